@@ -1,0 +1,47 @@
+# Every target sets up what it needs in a virtual environment of its own below .venv/.
+PYTHON ?= python3
+# TensorFlow 2.15 needs Python 3.9 to 3.11.
+PYTHON_OLD ?= python3.11
+VENV := .venv
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: check test lint bench compat clean
+
+check: $(VENV)/main/.done  ## the main job: a real SimpleRNN held against its replay
+	$(VENV)/main/bin/rnn-parity check
+
+test: $(VENV)/test/.done  ## all tests
+	$(VENV)/test/bin/python -m pytest
+
+lint: $(VENV)/lint/.done  ## linter, formatter, type checker
+	$(VENV)/lint/bin/ruff check .
+	$(VENV)/lint/bin/ruff format --check .
+	$(VENV)/lint/bin/mypy
+
+bench: $(VENV)/bench/.done  ## speed and memory, side by side with other implementations
+	$(VENV)/bench/bin/python tests/bench.py --json bench.json
+
+# The tests of what touches Keras, and the main job in every mode, under other releases.
+compat: $(VENV)/tf215/.done $(VENV)/tf216/.done $(VENV)/tf_keras/.done
+	$(VENV)/tf215/bin/python tests/compat.py
+	$(VENV)/tf216/bin/python tests/compat.py
+	TF_USE_LEGACY_KERAS=1 $(VENV)/tf_keras/bin/python tests/compat.py
+
+$(VENV)/main/.done: WHAT = -e .
+$(VENV)/test/.done: WHAT = -e .[test]
+$(VENV)/lint/.done: WHAT = -e .[lint]
+$(VENV)/bench/.done: WHAT = -e .[bench]
+$(VENV)/tf215/.done: WHAT = -e .[test] tensorflow==2.15.1
+$(VENV)/tf216/.done: WHAT = -e .[test] tensorflow==2.16.2
+$(VENV)/tf_keras/.done: WHAT = -e .[test] tensorflow==2.21.0 tf_keras==2.21.0
+
+$(VENV)/tf215/.done: PYTHON := $(PYTHON_OLD)
+$(VENV)/tf216/.done: PYTHON := $(PYTHON_OLD)
+
+$(VENV)/%/.done: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/$*
+	$(VENV)/$*/bin/python -m pip install $(PIP_FLAGS) $(WHAT)
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -1,0 +1,240 @@
+"""The activations that Keras names: value, spread over an interval, and rounding allowance.
+
+The functions themselves stand in `functions`. NumPy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from math import inf, sqrt
+from typing import Any
+
+import numpy as np
+
+from rnn_parity import functions as f
+from rnn_parity.errors import InputError, UnsupportedError
+from rnn_parity.functions import Array, Radius
+from rnn_parity.precision import real
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One activation function and what a bound needs to know about it.
+
+    An implementation may err by `u (relative |y| + absolute + extra(z, |y|))` plus the smallest
+    normal number, with `u` the unit roundoff and `y` the exact value at its own `z`.
+    """
+
+    name: str
+    """Keras's name; "hard_sigmoid_keras2" is Keras 2's slope under Keras 2's name."""
+    function: Callable[..., Array]
+    """float64 `(..., units)` -> the same shape."""
+    relative: float
+    absolute: float
+    derivative: Callable[[Array, Array], Array] | None = None
+    """`f'(z)` from `z` and `y = f(z)`, a new array, where `f'` is Lipschitz continuous."""
+    curvature: float = inf
+    """The Lipschitz constant of `f'` (the supremum of `|f''|`); goes with `derivative`."""
+    turning_points: tuple[float, ...] = ()
+    """Where an elementwise `f` that is not monotone changes direction."""
+    coupling: Callable[[Array, Array, Radius], Radius] | None = None
+    """The spread, from `(z, y, rad)`, of a function of the whole unit axis."""
+    extra: Callable[[Array, Radius], Array] | None = None
+    """From `(z, |y|)`: rounding that grows with the size of `z` or with the number of units."""
+    writes: bool = False
+    """Whether `function` takes `out=`, as NumPy's own do."""
+    proven: bool = True
+    """False for a user's own callable: its spread and its allowance are estimates."""
+
+    def __call__(self, z: Array, out: Array | None = None) -> Array:
+        """`f(z)`, written to `out` (which may be `z`) if given. Linear returns `z` itself."""
+        if self.writes:
+            return self.function(z, out=out)
+        with np.errstate(all="ignore"):
+            y = self.function(z)
+        if out is None:
+            return y
+        np.copyto(out, y)
+        return out
+
+    def allowance(self, z: Array, size: Radius, unit_roundoff: float) -> Radius:
+        """`u (relative |y| + absolute + extra)`: how far a correct value may be from `y = f(z)`.
+
+        `size` is `|y|`, float32 or float64, which is the result's dtype. The caller adds underflow.
+        """
+        bound: Radius = size * (self.relative * unit_roundoff)
+        bound += self.absolute * unit_roundoff
+        if self.extra is not None:
+            bound += self.extra(z, size) * unit_roundoff
+        return bound
+
+    def spread(self, z: Array, y: Array, rad: Radius) -> Radius:
+        """Upper bound of `|f(z') - y|` over all `|z' - z| <= rad`, with `y = f(z)`.
+
+        `z`, `y`: `(..., units)` float64; `rad`: the same shape, float32 or float64, which is the
+        result's dtype. In float32 it may be low by a few roundings (2**-22 relative in all): the
+        caller rounds up. An infinite `rad` gives a bound or infinity, NaN gives NaN.
+        """
+        with np.errstate(all="ignore"):
+            if self.coupling is not None:
+                return self.coupling(z, y, rad)
+            if self.derivative is not None:
+                return self._first_order(self.derivative(z, y), rad)
+            return self._at_ends(z, y, rad)
+
+    def _first_order(self, slope: Array, rad: Radius) -> Radius:
+        """Taylor: `|f(z + d) - f(z)| <= |f'(z)| |d| + sup|f''| d^2 / 2`."""
+        result: Radius = np.abs(slope, out=slope).astype(rad.dtype, copy=False)
+        if self.curvature:
+            # The curvature first: a scalar keeps float32 arrays float32.
+            result += rad * rad.dtype.type(0.5 * self.curvature)
+        result *= rad
+        return result
+
+    def _at_ends(self, z: Array, y: Array, rad: Radius) -> Radius:
+        """The largest difference at the ends and at the turning points between them.
+
+        Exact where `f` is monotone between turning points, jumps included. The ends are rounded
+        outwards, or in float64 layers the rounding of `z + rad` could rival `rad`.
+        """
+        low, high = np.nextafter(z - rad, -inf), np.nextafter(z + rad, inf)
+        points = [np.clip(point, low, high) for point in self.turning_points]
+        distances = [np.abs(self(p, out=p) - y) for p in (low, high, *points)]
+        # fmax: a NaN such as -inf * 0 at one end must not hide infinity at the other.
+        largest: Array = reduce(np.fmax, distances)
+        return largest.astype(rad.dtype, copy=False)
+
+
+# Allowances. Exact, or a single rounding: 0, or 1 relative. The others were measured by
+# `tests/measure_allowances.py` (TensorFlow 2.21 with Keras 3.15 eager, graph and XLA, PyTorch 2.13,
+# ONNX Runtime 1.32, NumPy 2.4, on x86-64 with AVX-512): the largest errors in units of u, over
+# float32, float16, bfloat16 and float64, relative unless said otherwise; two numbers are relative
+# where |y| >= 1/4 and absolute elsewhere.
+#
+#   tanh         7.4 (float32 5.5)    softplus     8.0 (where exp(z) is taken for log(1 + exp(z)))
+#   sigmoid      8.2; ONNX Runtime only absolute, 2.7              log_sigmoid  8.0
+#   exponential  5.2 (XLA near overflow; TensorFlow 2.0, NumPy 3.3)
+#   elu, celu    2.5 absolute below 0 (TensorFlow's exp(z) - 1)    selu         3.6, and 1.5 above 0
+#   silu         6.9; 1.6 (float16: |z| times sigmoid's underflow)
+#   gelu         3.3; TensorFlow 6.6 absolute, PyTorch 20 absolute
+#   mish         8.3; graph mode (fused by oneDNN) 13.5; 16.6
+#   tanh_shrink  7 absolute (tanh's)  softsign     4.0 (ONNX Runtime; others 2.0)
+#   hard_sigmoid 2.0; 0.3             hard_silu    2.9, 6.0 absolute
+#   leaky_relu   1.6                  sparse_plus  3.9
+#   softmax      10 with 2 to 512 units (extra unused)             log_softmax  4.5 absolute
+#   squareplus   |z| and 0.8 of the rest (z + sqrt(z^2 + 4) cancels)
+#
+# float64 counts TensorFlow's leaky_relu and gelu, whose float32 constants cost 1e8 units, and
+# PyTorch's softplus, which is z above 20, as errors of theirs.
+_ALL = (
+    Activation("linear", f.linear, 0, 0, lambda z, y: np.ones_like(y), 0.0, writes=True),
+    Activation("tanh", np.tanh, 8, 0, lambda z, y: 1.0 - y * y, 4 / (3 * sqrt(3)), writes=True),
+    Activation("sigmoid", f.sigmoid, 10, 4, lambda z, y: y - y * y, 1 / (6 * sqrt(3)), writes=True),
+    Activation("relu", f.relu, 0, 0, writes=True),
+    Activation("relu6", f.relu6, 0, 0),
+    Activation("ThresholdedReLU", f.thresholded_relu, 0, 0),
+    Activation("leaky_relu", f.leaky_relu, 2, 0),
+    Activation("LeakyReLU", f.leaky_relu_layer, 2, 0),
+    Activation("hard_tanh", f.hard_tanh, 0, 0),
+    Activation("hard_sigmoid", f.hard_sigmoid, 2, 2),
+    Activation("hard_sigmoid_keras2", f.hard_sigmoid_keras2, 2, 2),
+    Activation("hard_silu", f.hard_silu, 4, 4, turning_points=(-1.5,)),
+    Activation("hard_shrink", f.hard_shrink, 0, 0),
+    Activation("soft_shrink", f.soft_shrink, 1, 0),
+    Activation("softsign", f.softsign, 5, 0, lambda z, y: np.square(1.0 - np.abs(y)), 2.0),
+    Activation("softplus", f.softplus, 10, 0, lambda z, y: -np.expm1(-y), 0.25),
+    Activation("log_sigmoid", f.log_sigmoid, 10, 0, lambda z, y: -np.expm1(y), 0.25),
+    Activation("elu", f.elu, 2, 4),
+    Activation("celu", f.elu, 2, 4),
+    Activation("selu", f.selu, 3, 6),
+    Activation("exponential", np.exp, 7, 0, writes=True),
+    # The turning points of silu, gelu and mish: where f' = 0.
+    Activation("silu", f.silu, 10, 2, turning_points=(-1.2784645427610738,)),
+    Activation("gelu", f.gelu, 4, 22, turning_points=(-0.7517915246935646,)),
+    Activation("mish", f.mish, 14, 18, turning_points=(-1.1924312145154955,)),
+    Activation("tanh_shrink", f.tanh_shrink, 2, 10),
+    Activation(
+        "squareplus",
+        f.squareplus,
+        relative=4,
+        absolute=2,
+        derivative=lambda z, y: 1.0 / (2.0 - z / y),
+        curvature=0.25,
+        extra=lambda z, size: np.abs(z),
+    ),
+    Activation("sparse_plus", f.sparse_plus, 4, 1),
+    Activation("sparse_sigmoid", f.sparse_sigmoid, 1, 0),
+    Activation(
+        "softmax",
+        f.softmax,
+        relative=10,
+        absolute=1,
+        coupling=f.softmax_spread,
+        extra=f.softmax_sum,
+    ),
+    Activation("log_softmax", f.log_softmax, 4, 6, coupling=f.reach, extra=f.log_softmax_sum),
+    Activation("sparsemax", f.sparsemax, 2, 1, coupling=f.reach, extra=f.sparsemax_sum),
+)
+CATALOGUE: dict[str, Activation] = {activation.name: activation for activation in _ALL}
+CATALOGUE |= {
+    alias: CATALOGUE[name]
+    for alias, name in {
+        "swish": "silu",
+        "hard_swish": "hard_silu",
+        # Layer classes that Keras 2 takes for a name, with their default arguments.
+        "ELU": "elu",
+        "ReLU": "relu",
+        "Softmax": "softmax",
+    }.items()
+}
+REFUSED = {
+    "glu": "it halves the number of units",
+    "threshold": "it needs two arguments of its own",
+    "PReLU": "it has weights of its own",
+}
+
+
+def named(activation: str | Callable[..., Any] | Activation | None) -> Activation:
+    """The activation that Keras calls by this name; None is linear, a callable `custom`.
+
+    Raises `UnsupportedError` for names of Keras's that are no activation of a recurrent layer, and
+    `InputError` for anything unknown.
+    """
+    if isinstance(activation, Activation):
+        return activation
+    if callable(activation):
+        return custom(activation)
+    name = "linear" if activation is None else activation
+    if isinstance(name, str) and name in REFUSED:
+        raise UnsupportedError(
+            f"activation: {name!r} cannot be a recurrent layer's, because {REFUSED[name]}; "
+            "pass a callable that keeps the shape of its argument"
+        )
+    if not isinstance(name, str) or name not in CATALOGUE:
+        raise InputError(
+            f"activation: expected one of {', '.join(CATALOGUE)}, or a callable, received {name!r}"
+        )
+    return CATALOGUE[name]
+
+
+def custom(function: Callable[..., Any], name: str | None = None) -> Activation:
+    """A user's own activation: `function` maps an array `(..., units)` to one of the same shape.
+
+    Nothing is known about it, so its allowance is more than that of any named activation and its
+    spread is what the ends of the interval show; it is marked as not proven. Calling it raises
+    `InputError` when the result has another shape or is not made of real numbers.
+    """
+    label = name or str(getattr(function, "__name__", type(function).__name__))
+
+    def evaluate(z: Array) -> Array:
+        y = real(function(z), f"activation {label}")
+        if y.shape != z.shape:
+            raise InputError(
+                f"activation {label}: expected a result of shape {z.shape} like its argument, "
+                f"received {y.shape}"
+            )
+        return y.astype(np.float64)
+
+    return Activation(label, evaluate, relative=16, absolute=32, proven=False)

@@ -1,0 +1,222 @@
+"""Mid-radius arithmetic: where the result of correct arithmetic can lie, whatever its order.
+
+A `Ball` is `value` (float64) and `radius`: the exact value of what the observed arithmetic computes
+lies within `radius` of `value`. A `Sum` is an addition that is not finished yet; rounding it to a
+ball covers every order of its terms, with or without fused multiply-add (Higham, "Accuracy and
+Stability of Numerical Algorithms", 2nd ed., section 3.1). `u` is the unit roundoff,
+`eta` the smallest normal number, below which implementations may flush to zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.activations import Activation
+from rnn_parity.layers import Array
+from rnn_parity.precision import FLOAT32, FLOAT64, Precision
+
+SLACK = 1 + 2.0**-18
+"""Radii are computed in float32: each formula's few roundings (2**-24 each) stay far below this."""
+
+
+def gamma(n: int, u: float) -> float:
+    """`n u / (1 - n u)`: the relative error of n roundings; infinite when the bound is vacuous."""
+    return n * u / (1 - n * u) if n * u < 1 else np.inf
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How an implementation computes: sums in `sums`, every result rounded to `results`."""
+
+    sums: Precision
+    results: Precision
+
+    @property
+    def name(self) -> str:
+        """Short name for the report."""
+        if self.sums == self.results:
+            return self.results.name
+        return f"{self.results.name}, sums in {self.sums.name}"
+
+    @property
+    def unit_sum(self) -> float:
+        """Unit roundoff of sums; float64's is added because the replay itself rounds."""
+        return self.sums.unit_roundoff + FLOAT64.unit_roundoff
+
+    @property
+    def unit(self) -> float:
+        """Unit roundoff of results, likewise."""
+        return self.results.unit_roundoff + FLOAT64.unit_roundoff
+
+    @property
+    def radius_dtype(self) -> type[np.floating[Any]]:
+        """What radii are kept in: float32, unless float64 is under test."""
+        return np.float64 if self.results == FLOAT64 else np.float32
+
+
+    def sum_of(
+        self,
+        value: Array,
+        magnitude: NDArray[Any],
+        products: int,
+        spread: NDArray[Any] | float = 0.0,
+    ) -> Sum:
+        """The sum of so many products, computed as one part."""
+        parts = np.abs(value) + spread if self.results != self.sums else 0.0
+        return Sum(self, value, magnitude, products, parts, spread)
+
+
+def arithmetics(precision: Precision) -> tuple[Arithmetic, ...]:
+    """The arithmetics that are legitimate for a layer of this precision, the sharpest first."""
+    if precision.digits >= FLOAT32.digits:
+        return (Arithmetic(precision, precision),)
+    return Arithmetic(FLOAT32, precision), Arithmetic(precision, precision)
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """`value +- radius`, elementwise."""
+
+    value: Array
+    radius: NDArray[Any]
+
+    def where(self, keep: NDArray[np.bool_], other: Ball) -> Ball:
+        """This ball where `keep`, `other` elsewhere."""
+        return Ball(
+            np.where(keep, self.value, other.value), np.where(keep, self.radius, other.radius)
+        )
+
+    @property
+    def vacuous(self) -> bool:
+        """Whether an infinite radius stands at a finite value: anything could be right there."""
+        if np.isfinite(self.radius.max()):
+            return False
+        return bool((np.isinf(self.radius) & np.isfinite(self.value)).any())
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """An addition that is not rounded yet: `terms` numbers, a product counted as one of them.
+
+    `value` is its float64 value, `magnitude` at least the sum of its terms' absolute values.
+    `parts` bounds any partial result between separately computed parts (`x U`, `b`, `h W`), and
+    `spread` is what the radii of the terms add up to; both are 0 where they do not matter.
+    """
+
+    arithmetic: Arithmetic
+    value: Array
+    magnitude: NDArray[Any]
+    terms: int
+    parts: Array | float = 0.0
+    spread: NDArray[Any] | float = 0.0
+
+    def __add__(self, other: Sum) -> Sum:
+        return Sum(
+            self.arithmetic,
+            self.value + other.value,
+            self.magnitude + other.magnitude,
+            self.terms + other.terms,
+            self.parts + other.parts,
+            self.spread + other.spread,
+        )
+
+    def known_part(self, magnitude: Array) -> Sum:
+        """This sum, whose value already holds one more addend `(N,)` of that magnitude: a bias."""
+        wider = self.magnitude + magnitude.astype(self.magnitude.dtype)
+        return Sum(
+            self.arithmetic, self.value, wider, self.terms + 1, self.parts + 2 * magnitude
+        )
+
+    def ball(self) -> Ball:
+        """Rounded: `gamma(n) magnitude + (1 + gamma(n)) spread + n eta`, for any order of the terms.
+
+        Where results are narrower than sums, every part and every sum of parts (four roundings at
+        most, of numbers not above `parts`) is rounded once more.
+        """
+        sums, results = self.arithmetic.sums, self.arithmetic.results
+        g = gamma(self.terms, self.arithmetic.unit_sum) * SLACK
+        if not np.isfinite(g):
+            return Ball(self.value, np.full_like(self.magnitude, np.inf))
+        radius = self.magnitude * g
+        if not isinstance(self.spread, float):
+            radius += (1 + g) * self.spread
+        if results != sums:
+            radius += gamma(4, self.arithmetic.unit) * SLACK * (self.parts + radius)
+            radius += 4 * results.smallest_normal
+        radius += self.terms * sums.smallest_normal
+        return Ball(self.value, unless_overflow(self.value, radius, self.magnitude, results))
+
+
+def copied(value: Array, arithmetic: Arithmetic) -> Ball:
+    """A number that is only handed on: one rounding, and a flush to zero."""
+    radius = np.abs(value) * arithmetic.unit + arithmetic.results.smallest_normal
+    return Ball(value, radius.astype(arithmetic.radius_dtype))
+
+
+def unless_overflow(
+    value: Array, radius: NDArray[Any], reach: NDArray[Any], results: Precision
+) -> NDArray[Any]:
+    """`radius`, made infinite where numbers up to `reach` can overflow, 0 where `value` has."""
+    if not reach.max() < results.largest:
+        radius[~(reach < results.largest)] = np.inf
+        radius[~np.isfinite(value)] = 0
+    return radius
+
+
+class Magnitudes:
+    """Upper bounds of `|a| |M|` for many blocks of rows a and one matrix M, `(K, N)`.
+
+    Wide matrices go by groups of four, `sum |a_k| |M_k| <= sum_groups ||a_g|| ||M_g||` (Cauchy and
+    Schwarz): a quarter of the work, for a bound that is at most twice, typically 1.2 times as wide.
+    """
+
+    GROUPED_FROM = 64
+
+    def __init__(self, dtype: type[np.floating[Any]], matrix: Array) -> None:
+        # The product's own relative error, and those of the conversion and of the norms.
+        rounded_up = dtype(1 + gamma(len(matrix) + 12, float(np.finfo(dtype).eps)))
+        self.absolute = np.abs(matrix.astype(dtype)) * rounded_up
+        self.grouped = None
+        if len(matrix) >= self.GROUPED_FROM:
+            self.grouped = norms(self.absolute.T).T
+
+    def __call__(self, a: NDArray[Any]) -> NDArray[Any]:
+        """`a` is `(..., K)`, not negative; the result is `(..., N)`."""
+        # The squares of other numbers would leave the range.
+        if self.grouped is None or not 1e-9 < a.max() < 1e15:
+            return rows_by(a, self.absolute)
+        return rows_by(norms(a), self.grouped)
+
+
+def norms(a: NDArray[Any]) -> NDArray[Any]:
+    """Euclidean norms over four columns each, `(..., K)` to `(..., ceil(K / 4))`, rounded up."""
+    width = -(-a.shape[-1] // 4)
+    total = np.square(a[..., :width])
+    for start in range(width, a.shape[-1], width):
+        part = a[..., start : start + width]
+        total[..., : part.shape[-1]] += np.square(part)
+    # Squares below the normal range vanish; this is above all of them.
+    total += 8 * np.finfo(a.dtype).tiny
+    return np.sqrt(total, out=total)
+
+
+def rows_by(a: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
+    """`a M` for `(..., K)` by `(K, N)` as one matrix product, not one for each leading index."""
+    product: NDArray[Any] = np.dot(a.reshape(-1, a.shape[-1]), matrix)
+    return product.reshape(*a.shape[:-1], matrix.shape[1])
+
+
+def apply(activation: Activation, z: Sum) -> Ball:
+    """`f(z)`: what z's radius becomes under f, and f's own allowance `u (alpha |y| + beta) + eta`."""
+    argument = z.ball()
+    y = activation(argument.value)
+    radius = activation.spread(argument.value, y, argument.radius)
+    size = np.abs(y, dtype=radius.dtype, casting="same_kind")
+    radius *= SLACK
+    radius += activation.allowance(argument.value, size, z.arithmetic.unit * SLACK)
+    radius += z.arithmetic.results.smallest_normal
+    return Ball(y, unless_overflow(y, radius, size + radius, z.arithmetic.results))

@@ -1,0 +1,187 @@
+"""The public functions: check a layer or a model, replay a layer, compare what somebody observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnn_parity import keras_adapter
+from rnn_parity.errors import InputError
+from rnn_parity.generate import GeneratedLayer, random_inputs, random_mask, random_state
+from rnn_parity.judge import Observations, judge
+from rnn_parity.layers import SimpleRNN
+from rnn_parity.replay import Trace
+from rnn_parity.replay import replay as replay_sequences
+from rnn_parity.report import Report
+from rnn_parity.results import Check, Subject
+from rnn_parity.sequences import Sequences
+
+if TYPE_CHECKING:
+    from rnn_parity.keras_adapter import Observation
+
+
+def replay(
+    layer_or_weights: Any,
+    inputs: ArrayLike,
+    mask: ArrayLike | None = None,
+    initial_state: ArrayLike | None = None,
+) -> Trace:
+    """The recurrence computed by hand, in float64.
+
+    `layer_or_weights` is a Keras layer or a `SimpleRNN`; `inputs` is `(B, T, F)`, `mask` `(B, T)`,
+    `initial_state` `(B, H)`. The trace's `outputs` are `(B, T, H)` in processing order, its
+    `final_state` `(B, H)`. Raises `InputError` for a shape that does not fit.
+    """
+    layer = weights_of(layer_or_weights)
+    return replay_sequences(layer, Sequences.of(layer, inputs, mask, initial_state))
+
+
+def compare(
+    weights: SimpleRNN,
+    inputs: ArrayLike,
+    observed_outputs: ArrayLike,
+    observed_final_state: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    initial_state: ArrayLike | None = None,
+) -> Report:
+    """Hold outputs that some implementation computed against the replay of `weights`.
+
+    `observed_outputs` is `(B, T, H)` in processing order, or `(B, H)` when only the last output is
+    known; the rest is as in `replay`. Memory maps are read block by block. Needs NumPy alone.
+    Raises `InputError` when inputs, mask or initial state do not fit; outputs of another shape are
+    a result, `diverged`.
+    """
+    layer = weights_of(weights)
+    sequences = Sequences.of(layer, inputs, mask, initial_state)
+    observed = Observations.of(observed_outputs, observed_final_state)
+    return Report((judge(layer, sequences, observed, Subject(layer_class="SimpleRNN")),))
+
+
+def weights_of(layer_or_weights: Any) -> SimpleRNN:
+    """`SimpleRNN` weights as they are, a Keras layer's weights otherwise."""
+    if isinstance(layer_or_weights, SimpleRNN):
+        return layer_or_weights
+    return keras_adapter.layer_weights(layer_or_weights)
+
+
+def check(
+    layer_or_model: Any,
+    inputs: ArrayLike,
+    mask: ArrayLike | None = None,
+    initial_state: ArrayLike | None = None,
+    against: ArrayLike | None = None,
+    mode: str = "graph",
+) -> Report:
+    """Run a Keras layer (or every recurrent layer of a model) and hold it against its replay.
+
+    `inputs` is what the layer or model takes; `mask` is `(B, T)`; `initial_state` `(B, H)` is for a
+    layer only. `mode` is "eager", "graph", "xla", "predict" or "all". With `against`, outputs
+    `(B, T, H)` that another implementation computed are checked instead of Keras's own. Raises
+    `InputError` for what Keras or the replay cannot take.
+    """
+    if against is not None:
+        return compare(weights_of(layer_or_model), inputs, against, None, mask, initial_state)
+    is_model = keras_adapter.is_model(layer_or_model)
+    if is_model and initial_state is not None:
+        raise InputError("initial_state: expected none for a model, whose layers get their own")
+    checks: list[Check] = []
+    for one in modes(mode):
+        if is_model:
+            found = keras_adapter.observe_model(layer_or_model, inputs, one, mask=mask)
+        else:
+            found = keras_adapter.observe_layer(layer_or_model, inputs, mask, initial_state, one)
+        checks += judged(found, "model" if is_model else "layer")
+    return report(checks)
+
+
+def check_generated(
+    spec: GeneratedLayer,
+    *,
+    inputs: NDArray[Any] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    mode: str = "graph",
+) -> Report:
+    """Build the layer that `spec` describes, run it on random data, and check it.
+
+    `inputs` `(B, T, F)` and `mask` `(B, T)` replace the random ones. Raises `InputError` for an
+    argument, a dtype or data that Keras refuses.
+    """
+    rng = np.random.default_rng(spec.seed)
+    calls = random_inputs(spec, rng) if inputs is None else np.stack([inputs] * spec.calls)
+    _, batch, timesteps, features = calls.shape
+    if mask is None:
+        mask = random_mask(spec.mask, batch, timesteps, rng)
+    state = random_state(spec.initial_state, batch, spec.units, rng)
+    checks: list[Check] = []
+    for one in modes(mode):
+        layer = keras_adapter.build_layer(
+            spec.layer, spec.units, features, spec.arguments, spec.dtype, spec.seed, batch
+        )
+        checks += judged(
+            keras_adapter.observe_layer(layer, list(calls), mask, state, one), "generated"
+        )
+    return report(checks)
+
+
+def check_model(
+    path: str,
+    *,
+    inputs: NDArray[Any] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    layer_name: str | None = None,
+    mode: str = "graph",
+    seed: int = 0,
+    batch: int = 32,
+    timesteps: int = 28,
+    safe_mode: bool = True,
+) -> Report:
+    """Load a `.keras` or `.h5` model and check every recurrent layer on what really reaches it.
+
+    Without `inputs`, random ones that fit the model's signature are used; `batch` and `timesteps`
+    fill its open dimensions. Raises `InputError` for a file that is no model or not a safe one.
+    """
+    model = keras_adapter.load_model(path, safe_mode=safe_mode)
+    data = keras_adapter.generate_inputs(model, batch, timesteps, seed) if inputs is None else inputs
+    checks: list[Check] = []
+    for one in modes(mode):
+        found = keras_adapter.observe_model(model, data, one, layer_name, mask)
+        checks += judged(found, "model", path)
+    return report(checks, () if checks else (f"{path} has no recurrent layer",))
+
+
+def modes(mode: str) -> tuple[str, ...]:
+    """The modes that a name stands for."""
+    if mode not in (*keras_adapter.MODES, "all"):
+        expected = ", ".join((*keras_adapter.MODES, "all"))
+        raise InputError(f"mode: expected one of {expected}, received {mode!r}")
+    return keras_adapter.MODES if mode == "all" else (mode,)
+
+
+def report(checks: Iterable[Check], notes: tuple[str, ...] = ()) -> Report:
+    """The report on checks of what ran in this process's TensorFlow."""
+    return Report(tuple(checks), device=keras_adapter.device(), notes=notes)
+
+
+def judged(
+    observations: Iterable[Observation], kind: str, path: str | None = None
+) -> Iterable[Check]:
+    """One check for each observation; what is not replayed is named, never skipped."""
+    for seen in observations:
+        subject = Subject(
+            kind=kind,
+            path=path,
+            layer_class=seen.layer_class,
+            layer_name=seen.layer_name,
+            config=seen.config,
+            mode=seen.mode,
+            call=seen.call,
+        )
+        if seen.weights is None:
+            yield Check(subject, "inconclusive", f"not compared: {seen.not_compared}")
+            continue
+        sequences = Sequences.of(seen.weights, seen.inputs, seen.mask, seen.initial_state)
+        observed = Observations(seen.outputs, seen.final_state, seen.last_output)
+        yield judge(seen.weights, sequences, observed, subject)

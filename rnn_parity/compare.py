@@ -1,0 +1,149 @@
+"""Observed outputs held against the replay: deviation, step residual, bound and ratio, per timestep.
+
+The answer is numbers; `verdict` judges them. Long sequences go by in blocks, large batches over
+threads.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from rnn_parity.balls import Arithmetic, Ball
+from rnn_parity.distance import distance, ratios, ulps
+from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.observed import Observed
+from rnn_parity.replay import blocks
+from rnn_parity.precision import Precision
+from rnn_parity.residual import Step
+from rnn_parity.results import Divergence, Timesteps
+from rnn_parity.sequences import Sequences
+
+COLUMNS = [f.name for f in fields(Timesteps)]
+
+THREADED_WORK = 1 << 27
+"""From this many multiplications on, splitting the batch over threads pays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The numbers of one comparison: a row per timestep, and the state that was observed last.
+
+    `last_state` is the observed state after the last timestep, `(B, H)`; `vacuous` tells whether
+    some bound was infinite, so that nothing is proven there.
+    """
+
+    timesteps: Timesteps
+    first_divergence: Divergence | None
+    last_state: Array
+    vacuous: bool
+
+
+def compare_outputs(
+    layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
+) -> Comparison:
+    """Hold `outputs` `(B, T, H)`, in processing order, against the replay of `sequences`."""
+    parts = batch_parts(layer, sequences)
+    if len(parts) == 1:
+        return compare_samples(layer, sequences, outputs, arithmetic, parts[0])
+    # One BLAS thread in each of ours: the products of single timesteps are too small to share.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(len(parts)) as pool:
+        found = pool.map(
+            lambda part: compare_samples(layer, sequences, outputs, arithmetic, part), parts
+        )
+        return merge(list(found))
+
+
+def batch_parts(layer: SimpleRNN, sequences: Sequences) -> list[slice]:
+    """The batch in as many slices as there are processors, or in one when the work is small."""
+    batch, timesteps = sequences.shape
+    work = batch * timesteps * layer.units * (layer.features + layer.units)
+    threads = min(len(os.sched_getaffinity(0)), batch) if work >= THREADED_WORK else 1
+    edges = np.linspace(0, batch, threads + 1, dtype=int)
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def compare_samples(
+    layer: SimpleRNN,
+    sequences: Sequences,
+    outputs: NDArray[Any],
+    arithmetic: Arithmetic,
+    part: slice,
+) -> Comparison:
+    """The same for some of the samples."""
+    sequences = sequences.samples(part)
+    step = Step(layer, arithmetic)
+    observed = Observed(layer, sequences, outputs[part])
+    rows = Timesteps.empty(sequences.shape[1])
+    first, vacuous = None, False
+    for block in blocks(layer, sequences):
+        observed.advance(block.steps)
+        ball = observed.masked(step.from_state(block, observed.states[:-1]), arithmetic)
+        ratio = measure(rows, block.steps, observed.outputs, block.outputs, ball, layer.precision)
+        vacuous = vacuous or ball.vacuous
+        if first is None and rows.max_ratio[block.steps].max() > 1:
+            first = first_beyond(block.steps.start, part.start, observed.outputs, ball, ratio)
+    rows.batch[:] += part.start
+    return Comparison(rows, first, observed.states[-1], vacuous)
+
+
+def measure(
+    rows: Timesteps,
+    steps: slice,
+    observed: Array,
+    replayed: Array,
+    ball: Ball,
+    precision: Precision,
+) -> NDArray[Any]:
+    """Fill the rows of `steps`; arrays are `(t, B, H)`. Returns the ratios."""
+    count = len(observed)
+    deviation = distance(observed, replayed)
+    rows.max_deviation[steps] = deviation.reshape(count, -1).max(axis=1)
+    far = ulps(deviation, replayed, precision)
+    rows.max_ulp[steps] = far.reshape(count, -1).max(axis=1)
+    residual = distance(observed, ball.value).astype(ball.radius.dtype)
+    rows.max_residual[steps] = residual.reshape(count, -1).max(axis=1)
+    ratio = ratios(residual, ball)
+    flat = ratio.reshape(count, -1)
+    worst = flat.argmax(axis=1)
+    rows.max_ratio[steps] = flat[np.arange(count), worst]
+    rows.batch[steps], rows.unit[steps] = np.divmod(worst, observed.shape[2])
+    return ratio
+
+
+def first_beyond(
+    start: int, first_sample: int, observed: Array, ball: Ball, ratio: NDArray[Any]
+) -> Divergence:
+    """The first ratio above 1, in timestep, batch, unit order."""
+    t, b, j = np.argwhere(ratio > 1)[0]
+    return Divergence(
+        timestep=int(start + t),
+        batch=int(first_sample + b),
+        unit=int(j),
+        observed=float(observed[t, b, j]),
+        expected=float(ball.value[t, b, j]),
+        bound=float(ball.radius[t, b, j]),
+    )
+
+
+def merge(parts: list[Comparison]) -> Comparison:
+    """One comparison from those of the slices of the batch."""
+    columns = [np.stack([getattr(p.timesteps, name) for p in parts]) for name in COLUMNS]
+    worst = columns[COLUMNS.index("max_ratio")].argmax(axis=0)
+    picked = [
+        np.take_along_axis(c, worst[np.newaxis], 0)[0] if name in ("batch", "unit") else c.max(0)
+        for name, c in zip(COLUMNS, columns, strict=True)
+    ]
+    firsts = [p.first_divergence for p in parts if p.first_divergence]
+    return Comparison(
+        Timesteps(*picked),
+        min(firsts, key=lambda d: (d.timestep, d.batch), default=None),
+        np.concatenate([p.last_state for p in parts]),
+        any(p.vacuous for p in parts),
+    )

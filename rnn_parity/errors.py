@@ -1,0 +1,17 @@
+"""The exceptions of rnn-parity. Each message is one line: expected, received, what to do."""
+
+
+class RnnParityError(Exception):
+    """Base of every error that this package raises on purpose; the command line exits 2."""
+
+
+class InputError(RnnParityError, ValueError):
+    """Unusable input: a wrong shape, a broken file, an unknown option."""
+
+
+class UnsupportedError(InputError):
+    """Something real that is not replayed (yet), refused by name."""
+
+
+class MissingPackageError(RnnParityError, ImportError):
+    """A package that this operation needs is not installed; the message names what to install."""

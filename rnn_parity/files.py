@@ -1,0 +1,147 @@
+"""Arrays read from `.npy` files, and text written so that a crash leaves the old file or the new.
+
+Every function raises `InputError`, one line, when a file is not what it should be.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.errors import InputError
+
+REAL = "fiub"
+"""The kinds of dtype that hold real numbers: floats, integers, booleans."""
+
+
+def read_array(path: str, name: str, ndim: tuple[int, ...], kinds: str = REAL) -> NDArray[Any]:
+    """The array in the `.npy` file `path`, memory-mapped and read-only, in any memory order.
+
+    It must have one of the ranks `ndim`, no empty axis, and a dtype whose kind is one of `kinds`;
+    NaN and infinity are accepted. `name` is what the messages call it. Nothing is unpickled.
+    """
+    where = f"{name} {path!r}: expected a .npy file of real numbers"
+    check_is_npy(path, where)
+    array = mapped(path, where)
+    if array.dtype.kind not in kinds:
+        raise InputError(f"{where}, received dtype {array.dtype}; save it as float32")
+    if array.ndim not in ndim or 0 in array.shape:
+        ranks = " or ".join(map(str, ndim))
+        raise InputError(f"{where} with {ranks} axes, none empty, received shape {array.shape}")
+    return array
+
+
+def check_is_npy(path: str, where: str) -> None:
+    """Raise `InputError` unless `path` is a readable file that begins as a `.npy` file does."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            kind = "a directory" if os.path.isdir(path) else "something that is not a plain file"
+            raise InputError(f"{where}, received {kind}; name a file written by numpy.save")
+        with open(path, "rb") as file:
+            start = file.read(6)
+    except OSError as error:
+        raise InputError(f"{where}, which cannot be read: {reason(error)}") from None
+    if not start:
+        raise InputError(f"{where}, received an empty file; write it again with numpy.save")
+    if start.startswith(b"PK"):
+        raise InputError(f"{where}, received a .npz or another archive; save one array of it")
+    if not b"\x93NUMPY".startswith(start):
+        raise InputError(f"{where}, received another kind of file; write it with numpy.save")
+
+
+def mapped(path: str, where: str) -> NDArray[Any]:
+    """The array in a file that begins as a `.npy` file does."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    # A damaged header fails in the parser, in the mapping, or in the arithmetic between.
+    except Exception as error:
+        if "Python objects" in str(error):
+            raise InputError(f"{where}, received Python objects; save it as float32") from None
+        raise InputError(f"{where}, received a truncated or damaged one; write it again") from None
+    return array
+
+
+def read_mask(path: str, shape: tuple[int, ...] | None, name: str = "mask") -> NDArray[np.bool_]:
+    """The mask `(batch, timesteps)` in the `.npy` file `path`: booleans, or numbers all 0 or 1.
+
+    It must have `shape`, unless that is None. `name` is what the messages call it.
+    """
+    array = np.asarray(read_array(path, name, (2,)))
+    if shape not in (None, array.shape):
+        raise InputError(f"{name} {path!r}: expected shape {shape}, received {array.shape}")
+    mask: NDArray[np.bool_] = array.astype(bool)
+    wrong = array[array != mask]
+    if wrong.size:
+        raise InputError(f"{name} {path!r}: expected booleans or 0 and 1, received {wrong[0]}")
+    return mask
+
+
+def check_writable(path: str) -> None:
+    """Raise `InputError` unless `path` can be written, as far as one can tell without writing."""
+    target = resolved(path)
+    try:
+        if target.is_dir():
+            raise InputError(f"cannot write {path!r}: it is a directory; name a file in it")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise InputError(f"cannot write {path!r}: it is not writable; name another file")
+        if is_replaceable(target):
+            tempfile.TemporaryFile(dir=target.parent).close()
+    except OSError as error:
+        raise InputError(f"cannot write {path!r}: {reason(error)}") from None
+
+
+def write_text(path: str, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, through a temporary file beside it that is then renamed.
+
+    A device or a pipe is written in place. Nothing partial stays behind when it fails.
+    """
+    check_writable(path)
+    target, data = resolved(path), text.encode("utf-8", "backslashreplace")
+    try:
+        if is_replaceable(target):
+            replace(target, data)
+        else:
+            target.write_bytes(data)
+    except OSError as error:
+        raise InputError(f"cannot write {path!r}: {reason(error)}") from None
+
+
+def resolved(path: str) -> Path:
+    """`path` itself, or what it links to: writing replaces that, not the link."""
+    return Path(os.path.realpath(path))
+
+
+def is_replaceable(target: Path) -> bool:
+    """Whether `target` is a plain file or nothing yet, as opposed to a device or a pipe."""
+    return target.is_file() or not target.exists()
+
+
+def replace(target: Path, data: bytes) -> None:
+    """Write, flush and rename, so that a crash leaves the old file or the new one."""
+    temporary = target.with_name(f".rnn-parity-{os.getpid()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, without the path and the error number."""
+    return error.strerror or str(error)

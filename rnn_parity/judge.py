@@ -1,0 +1,196 @@
+"""One layer call: from arrays to a verdict, and the sentence that says why."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnn_parity.balls import Arithmetic, Ball, arithmetics, copied
+from rnn_parity.compare import compare_outputs
+from rnn_parity.distance import distance, ratios, ulps
+from rnn_parity.layers import SimpleRNN
+from rnn_parity.precision import Precision, precision_of, real
+from rnn_parity.residual import final_balls
+from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
+from rnn_parity.sequences import Sequences
+from rnn_parity.wording import number, ratio
+
+USEFUL_RADIUS = 2.0**-7
+"""A propagated radius of more than this part of the largest number proves nothing of use."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What an implementation computed: outputs `(B, T, H)` in processing order, or the last one.
+
+    `final_state` is `(B, H)` or None. `last_output` `(B, H)` is what a run that returned no
+    sequence gave, beside the `outputs` of one that did.
+    """
+
+    outputs: NDArray[Any]
+    final_state: NDArray[Any] | None = None
+    last_output: NDArray[Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        outputs: ArrayLike,
+        final_state: ArrayLike | None = None,
+        last_output: ArrayLike | None = None,
+    ) -> Observations:
+        """From anything array-like; raises `InputError` for what does not hold real numbers."""
+        state = None if final_state is None else real(final_state, "observed final state")
+        last = None if last_output is None else real(last_output, "observed last output")
+        return cls(real(outputs, "observed outputs"), state, last)
+
+
+def judge(
+    layer: SimpleRNN, sequences: Sequences, observed: Observations, subject: Subject
+) -> Check:
+    """Hold what was observed against the replay, in the sharpest arithmetic that explains it."""
+    batch, timesteps = sequences.shape
+    shape = Shape(batch, timesteps, layer.features, layer.units)
+    check = Check(subject, "inconclusive", "", shape, layer.precision.name)
+    if not layer.activation.proven:
+        note = f"the bound of the custom activation {layer.activation.name} is estimated, not proven"
+        check = replace(check, notes=(*check.notes, note))
+    wrong = wrong_shape(observed, shape)
+    if wrong:
+        return replace(check, verdict="diverged", summary=wrong)
+    for arithmetic in arithmetics(layer.precision):
+        check = judge_in(arithmetic, layer, sequences, observed, check)
+        if check.verdict == "parity":
+            break
+    return check
+
+
+def wrong_shape(observed: Observations, shape: Shape) -> str | None:
+    """What does not have the layer's shape, as a sentence; None when everything fits."""
+    one = (shape.batch, shape.units)
+    arrays = {
+        "observed outputs": (observed.outputs, [(shape.batch, shape.timesteps, shape.units), one]),
+        "observed final state": (observed.final_state, [one]),
+        "observed last output": (observed.last_output, [one]),
+    }
+    for name, (array, accepted) in arrays.items():
+        if array is not None and array.shape not in accepted:
+            return f"{name}: expected shape {accepted[0]}, received {array.shape}"
+    return None
+
+
+def judge_in(
+    arithmetic: Arithmetic,
+    layer: SimpleRNN,
+    sequences: Sequences,
+    observed: Observations,
+    check: Check,
+) -> Check:
+    """The same in one arithmetic."""
+    check = replace(check, arithmetic=arithmetic.name)
+    if observed.outputs.ndim == 2:
+        return judge_last(arithmetic, layer, sequences, observed, check)
+    found = compare_outputs(layer, sequences, observed.outputs, arithmetic)
+    rows, useful = [], True
+    if observed.last_output is not None:
+        last = np.ascontiguousarray(observed.outputs[:, -1], np.float64)
+        row = state_row("output", observed.last_output, copied(last, arithmetic), layer.precision)
+        if row.max_ratio > 1:
+            # Another run, whose rounding may differ: only its own whole way can be judged.
+            ball, _ = final_balls(layer, sequences, arithmetic)
+            row = state_row("output", observed.last_output, ball, layer.precision)
+            useful = is_useful(ball)
+        rows.append(row)
+    if observed.final_state is not None:
+        ball = copied(found.last_state, arithmetic)
+        rows.append(state_row("h", observed.final_state, ball, layer.precision))
+    check = replace(
+        check,
+        timesteps=found.timesteps,
+        final_state=tuple(rows),
+        first_divergence=found.first_divergence,
+        max_deviation=float(found.timesteps.max_deviation.max()),
+    )
+    return concluded(check, float(found.timesteps.max_ratio.max()), found.vacuous, useful)
+
+
+def judge_last(
+    arithmetic: Arithmetic,
+    layer: SimpleRNN,
+    sequences: Sequences,
+    observed: Observations,
+    check: Check,
+) -> Check:
+    """Only the last output was observed: hold it against a bound carried over all timesteps."""
+    output, state = final_balls(layer, sequences, arithmetic)
+    rows = [state_row("output", observed.outputs, output, layer.precision)]
+    if observed.final_state is not None:
+        rows.append(state_row("h", observed.final_state, state, layer.precision))
+    check = replace(
+        check, final_state=tuple(rows), max_deviation=max(row.max_deviation for row in rows)
+    )
+    return concluded(check, 0.0, output.vacuous, is_useful(output))
+
+
+def is_useful(ball: Ball) -> bool:
+    """Whether a radius carried over a whole sequence is still small against the numbers."""
+    return bool(ball.radius.max() <= USEFUL_RADIUS * np.abs(ball.value).max())
+
+
+def state_row(name: str, state: NDArray[Any], ball: Ball, precision: Precision) -> StateRow:
+    """Hold a returned state (or last output) `(B, H)` against where it must lie."""
+    deviation = distance(state.astype(np.float64), ball.value)
+    ratio = ratios(deviation, ball)
+    batch, unit = np.unravel_index(int(ratio.argmax()), ratio.shape)
+    return StateRow(
+        name=name,
+        max_deviation=float(deviation.max()),
+        max_ulp=whole(float(ulps(deviation, ball.value, precision).max())),
+        max_ratio=float(ratio.max()),
+        batch=int(batch),
+        unit=int(unit),
+    )
+
+
+def concluded(check: Check, step_ratio: float, vacuous: bool, useful: bool) -> Check:
+    """The verdict on the numbers in `check`, and the sentence that says why."""
+    beyond = [row for row in check.final_state if row.max_ratio > 1]
+    max_ratio = max([step_ratio, *(row.max_ratio for row in check.final_state)])
+    verdict: Verdict = "parity"
+    if step_ratio > 1:
+        verdict = "diverged"
+        summary = f"a step is {number(step_ratio)} times as far off as rounding can explain"
+        if check.first_divergence is not None:
+            summary += f", first at timestep {check.first_divergence.timestep}"
+    elif beyond:
+        row, verdict = beyond[0], "diverged"
+        what = "last output" if row.name == "output" else f"final state {row.name}"
+        summary = f"the {what} is off by {number(row.max_deviation)} from what the outputs say"
+    elif vacuous:
+        verdict = "inconclusive"
+        summary = (
+            f"the rounding bound is vacuous in {check.arithmetic}: the sums are too long or the "
+            "numbers too near overflow to prove anything"
+        )
+    elif not useful:
+        verdict = "inconclusive"
+        summary = (
+            "only the last output was observed, and over this many timesteps the bound has grown "
+            "too wide to prove anything: observe the whole sequence of outputs"
+        )
+    else:
+        summary = f"every step is within rounding, at most {ratio(max_ratio)} of its bound"
+    bits = None if verdict == "inconclusive" else effective_bits(max_ratio, check.dtype or "")
+    return replace(
+        check, verdict=verdict, summary=summary, max_ratio=max_ratio, effective_bits=bits
+    )
+
+
+def effective_bits(max_ratio: float, dtype: str) -> float:
+    """`-log2(u max_ratio)`: a lower estimate of the precision that explains the numbers."""
+    if max_ratio == 0:
+        return math.inf
+    return -math.log2(precision_of(dtype).unit_roundoff * max_ratio)

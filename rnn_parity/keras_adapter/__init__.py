@@ -1,0 +1,31 @@
+"""The only door to TensorFlow and Keras: build, load, extract weights, run and observe.
+
+TensorFlow is imported inside functions, never by importing this package. Everything goes through
+`tf.keras`, so Keras 3 and Keras 2 (TensorFlow 2.15, or `TF_USE_LEGACY_KERAS=1`) work alike.
+"""
+
+from rnn_parity.keras_adapter.build import LAYER_CLASSES, POLICIES, build_layer
+from rnn_parity.keras_adapter.load import load_model
+from rnn_parity.keras_adapter.modes import MODES
+from rnn_parity.keras_adapter.observation import Observation
+from rnn_parity.keras_adapter.observe import observe_layer, observe_model
+from rnn_parity.keras_adapter.runtime import device, tensorflow_module
+from rnn_parity.keras_adapter.signature import InputSpec, generate_inputs, input_signature
+from rnn_parity.keras_adapter.weights import layer_weights
+
+__all__ = [
+    "LAYER_CLASSES",
+    "MODES",
+    "POLICIES",
+    "InputSpec",
+    "Observation",
+    "build_layer",
+    "device",
+    "generate_inputs",
+    "input_signature",
+    "layer_weights",
+    "load_model",
+    "observe_layer",
+    "observe_model",
+    "tensorflow_module",
+]

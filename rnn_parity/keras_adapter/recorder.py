@@ -1,0 +1,184 @@
+"""What reaches a recurrent layer and what it produces, taken from the very run that is checked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rnn_parity.errors import UnsupportedError
+from rnn_parity.keras_adapter.build import is_time_major
+from rnn_parity.keras_adapter.runtime import tensorflow_module
+from rnn_parity.keras_adapter.weights import unsupported
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of one layer: the tensors that were seen, by the names of `Observation`."""
+
+    layer: Any
+    name: str
+    not_compared: str | None
+    tensors: Mapping[str, Any]
+
+
+@dataclass(eq=False)
+class Recorder:
+    """Replaces the `call` of layers on the instance, for the time of a `with recorder.attached()`.
+
+    `layers` maps names to layers. `program(f)` is `f` followed by the return of all tensors that
+    were recorded while it ran, so that graph modes give them back as outputs of the same graph.
+    `calls` then tells which tensor belongs to which call.
+    """
+
+    layers: Mapping[str, Any]
+    calls: list[Call] = field(default_factory=list)
+    hidden: str | None = None
+    graph: Any = None
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """The layers record their calls in this block, and are as they were after it."""
+        # Straight into the instance's dictionary: Keras's own __setattr__ tracks what it is given.
+        for name, layer in self.layers.items():
+            layer.__dict__["call"] = self._recording(name, layer, layer.call)
+        try:
+            yield
+        finally:
+            for layer in self.layers.values():
+                del layer.__dict__["call"]
+
+    def program(self, function: Callable[[Any], object]) -> Callable[[Any], dict[str, Any]]:
+        """`function`, returning the recorded tensors under the keys "number/field"."""
+
+        def run(data: Any) -> dict[str, Any]:
+            # A graph mode may trace this more than once: the last trace is the one that runs.
+            self.calls.clear()
+            self.hidden, self.graph = None, _graph()
+            function(data)
+            # Keras 2's predict refuses to return nothing at all.
+            results = {"end": tensorflow_module().zeros((1,))}
+            for i, call in enumerate(self.calls):
+                results.update({f"{i}/{key}": value for key, value in call.tensors.items()})
+            return results
+
+        return run
+
+    def check(self) -> None:
+        """Raises `UnsupportedError` when a layer ran where its tensors cannot be got at."""
+        if self.hidden is not None:
+            raise UnsupportedError(
+                f"layer {self.hidden!r} runs inside a tf.function or loop of the model's own, "
+                "where it cannot be observed; remove the decorator or pass the layer itself"
+            )
+
+    def _recording(self, name: str, layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(call)
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            if _graph() is not self.graph:
+                self.hidden = name
+                return call(*args, **kwargs)
+            arguments = signature.bind(*args, **kwargs).arguments
+            reason = unsupported(layer) or _dropout(layer, arguments.get("training"))
+            observe = _opaque if reason else _observed
+            result, tensors = observe(layer, arguments, lambda: call(*args, **kwargs))
+            self.calls.append(Call(layer, name, reason, tensors))
+            return result
+
+        return recorded
+
+
+def _graph() -> Any:
+    tf = tensorflow_module()
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+
+
+def _dropout(layer: Any, training: Any) -> str | None:
+    """Why a call with active dropout is not compared: its random masks are not observed."""
+    if training in (None, False) or not (layer.cell.dropout or layer.cell.recurrent_dropout):
+        return None
+    return f"{type(layer).__name__} is called with training={training}, which makes dropout active"
+
+
+def _opaque(
+    layer: Any, arguments: Mapping[str, Any], call: Callable[[], Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Of a layer that is not replayed: the first input and the first output alone."""
+    flatten = tensorflow_module().nest.flatten
+    result = call()
+    inputs = flatten(next(iter(arguments.values())))[0]
+    return result, {"inputs": inputs, "outputs": flatten(result)[0]}
+
+
+def _observed(
+    layer: Any, arguments: Mapping[str, Any], call: Callable[[], Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The layer's result, unchanged, and everything that `Observation` holds of this call."""
+    tf = tensorflow_module()
+    before = _states(layer)
+    tensors = {
+        "inputs": next(iter(arguments.values())),
+        "mask": arguments.get("mask"),
+        "initial_state": _initial_state(layer, arguments.get("initial_state"), before),
+    }
+    result = call()
+    returned = tf.nest.flatten(result)
+    after = _states(layer)
+    tensors["outputs"] = returned[0]
+    if not layer.return_sequences:
+        tensors["last_output"] = returned[0]
+        tensors["outputs"] = _whole_sequence(layer, call, before, after)
+    if layer.return_state or after:
+        tensors["final_state"] = returned[1] if layer.return_state else after[0]
+    seen = {name: value for name, value in tensors.items() if value is not None}
+    return result, {name: _batch_first(layer, name, value) for name, value in seen.items()}
+
+
+def _initial_state(layer: Any, given: Any, stored: list[Any]) -> Any:
+    """The state that this call starts from, in the dtype that it computes with; None for zeros."""
+    tf = tensorflow_module()
+    given = None if given is None else tf.nest.flatten(given)[0]
+    if given is None and not stored:
+        return None
+    state = stored[0] if given is None else given
+    if given is not None and stored and hasattr(layer, "_process_inputs"):
+        # Keras 2 takes a given state only while the stored one is still zero.
+        state = tf.where(tf.reduce_any(stored[0] != 0), stored[0], tf.cast(given, stored[0].dtype))
+    return tf.cast(state, layer.compute_dtype)
+
+
+def _whole_sequence(
+    layer: Any, call: Callable[[], Any], before: list[Any], after: list[Any]
+) -> Any:
+    """All outputs of the same call, by the same layer, from the same state."""
+    kept = layer.return_state
+    _assign(layer, before)
+    layer.return_sequences, layer.return_state = True, True
+    try:
+        return tensorflow_module().nest.flatten(call())[0]
+    finally:
+        layer.return_sequences, layer.return_state = False, kept
+        _assign(layer, after)
+
+
+def _states(layer: Any) -> list[Any]:
+    """A copy of a stateful layer's state, `[(B, H)]`; empty when the layer is not stateful."""
+    tf = tensorflow_module()
+    return [tf.identity(state) for state in layer.states] if layer.stateful else []
+
+
+def _assign(layer: Any, values: list[Any]) -> None:
+    for state, value in zip(layer.states or (), values, strict=False):
+        state.assign(value)
+
+
+def _batch_first(layer: Any, name: str, value: Any) -> Any:
+    tf = tensorflow_module()
+    if name == "mask":
+        value = tf.cast(value, tf.bool)
+    if is_time_major(layer) and name in ("inputs", "mask", "outputs"):
+        value = tf.experimental.numpy.swapaxes(value, 0, 1)
+    return value

@@ -1,0 +1,155 @@
+"""TensorFlow itself: a quiet import, the device's name, and its errors in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from rnn_parity.errors import InputError, MissingPackageError, RnnParityError
+
+LONGEST_MESSAGE = 300
+NOISE = re.compile(
+    r"\x1b\[[0-9;]*m"  # Keras prints its messages in bold
+    r"|in user code:.*\n\s*\w+(Error|Exception): "  # autograph's excerpt of the traceback
+    r"|Exception encountered when calling [^\n]*\.\s*\n"
+    r"|(Arguments received by|Call arguments received by) .*"
+    r"|\{\{.*?\}\} |Stack trace for op definition:.*|\[Op:\w+\].*",
+    re.DOTALL,
+)
+
+
+def tensorflow_module() -> Any:
+    """TensorFlow, with its banners and log lines suppressed when this is its first import.
+
+    A process that imported TensorFlow itself keeps its own settings. Raises `MissingPackageError`
+    when TensorFlow (or the Keras that it asks for) is not installed, `InputError` when Keras runs
+    on another backend.
+    """
+    return _first_import()[0]
+
+
+@cache
+def _first_import() -> tuple[Any, bool]:
+    """TensorFlow, and whether this package was the first to import it."""
+    ours = "tensorflow" not in sys.modules
+    if ours:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        if "keras" not in sys.modules:
+            os.environ["KERAS_BACKEND"] = "tensorflow"
+    with _silence(ours):
+        tf = _import()
+    if tf.keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"Keras: expected the TensorFlow backend, received {tf.keras.backend.backend()!r}; "
+            "set KERAS_BACKEND=tensorflow"
+        )
+    return tf, ours
+
+
+def _import() -> Any:
+    try:
+        import tensorflow as tf
+
+        # `tf.keras` is loaded on first use, and may be missing on its own.
+        tf.keras.layers  # noqa: B018
+    except ImportError as error:
+        missing = "tf_keras" if "tf_keras" in str(error) else "tensorflow>=2.15"
+        raise MissingPackageError(
+            f"this needs TensorFlow, which could not be imported ({one_line(error)}); "
+            f"install it with: pip install '{missing}'"
+        ) from error
+    return tf
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings from Keras and no log lines from TensorFlow's C++ parts in this block.
+
+    The C++ parts write to file descriptor 2 whatever the log level says (XLA's start-up does);
+    it is left alone in a process that imported TensorFlow itself.
+    """
+    with _silence(_first_import()[1]):
+        yield
+
+
+@contextmanager
+def _silence(descriptor_too: bool) -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not descriptor_too:
+            yield
+            return
+        import logging
+
+        loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            with _descriptor_2_closed():
+                yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _descriptor_2_closed() -> Iterator[None]:
+    """File descriptor 2 leads to the null device in this block."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # the process has no standard error
+        yield
+        return
+    sys.stderr.flush()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+@contextmanager
+def refusals(subject: str) -> Iterator[None]:
+    """Turns whatever Keras raises in this block into an `InputError` of one line about `subject`.
+
+    Keras refuses the same thing with a different exception in every version and mode, hence the
+    broad net; the original stays attached as `__cause__`.
+    """
+    try:
+        with quiet():
+            yield
+    except RnnParityError:
+        raise
+    except Exception as error:
+        tf = tensorflow_module()
+        if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+            raise InputError(
+                f"{subject}: not enough memory ({one_line(error)}); use smaller sizes"
+            ) from error
+        raise InputError(f"{subject}: Keras refused: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception on one line, without markup and tracebacks."""
+    text = " ".join(NOISE.sub("", str(error)).split()) or type(error).__name__
+    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
+
+
+def device() -> str:
+    """Where the layers run: "cpu", or the name of the first GPU that TensorFlow sees."""
+    tf = tensorflow_module()
+    with quiet():
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
+            return "cpu"
+        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "gpu"))

@@ -1,0 +1,110 @@
+"""From a Keras layer to data: its weights, read from the cell by name, and its activation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.activations import CATALOGUE, Activation, custom
+from rnn_parity.errors import UnsupportedError
+from rnn_parity.keras_adapter.runtime import one_line, tensorflow_module
+from rnn_parity.layers import SimpleRNN
+
+# Keras 2's own name of the function, and Keras 3's.
+SYNONYMS = {"swish": "silu"}
+
+
+def layer_weights(layer: Any) -> SimpleRNN:
+    """The weights and options of a built Keras layer that computes the SimpleRNN recurrence.
+
+    That is `SimpleRNN`, and `RNN` around a `SimpleRNNCell`; subclasses count as long as they keep
+    Keras's own `call`. Weights are rounded to the layer's compute dtype. Raises
+    `UnsupportedError`, naming the class, for any other.
+    """
+    reason = unsupported(layer)
+    if reason is not None:
+        raise UnsupportedError(reason)
+    cell = layer.cell
+    return SimpleRNN(
+        cell.kernel.numpy(),
+        cell.recurrent_kernel.numpy(),
+        None if cell.bias is None else cell.bias.numpy(),
+        _activation(cell.activation),
+        go_backwards=layer.go_backwards,
+        zero_output_for_mask=layer.zero_output_for_mask,
+        dtype=cell.compute_dtype,
+    )
+
+
+def unsupported(layer: Any) -> str | None:
+    """Why this layer is not replayed, in one sentence naming its class; None if it is."""
+    keras = tensorflow_module().keras
+    name = type(layer).__name__
+    if isinstance(layer, (keras.layers.Bidirectional, keras.layers.TimeDistributed)):
+        return f"{name} is not replayed yet, nor are the layers inside it"
+    if not isinstance(layer, keras.layers.SimpleRNN) and type(layer) is not keras.layers.RNN:
+        return f"{name} is not replayed yet"
+    cell = layer.cell
+    if type(cell) is not keras.layers.SimpleRNNCell:
+        return f"{name} with the cell {type(cell).__name__} is not replayed"
+    if cell.compute_dtype != layer.compute_dtype:
+        return (
+            f"{name} computes in {layer.compute_dtype} around a cell that uses {cell.compute_dtype}"
+        )
+    plain = type(layer) is keras.layers.RNN or type(layer).call is keras.layers.SimpleRNN.call
+    return None if plain else f"{name} overrides SimpleRNN's call and is not replayed"
+
+
+def _activation(function: Callable[..., Any]) -> Activation:
+    """Keras's own functions by name; anything else evaluated through TensorFlow in float64."""
+    name = getattr(function, "__name__", None) or type(function).__name__
+    if _is_keras_own(function, name):
+        if name == "hard_sigmoid" and float(function(np.float32(1.0))) > 0.69:
+            name = "hard_sigmoid_keras2"  # 0.2 + 0.5 at 1; Keras 3 has 1/6 + 1/2
+        name = SYNONYMS.get(name, name)
+        if name in CATALOGUE:
+            return CATALOGUE[name]
+    evaluate = _through_tensorflow(function, name)
+    evaluate(np.zeros((1, 1)))  # what cannot be evaluated is refused now, by name
+    return custom(evaluate, name)
+
+
+def _is_keras_own(function: Callable[..., Any], name: str) -> bool:
+    """Whether Keras itself means this function by this name, and no user has taken the name."""
+    home = getattr(function, "__module__", None) or ""
+    if home.split(".")[0] not in ("keras", "tf_keras", "tensorflow"):
+        return False
+    try:
+        known = tensorflow_module().keras.activations.get(name)
+    except ValueError:
+        return False
+    if not hasattr(known, "get_config"):
+        return bool(known is function)
+    # Keras 2 makes a layer with its defaults of names like "LeakyReLU".
+    ours, theirs = (
+        {key: value for key, value in layer.get_config().items() if key != "name"}
+        for layer in (function, known)
+    )
+    return bool(ours == theirs)
+
+
+def _through_tensorflow(
+    function: Callable[..., Any], name: str
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    tf = tensorflow_module()
+    # Called as a layer it would first cast to its own dtype, float32.
+    compute = function.call if isinstance(function, tf.keras.layers.Layer) else function
+
+    def evaluate(z: NDArray[np.float64]) -> NDArray[np.float64]:
+        try:
+            result = tf.cast(compute(tf.constant(z, tf.float64)), tf.float64)
+            return np.asarray(result)
+        except Exception as error:
+            raise UnsupportedError(
+                f"the activation {name} cannot be evaluated in float64: {one_line(error)}"
+            ) from error
+
+    return evaluate

@@ -1,0 +1,55 @@
+"""Observed outputs, block by block: the states they stand for, and what a masked step must show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.balls import Arithmetic, Ball, copied
+from rnn_parity.layers import SimpleRNN
+from rnn_parity.sequences import Sequences, time_major
+
+
+class Observed:
+    """Walks through observed outputs `(B, T, H)`, in processing order.
+
+    After `advance(steps)`, `outputs` `(t, B, H)` are these timesteps' outputs and `states`
+    `(t + 1, B, H)` the observed states around them. The state is the last output that no mask hid.
+    """
+
+    def __init__(self, layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any]) -> None:
+        self.layer, self.sequences, self.source = layer, sequences, outputs
+        first = next(iter(sequences.blocks(layer.units)))
+        shape = (first.stop + 1, *sequences.initial_state.shape)
+        self.buffer = np.empty(shape)
+        # Without a mask, outputs and states are the same numbers.
+        self.state_buffer = self.buffer if sequences.mask is None else np.empty(shape)
+        self.state_buffer[-1] = sequences.initial_state
+        self.previous_output = np.zeros(shape[1:])
+        self.states = self.state_buffer[-1:]
+        self.outputs = self.buffer[:0]
+
+    def advance(self, steps: slice) -> None:
+        """Read the outputs of `steps`, which must follow those read before."""
+        n = steps.stop - steps.start
+        if len(self.outputs):
+            self.previous_output[...] = self.outputs[-1]
+        self.state_buffer[0] = self.states[-1]
+        self.states = self.state_buffer[: n + 1]
+        self.outputs = time_major(self.source, steps, self.buffer[1 : n + 1])
+        self.keep = None
+        if self.sequences.mask is not None:
+            self.keep = self.sequences.mask[:, steps].T[:, :, np.newaxis]
+            for t, keep in enumerate(self.keep):
+                self.states[t + 1] = np.where(keep, self.outputs[t], self.states[t])
+
+    def masked(self, ball: Ball, arithmetic: Arithmetic) -> Ball:
+        """`ball`, with what a masked step shows where one is: zeros or the previous output."""
+        if self.keep is None:
+            return ball
+        repeated = np.zeros_like(self.outputs)
+        if not self.layer.zero_output_for_mask:
+            repeated[0], repeated[1:] = self.previous_output, self.outputs[:-1]
+        return ball.where(self.keep, copied(repeated, arithmetic))

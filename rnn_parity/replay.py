@@ -1,0 +1,119 @@
+"""The free-running replay: the recurrence by hand, in float64, from the inputs and initial state.
+
+Works through a sequence in blocks of timesteps, so that a million steps need little memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity import cells
+from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.sequences import Sequences, time_major
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A replayed sequence: `outputs` `(B, T, H)` in processing order, `final_state` `(B, H)`."""
+
+    outputs: Array
+    final_state: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some timesteps of a replay, time first; valid until the next block is asked for.
+
+    `inputs` is `(t, B, F)`, rounded to the layer's precision; `projection` is `x U + b`, `products`
+    is `h W` of the state before each step, `outputs` are the outputs, all `(t, B, H)`. `states` is
+    `(t + 1, B, H)`: the state before the first of these steps, and after each of them.
+    """
+
+    steps: slice
+    inputs: Array
+    projection: Array
+    products: Array
+    outputs: Array
+    states: Array
+
+    def only(self, t: int) -> Block:
+        """One of these timesteps as a block."""
+        one = slice(t, t + 1)
+        arrays = (self.inputs, self.projection, self.products, self.outputs)
+        start = self.steps.start + t
+        return Block(slice(start, start + 1), *(a[one] for a in arrays), self.states[t : t + 2])
+
+
+def replay(layer: SimpleRNN, sequences: Sequences) -> Trace:
+    """Replay a whole sequence; outputs and states as documented in `cells`."""
+    outputs = np.empty((*sequences.shape, layer.units))
+    state = sequences.initial_state
+    for block in blocks(layer, sequences):
+        outputs[:, block.steps] = block.outputs.swapaxes(0, 1)
+        state = block.states[-1].copy()
+    return Trace(outputs, state)
+
+
+def blocks(layer: SimpleRNN, sequences: Sequences) -> Iterator[Block]:
+    """Replay block by block; the buffers are used again for every block."""
+    steps = list(sequences.blocks(layer.units))
+    size, batch = steps[0].stop, sequences.shape[0]
+    inputs = np.empty((size, batch, layer.features))
+    projections, products, outputs = np.empty((3, size, batch, layer.units))
+    states = np.empty((size + 1, batch, layer.units))
+    states[0] = sequences.initial_state
+    previous = np.zeros((batch, layer.units))
+    # The order in which BLAS multiplies a few rows by a matrix fastest.
+    recurrent_kernel = np.asfortranarray(layer.recurrent_kernel)
+    for part in steps:
+        n = part.stop - part.start
+        x = layer_inputs(layer, sequences.inputs, part, inputs[:n])
+        p = project(layer, x, projections[:n])
+        block = Block(part, x, p, products[:n], outputs[:n], states[: n + 1])
+        mask = None if sequences.mask is None else sequences.mask[:, part].T
+        run(layer, block, recurrent_kernel, mask, previous)
+        yield block
+        states[0] = states[n]
+        previous[...] = outputs[n - 1]
+
+
+def layer_inputs(layer: SimpleRNN, inputs: NDArray[Any], steps: slice, out: Array) -> Array:
+    """These timesteps of the inputs as the layer sees them: rounded to its compute dtype."""
+    x = time_major(inputs, steps, out)
+    if inputs.dtype.name != layer.precision.name:
+        x[...] = layer.precision.round(x)
+    return x
+
+
+def project(layer: SimpleRNN, x: Array, out: Array) -> Array:
+    """The input projection `x U + b` of all timesteps at once."""
+    np.matmul(x.reshape(-1, layer.features), layer.kernel, out=out.reshape(-1, layer.units))
+    if layer.bias is not None:
+        out += layer.bias
+    return out
+
+
+def run(
+    layer: SimpleRNN,
+    block: Block,
+    recurrent_kernel: Array,
+    mask: NDArray[np.bool_] | None,
+    previous: Array,
+) -> None:
+    """The time loop: fills the products, outputs and states of `block`."""
+    states, outputs = block.states, block.outputs
+    for t, (x, r) in enumerate(zip(block.projection, block.products, strict=True)):
+        np.dot(states[t], recurrent_kernel, out=r)
+        h = cells.simple_rnn(layer.activation, x, r)
+        if mask is None:
+            outputs[t] = states[t + 1] = h
+            continue
+        # A masked step keeps the state and repeats the output, which before the first is zeros.
+        keep = mask[t, :, np.newaxis]
+        states[t + 1] = np.where(keep, h, states[t])
+        outputs[t] = previous = np.where(keep, h, 0.0 if layer.zero_output_for_mask else previous)

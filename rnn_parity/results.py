@@ -1,0 +1,182 @@
+"""What a check found: frozen data with the names of the JSON document, and no formatting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+Verdict = Literal["parity", "suspect", "diverged", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was checked: `kind` is "generated", "model", "case" or "layer"."""
+
+    kind: str = "layer"
+    path: str | None = None
+    layer_class: str = ""
+    layer_name: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    mode: str | None = None
+    against: str | None = None
+    call: int | None = None
+    """Which call of the layer this is, counted from 0 (a stateful or a shared layer has several)."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of one check."""
+
+    batch: int
+    timesteps: int
+    features: int
+    units: int
+
+
+@dataclass(frozen=True)
+class TimestepRow:
+    """The largest numbers of one timestep; `batch` and `unit` point at its largest ratio."""
+
+    timestep: int
+    max_deviation: float
+    max_ulp: int
+    max_residual: float
+    max_ratio: float
+    batch: int
+    unit: int
+
+
+@dataclass(frozen=True)
+class StateRow:
+    """One final state ("h", an LSTM's "c", or the separately returned last "output")."""
+
+    name: str
+    max_deviation: float
+    max_ulp: int
+    max_ratio: float
+    batch: int
+    unit: int
+
+
+@dataclass(frozen=True, eq=False)
+class Timesteps(Sequence[TimestepRow]):
+    """The rows of all timesteps, kept as columns (each `(T,)`): a million steps stay small."""
+
+    max_deviation: NDArray[np.float64]
+    max_ulp: NDArray[np.float64]
+    max_residual: NDArray[np.float64]
+    max_ratio: NDArray[np.float64]
+    batch: NDArray[np.int64]
+    unit: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, count: int) -> Timesteps:
+        """`count` rows to be filled in."""
+        return cls(*(np.zeros(count, kind) for kind in (float,) * 4 + (int,) * 2))
+
+    def __len__(self) -> int:
+        return len(self.max_ratio)
+
+    @overload
+    def __getitem__(self, t: int) -> TimestepRow: ...
+    @overload
+    def __getitem__(self, t: slice) -> list[TimestepRow]: ...
+    def __getitem__(self, t: int | slice) -> TimestepRow | list[TimestepRow]:
+        if isinstance(t, slice):
+            return [self[i] for i in range(*t.indices(len(self)))]
+        t = range(len(self))[t]
+        return TimestepRow(
+            t,
+            float(self.max_deviation[t]),
+            whole(self.max_ulp[t]),
+            float(self.max_residual[t]),
+            float(self.max_ratio[t]),
+            int(self.batch[t]),
+            int(self.unit[t]),
+        )
+
+    def __iter__(self) -> Iterator[TimestepRow]:
+        return (self[t] for t in range(len(self)))
+
+
+def whole(ulps: float) -> int:
+    """A distance in ULPs as an integer; what no integer can hold (infinity, NaN) becomes 2**63 - 1."""
+    return int(ulps) if ulps < 2.0**63 else 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first element beyond its bound, in timestep, then batch, then unit order."""
+
+    timestep: int
+    batch: int
+    unit: int
+    observed: float
+    expected: float
+    bound: float
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A known mistake that reproduces the observed numbers within rounding."""
+
+    fault: str
+    explanation: str
+    effective_bits: float | None
+
+
+@dataclass(frozen=True)
+class BlindSpot:
+    """A mistake that this very check could not have shown, and why."""
+
+    fault: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Which faults a passing check would have shown."""
+
+    visible: tuple[str, ...]
+    blind: tuple[BlindSpot, ...]
+
+
+@dataclass(frozen=True)
+class ImpliedWeight:
+    """One weight entry as the observed numbers imply it; `sigma` counts standard errors."""
+
+    weight: str
+    index: tuple[int, ...]
+    expected: float
+    implied: float
+    sigma: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """One layer call held against its replay.
+
+    `shape`, `effective_bits`, `max_deviation` and `max_ratio` are None when nothing was compared.
+    `notes` are sentences that qualify the result (an estimated bound, an unusual arithmetic).
+    """
+
+    subject: Subject
+    verdict: Verdict
+    summary: str
+    shape: Shape | None = None
+    dtype: str | None = None
+    arithmetic: str | None = None
+    effective_bits: float | None = None
+    max_deviation: float | None = None
+    max_ratio: float | None = None
+    timesteps: Sequence[TimestepRow] = ()
+    final_state: tuple[StateRow, ...] = ()
+    first_divergence: Divergence | None = None
+    causes: tuple[Cause, ...] = ()
+    implied_weights: tuple[ImpliedWeight, ...] | None = None
+    sensitivity: Sensitivity | None = None
+    notes: tuple[str, ...] = ()

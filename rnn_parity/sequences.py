@@ -1,0 +1,92 @@
+"""Inputs, mask and initial state of one layer call: checked, and put into processing order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnn_parity.errors import InputError
+from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.precision import real
+
+BLOCK_BYTES = 1 << 20
+"""The aimed size of one float64 block of outputs: a handful of them stay in the cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """What reaches a layer, in processing order: step 0 is the last input with `go_backwards`.
+
+    `inputs` is `(B, T, F)` in the dtype it came in (a memory map stays one), `mask` `(B, T)` of
+    bool or None, `initial_state` `(B, H)` in float64.
+    """
+
+    inputs: NDArray[Any]
+    mask: NDArray[np.bool_] | None
+    initial_state: Array
+
+    @classmethod
+    def of(
+        cls,
+        layer: SimpleRNN,
+        inputs: ArrayLike,
+        mask: ArrayLike | None = None,
+        initial_state: ArrayLike | None = None,
+    ) -> Sequences:
+        """Check the shapes against `layer`; raises `InputError` with what was expected."""
+        x = real(inputs, "inputs")
+        if x.ndim != 3 or x.shape[2] != layer.features or 0 in x.shape:
+            raise InputError(
+                f"inputs: expected shape (batch, timesteps, {layer.features}), all at least 1, "
+                f"received {x.shape}"
+            )
+        batch, timesteps, _ = x.shape
+        m = None if mask is None else boolean(mask, (batch, timesteps))
+        state = np.zeros((batch, layer.units))
+        if initial_state is not None:
+            state = layer.precision.round(initial_state, "initial_state")
+            expect_shape("initial_state", state, (batch, layer.units))
+        if layer.go_backwards:
+            x, m = x[:, ::-1], None if m is None else m[:, ::-1]
+        return cls(x, m, state)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(batch, timesteps)`."""
+        return self.inputs.shape[0], self.inputs.shape[1]
+
+    def samples(self, part: slice) -> Sequences:
+        """The same for some of the samples."""
+        mask = None if self.mask is None else self.mask[part]
+        return Sequences(self.inputs[part], mask, self.initial_state[part])
+
+    def blocks(self, units: int) -> Iterator[slice]:
+        """Slices of timesteps that cover the sequence, each small enough for the cache."""
+        batch, timesteps = self.shape
+        step = max(1, BLOCK_BYTES // (8 * batch * units))
+        return (slice(t, min(t + step, timesteps)) for t in range(0, timesteps, step))
+
+
+def boolean(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """`mask` as booleans; numbers are accepted when all of them are 0 or 1."""
+    m = real(mask, "mask")
+    expect_shape("mask", m, shape)
+    if m.dtype != bool and not np.isin(m, (0, 1)).all():
+        raise InputError("mask: expected booleans (or only 0 and 1), received other numbers")
+    return m.astype(bool)
+
+
+def expect_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Raise `InputError` unless `array` has `shape`."""
+    if array.shape != shape:
+        raise InputError(f"{name}: expected shape {shape}, received {array.shape}")
+
+
+def time_major(array: NDArray[Any], steps: slice, out: Array) -> Array:
+    """`array[:, steps]`, `(B, t, N)`, copied to `out`, `(t, B, N)`, as float64."""
+    np.copyto(out, array[:, steps].swapaxes(0, 1))
+    return out

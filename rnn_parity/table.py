@@ -1,0 +1,160 @@
+"""The tables of a report, and its plain text for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from tabulate import SEPARATING_LINE, tabulate
+
+from rnn_parity.results import Check, StateRow, Subject, TimestepRow
+from rnn_parity.wording import bits, findings, label, number, ratio, ulps, verdict_of, word
+
+WIDTH = 80
+LONGEST = 40
+"""Tables with more timesteps than this are shortened."""
+ENDS = 5
+"""How many first, worst and last timesteps a shortened table keeps."""
+
+HEADERS = ("timestep", "deviation", "ULPs", "step\nresidual", "ratio", "batch", "unit")
+OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
+COLOURS = {"parity": 32, "diverged": 31, "suspect": 33, "inconclusive": 33}
+SOURCES = {"generated": "generated layer", "layer": "layer given"}
+
+
+def environment_line(environment: Mapping[str, str | None]) -> str:
+    """The versions that the numbers depend on; what is not installed is left out."""
+    names = {"python": "Python", "numpy": "NumPy", "tensorflow": "TensorFlow", "keras": "Keras"}
+    found = [f"{name} {environment[key]}" for key, name in names.items() if environment[key]]
+    return ", ".join([*found, str(environment["device"])])
+
+
+def subject_lines(check: Check) -> list[str]:
+    """What was checked: the layer and where it came from; its arithmetic and its sizes."""
+    subject, shape = check.subject, check.shape
+    source = " ".join([SOURCES.get(subject.kind, subject.kind), subject.path or ""]).strip()
+    against = f", against {subject.against}" if subject.against else ""
+    facts = [check.dtype] if check.dtype else []
+    if check.arithmetic and check.arithmetic != check.dtype:
+        facts.append(f"computed in {check.arithmetic}")
+    if shape:
+        facts += [f"batch {shape.batch}, timesteps {shape.timesteps}"]
+        facts += [f"features {shape.features}, units {shape.units}"]
+    lines = [f"{label(subject)}, {source}{against}", ", ".join(facts)]
+    return [line for line in lines if line]
+
+
+def timestep_cells(row: TimestepRow) -> list[str]:
+    """One timestep as a row of the table."""
+    numbers = [number(row.max_deviation), ulps(row.max_ulp), number(row.max_residual)]
+    return [str(row.timestep), *numbers, ratio(row.max_ratio), str(row.batch), str(row.unit)]
+
+
+def state_cells(row: StateRow) -> list[str]:
+    """One final state as a row of the table; it has no step of its own."""
+    numbers = [number(row.max_deviation), ulps(row.max_ulp), "-"]
+    return [f"final {row.name}", *numbers, ratio(row.max_ratio), str(row.batch), str(row.unit)]
+
+
+def shown(check: Check, every: bool) -> list[int]:
+    """The timesteps to show: all, or the first, the worst, the first diverged and the last."""
+    rows, count = check.timesteps, len(check.timesteps)
+    if every or count <= LONGEST:
+        return list(range(count))
+
+    def badness(t: int) -> float:
+        worst = rows[t].max_ratio
+        return math.inf if math.isnan(worst) else worst
+
+    keep = {*range(ENDS), *range(count - ENDS, count)}
+    keep.update(heapq.nlargest(ENDS, range(count), key=badness))
+    if check.first_divergence:
+        keep.add(check.first_divergence.timestep)
+    return sorted(keep)
+
+
+def timestep_rows(check: Check, steps: Sequence[int]) -> list[list[str]]:
+    """The rows of the timesteps `steps`, with a row of dots where some were left out."""
+    rows: list[list[str]] = []
+    before = -1
+    for t in steps:
+        if t > before + 1:
+            rows.append(["..."] + [""] * (len(HEADERS) - 1))
+        rows.append(timestep_cells(check.timesteps[t]))
+        before = t
+    return rows
+
+
+def left_out(check: Check, steps: Sequence[int]) -> list[str]:
+    """The sentence that says what a shortened table leaves out, when it does."""
+    count = len(check.timesteps)
+    kept = f"shown are the first {ENDS}, the {ENDS} largest ratios and the last {ENDS}"
+    hidden = f"{count - len(steps)} of {count} timesteps left out; {kept} (--every shows all)"
+    return [hidden] if len(steps) < count else []
+
+
+def overview_rows(checks: Sequence[Check]) -> list[list[str]]:
+    """One row for each check."""
+    return [
+        [
+            str(i),
+            short_name(c.subject),
+            c.subject.mode or "-",
+            word(c),
+            "-" if c.max_ratio is None else ratio(c.max_ratio),
+            "-" if c.effective_bits is None else bits(c.effective_bits),
+        ]
+        for i, c in enumerate(checks, 1)
+    ]
+
+
+def short_name(subject: Subject) -> str:
+    """What a person calls the layer, shortened to fit a column."""
+    call = "" if subject.call is None else f" call {subject.call}"
+    name = subject.layer_name or subject.layer_class or "layer"
+    room = 26 - len(call)
+    return (name if len(name) <= room else f"{name[: room - 12]}...{name[-9:]}") + call
+
+
+def overview(checks: Sequence[Check]) -> str:
+    """The compact table that stands before several checks."""
+    align = ("right", "left", "left", "left", "right", "right")
+    rows = overview_rows(checks)
+    return str(tabulate(rows, OVERVIEW, disable_numparse=True, colalign=align))
+
+
+def table(check: Check, every: bool) -> list[str]:
+    """The table of timesteps and final states, then what it leaves out; nothing without rows."""
+    steps = shown(check, every)
+    rows: list[object] = list(timestep_rows(check, steps))
+    rows += [SEPARATING_LINE] if rows and check.final_state else []
+    rows += [state_cells(row) for row in check.final_state]
+    if not rows:
+        return []
+    align = ("right",) * len(HEADERS)
+    text = tabulate(rows, HEADERS, disable_numparse=True, colalign=align)
+    return [text, *map(wrap, left_out(check, steps))]
+
+
+def section(check: Check, every: bool, colour: bool) -> str:
+    """All of one check: what it is, its table, its notes, its verdict and what follows from it."""
+    top = [wrap(line) for line in subject_lines(check)]
+    body = table(check, every)
+    notes = [wrap(f"note: {note}") for note in check.notes]
+    end = [painted(wrap(verdict_of(check)), check.verdict, colour)]
+    end += [wrap(f"  {heading:<10}{text}", " " * 12) for heading, text in findings(check)]
+    blocks = ["\n".join(block) for block in (top, body, notes, end) if block]
+    return "\n\n".join(blocks)
+
+
+def wrap(text: str, indent: str = "  ") -> str:
+    """`text` in lines of 80 columns, the further ones indented."""
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def painted(text: str, verdict: str, colour: bool) -> str:
+    """`text` with its first word, the verdict, in its colour."""
+    head, colon, rest = text.partition(":")
+    return f"\033[{COLOURS[verdict]}m{head}\033[0m{colon}{rest}" if colour else text

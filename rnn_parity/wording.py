@@ -1,0 +1,154 @@
+"""The numbers, names and sentences of a report: what every form of it says in the same words."""
+
+from __future__ import annotations
+
+import math
+
+from rnn_parity.results import Cause, Check, Divergence, Sensitivity, Subject
+
+
+def number(x: float) -> str:
+    """`x` with 3 significant digits: 0.0123, 1.50, 12300, 4.77e-07, nan."""
+    if x == 0 or not math.isfinite(x):
+        return "0" if x == 0 else str(float(x))
+    x = float(f"{x:.2e}")
+    if 1e-3 <= abs(x) < 1e3:
+        return f"{x:#.3g}".rstrip(".")
+    return f"{x:.0f}" if 1e3 <= abs(x) < 1e6 else f"{x:.2e}"
+
+
+def ratio(x: float) -> str:
+    """A ratio with 2 decimals up to 1, and always on the side of 1 where it really is."""
+    if x == 0 or x >= 1.005 or math.isnan(x):
+        return number(x)
+    if x < 0.01:
+        return "<0.01"
+    text = f"{x:.2f}"
+    return text if text != "1.00" or x == 1 else "<1.00" if x < 1 else ">1.00"
+
+
+def ulps(n: int) -> str:
+    """A whole number of ULPs; the largest stands for what no integer holds."""
+    if n >= 2**63 - 1:
+        return "inf"
+    return str(n) if n < 10**6 else number(float(n))
+
+
+def bits(x: float) -> str:
+    """A number of effective bits: all when every number is equal, none when nothing fits."""
+    return "all" if x == math.inf else f"{x:.1f}" if x > 0 else "0.0"
+
+
+def label(subject: Subject) -> str:
+    """The name of a layer with everything that tells two checks of one report apart."""
+    details = [subject.layer_class] if subject.layer_name and subject.layer_class else []
+    details += [f"mode {subject.mode}"] if subject.mode else []
+    details += [f"call {subject.call}"] if subject.call is not None else []
+    name = subject.layer_name or subject.layer_class or "layer"
+    return f"{name} ({', '.join(details)})" if details else name
+
+
+def is_compared(check: Check) -> bool:
+    """Whether there was anything to compare."""
+    return check.shape is not None or check.verdict != "inconclusive"
+
+
+def word(check: Check) -> str:
+    """The verdict of one check, as a word in a table."""
+    return check.verdict if is_compared(check) else "not compared"
+
+
+def sentence(verdict: str, summary: str, effective_bits: float | None = None) -> str:
+    """The verdict and why, as one plain sentence on one line."""
+    end = f" ({bits(effective_bits)} effective bits)" if effective_bits is not None else ""
+    return f"{verdict.upper()}: {' '.join(summary.split()).removesuffix('.')}{end}."
+
+
+def verdict_of(check: Check) -> str:
+    """The sentence of one check."""
+    return sentence(check.verdict, check.summary, check.effective_bits)
+
+
+def overall(checks: tuple[Check, ...]) -> str:
+    """How many checks found what, with the names of those that did not pass; no verdict word."""
+    kinds = ("diverged", "inconclusive", "not compared", "suspect", "parity")
+    groups = {kind: [label(c.subject) for c in checks if word(c) == kind] for kind in kinds}
+    parts = [
+        f"{len(names)} in parity" if kind == "parity" else f"{len(names)} {kind}: {some(names)}"
+        for kind, names in groups.items()
+        if names
+    ]
+    return f"of {len(checks)} checks, {'; '.join(parts)}"
+
+
+def some(names: list[str]) -> str:
+    """The first three names, and how many more there are."""
+    more = [f"{len(names) - 3} more"] if len(names) > 3 else []
+    return ", ".join(names[:3] + more)
+
+
+def findings(check: Check) -> list[tuple[str, str]]:
+    """What follows the verdict, each with its heading, in the order in which a person needs it."""
+    found = [item for cause in check.causes for item in explain(cause)]
+    if check.verdict == "diverged":
+        place = divergence(check.first_divergence, check.dtype) or state_beyond(check)
+        found = [*place, *found, *remedy(check)]
+    return found + seen(check.sensitivity)
+
+
+def divergence(first: Divergence | None, dtype: str | None) -> list[tuple[str, str]]:
+    """Where it first diverged, and how far beyond the bound."""
+    if first is None:
+        return []
+    digits = ".17g" if dtype == "float64" else ".9g"
+    gap = abs(first.observed - first.expected)
+    measured = math.isfinite(gap) and first.bound > 0
+    times = f"{ratio(gap / first.bound)} x" if measured else "beyond"
+    return [
+        ("first at", f"timestep {first.timestep}, batch {first.batch}, unit {first.unit}"),
+        ("observed", f"{first.observed:{digits}}"),
+        ("expected", f"{first.expected:{digits}} (one step from the observed state before)"),
+        ("off by", f"{number(gap)}, {times} the bound {number(first.bound)}"),
+    ]
+
+
+def state_beyond(check: Check) -> list[tuple[str, str]]:
+    """The final states beyond their bound (NaN included)."""
+    beyond = [row for row in check.final_state if not row.max_ratio <= 1]
+    return [
+        item
+        for row in beyond
+        for item in (
+            ("first at", f"final {row.name}, batch {row.batch}, unit {row.unit}"),
+            ("off by", f"{number(row.max_deviation)}, {ratio(row.max_ratio)} x the bound"),
+        )
+    ]
+
+
+def explain(cause: Cause) -> list[tuple[str, str]]:
+    """One mistake that explains the numbers."""
+    fit = "" if cause.effective_bits is None else f" ({bits(cause.effective_bits)} effective bits)"
+    return [("cause", f"{cause.fault}: {cause.explanation}{fit}")]
+
+
+def remedy(check: Check) -> list[tuple[str, str]]:
+    """What to do about a divergence, as far as its place tells; nothing where it does not."""
+    first = check.first_divergence
+    if check.causes:
+        return [("to do", "correct the cause in the implementation and check again")]
+    if first is None:
+        stale = "look at which state is returned: every output is within its bound"
+        return [("to do", stale)] if state_beyond(check) else []
+    if first.timestep == 0:
+        return [("to do", "look at the inputs, the kernel, the bias and the initial state first")]
+    before = f"the timesteps before {first.timestep} are within their bounds"
+    return [("to do", f"look at the recurrent kernel, the state and the mask first: {before}")]
+
+
+def seen(sensitivity: Sensitivity | None) -> list[tuple[str, str]]:
+    """Which mistakes a passing check could have shown."""
+    if sensitivity is None:
+        return []
+    visible, blind = len(sensitivity.visible), sensitivity.blind
+    spots = "; blind to " + "; ".join(f"{s.fault} ({s.reason})" for s in blind) if blind else ""
+    return [("sees", f"{visible} of {visible + len(blind)} faults{spots}")]
