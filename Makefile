@@ -10,33 +10,29 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 check: $(VENV)/main/.done  ## the main job: a real SimpleRNN held against its replay
 	$(VENV)/main/bin/rnn-parity check
 
-test: $(VENV)/test/.done  ## all tests
-	$(VENV)/test/bin/python -m pytest
+test: $(VENV)/main/.done  ## all tests
+	$(VENV)/main/bin/python -m pytest
 
-lint: $(VENV)/lint/.done  ## linter, formatter, type checker
-	$(VENV)/lint/bin/ruff check .
-	$(VENV)/lint/bin/ruff format --check .
-	$(VENV)/lint/bin/mypy
+lint: $(VENV)/main/.done  ## linter, formatter, type checker
+	$(VENV)/main/bin/ruff check .
+	$(VENV)/main/bin/ruff format --check .
+	$(VENV)/main/bin/mypy
 
 bench: $(VENV)/bench/.done  ## speed and memory, side by side with other implementations
 	$(VENV)/bench/bin/python tests/bench.py --json bench.json
 
-# The tests of what touches Keras, and the main job in every mode, under other releases.
-compat: $(VENV)/tf215/.done $(VENV)/tf216/.done $(VENV)/tf_keras/.done
+compat: $(VENV)/tf215/.done $(VENV)/tf216/.done $(VENV)/tf_keras/.done  ## other releases of Keras
 	$(VENV)/tf215/bin/python tests/compat.py
 	$(VENV)/tf216/bin/python tests/compat.py
 	TF_USE_LEGACY_KERAS=1 $(VENV)/tf_keras/bin/python tests/compat.py
 
-$(VENV)/main/.done: WHAT = -e .
-$(VENV)/test/.done: WHAT = -e .[test]
-$(VENV)/lint/.done: WHAT = -e .[lint]
+$(VENV)/main/.done: WHAT = -e .[test,lint]
 $(VENV)/bench/.done: WHAT = -e .[bench]
 $(VENV)/tf215/.done: WHAT = -e .[test] tensorflow==2.15.1
 $(VENV)/tf216/.done: WHAT = -e .[test] tensorflow==2.16.2
 $(VENV)/tf_keras/.done: WHAT = -e .[test] tensorflow==2.21.0 tf_keras==2.21.0
 
-$(VENV)/tf215/.done: PYTHON := $(PYTHON_OLD)
-$(VENV)/tf216/.done: PYTHON := $(PYTHON_OLD)
+$(VENV)/tf215/.done $(VENV)/tf216/.done: PYTHON = $(PYTHON_OLD)
 
 $(VENV)/%/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)/$*

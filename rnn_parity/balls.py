@@ -210,13 +210,21 @@ def rows_by(a: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
     return product.reshape(*a.shape[:-1], matrix.shape[1])
 
 
+def narrow(a: Array, dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    """`|a|` in the dtype of radii; the rounding is part of `Magnitudes`' allowance."""
+    return np.abs(a, dtype=dtype, casting="same_kind")
+
+
 def apply(activation: Activation, z: Sum) -> Ball:
-    """`f(z)`: what z's radius becomes under f, and f's own allowance `u (alpha |y| + beta) + eta`."""
+    """`f(z)`: what z's radius becomes under f, and f's own allowance."""
     argument = z.ball()
     y = activation(argument.value)
     radius = activation.spread(argument.value, y, argument.radius)
-    size = np.abs(y, dtype=radius.dtype, casting="same_kind")
     radius *= SLACK
+    size = narrow(y, radius.dtype.type)
+    reach = float(size.max()) + float(radius.max())
     radius += activation.allowance(argument.value, size, z.arithmetic.unit * SLACK)
     radius += z.arithmetic.results.smallest_normal
-    return Ball(y, unless_overflow(y, radius, size + radius, z.arithmetic.results))
+    if not 2 * reach < z.arithmetic.results.largest:
+        radius = unless_overflow(y, radius, size + radius, z.arithmetic.results)
+    return Ball(y, radius)

@@ -106,9 +106,11 @@ def check_generated(
 ) -> Report:
     """Build the layer that `spec` describes, run it on random data, and check it.
 
-    `inputs` `(B, T, F)` and `mask` `(B, T)` replace the random ones. Raises `InputError` for an
-    argument, a dtype or data that Keras refuses.
+    Unless its arguments say otherwise, the layer returns its sequence and its state: there is more
+    to see. `inputs` `(B, T, F)` and `mask` `(B, T)` replace the random ones. Raises `InputError`
+    for an argument, a dtype or data that Keras refuses.
     """
+    arguments = {"return_sequences": True, "return_state": True, **spec.arguments}
     rng = np.random.default_rng(spec.seed)
     calls = random_inputs(spec, rng) if inputs is None else np.stack([inputs] * spec.calls)
     _, batch, timesteps, features = calls.shape
@@ -118,7 +120,7 @@ def check_generated(
     checks: list[Check] = []
     for one in modes(mode):
         layer = keras_adapter.build_layer(
-            spec.layer, spec.units, features, spec.arguments, spec.dtype, spec.seed, batch
+            spec.layer, spec.units, features, arguments, spec.dtype, spec.seed, batch
         )
         checks += judged(
             keras_adapter.observe_layer(layer, list(calls), mask, state, one), "generated"

@@ -1,10 +1,11 @@
-"""The command line: options in, one answer on stdout, an exit code out. Imports late what it needs."""
+"""The command line: options in, one answer on stdout, an exit code out. Imports late."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         deliver("")
         return int(stop.code or 0)
     except KeyboardInterrupt:
+        logging.disable()  # TensorFlow would complain about what it was not allowed to finish
         return 130
     except RnnParityError as error:
         return fail(str(error))

@@ -40,10 +40,11 @@ def relu(z: Array, out: Array | None = None) -> Array:
 def sigmoid(z: Array, out: Array | None = None) -> Array:
     """`1 / (1 + exp(-z))`, relatively accurate in both tails (0 where `exp(-z)` overflows)."""
     out = np.empty_like(z) if out is None else out
-    with np.errstate(over="ignore"):
-        np.exp(np.negative(z, out=out), out=out)
-    out += 1.0
-    return np.reciprocal(out, out=out)
+    np.negative(z, out=out)
+    with np.errstate(over="ignore", under="ignore"):
+        np.exp(out, out=out)
+        out += 1.0
+        return np.reciprocal(out, out=out)
 
 
 def leaky_relu(z: Array) -> Array:
@@ -58,7 +59,7 @@ def leaky_relu_layer(z: Array) -> Array:
 
 def thresholded_relu(z: Array) -> Array:
     """Keras 2's `ThresholdedReLU` layer with its default: `z` above 1, else 0."""
-    return np.where(z > 1.0, z, 0.0)
+    return z * (z > 1.0)
 
 
 def relu6(z: Array) -> Array:

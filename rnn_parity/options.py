@@ -10,6 +10,7 @@ from rnn_parity.errors import InputError
 
 LAYERS = ("simple_rnn", "lstm", "gru")
 MASKS = ("none", "right", "left", "random")
+STATES = ("zeros", "random")
 MODES = ("eager", "graph", "xla", "predict", "all")
 FORMATS = ("table", "json", "markdown", "github")
 LARGEST = 2**31 - 1
@@ -24,6 +25,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that takes whole option names alone and says in one line what is wrong."""
 
     def __init__(self, **settings: object) -> None:
+        """Take `argparse.ArgumentParser`'s keywords."""
         super().__init__(
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -80,7 +82,7 @@ def add_layer(group: argparse._ArgumentGroup) -> None:
         help="a Keras constructor argument, such as activation=relu; repeatable",
     )
     add("--dtype", metavar="NAME", help="a Keras dtype policy, such as mixed_float16")
-    add("--initial-state", choices=("zeros", "random"), help="the first state (default zeros)")
+    add("--initial-state", choices=STATES, help="the first state (default zeros)")
     add("--calls", type=size, metavar="N", help="consecutive calls, for stateful=True (default 1)")
 
 
@@ -151,7 +153,7 @@ def argument(text: str) -> tuple[str, object]:
     if value not in ("True", "False", "None") and value.title() in ("True", "False", "None"):
         # As a word it would be a true value, whatever it says.
         raise argparse.ArgumentTypeError(
-            f"expected {name}={value.title()}, or {name}='\"{value}\"' for the word, received {text!r}"
+            f"expected {name}={value.title()}, with a capital, received {text!r}"
         )
     try:
         return name, ast.literal_eval(value)

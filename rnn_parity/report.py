@@ -56,7 +56,7 @@ class Report:
     def summary(self) -> str:
         """One sentence that a person can act on."""
         if not self.checks:
-            return "; ".join(("nothing was compared", *self.notes))
+            return ": ".join(("nothing was compared", *self.notes))
         return self.checks[0].summary if len(self.checks) == 1 else overall(self.checks)
 
     @property
@@ -120,7 +120,9 @@ class Report:
         """The last line of every report."""
         if len(self.checks) == 1:
             return verdict_of(self.checks[0])
-        return sentence(self.verdict, self.summary)
+        bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
+        fewest = min(bits) if bits and self.verdict == "parity" else None
+        return sentence(self.verdict, self.summary, fewest)
 
     def _header(self) -> list[str]:
         """The tool, the versions, and the notes, which without checks are in the summary."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import cells
-from rnn_parity.balls import Arithmetic, Ball, Magnitudes, Sum, apply, rows_by
+from rnn_parity.balls import Arithmetic, Ball, Magnitudes, Sum, apply, narrow, rows_by
 from rnn_parity.layers import Array, SimpleRNN
 from rnn_parity.precision import FLOAT32
 from rnn_parity.replay import Block, blocks
@@ -38,8 +38,8 @@ class Step:
 
         `radius` is that of the state, `(t, B, H)`, where it is not known exactly.
         """
-        magnitude = np.abs(state, dtype=self.dtype, casting="same_kind")
-        difference = np.subtract(state, block.states[:-1], dtype=np.float32, casting="same_kind")
+        magnitude = narrow(state, self.dtype)
+        difference = (state - block.states[:-1]).astype(np.float32)
         near = np.abs(difference)
         # `state W = replayed state W + difference W`: the first product is known, and the second
         # is so small that float32 does. Its error counts among the magnitudes.
@@ -56,7 +56,7 @@ class Step:
 
     def apply(self, block: Block, recurrent: Sum) -> Ball:
         """`f(x U + b + r)` on balls, in the cell's own formula."""
-        magnitude = self.kernel(np.abs(block.inputs, dtype=self.dtype, casting="same_kind"))
+        magnitude = self.kernel(narrow(block.inputs, self.dtype))
         x = self.arithmetic.sum_of(block.projection, magnitude, self.layer.features)
         if self.layer.bias is not None:
             x = x.known_part(np.abs(self.layer.bias))

@@ -13,8 +13,15 @@ from rnn_parity.errors import InputError
 from rnn_parity.layers import Array, SimpleRNN
 from rnn_parity.precision import real
 
-BLOCK_BYTES = 1 << 20
-"""The aimed size of one float64 block of outputs: a handful of them stay in the cache."""
+BLOCK_ROWS, BLOCK_ELEMENTS = 256, 1 << 15
+"""A block has so many rows (timesteps times samples) that matrix products are fast, or, of few
+units, so many elements that calls cost little; a handful of its arrays stays in the cache."""
+
+
+# glibc gives freed arrays back to the kernel, and every new block would be zeroed page by page
+# (up to three times slower), until a larger array than them has been freed once: this one, whose
+# pages are never touched.
+np.empty(31 << 20, np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +74,7 @@ class Sequences:
     def blocks(self, units: int) -> Iterator[slice]:
         """Slices of timesteps that cover the sequence, each small enough for the cache."""
         batch, timesteps = self.shape
-        step = max(1, BLOCK_BYTES // (8 * batch * units))
+        step = max(1, max(BLOCK_ROWS, BLOCK_ELEMENTS // units) // batch)
         return (slice(t, min(t + step, timesteps)) for t in range(0, timesteps, step))
 
 

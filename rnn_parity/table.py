@@ -21,7 +21,7 @@ ENDS = 5
 HEADERS = ("timestep", "deviation", "ULPs", "step\nresidual", "ratio", "batch", "unit")
 OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
 COLOURS = {"parity": 32, "diverged": 31, "suspect": 33, "inconclusive": 33}
-SOURCES = {"generated": "generated layer", "layer": "layer given"}
+SOURCES = {"generated": "generated layer", "layer": ""}
 
 
 def environment_line(environment: Mapping[str, str | None]) -> str:
@@ -34,16 +34,16 @@ def environment_line(environment: Mapping[str, str | None]) -> str:
 def subject_lines(check: Check) -> list[str]:
     """What was checked: the layer and where it came from; its arithmetic and its sizes."""
     subject, shape = check.subject, check.shape
-    source = " ".join([SOURCES.get(subject.kind, subject.kind), subject.path or ""]).strip()
-    against = f", against {subject.against}" if subject.against else ""
+    source = f"{SOURCES.get(subject.kind, subject.kind)} {subject.path or ''}".strip()
+    against = f"against {subject.against}" if subject.against else ""
     facts = [check.dtype] if check.dtype else []
     if check.arithmetic and check.arithmetic != check.dtype:
         facts.append(f"computed in {check.arithmetic}")
     if shape:
         facts += [f"batch {shape.batch}, timesteps {shape.timesteps}"]
         facts += [f"features {shape.features}, units {shape.units}"]
-    lines = [f"{label(subject)}, {source}{against}", ", ".join(facts)]
-    return [line for line in lines if line]
+    title = ", ".join(filter(None, [label(subject), source, against]))
+    return [title, ", ".join(facts)] if facts else [title]
 
 
 def timestep_cells(row: TimestepRow) -> list[str]:

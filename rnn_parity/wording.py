@@ -78,6 +78,8 @@ def overall(checks: tuple[Check, ...]) -> str:
         for kind, names in groups.items()
         if names
     ]
+    if len(groups["parity"]) == len(checks):
+        return f"all {len(checks)} checks are in parity"
     return f"of {len(checks)} checks, {'; '.join(parts)}"
 
 
@@ -102,27 +104,31 @@ def divergence(first: Divergence | None, dtype: str | None) -> list[tuple[str, s
         return []
     digits = ".17g" if dtype == "float64" else ".9g"
     gap = abs(first.observed - first.expected)
-    measured = math.isfinite(gap) and first.bound > 0
-    times = f"{ratio(gap / first.bound)} x" if measured else "beyond"
+    times = gap / first.bound if first.bound > 0 else math.inf
     return [
         ("first at", f"timestep {first.timestep}, batch {first.batch}, unit {first.unit}"),
         ("observed", f"{first.observed:{digits}}"),
         ("expected", f"{first.expected:{digits}} (one step from the observed state before)"),
-        ("off by", f"{number(gap)}, {times} the bound {number(first.bound)}"),
+        ("off by", f"{number(gap)}, {beyond(times)} the bound {number(first.bound)}"),
     ]
 
 
 def state_beyond(check: Check) -> list[tuple[str, str]]:
     """The final states beyond their bound (NaN included)."""
-    beyond = [row for row in check.final_state if not row.max_ratio <= 1]
     return [
         item
-        for row in beyond
+        for row in check.final_state
+        if not row.max_ratio <= 1
         for item in (
             ("first at", f"final {row.name}, batch {row.batch}, unit {row.unit}"),
-            ("off by", f"{number(row.max_deviation)}, {ratio(row.max_ratio)} x the bound"),
+            ("off by", f"{number(row.max_deviation)}, {beyond(row.max_ratio)} the bound"),
         )
     ]
+
+
+def beyond(times: float) -> str:
+    """How far beyond, as a multiple where it is a number."""
+    return f"{ratio(times)} x" if math.isfinite(times) else "beyond"
 
 
 def explain(cause: Cause) -> list[tuple[str, str]]:

@@ -44,7 +44,7 @@ def build_layer(
     layer = _construct(make, units, arguments, dtype)
     shape = (None, batch, features) if is_time_major(layer) else (batch, None, features)
     with refusals(f"{LAYER_CLASSES[layer_class]} with {units} units and {features} features"):
-        layer.build(shape)
+        _build(layer, shape, arguments)
         _randomise(layer.cell, arguments, np.random.default_rng(seed))
     return layer
 
@@ -52,6 +52,18 @@ def build_layer(
 def is_time_major(layer: Any) -> bool:
     """Whether the layer takes `(timesteps, batch, features)`, an option of Keras 2 alone."""
     return bool(getattr(layer, "time_major", False))
+
+
+def _build(layer: Any, shape: tuple[int | None, ...], arguments: Mapping[str, Any]) -> None:
+    """`layer.build` without Keras's default for the recurrent kernel, which is replaced anyway.
+
+    That default is orthogonal and needs a QR decomposition, which TensorFlow lacks for bfloat16.
+    """
+    kept = layer.cell.recurrent_initializer
+    if "recurrent_initializer" not in arguments:
+        layer.cell.recurrent_initializer = tensorflow_module().keras.initializers.get("zeros")
+    layer.build(shape)
+    layer.cell.recurrent_initializer = kept
 
 
 def _construct(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnn_parity.errors import InputError
-from rnn_parity.keras_adapter.runtime import one_line, quiet, tensorflow_module
+from rnn_parity.keras_adapter.runtime import keras_major, one_line, quiet, tensorflow_module
 
 MAGIC = {"Keras": b"PK\x03\x04", "HDF5": b"\x89HDF\r\n\x1a\n"}
 SUFFIXES = {".keras": "Keras", ".h5": "HDF5", ".hdf5": "HDF5"}
@@ -142,7 +142,7 @@ def _reason(path: Path, saved: Saved, error: Exception) -> str:
     text = str(error)
     if "safe_mode=False" in text:
         return _unsafe(path)
-    here = "3" if hasattr(tensorflow_module().keras, "ops") else "2"
+    here = str(keras_major())
     if saved.version[:1] not in ("", here):
         return (
             f"{path}: written by Keras {saved.version}, and Keras {here} cannot load it; "

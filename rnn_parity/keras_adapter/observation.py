@@ -27,7 +27,8 @@ class Observation:
 
     When `weights` is None, `not_compared` is the reason, and only `inputs` and `outputs` are there:
     the first tensor that the layer was given and the first that it returned, of whatever shape
-    (empty for a layer that was never called).
+    (empty for a layer that was not seen to run). `notes` are sentences about what Keras did on the
+    way to this call.
     """
 
     layer_class: str
@@ -43,6 +44,7 @@ class Observation:
     initial_state: NDArray[Any] | None = None
     last_output: NDArray[Any] | None = None
     final_state: NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def observation(
@@ -63,12 +65,13 @@ def observation(
         call=number,
         weights=weights,
         not_compared=reason,
+        notes=call.notes,
         **arrays,
     )
 
 
-def never_called(layer: Any, name: str, mode: str) -> Observation:
-    """A recurrent layer of the model that did not run: nothing was compared."""
+def not_seen(layer: Any, name: str, mode: str) -> Observation:
+    """A recurrent layer of the model whose calls, if any, could not be observed."""
     nothing = np.zeros((0, 0, 0))
     return Observation(
         layer_class=type(layer).__name__,
@@ -77,7 +80,10 @@ def never_called(layer: Any, name: str, mode: str) -> Observation:
         mode=mode,
         call=None,
         weights=None,
-        not_compared=f"{type(layer).__name__} {name!r} is never called by this model",
+        not_compared=(
+            f"{type(layer).__name__} {name!r} was not seen to run: the model does not call it, or "
+            "calls it inside a tf.function or loop of its own"
+        ),
         inputs=nothing,
         outputs=nothing,
     )

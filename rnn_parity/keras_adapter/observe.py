@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.build import is_time_major
 from rnn_parity.keras_adapter.modes import runner
-from rnn_parity.keras_adapter.observation import Observation, never_called, observation
+from rnn_parity.keras_adapter.observation import Observation, not_seen, observation
 from rnn_parity.keras_adapter.recorder import Recorder
 from rnn_parity.keras_adapter.runtime import refusals, tensorflow_module
 
@@ -44,7 +44,6 @@ def observe_layer(
         for i, (x, m) in enumerate(zip(calls, masks, strict=True)):
             data = _layer_data(layer, x, m, initial_state if i == 0 else None)
             arrays = _by_call(run(data))
-            recorder.check()
             number = i if len(calls) > 1 else None
             found.append(observation(recorder.calls[0], mode, number, arrays[0]))
     return found
@@ -61,7 +60,7 @@ def observe_model(
 
     `inputs` is what the model takes: an array, a list or a dictionary; `mask` goes to the model as
     its own. Layers of nested models are named "inner/simple_rnn"; `Bidirectional` and
-    `TimeDistributed` are reported as a whole, and so is a layer that the model never calls.
+    `TimeDistributed` are reported as a whole, and so is a layer that was not seen to run.
     `layer_name` selects one layer by its full or its own name. Raises `InputError` for an unknown
     name, for what is no model of `tf.keras` and for what Keras refuses.
     """
@@ -78,7 +77,6 @@ def observe_model(
     with refusals(f"model {model.name!r} in mode {mode}"), recorder.attached():
         run = runner(recorder.program(partial(_call_model, model)), model, mode)
         arrays = _by_call(run(data))
-        recorder.check()
     names = [call.name for call in recorder.calls]
     numbers = [
         names[:i].count(name) if names.count(name) > 1 else None for i, name in enumerate(names)
@@ -88,7 +86,7 @@ def observe_model(
         for i, (call, number) in enumerate(zip(recorder.calls, numbers, strict=True))
     ]
     silent = [name for name in layers if name not in names]
-    return found + [never_called(layers[name], name, mode) for name in silent]
+    return found + [not_seen(layers[name], name, mode) for name in silent]
 
 
 def _call_layer(layer: Any, data: Mapping[str, Any]) -> None:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnn_parity.errors import UnsupportedError
 from rnn_parity.keras_adapter.build import is_time_major
 from rnn_parity.keras_adapter.runtime import tensorflow_module
 from rnn_parity.keras_adapter.weights import unsupported
@@ -22,6 +21,7 @@ class Call:
     name: str
     not_compared: str | None
     tensors: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -35,7 +35,6 @@ class Recorder:
 
     layers: Mapping[str, Any]
     calls: list[Call] = field(default_factory=list)
-    hidden: str | None = None
     graph: Any = None
 
     @contextmanager
@@ -56,7 +55,7 @@ class Recorder:
         def run(data: Any) -> dict[str, Any]:
             # A graph mode may trace this more than once: the last trace is the one that runs.
             self.calls.clear()
-            self.hidden, self.graph = None, _graph()
+            self.graph = _graph()
             function(data)
             # Keras 2's predict refuses to return nothing at all.
             results = {"end": tensorflow_module().zeros((1,))}
@@ -66,29 +65,37 @@ class Recorder:
 
         return run
 
-    def check(self) -> None:
-        """Raises `UnsupportedError` when a layer ran where its tensors cannot be got at."""
-        if self.hidden is not None:
-            raise UnsupportedError(
-                f"layer {self.hidden!r} runs inside a tf.function or loop of the model's own, "
-                "where it cannot be observed; remove the decorator or pass the layer itself"
-            )
-
     def _recording(self, name: str, layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(call)
 
         def recorded(*args: Any, **kwargs: Any) -> Any:
             if _graph() is not self.graph:
-                self.hidden = name
+                # Inside a tf.function or loop of the model's own, or while Keras 3 works out the
+                # shapes of an unbuilt model: tensors of that graph cannot leave it.
                 return call(*args, **kwargs)
             arguments = signature.bind(*args, **kwargs).arguments
             reason = unsupported(layer) or _dropout(layer, arguments.get("training"))
             observe = _opaque if reason else _observed
             result, tensors = observe(layer, arguments, lambda: call(*args, **kwargs))
-            self.calls.append(Call(layer, name, reason, tensors))
+            self.calls.append(Call(layer, name, reason, tensors, _lost_mask(arguments)))
             return result
 
         return recorded
+
+
+def _lost_mask(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """A note when the inputs carry a mask of Keras's that did not become the layer's argument.
+
+    Keras 3 hands it over only to a layer that is called with a single tensor.
+    """
+    carried = getattr(next(iter(arguments.values())), "_keras_mask", None)
+    if carried is None or arguments.get("mask") is not None:
+        return ()
+    given = " because it is also given an initial state" * ("initial_state" in arguments)
+    return (
+        f"the inputs carry a mask, but Keras does not hand it to this layer{given}: masked steps "
+        "are computed like the others; pass mask= to the layer explicitly",
+    )
 
 
 def _graph() -> Any:

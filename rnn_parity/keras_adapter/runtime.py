@@ -67,6 +67,11 @@ def _import() -> Any:
     return tf
 
 
+def keras_major() -> int:
+    """2 or 3: the generation of Keras behind `tf.keras`."""
+    return 3 if hasattr(tensorflow_module().keras, "ops") else 2
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """No warnings from Keras and no log lines from TensorFlow's C++ parts in this block.

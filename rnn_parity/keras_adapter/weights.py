@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from rnn_parity.activations import CATALOGUE, Activation, custom
 from rnn_parity.errors import UnsupportedError
-from rnn_parity.keras_adapter.runtime import one_line, tensorflow_module
+from rnn_parity.keras_adapter.runtime import keras_major, one_line, tensorflow_module
 from rnn_parity.layers import SimpleRNN
-
-# Keras 2's own name of the function, and Keras 3's.
-SYNONYMS = {"swish": "silu"}
 
 
 def layer_weights(layer: Any) -> SimpleRNN:
@@ -61,33 +58,37 @@ def unsupported(layer: Any) -> str | None:
 def _activation(function: Callable[..., Any]) -> Activation:
     """Keras's own functions by name; anything else evaluated through TensorFlow in float64."""
     name = getattr(function, "__name__", None) or type(function).__name__
-    if _is_keras_own(function, name):
-        if name == "hard_sigmoid" and float(function(np.float32(1.0))) > 0.69:
-            name = "hard_sigmoid_keras2"  # 0.2 + 0.5 at 1; Keras 3 has 1/6 + 1/2
-        name = SYNONYMS.get(name, name)
-        if name in CATALOGUE:
-            return CATALOGUE[name]
+    if name in CATALOGUE and _is_keras_own(function, name):
+        if name == "hard_sigmoid" and keras_major() == 2:
+            name = "hard_sigmoid_keras2"
+        return CATALOGUE[name]
     evaluate = _through_tensorflow(function, name)
     evaluate(np.zeros((1, 1)))  # what cannot be evaluated is refused now, by name
     return custom(evaluate, name)
 
 
 def _is_keras_own(function: Callable[..., Any], name: str) -> bool:
-    """Whether Keras itself means this function by this name, and no user has taken the name."""
+    """Whether Keras means this very function by `name` or an alias, and no user took the name."""
     home = getattr(function, "__module__", None) or ""
     if home.split(".")[0] not in ("keras", "tf_keras", "tensorflow"):
         return False
+    aliases = [alias for alias, known in CATALOGUE.items() if known is CATALOGUE[name]]
+    return any(_same(function, known) for known in map(_meant_by, aliases) if known is not None)
+
+
+def _meant_by(name: str) -> Any:
     try:
-        known = tensorflow_module().keras.activations.get(name)
+        return tensorflow_module().keras.activations.get(name)
     except ValueError:
-        return False
-    if not hasattr(known, "get_config"):
-        return bool(known is function)
-    # Keras 2 makes a layer with its defaults of names like "LeakyReLU".
-    ours, theirs = (
-        {key: value for key, value in layer.get_config().items() if key != "name"}
-        for layer in (function, known)
-    )
+        return None
+
+
+def _same(function: Any, known: Any) -> bool:
+    """The same function; or, as Keras 2 makes of names like "LeakyReLU", an equal layer."""
+    if type(known) is not type(function) or not hasattr(known, "get_config"):
+        return known is function
+    configs = (layer.get_config() for layer in (function, known))
+    ours, theirs = ({**config, "name": None} for config in configs)
     return bool(ours == theirs)
 
 

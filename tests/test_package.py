@@ -1,0 +1,65 @@
+"""What `import rnn_parity` offers, and what it leaves unimported."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rnn_parity
+
+ROOT = Path(__file__).parent.parent
+
+
+def in_a_new_process(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_importing_imports_neither_numpy_nor_tensorflow():
+    code = (
+        "import sys, rnn_parity; print(sorted({'numpy', 'tensorflow', 'keras'} & {*sys.modules}))"
+    )
+    assert in_a_new_process(code) == "[]"
+
+
+def test_every_public_name_is_there_without_tensorflow():
+    code = (
+        "import sys, rnn_parity as rp; assert {*rp.__all__} <= {*dir(rp)}; "
+        "print([type(getattr(rp, name)).__name__ for name in sorted(rp.__all__)]); "
+        "assert 'tensorflow' not in sys.modules"
+    )
+    kinds = ["type", "type", "str", "function", "function", "function"]
+    assert in_a_new_process(code) == str(kinds)
+
+
+@pytest.mark.parametrize("name", ["check", "compare", "replay"])
+def test_a_function_is_not_hidden_by_the_module_of_its_name(name):
+    """Importing `rnn_parity.check` would otherwise set the package's attribute to the module."""
+    code = (
+        f"import importlib, rnn_parity as rp; importlib.import_module('rnn_parity.{name}'); "
+        f"assert callable(rp.{name}); from rnn_parity import {name}; print({name} is rp.{name})"
+    )
+    assert in_a_new_process(code) == "True"
+
+
+def test_the_names_come_from_their_modules():
+    module = importlib.import_module("rnn_parity.check")
+    assert rnn_parity.check is module.check
+    assert rnn_parity.Report is importlib.import_module("rnn_parity.report").Report
+    assert rnn_parity.SimpleRNN is importlib.import_module("rnn_parity.layers").SimpleRNN
+
+
+def test_other_names_are_refused():
+    with pytest.raises(AttributeError, match="no attribute 'LSTM'"):
+        rnn_parity.LSTM  # noqa: B018
+
+
+def test_star_import_gives_the_public_names():
+    names = in_a_new_process(
+        "from rnn_parity import *; print(*sorted(n for n in dir() if n[0] != '_'))"
+    )
+    assert names == "Report SimpleRNN check compare replay"

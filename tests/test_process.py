@@ -1,0 +1,117 @@
+"""The command line as a process: pipes, signals, full disks, and how fast it answers."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+FAKE = """
+import importlib, os, signal, sys, threading
+sys.path.insert(0, {tests!r})
+from sample_checks import PARITY
+from rnn_parity.report import Report
+module = importlib.import_module("rnn_parity.check")
+def answer(*args, **kwargs):
+    {body}
+    return Report((PARITY,) * 2000)
+module.check_generated = answer
+from rnn_parity.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def process(body: str, *arguments: str, **settings) -> subprocess.Popen:
+    script = FAKE.format(tests=str(ROOT / "tests"), body=body)
+    command = [sys.executable, "-c", script, "check", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        **{"stdout": subprocess.PIPE, **settings},
+    )
+
+
+def test_a_reader_that_stops_early_gets_no_complaint():
+    running = process("pass")
+    assert running.stdout.readline().startswith("rnn-parity ")
+    running.stdout.close()
+    assert running.stderr.read() == ""
+    assert running.wait(30) == 0
+
+
+def test_a_full_disk_behind_stdout_is_one_line():
+    with open("/dev/full", "w") as full:
+        running = process("pass", stdout=full)
+        _, err = running.communicate(timeout=30)
+    assert err == "rnn-parity: error: cannot write the answer: No space left on device\n"
+    assert running.returncode == 2
+
+
+def test_a_closed_stdout_is_said_before_the_work():
+    script = f"exec 1>&-; exec '{sys.executable}' -m rnn_parity check"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=30
+    )
+    expected = "cannot write the answer: stdout is closed; name a file with -o"
+    assert (done.returncode, done.stderr) == (2, f"rnn-parity: error: {expected}\n")
+
+
+def test_control_c_ends_with_130_and_no_traceback(tmp_path):
+    running = process(
+        "print('working', flush=True); threading.Event().wait()", "-o", str(tmp_path / "a")
+    )
+    assert running.stderr.readline() == "working\n"
+    running.send_signal(2)
+    out, err = running.communicate(timeout=30)
+    assert (running.returncode, out, err) == (130, "", "")
+    assert os.listdir(tmp_path) == []
+
+
+def imported(*arguments: str) -> tuple[int, str, str, set[str]]:
+    command = [sys.executable, "-X", "importtime", "-m", "rnn_parity", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    lines = done.stderr.splitlines()
+    modules = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+    rest = "\n".join(line for line in lines if not line.startswith("import time:"))
+    return done.returncode, done.stdout, rest, {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        *[("--help", 0), ("check --help", 0), ("--version", 0), ("", 2), ("check --bogus", 2)],
+        *[("check --units 0", 2), ("check --mode jit", 2), ("check x.npz", 2)],
+        *[("check --unsafe", 2), ("check --arg a=false", 2), ("check --calls 3 a.h5", 2)],
+    ],
+)
+def test_help_and_bad_usage_answer_without_heavy_imports(arguments, code):
+    returncode, out, err, modules = imported(*arguments.split())
+    assert returncode == code
+    assert bool(out) is (code == 0)
+    assert err.startswith("rnn-parity: error: ") is (code == 2)
+    assert "argparse" in modules
+    assert not modules & {"numpy", "tensorflow", "keras", "tabulate"}
+
+
+@pytest.mark.parametrize("arguments", ["check --units 99999999", "check --input no.npy"])
+def test_bad_input_answers_without_tensorflow(arguments):
+    returncode, out, _, modules = imported(*arguments.split())
+    assert (returncode, out) == (2, "")
+    assert not modules & {"tensorflow", "keras"}
+
+
+def test_help_is_back_within_twice_the_import_of_numpy():
+    def seconds(*arguments: str) -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, timeout=30)
+        return time.perf_counter() - start
+
+    limit = 2 * min(seconds("-c", "import numpy") for _ in range(3))
+    for arguments in ("--help", "--version", "check --bogus"):
+        assert min(seconds("-m", "rnn_parity", *arguments.split()) for _ in range(3)) < limit
