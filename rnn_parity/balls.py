@@ -57,7 +57,6 @@ class Arithmetic:
         """What radii are kept in: float32, unless float64 is under test."""
         return np.float64 if self.results == FLOAT64 else np.float32
 
-
     def sum_of(
         self,
         value: Array,
@@ -127,12 +126,10 @@ class Sum:
     def known_part(self, magnitude: Array) -> Sum:
         """This sum, whose value already holds one more addend `(N,)` of that magnitude: a bias."""
         wider = self.magnitude + magnitude.astype(self.magnitude.dtype)
-        return Sum(
-            self.arithmetic, self.value, wider, self.terms + 1, self.parts + 2 * magnitude
-        )
+        return Sum(self.arithmetic, self.value, wider, self.terms + 1, self.parts + 2 * magnitude)
 
     def ball(self) -> Ball:
-        """Rounded: `gamma(n) magnitude + (1 + gamma(n)) spread + n eta`, for any order of the terms.
+        """Rounded, for any order: `gamma(n) magnitude + (1 + gamma(n)) spread + n eta`.
 
         Where results are narrower than sums, every part and every sum of parts (four roundings at
         most, of numbers not above `parts`) is rounded once more.
@@ -201,7 +198,8 @@ def norms(a: NDArray[Any]) -> NDArray[Any]:
         total[..., : part.shape[-1]] += np.square(part)
     # Squares below the normal range vanish; this is above all of them.
     total += 8 * np.finfo(a.dtype).tiny
-    return np.sqrt(total, out=total)
+    root: NDArray[Any] = np.sqrt(total, out=total)
+    return root
 
 
 def rows_by(a: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:

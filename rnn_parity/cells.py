@@ -9,9 +9,11 @@ and balls (the bound) alike. Source: the documentation of `keras.layers.SimpleRN
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
-def simple_rnn(f: Callable[[Any], Any], x: Any, r: Any) -> Any:
+def simple_rnn(f: Callable[[Any], T], x: Any, r: Any) -> T:
     """SimpleRNN: `h_t = f(x_t U + h_{t-1} W + b)`."""
     return f(x + r)

@@ -1,4 +1,4 @@
-"""The public functions: check a layer or a model, replay a layer, compare what somebody observed."""
+"""The public functions: check a layer or a model, replay one, compare what somebody observed."""
 
 from __future__ import annotations
 
@@ -146,7 +146,9 @@ def check_model(
     fill its open dimensions. Raises `InputError` for a file that is no model or not a safe one.
     """
     model = keras_adapter.load_model(path, safe_mode=safe_mode)
-    data = keras_adapter.generate_inputs(model, batch, timesteps, seed) if inputs is None else inputs
+    data = (
+        keras_adapter.generate_inputs(model, batch, timesteps, seed) if inputs is None else inputs
+    )
     checks: list[Check] = []
     for one in modes(mode):
         found = keras_adapter.observe_model(model, data, one, layer_name, mask)

@@ -1,6 +1,6 @@
-"""Observed outputs held against the replay: deviation, step residual, bound and ratio, per timestep.
+"""Observed outputs held against the replay: deviation, step residual, bound, ratio, per timestep.
 
-The answer is numbers; `verdict` judges them. Long sequences go by in blocks, large batches over
+The answer is numbers; `judge` judges them. Long sequences go by in blocks, large batches over
 threads.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from rnn_parity.balls import Arithmetic, Ball
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.layers import Array, SimpleRNN
 from rnn_parity.observed import Observed
-from rnn_parity.replay import blocks
 from rnn_parity.precision import Precision
+from rnn_parity.replay import blocks
 from rnn_parity.residual import Step
 from rnn_parity.results import Divergence, Timesteps
 from rnn_parity.sequences import Sequences
@@ -35,14 +36,16 @@ THREADED_WORK = 1 << 27
 class Comparison:
     """The numbers of one comparison: a row per timestep, and the state that was observed last.
 
-    `last_state` is the observed state after the last timestep, `(B, H)`; `vacuous` tells whether
-    some bound was infinite, so that nothing is proven there.
+    `last_state` is the observed state after the last timestep, `(B, H)`. `vacuous` tells whether
+    some bound was infinite, so that nothing is proven there; `finite`, whether any expected number
+    was finite, so that there was something to compare.
     """
 
     timesteps: Timesteps
     first_divergence: Divergence | None
     last_state: Array
     vacuous: bool
+    finite: bool
 
 
 def compare_outputs(
@@ -64,9 +67,16 @@ def batch_parts(layer: SimpleRNN, sequences: Sequences) -> list[slice]:
     """The batch in as many slices as there are processors, or in one when the work is small."""
     batch, timesteps = sequences.shape
     work = batch * timesteps * layer.units * (layer.features + layer.units)
-    threads = min(len(os.sched_getaffinity(0)), batch) if work >= THREADED_WORK else 1
+    threads = min(processors(), batch) if work >= THREADED_WORK else 1
     edges = np.linspace(0, batch, threads + 1, dtype=int)
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def compare_samples(
@@ -81,16 +91,17 @@ def compare_samples(
     step = Step(layer, arithmetic)
     observed = Observed(layer, sequences, outputs[part])
     rows = Timesteps.empty(sequences.shape[1])
-    first, vacuous = None, False
+    first, vacuous, finite = None, False, False
     for block in blocks(layer, sequences):
         observed.advance(block.steps)
         ball = observed.masked(step.from_state(block, observed.states[:-1]), arithmetic)
         ratio = measure(rows, block.steps, observed.outputs, block.outputs, ball, layer.precision)
         vacuous = vacuous or ball.vacuous
+        finite = finite or bool(np.isfinite(ball.value).any())
         if first is None and rows.max_ratio[block.steps].max() > 1:
             first = first_beyond(block.steps.start, part.start, observed.outputs, ball, ratio)
     rows.batch[:] += part.start
-    return Comparison(rows, first, observed.states[-1], vacuous)
+    return Comparison(rows, first, observed.states[-1], vacuous, finite)
 
 
 def measure(
@@ -107,7 +118,8 @@ def measure(
     rows.max_deviation[steps] = deviation.reshape(count, -1).max(axis=1)
     far = ulps(deviation, replayed, precision)
     rows.max_ulp[steps] = far.reshape(count, -1).max(axis=1)
-    residual = distance(observed, ball.value).astype(ball.radius.dtype)
+    with np.errstate(over="ignore"):
+        residual = distance(observed, ball.value).astype(ball.radius.dtype)
     rows.max_residual[steps] = residual.reshape(count, -1).max(axis=1)
     ratio = ratios(residual, ball)
     flat = ratio.reshape(count, -1)
@@ -146,4 +158,5 @@ def merge(parts: list[Comparison]) -> Comparison:
         min(firsts, key=lambda d: (d.timestep, d.batch), default=None),
         np.concatenate([p.last_state for p in parts]),
         any(p.vacuous for p in parts),
+        any(p.finite for p in parts),
     )

@@ -36,7 +36,7 @@ def ulps(distances: Array, x: Array, precision: Precision) -> Array:
 def ratios(residual: NDArray[Any], ball: Ball) -> NDArray[Any]:
     """`residual / radius`; what is not a number in the ball is judged by `residual` alone."""
     with np.errstate(invalid="ignore"):
-        ratio = residual / ball.radius
+        ratio: NDArray[Any] = residual / ball.radius
     if not np.isfinite(ratio.max()):
         ratio[np.isinf(ball.radius)] = 0
         odd = ~np.isfinite(ball.value)

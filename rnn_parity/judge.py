@@ -23,6 +23,12 @@ USEFUL_RADIUS = 2.0**-7
 """A propagated radius of more than this part of the largest number proves nothing of use."""
 
 
+TOO_LONG = (
+    "only the last output was observed, and over this many timesteps the bound has grown too wide "
+    "to prove anything: observe the whole sequence of outputs"
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Observations:
     """What an implementation computed: outputs `(B, T, H)` in processing order, or the last one.
@@ -56,7 +62,9 @@ def judge(
     shape = Shape(batch, timesteps, layer.features, layer.units)
     check = Check(subject, "inconclusive", "", shape, layer.precision.name)
     if not layer.activation.proven:
-        note = f"the bound of the custom activation {layer.activation.name} is estimated, not proven"
+        note = (
+            f"the bound of the custom activation {layer.activation.name} is estimated, not proven"
+        )
         check = replace(check, notes=(*check.notes, note))
     wrong = wrong_shape(observed, shape)
     if wrong:
@@ -71,12 +79,12 @@ def judge(
 def wrong_shape(observed: Observations, shape: Shape) -> str | None:
     """What does not have the layer's shape, as a sentence; None when everything fits."""
     one = (shape.batch, shape.units)
-    arrays = {
-        "observed outputs": (observed.outputs, [(shape.batch, shape.timesteps, shape.units), one]),
-        "observed final state": (observed.final_state, [one]),
-        "observed last output": (observed.last_output, [one]),
-    }
-    for name, (array, accepted) in arrays.items():
+    whole_sequence = (shape.batch, shape.timesteps, shape.units)
+    for name, array, accepted in (
+        ("observed outputs", observed.outputs, (whole_sequence, one)),
+        ("observed final state", observed.final_state, (one,)),
+        ("observed last output", observed.last_output, (one,)),
+    ):
         if array is not None and array.shape not in accepted:
             return f"{name}: expected shape {accepted[0]}, received {array.shape}"
     return None
@@ -114,7 +122,10 @@ def judge_in(
         first_divergence=found.first_divergence,
         max_deviation=float(found.timesteps.max_deviation.max()),
     )
-    return concluded(check, float(found.timesteps.max_ratio.max()), found.vacuous, useful)
+    why = vacuous(arithmetic) if found.vacuous else "" if useful else TOO_LONG
+    if not found.finite:
+        why = "no expected number is finite, so that there was nothing to compare"
+    return concluded(check, float(found.timesteps.max_ratio.max()), why)
 
 
 def judge_last(
@@ -132,7 +143,8 @@ def judge_last(
     check = replace(
         check, final_state=tuple(rows), max_deviation=max(row.max_deviation for row in rows)
     )
-    return concluded(check, 0.0, output.vacuous, is_useful(output))
+    why = vacuous(arithmetic) if output.vacuous else "" if is_useful(output) else TOO_LONG
+    return concluded(check, 0.0, why)
 
 
 def is_useful(ball: Ball) -> bool:
@@ -155,8 +167,19 @@ def state_row(name: str, state: NDArray[Any], ball: Ball, precision: Precision) 
     )
 
 
-def concluded(check: Check, step_ratio: float, vacuous: bool, useful: bool) -> Check:
-    """The verdict on the numbers in `check`, and the sentence that says why."""
+def vacuous(arithmetic: Arithmetic) -> str:
+    """Why an infinite bound proves nothing."""
+    return (
+        f"the rounding bound is vacuous in {arithmetic.name}: the sums are too long, or the "
+        "numbers too near overflow, to prove anything"
+    )
+
+
+def concluded(check: Check, step_ratio: float, unproven: str) -> Check:
+    """The verdict on the numbers in `check`, and the sentence that says why.
+
+    `unproven` says why nothing is proven although no number is beyond its bound; empty otherwise.
+    """
     beyond = [row for row in check.final_state if row.max_ratio > 1]
     max_ratio = max([step_ratio, *(row.max_ratio for row in check.final_state)])
     verdict: Verdict = "parity"
@@ -169,18 +192,8 @@ def concluded(check: Check, step_ratio: float, vacuous: bool, useful: bool) -> C
         row, verdict = beyond[0], "diverged"
         what = "last output" if row.name == "output" else f"final state {row.name}"
         summary = f"the {what} is off by {number(row.max_deviation)} from what the outputs say"
-    elif vacuous:
-        verdict = "inconclusive"
-        summary = (
-            f"the rounding bound is vacuous in {check.arithmetic}: the sums are too long or the "
-            "numbers too near overflow to prove anything"
-        )
-    elif not useful:
-        verdict = "inconclusive"
-        summary = (
-            "only the last output was observed, and over this many timesteps the bound has grown "
-            "too wide to prove anything: observe the whole sequence of outputs"
-        )
+    elif unproven:
+        verdict, summary = "inconclusive", unproven
     else:
         summary = f"every step is within rounding, at most {ratio(max_ratio)} of its bound"
     bits = None if verdict == "inconclusive" else effective_bits(max_ratio, check.dtype or "")

@@ -51,7 +51,9 @@ class SimpleRNN:
         units = np.shape(kernel)[1] if np.ndim(kernel) == 2 else 0
         weights = {
             "kernel": weight("kernel", kernel, (None, units), precision),
-            "recurrent_kernel": weight("recurrent_kernel", recurrent_kernel, (units,) * 2, precision),
+            "recurrent_kernel": weight(
+                "recurrent_kernel", recurrent_kernel, (units,) * 2, precision
+            ),
             "bias": None if bias is None else weight("bias", bias, (units,), precision),
         }
         options = {
@@ -66,18 +68,18 @@ class SimpleRNN:
     @property
     def features(self) -> int:
         """The number of input features, F."""
-        return self.kernel.shape[0]
+        return int(self.kernel.shape[0])
 
     @property
     def units(self) -> int:
         """The number of units, H."""
-        return self.kernel.shape[1]
+        return int(self.kernel.shape[1])
 
 
 def weight(
     name: str, value: ArrayLike, shape: tuple[int | None, ...], precision: Precision
 ) -> Array:
-    """`value` as float64 after rounding to `precision`; None in `shape` stands for any size >= 1."""
+    """`value` in float64, rounded to `precision`; None in `shape` stands for any size >= 1."""
     array = np.asarray(value)
     wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
     fits = array.ndim == len(shape) and all(

@@ -58,7 +58,7 @@ LAYER_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 def precision_of(dtype: DTypeLike | str) -> Precision:
-    """The format of a compute dtype, by name or NumPy dtype; integers and bools count as float32."""
+    """The format of a compute dtype, by name or NumPy dtype; integers count as float32."""
     name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     if not isinstance(dtype, str) and np.dtype(dtype).kind in "iub":
         name = "float32"

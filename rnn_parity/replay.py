@@ -44,9 +44,15 @@ class Block:
     def only(self, t: int) -> Block:
         """One of these timesteps as a block."""
         one = slice(t, t + 1)
-        arrays = (self.inputs, self.projection, self.products, self.outputs)
         start = self.steps.start + t
-        return Block(slice(start, start + 1), *(a[one] for a in arrays), self.states[t : t + 2])
+        return Block(
+            slice(start, start + 1),
+            self.inputs[one],
+            self.projection[one],
+            self.products[one],
+            self.outputs[one],
+            self.states[t : t + 2],
+        )
 
 
 def replay(layer: SimpleRNN, sequences: Sequences) -> Trace:

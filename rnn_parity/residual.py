@@ -20,7 +20,7 @@ from rnn_parity.sequences import Sequences
 
 
 class Step:
-    """One step of a layer on balls: what a correct implementation can compute from a known state."""
+    """One step of a layer on balls: what a correct implementation can make of a known state."""
 
     def __init__(self, layer: SimpleRNN, arithmetic: Arithmetic) -> None:
         self.layer, self.arithmetic = layer, arithmetic
@@ -31,9 +31,7 @@ class Step:
         # How float32's roundings compare with those that the bound allows the implementation.
         self.coarseness = FLOAT32.unit_roundoff / arithmetic.sums.unit_roundoff
 
-    def from_state(
-        self, block: Block, state: Array, radius: NDArray[Any] | None = None
-    ) -> Ball:
+    def from_state(self, block: Block, state: Array, radius: NDArray[Any] | None = None) -> Ball:
         """The outputs that follow `state` `(t, B, H)`, the state before each of the block's steps.
 
         `radius` is that of the state, `(t, B, H)`, where it is not known exactly.
@@ -83,6 +81,8 @@ def final_balls(
                 output = state = ball
                 continue
             keep = sequences.mask[:, block.steps.start + t, np.newaxis]
-            hidden = Ball(np.zeros_like(ball.value), radius[0]) if layer.zero_output_for_mask else output
+            hidden = (
+                Ball(np.zeros_like(ball.value), radius[0]) if layer.zero_output_for_mask else output
+            )
             output, state = ball.where(keep, hidden), ball.where(keep, state)
     return output, state

@@ -24,7 +24,7 @@ class Subject:
     mode: str | None = None
     against: str | None = None
     call: int | None = None
-    """Which call of the layer this is, counted from 0 (a stateful or a shared layer has several)."""
+    """Which call of the layer this is, from 0; None for a layer that was called once."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Timesteps(Sequence[TimestepRow]):
 
 
 def whole(ulps: float) -> int:
-    """A distance in ULPs as an integer; what no integer can hold (infinity, NaN) becomes 2**63 - 1."""
+    """A distance in ULPs as an integer; what none can hold (infinity, NaN) is 2**63 - 1."""
     return int(ulps) if ulps < 2.0**63 else 2**63 - 1
 
 

@@ -159,7 +159,7 @@ def start_up(rounds: int) -> dict[str, float]:
         for name, command in commands.items()
     }
     times = interleaved(runs, rounds)
-    base = {name: "import numpy" for name in commands} | {"rnn-parity check": "bare script"}
+    base = dict.fromkeys(commands, "import numpy") | {"rnn-parity check": "bare script"}
     rows = [
         [name, f"{t:.3f}", f"{t / times[base[name]]:.2f} x {base[name]}"]
         for name, t in times.items()

@@ -28,7 +28,9 @@ def main() -> int:
     suite = subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], check=False)
     document = json.loads(check.stdout)
     environment = document["environment"]
-    bits = ", ".join(f"{c['subject']['mode']} {c['effective_bits']:.1f}" for c in document["checks"])
+    bits = ", ".join(
+        f"{c['subject']['mode']} {c['effective_bits']:.1f}" for c in document["checks"]
+    )
     print(
         f"TensorFlow {environment['tensorflow']}, Keras {environment['keras']}, NumPy "
         f"{environment['numpy']}: {document['verdict']} (effective bits: {bits}); "

@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 
 import rnn_parity as rp
+from rnn_parity.sequences import Sequences
 
 DTYPES = {
     "float16": np.float16,
@@ -85,3 +86,13 @@ def nearest(x, digits, min_exponent):
         exponent -= 1
     ulp = Fraction(2) ** (max(exponent, min_exponent) - digits + 1)
     return round(x / ulp) * ulp
+
+
+def in_blocks_of(monkeypatch, size):
+    """Make every sequence go by in blocks of `size` timesteps."""
+
+    def blocks(self, units):
+        timesteps = self.shape[1]
+        return (slice(t, min(t + size, timesteps)) for t in range(0, timesteps, size))
+
+    monkeypatch.setattr(Sequences, "blocks", blocks)

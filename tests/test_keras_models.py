@@ -256,8 +256,10 @@ def test_mask_that_keras_loses_is_noted(mode):
 
 def test_generated_inputs_respect_fixed_sizes_and_integers():
     model = functional(
-        layers.Embedding(3, F), layers.SimpleRNN(H), inputs=keras.Input(batch_shape=(2, T), dtype="int64")
-    )  # fmt: skip
+        layers.Embedding(3, F),
+        layers.SimpleRNN(H),
+        inputs=keras.Input(batch_shape=(2, T), dtype="int64"),
+    )
     made = ka.generate_inputs(functional(model, inputs=keras.Input(batch_shape=(2, T))), 8, 9, 0)
     assert made.shape == (2, T)
     assert set(np.unique(made)) <= {0, 1, 2}
@@ -306,8 +308,12 @@ def refusal(path, **options):
     [
         ("missing.keras", None, "cannot be read: No such file or directory"),
         ("empty.h5", b"", "expected a saved model, received an empty file"),
-        ("text.keras", b"hello, world", "expected a Keras file by its extension, received some"),
-        ("hdf5.keras", b"\x89HDF\r\n\x1a\n12345", "received a HDF5 file; give it its own extens"),
+        ("text.keras", b"hello, world", "expected Keras content by the extension, received some"),
+        (
+            "hdf5.keras",
+            b"\x89HDF\r\n\x1a\n12345",
+            "received HDF5 content; give it its own extension",
+        ),
         ("model.onnx", b"x", "expected a model file (.keras, .h5, .hdf5), received the extension"),
     ],
 )
@@ -347,12 +353,10 @@ def test_other_zip_and_weights_alone(saved, tmp_path):
         archive.writestr("a.txt", "a")
     path = tmp_path / "zip.keras"
     path.write_bytes(buffer.getvalue())
-    assert "received a Keras file without 'metadata.json'" in refusal(path)
+    assert "expected a whole model, received one without 'metadata.json'" in refusal(path)
     weights = tmp_path / "model.weights.h5"
     saved[0].save_weights(weights)
-    assert "received a HDF5 file without 'model_config'; save it with model.save()" in refusal(
-        weights
-    )
+    assert "received one without 'model_config'; save it with model.save()" in refusal(weights)
 
 
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
@@ -384,6 +388,8 @@ def test_unregistered_objects_are_named(tmp_path, suffix, custom):
     functional(*stack, layers.SimpleRNN(H, **activation)).save(path)
     name = custom.__name__
     assert f"uses {name!r}, which is not registered with Keras" in refusal(path)
+    if suffix == "h5" and custom is bent and not KERAS_3:
+        return  # Keras 2 cannot read this file of its own
     model = ka.load_model(path, custom_objects={name: custom})
     assert ka.observe_model(model, X)[0].weights is not None
 

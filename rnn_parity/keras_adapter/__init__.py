@@ -8,7 +8,7 @@ from rnn_parity.keras_adapter.build import LAYER_CLASSES, POLICIES, build_layer
 from rnn_parity.keras_adapter.load import load_model
 from rnn_parity.keras_adapter.modes import MODES
 from rnn_parity.keras_adapter.observation import Observation
-from rnn_parity.keras_adapter.observe import observe_layer, observe_model
+from rnn_parity.keras_adapter.observe import is_model, observe_layer, observe_model
 from rnn_parity.keras_adapter.runtime import device, tensorflow_module
 from rnn_parity.keras_adapter.signature import InputSpec, generate_inputs, input_signature
 from rnn_parity.keras_adapter.weights import layer_weights
@@ -23,6 +23,7 @@ __all__ = [
     "device",
     "generate_inputs",
     "input_signature",
+    "is_model",
     "layer_weights",
     "load_model",
     "observe_layer",

@@ -16,13 +16,9 @@ from rnn_parity.keras_adapter.runtime import keras_major, one_line, quiet, tenso
 MAGIC = {"Keras": b"PK\x03\x04", "HDF5": b"\x89HDF\r\n\x1a\n"}
 SUFFIXES = {".keras": "Keras", ".h5": "HDF5", ".hdf5": "HDF5"}
 
-# How the versions of Keras word it; the last one is the innermost error and comes last.
-UNREGISTERED = re.compile(
-    r"Could not locate (?:class|function) '([^']+)'"
-    r"|Unknown (?:layer|object|[a-z ]+ function|initializer|regularizer|constraint):? '([^'{]+)'"
-    r"|'config': '(\w+)', 'registered_name': 'function'"
-    r"|Cannot deserialize object of type `([^`]+)`"
-)
+# How older files name a function, and how the versions of Keras then complain.
+UNKNOWN = re.compile(r"(?:Unknown [a-z ]+|Could not locate [a-z]+):? '(\w+)'")
+NAMESPACES = ("layers", "models", "initializers", "regularizers", "constraints", "activations")
 
 
 class Saved(NamedTuple):
@@ -54,7 +50,7 @@ def load_model(
                 str(path), custom_objects=custom_objects, compile=False, safe_mode=safe_mode
             )
     except Exception as error:  # whatever is wrong with a model surfaces as any exception
-        raise InputError(_reason(path, saved, error)) from error
+        raise InputError(_reason(path, saved, error, custom_objects)) from error
 
 
 def _kind(path: Path) -> str:
@@ -81,8 +77,8 @@ def _kind(path: Path) -> str:
         raise InputError(f"{path}: expected a saved model, received an empty file")
     if not start.startswith(MAGIC[kind]):
         other = [name for name, magic in MAGIC.items() if start.startswith(magic)]
-        content = f"a {other[0]} file; give it its own extension" if other else "something else"
-        raise InputError(f"{path}: expected a {kind} file by its extension, received {content}")
+        content = f"{other[0]} content; give it its own extension" if other else "something else"
+        raise InputError(f"{path}: expected {kind} content by the extension, received {content}")
     return kind
 
 
@@ -91,7 +87,7 @@ def _describe(path: Path, kind: str) -> Saved:
         return _describe_keras(path) if kind == "Keras" else _describe_hdf5(path)
     except KeyError as error:
         raise InputError(
-            f"{path}: expected a whole model, received a {kind} file without {error}; save it with "
+            f"{path}: expected a whole model, received one without {error}; save it with "
             "model.save(), not save_weights()"
         ) from error
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -116,8 +112,9 @@ def _describe_hdf5(path: Path) -> Saved:
     with h5py.File(path, "r") as file:
         if "model_config" not in file.attrs:
             raise KeyError("model_config")
-        version = file.attrs.get("keras_version", "")
-        return Saved(str(version), json.loads(file.attrs["model_config"]))
+        version = file.attrs.get("keras_version", "")  # bytes in older files
+        version = version.decode() if isinstance(version, bytes) else str(version)
+        return Saved(version, json.loads(file.attrs["model_config"]))
 
 
 def _holds_code(config: Any) -> bool:
@@ -138,7 +135,9 @@ def _unsafe(path: Path) -> str:
     )
 
 
-def _reason(path: Path, saved: Saved, error: Exception) -> str:
+def _reason(
+    path: Path, saved: Saved, error: Exception, custom_objects: Mapping[str, Any] | None
+) -> str:
     text = str(error)
     if "safe_mode=False" in text:
         return _unsafe(path)
@@ -149,10 +148,39 @@ def _reason(path: Path, saved: Saved, error: Exception) -> str:
             "use the TensorFlow that wrote it"
             + (", or install tf_keras and set TF_USE_LEGACY_KERAS=1" if here == "3" else "")
         )
-    unregistered = [name for names in UNREGISTERED.findall(text) for name in names if name]
+    unregistered = _unregistered(saved.config, _known(custom_objects)) or _unknown(text)
     if unregistered:
         return (
-            f"{path}: uses {unregistered[-1]!r}, which is not registered with Keras; pass it in "
+            f"{path}: uses {unregistered[0]!r}, which is not registered with Keras; pass it in "
             "custom_objects or decorate it with keras.saving.register_keras_serializable()"
         )
     return f"{path}: Keras cannot load it: {one_line(error)}"
+
+
+def _unknown(message: str) -> list[str]:
+    # Keras 2 complains of 'function' when it cannot read what it wrote itself.
+    return [name for name in UNKNOWN.findall(message) if name != "function"]
+
+
+def _known(custom_objects: Mapping[str, Any] | None) -> set[str]:
+    """Every class and function name that Keras could resolve."""
+    keras = tensorflow_module().keras
+    known = {"Functional", *(custom_objects or ()), *keras.utils.get_custom_objects()}
+    return known.union(*(dir(getattr(keras, name)) for name in NAMESPACES))
+
+
+def _unregistered(config: Any, known: set[str]) -> list[str]:
+    """The names in a model's config that are neither Keras's nor known, in the file's order."""
+    if isinstance(config, list):
+        return [name for value in config for name in _unregistered(value, known)]
+    if not isinstance(config, dict):
+        return []
+    inner = _unregistered(list(config.values()), known)
+    name = config.get("class_name")
+    registered = config.get("registered_name", name)
+    if name == "function":  # one of a user's own; `config` is what it is called
+        name = registered = config.get("config")
+    # Keras 3 writes null where the class is its own.
+    if not isinstance(name, str) or registered is None or {name, registered} & known:
+        return inner
+    return inner if name.startswith("__") else [name, *inner]

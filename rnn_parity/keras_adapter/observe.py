@@ -142,6 +142,11 @@ def _by_call(results: Mapping[str, NDArray[Any]]) -> dict[int, dict[str, NDArray
     return arrays
 
 
+def is_model(value: Any) -> bool:
+    """Whether `value` is a model of `tf.keras`, which holds layers, and not a layer by itself."""
+    return isinstance(value, tensorflow_module().keras.Model)
+
+
 def _check_kind(value: Any, kind: str) -> None:
     keras = tensorflow_module().keras
     expected = keras.Model if kind == "Model" else keras.layers.Layer

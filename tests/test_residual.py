@@ -1,0 +1,88 @@
+"""The step residual: each step from the observed state, and the radius of what was not observed."""
+
+import numpy as np
+import pytest
+from helpers import loop, random_layer, random_weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rnn_parity as rp
+from rnn_parity.balls import Arithmetic
+from rnn_parity.precision import FLOAT32, FLOAT64
+from rnn_parity.replay import blocks
+from rnn_parity.residual import Step, final_balls
+from rnn_parity.sequences import Sequences
+
+pytestmark = pytest.mark.filterwarnings("error")
+SINGLE, DOUBLE = Arithmetic(FLOAT32, FLOAT32), Arithmetic(FLOAT64, FLOAT64)
+
+
+def step_from(layer, x, states, arithmetic=SINGLE, radius=None):
+    """The ball of every step of one block, `(T, B, H)`, from `states` `(T, B, H)`."""
+    block = next(blocks(layer, Sequences.of(layer, x)))
+    return Step(layer, arithmetic).from_state(block, np.asarray(states, float), radius)
+
+
+def test_a_step_by_hand():
+    layer = rp.SimpleRNN([[2.0]], [[0.5]], [0.25], activation="linear")
+    x = [[[1.0], [-3.0], [0.5]]]
+    # 2 x + h / 2 + 1/4, from states that have nothing to do with the replay's
+    ball = step_from(layer, x, [[[8.0]], [[-6.0]], [[100.0]]])
+    assert ball.value[:, 0, 0].tolist() == [6.25, -8.75, 51.25]
+    # three terms: 3 u (sum of magnitudes), and one part in 2**10 for what computing may add
+    magnitudes = np.array([2 + 4 + 0.25, 6 + 3 + 0.25, 1 + 50 + 0.25])
+    np.testing.assert_allclose(ball.radius[:, 0, 0], 3 * 2.0**-24 * magnitudes, rtol=1e-3)
+
+
+@pytest.mark.parametrize("far", [0.0, 1e-7, 1e-3, 10.0])
+@pytest.mark.parametrize(("arithmetic", "dtype"), [(SINGLE, "float32"), (DOUBLE, "float64")])
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_value_is_the_step_from_that_state(arithmetic, dtype, far, seed):
+    """However near the replay's own states the given ones are."""
+    rng = np.random.default_rng(seed)
+    layer = random_layer(rng, 3, 5, "linear", dtype)
+    x = layer.precision.round(rng.normal(size=(2, 6, 3)))
+    trace = rp.replay(layer, x)
+    states = np.concatenate([np.zeros((2, 1, 5)), trace.outputs[:, :-1]], axis=1)
+    states = layer.precision.round(states + far * rng.normal(size=states.shape)).swapaxes(0, 1)
+    ball = step_from(layer, x, states, arithmetic)
+    exact = x.swapaxes(0, 1) @ layer.kernel + layer.bias + states @ layer.recurrent_kernel
+    # What computing the value costs leaves the implementation its part of the bound.
+    assert np.all(np.abs(ball.value - exact) <= 0.05 * ball.radius)
+
+
+def test_a_radius_of_the_state_is_carried_through_the_step():
+    layer = rp.SimpleRNN([[1.0]], [[-0.5]], activation="linear")
+    radius = np.full((1, 1, 1), 0.125, np.float32)
+    ball = step_from(layer, [[[1.0]]], [[[4.0]]], radius=radius)
+    assert ball.value[0, 0, 0] == -1.0
+    assert ball.radius[0, 0, 0] == pytest.approx(0.0625, rel=1e-4)
+    assert ball.radius[0, 0, 0] > 0.0625
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), masked=st.booleans(), zeroed=st.booleans())
+def test_the_last_output_lies_in_its_ball(seed, masked, zeroed):
+    rng = np.random.default_rng(seed)
+    weights, x = random_weights(rng, 3, 4), rng.normal(size=(5, 7, 3)).astype(np.float32)
+    layer = rp.SimpleRNN(**weights, zero_output_for_mask=zeroed)
+    mask = rng.random((5, 7)) < 0.6 if masked else None
+    state = rng.uniform(-1, 1, (5, 4)).astype(np.float32)
+    output, final = final_balls(layer, Sequences.of(layer, x, mask, state), SINGLE)
+    exact = rp.replay(layer, x, mask, state)
+    np.testing.assert_allclose(output.value, exact.outputs[:, -1], atol=1e-12)
+    np.testing.assert_allclose(final.value, exact.final_state, atol=1e-12)
+    if masked:
+        # A wholly masked sample is known exactly; a float32 loop over the others' own steps.
+        assert not output.radius[~mask.any(axis=1)].any()
+        hidden = (~mask[:, -1] & zeroed)[:, None]
+        assert not output.radius[hidden[:, 0]].any()
+        for i in range(5):
+            kept = loop(weights, x[i : i + 1, mask[i]], state=state[i : i + 1])
+            if kept.size:
+                assert np.all(np.abs(kept[0, -1] - final.value[i]) <= final.radius[i])
+    else:
+        last = loop(weights, x, state=state)[:, -1]
+        assert np.all(np.abs(last - output.value) <= output.radius)
+    assert final.radius.max() < 1e-4
