@@ -18,6 +18,9 @@ from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.functions import Array, Radius
 from rnn_parity.precision import real
 
+WIDE = 2.0**-10
+"""From this radius on, the spread is taken at the ends of the interval."""
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -80,7 +83,8 @@ class Activation:
         with np.errstate(all="ignore"):
             if self.coupling is not None:
                 return self.coupling(z, y, rad)
-            if self.derivative is not None:
+            # Where Taylor's second term would matter, the ends are sharper.
+            if self.derivative is not None and (not self.curvature or rad.max() < WIDE):
                 return self._first_order(self.derivative(z, y), rad)
             return self._at_ends(z, y, rad)
 

@@ -89,6 +89,16 @@ class Ball:
             np.where(keep, self.value, other.value), np.where(keep, self.radius, other.radius)
         )
 
+    def squares(self) -> tuple[float, float]:
+        """The sums of the squares of the radii and of the values, where both are finite."""
+        radius, value = self.radius.ravel(), self.value.ravel()
+        sums = float(np.vdot(radius, radius)), float(np.vdot(value, value))
+        if np.isfinite(sums).all():
+            return sums
+        known = np.isfinite(value) & np.isfinite(radius)
+        radius, value = radius[known].astype(np.float64), value[known]
+        return float(np.vdot(radius, radius)), float(np.vdot(value, value))
+
     @property
     def vacuous(self) -> bool:
         """Whether an infinite radius stands at a finite value: anything could be right there."""
@@ -154,6 +164,14 @@ def copied(value: Array, arithmetic: Arithmetic) -> Ball:
     return Ball(value, radius.astype(arithmetic.radius_dtype))
 
 
+def coarse(radius_squares: float, value_squares: float) -> bool:
+    """Whether radii exceed half of the values, in the root mean square.
+
+    Numbers that have nothing to do with the right ones would pass then: nothing useful is proven.
+    """
+    return 4 * radius_squares > value_squares
+
+
 def unless_overflow(
     value: Array, radius: NDArray[Any], reach: NDArray[Any], results: Precision
 ) -> NDArray[Any]:
@@ -178,15 +196,20 @@ class Magnitudes:
         rounded_up = dtype(1 + gamma(len(matrix) + 12, float(np.finfo(dtype).eps)))
         self.absolute = np.abs(matrix.astype(dtype)) * rounded_up
         self.grouped = None
-        if len(matrix) >= self.GROUPED_FROM:
+        columns = self.absolute.max(axis=0)
+        if len(matrix) >= self.GROUPED_FROM and in_range(columns[columns > 0]):
             self.grouped = norms(self.absolute.T).T
 
     def __call__(self, a: NDArray[Any]) -> NDArray[Any]:
         """`a` is `(..., K)`, not negative; the result is `(..., N)`."""
-        # The squares of other numbers would leave the range.
-        if self.grouped is None or not 1e-9 < a.max() < 1e15:
+        if self.grouped is None or not in_range(a.max()):
             return rows_by(a, self.absolute)
         return rows_by(norms(a), self.grouped)
+
+
+def in_range(a: Any) -> bool:
+    """Whether float32 holds the squares of these numbers."""
+    return bool(np.all((a > 1e-9) & (a < 1e15)))
 
 
 def norms(a: NDArray[Any]) -> NDArray[Any]:
@@ -213,6 +236,7 @@ def narrow(a: Array, dtype: type[np.floating[Any]]) -> NDArray[Any]:
     return np.abs(a, dtype=dtype, casting="same_kind")
 
 
+@np.errstate(all="ignore")
 def apply(activation: Activation, z: Sum) -> Ball:
     """`f(z)`: what z's radius becomes under f, and f's own allowance."""
     argument = z.ball()

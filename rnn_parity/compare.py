@@ -38,7 +38,8 @@ class Comparison:
 
     `last_state` is the observed state after the last timestep, `(B, H)`. `vacuous` tells whether
     some bound was infinite, so that nothing is proven there; `finite`, whether any expected number
-    was finite, so that there was something to compare.
+    was finite, so that there was something to compare. `squares` are the sums of the squares of
+    all bounds and of all expected numbers.
     """
 
     timesteps: Timesteps
@@ -46,6 +47,7 @@ class Comparison:
     last_state: Array
     vacuous: bool
     finite: bool
+    squares: tuple[float, float]
 
 
 def compare_outputs(
@@ -79,6 +81,7 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+@np.errstate(all="ignore")  # infinities and NaN are judged, not warned of
 def compare_samples(
     layer: SimpleRNN,
     sequences: Sequences,
@@ -92,16 +95,18 @@ def compare_samples(
     observed = Observed(layer, sequences, outputs[part])
     rows = Timesteps.empty(sequences.shape[1])
     first, vacuous, finite = None, False, False
+    squares = np.zeros(2)
     for block in blocks(layer, sequences):
         observed.advance(block.steps)
         ball = observed.masked(step.from_state(block, observed.states[:-1]), arithmetic)
         ratio = measure(rows, block.steps, observed.outputs, block.outputs, ball, layer.precision)
         vacuous = vacuous or ball.vacuous
         finite = finite or bool(np.isfinite(ball.value).any())
+        squares += ball.squares()
         if first is None and rows.max_ratio[block.steps].max() > 1:
             first = first_beyond(block.steps.start, part.start, observed.outputs, ball, ratio)
     rows.batch[:] += part.start
-    return Comparison(rows, first, observed.states[-1], vacuous, finite)
+    return Comparison(rows, first, observed.states[-1], vacuous, finite, (squares[0], squares[1]))
 
 
 def measure(
@@ -118,8 +123,7 @@ def measure(
     rows.max_deviation[steps] = deviation.reshape(count, -1).max(axis=1)
     far = ulps(deviation, replayed, precision)
     rows.max_ulp[steps] = far.reshape(count, -1).max(axis=1)
-    with np.errstate(over="ignore"):
-        residual = distance(observed, ball.value).astype(ball.radius.dtype)
+    residual = distance(observed, ball.value).astype(ball.radius.dtype)
     rows.max_residual[steps] = residual.reshape(count, -1).max(axis=1)
     ratio = ratios(residual, ball)
     flat = ratio.reshape(count, -1)
@@ -159,4 +163,5 @@ def merge(parts: list[Comparison]) -> Comparison:
         np.concatenate([p.last_state for p in parts]),
         any(p.vacuous for p in parts),
         any(p.finite for p in parts),
+        (sum(p.squares[0] for p in parts), sum(p.squares[1] for p in parts)),
     )

@@ -98,7 +98,8 @@ def soft_shrink(z: Array) -> Array:
 
 
 def softsign(z: Array) -> Array:
-    """`z / (1 + |z|)`."""
+    """`z / (1 + |z|)`, 1 or -1 at infinity."""
+    z = np.clip(z, -1e300, 1e300)
     return z / (1.0 + np.abs(z))
 
 

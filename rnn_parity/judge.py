@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnn_parity.balls import Arithmetic, Ball, arithmetics, copied
+from rnn_parity.balls import Arithmetic, Ball, arithmetics, coarse, copied
 from rnn_parity.compare import compare_outputs
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.layers import SimpleRNN
@@ -18,10 +18,6 @@ from rnn_parity.residual import final_balls
 from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
 from rnn_parity.sequences import Sequences
 from rnn_parity.wording import number, ratio
-
-USEFUL_RADIUS = 2.0**-7
-"""A propagated radius of more than this part of the largest number proves nothing of use."""
-
 
 TOO_LONG = (
     "only the last output was observed, and over this many timesteps the bound has grown too wide "
@@ -102,7 +98,7 @@ def judge_in(
     if observed.outputs.ndim == 2:
         return judge_last(arithmetic, layer, sequences, observed, check)
     found = compare_outputs(layer, sequences, observed.outputs, arithmetic)
-    rows, useful = [], True
+    rows, too_long = [], False
     if observed.last_output is not None:
         last = np.ascontiguousarray(observed.outputs[:, -1], np.float64)
         row = state_row("output", observed.last_output, copied(last, arithmetic), layer.precision)
@@ -110,7 +106,7 @@ def judge_in(
             # Another run, whose rounding may differ: only its own whole way can be judged.
             ball, _ = final_balls(layer, sequences, arithmetic)
             row = state_row("output", observed.last_output, ball, layer.precision)
-            useful = is_useful(ball)
+            too_long = coarse(*ball.squares())
         rows.append(row)
     if observed.final_state is not None:
         ball = copied(found.last_state, arithmetic)
@@ -122,9 +118,11 @@ def judge_in(
         first_divergence=found.first_divergence,
         max_deviation=float(found.timesteps.max_deviation.max()),
     )
-    why = vacuous(arithmetic) if found.vacuous else "" if useful else TOO_LONG
+    why = vacuous(arithmetic) if found.vacuous or coarse(*found.squares) else ""
     if not found.finite:
         why = "no expected number is finite, so that there was nothing to compare"
+    if too_long:
+        why = TOO_LONG
     return concluded(check, float(found.timesteps.max_ratio.max()), why)
 
 
@@ -143,15 +141,11 @@ def judge_last(
     check = replace(
         check, final_state=tuple(rows), max_deviation=max(row.max_deviation for row in rows)
     )
-    why = vacuous(arithmetic) if output.vacuous else "" if is_useful(output) else TOO_LONG
+    why = vacuous(arithmetic) if output.vacuous else TOO_LONG if coarse(*output.squares()) else ""
     return concluded(check, 0.0, why)
 
 
-def is_useful(ball: Ball) -> bool:
-    """Whether a radius carried over a whole sequence is still small against the numbers."""
-    return bool(ball.radius.max() <= USEFUL_RADIUS * np.abs(ball.value).max())
-
-
+@np.errstate(all="ignore")
 def state_row(name: str, state: NDArray[Any], ball: Ball, precision: Precision) -> StateRow:
     """Hold a returned state (or last output) `(B, H)` against where it must lie."""
     deviation = distance(state.astype(np.float64), ball.value)
@@ -168,7 +162,7 @@ def state_row(name: str, state: NDArray[Any], ball: Ball, precision: Precision) 
 
 
 def vacuous(arithmetic: Arithmetic) -> str:
-    """Why an infinite bound proves nothing."""
+    """Why a bound that is infinite, or as wide as the numbers themselves, proves nothing."""
     return (
         f"the rounding bound is vacuous in {arithmetic.name}: the sums are too long, or the "
         "numbers too near overflow, to prove anything"

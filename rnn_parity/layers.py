@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.activations import Activation, named
 from rnn_parity.errors import InputError
-from rnn_parity.precision import Precision, precision_of
+from rnn_parity.precision import Precision, precision_of, real
 
 Array = NDArray[np.float64]
 
@@ -47,8 +47,9 @@ class SimpleRNN:
         zero_output_for_mask: bool = False,
         dtype: str | None = None,
     ) -> None:
-        precision = precision_of(dtype if dtype is not None else np.asarray(kernel).dtype)
-        units = np.shape(kernel)[1] if np.ndim(kernel) == 2 else 0
+        shape = real(kernel, "kernel").shape
+        units = shape[1] or None if len(shape) == 2 else None
+        precision = precision_of(np.asarray(kernel).dtype if dtype is None else dtype)
         weights = {
             "kernel": weight("kernel", kernel, (None, units), precision),
             "recurrent_kernel": weight(
@@ -81,7 +82,7 @@ def weight(
 ) -> Array:
     """`value` in float64, rounded to `precision`; None in `shape` stands for any size >= 1."""
     array = np.asarray(value)
-    wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+    wanted = str(shape).replace("None", "any")
     fits = array.ndim == len(shape) and all(
         size >= 1 and n in (None, size) for size, n in zip(array.shape, shape, strict=True)
     )

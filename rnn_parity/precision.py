@@ -69,21 +69,23 @@ def precision_of(dtype: DTypeLike | str) -> Precision:
 
 def real(value: ArrayLike, name: str) -> NDArray[Any]:
     """`value` as an array of real numbers (bfloat16 included); `InputError` for anything else."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(f"{name}: expected an array, received rows of unequal length") from None
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise InputError(f"{name}: expected real numbers, received dtype {array.dtype}")
     return array
 
 
+@np.errstate(all="ignore")
 def round_to(x: NDArray[Any], precision: Precision) -> NDArray[np.float64]:
     """`x` rounded to `precision`, to nearest, ties to even, with subnormals and overflow."""
     if precision.name in ("float64", "float32", "float16"):
-        with np.errstate(over="ignore"):
-            return x.astype(precision.name).astype(np.float64)
+        return x.astype(precision.name).astype(np.float64)
     x = x.astype(np.float64)
     _, exponent = np.frexp(x)
     # One unit in the last place, which below the normal range no longer shrinks.
     ulp = np.ldexp(1.0, np.maximum(exponent - 1, precision.min_exponent) - precision.digits + 1)
-    with np.errstate(invalid="ignore"):
-        rounded: NDArray[np.float64] = np.where(np.isfinite(x), np.rint(x / ulp) * ulp, x)
+    rounded: NDArray[np.float64] = np.where(np.isfinite(x), np.rint(x / ulp) * ulp, x)
     return np.where(np.abs(rounded) > precision.largest, np.copysign(np.inf, x), rounded)

@@ -55,6 +55,7 @@ class Block:
         )
 
 
+@np.errstate(all="ignore")  # infinities and NaN are results like others
 def replay(layer: SimpleRNN, sequences: Sequences) -> Trace:
     """Replay a whole sequence; outputs and states as documented in `cells`."""
     outputs = np.empty((*sequences.shape, layer.units))

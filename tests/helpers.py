@@ -57,7 +57,7 @@ def shuffled_loop(rng, weights, x, sums, results, fused, activation="tanh"):
     h = np.zeros((len(x), weights["kernel"].shape[1]))
     outputs = []
     for t in range(x.shape[1]):
-        terms = list(x[:, t, :, None] .transpose(1, 0, 2) * wide["kernel"][:, None, :])
+        terms = list(x[:, t, :, None].transpose(1, 0, 2) * wide["kernel"][:, None, :])
         terms += list(h[:, :, None].transpose(1, 0, 2) * wide["recurrent_kernel"][:, None, :])
         if not fused:
             terms = [rounded(term, sums) for term in terms]

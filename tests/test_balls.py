@@ -36,7 +36,9 @@ def test_gamma_by_hand():
 
 
 def test_the_arithmetics_of_a_layer():
-    names = {d: [a.name for a in arithmetics(FORMATS[d])] for d in ("float16", "float32", "float64")}
+    names = {
+        d: [a.name for a in arithmetics(FORMATS[d])] for d in ("float16", "float32", "float64")
+    }
     assert names == {
         "float16": ["float16, sums in float32", "float16"],
         "float32": ["float32"],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnn_parity import keras_adapter as ka
-from rnn_parity.errors import InputError, UnsupportedError
+from rnn_parity.errors import InputError
 
 tf = ka.tensorflow_module()
 keras = tf.keras
@@ -205,105 +205,6 @@ def test_time_major(mode):
         assert np.array_equal(getattr(seen, name), getattr(expected, name)), name
 
 
-@pytest.mark.parametrize("layer_class", ["lstm", "gru"])
-def test_layers_that_are_not_replayed_are_named(layer_class):
-    layer = ka.build_layer(layer_class, H, F, {}, None, 0, None)
-    (seen,) = ka.observe_layer(layer, X[0], initial_state=[STATE] * (2 - (layer_class == "gru")))
-    assert seen.weights is None
-    assert seen.not_compared == f"{layer_class.upper()} is not replayed yet"
-    with pytest.raises(UnsupportedError, match=f"{layer_class.upper()} is not replayed"):
-        ka.layer_weights(layer)
-
-
-def test_generic_rnn_is_replayed_with_keras_own_cell_only():
-    class Cell(keras.layers.SimpleRNNCell):
-        pass
-
-    class Mine(keras.layers.SimpleRNN):
-        def call(self, *args, **kwargs):
-            return super().call(*args, **kwargs)
-
-    plain = keras.layers.RNN(keras.layers.SimpleRNNCell(H), return_sequences=True)
-    (seen,) = ka.observe_layer(plain, X[0])
-    assert np.array_equal(seen.weights.kernel, np.asarray(plain.cell.kernel))
-    (seen,) = ka.observe_layer(keras.layers.RNN(Cell(H)), X[0])
-    assert seen.not_compared == "RNN with the cell Cell is not replayed"
-    (seen,) = ka.observe_layer(Mine(H), X[0])
-    assert seen.not_compared == "Mine overrides SimpleRNN's call and is not replayed"
-
-
-def test_weights_are_random_distinct_and_reproducible():
-    one, two = build(), build()
-    values = np.concatenate([np.ravel(w) for w in one.get_weights()[:3]])
-    assert np.array_equal(one.get_weights()[0], two.get_weights()[0])
-    assert len(set(values.tolist())) == values.size == F * H + H * H + H
-    assert np.all(values != 0)
-    assert np.all(np.abs(one.get_weights()[2]) >= 0.1)
-    gain = np.linalg.svd(ka.layer_weights(build(units=40)).recurrent_kernel, compute_uv=False)
-    np.testing.assert_allclose(gain, 0.9, rtol=1e-5)
-
-
-def test_named_initializers_are_honoured():
-    weights = ka.layer_weights(build(bias_initializer="zeros", recurrent_initializer="identity"))
-    assert not np.any(weights.bias)
-    assert np.array_equal(weights.recurrent_kernel, np.eye(H))
-    assert len(np.unique(weights.kernel)) == F * H
-
-
-def test_exponential_stays_finite():
-    layer = build(activation="exponential", units=16)
-    (seen,) = ka.observe_layer(layer, RNG.normal(size=(B, 300, F)))
-    assert np.all(np.isfinite(seen.outputs))
-
-
-@pytest.mark.skipif(KERAS_3, reason="names of layers are activations in Keras 2")
-def test_keras_2_takes_layer_names_for_activations():
-    assert ka.layer_weights(build(activation="LeakyReLU")).activation.proven
-    steeper = keras.layers.LeakyReLU(alpha=0.5)
-    assert not ka.layer_weights(build(activation=steeper)).activation.proven
-
-
-@pytest.mark.parametrize(
-    ("name", "at_one"),
-    [
-        ("tanh", 0.7615941559557649),
-        ("relu", 1.0),
-        ("softsign", 0.5),
-        ("leaky_relu", 1.0),
-        ("relu6", 1.0),
-        ("silu", 0.7310585786300049),
-        ("hard_sigmoid", 2 / 3 if KERAS_3 else 0.7),
-    ],
-)
-def test_keras_names_become_named_activations(name, at_one):
-    activation = ka.layer_weights(build(activation=name)).activation
-    assert activation.proven
-    assert activation(np.array([[1.0]])).item() == pytest.approx(at_one, rel=1e-12)
-    assert activation.name == (name if KERAS_3 or name != "hard_sigmoid" else f"{name}_keras2")
-
-
-def test_own_callables_are_evaluated_in_float64():
-    def squash(x):
-        return x / (1.0 + x * x)
-
-    third = np.array([[1 / 3]])
-    activation = ka.layer_weights(build(activation=squash)).activation
-    assert not activation.proven
-    assert activation.name == "squash"
-    assert activation(third).item() == pytest.approx(0.3, rel=1e-15)
-    slope = {"negative_slope": 0.125} if KERAS_3 else {"alpha": 0.125}
-    leaky = ka.layer_weights(build(activation=keras.layers.LeakyReLU(**slope))).activation
-    assert not leaky.proven
-    # A layer called as such would round 1/3 to float32 first.
-    assert leaky(-third).item() == pytest.approx(-1 / 24, rel=1e-15)
-
-
-def test_activation_that_needs_float32_is_not_compared():
-    (seen,) = ka.observe_layer(build(activation=lambda x: x * tf.constant(2.0)), X[0])
-    assert seen.weights is None
-    assert seen.not_compared.startswith("the activation <lambda> cannot be evaluated in float64: ")
-
-
 def test_active_dropout_is_not_compared():
     inputs = keras.Input((T, F))
     outputs = keras.layers.SimpleRNN(H, dropout=0.5)(inputs, training=True)
@@ -312,57 +213,6 @@ def test_active_dropout_is_not_compared():
     assert "dropout active" in seen.not_compared
     (seen,) = ka.observe_layer(build(dropout=0.5, recurrent_dropout=0.5), X[0])
     assert seen.not_compared is None
-
-
-def test_integer_inputs_and_config_are_plain():
-    (seen,) = ka.observe_layer(build(), np.ones((B, T, F), int))
-    assert seen.inputs.dtype == np.float32
-    assert seen.config["units"] == H
-    assert seen.config["activation"] == "tanh"
-
-
-BAD_ARGUMENTS = [
-    ({"foo": 1}, "argument foo=1: SimpleRNN refused it: "),
-    ({"go_backwards": True, "activation": "nope"}, "argument activation='nope': SimpleRNN refused"),
-    ({"kernel_initializer": "nope"}, "argument kernel_initializer='nope': SimpleRNN refused"),
-    ({"units": 3}, "argument units: given twice; use --units alone"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS, ids=str)
-def test_bad_arguments_in_one_line(arguments, message):
-    with pytest.raises(InputError) as caught:
-        build(**arguments) if "units" not in arguments else ka.build_layer(
-            "simple_rnn", H, F, arguments, None, 0, B
-        )
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"dtype": "int8"}, "dtype: expected one of float16, bfloat16, float32, float64, mixed_"),
-        ({"layer_class": "rnn"}, "layer: expected one of simple_rnn, lstm, gru, received 'rnn'"),
-        ({"arguments": {"dtype": "float64"}, "dtype": "float32"}, "argument dtype: given twice"),
-        ({"units": -1}, "argument units=-1: SimpleRNN refused it: "),
-    ],
-    ids=str,
-)
-def test_bad_options_in_one_line(change, message):
-    options = {
-        "layer_class": "simple_rnn", "units": H, "features": F, "arguments": {},
-        "dtype": None, "seed": 0, "batch": B,
-    }  # fmt: skip
-    with pytest.raises(InputError) as caught:
-        ka.build_layer(**{**options, **change})
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
-
-
-def test_absurd_size_is_refused():
-    with pytest.raises(InputError, match="SimpleRNN with 10000000 units and 3 features: "):
-        build(units=10**7)
 
 
 @pytest.mark.parametrize("mode", ka.MODES)
@@ -397,7 +247,3 @@ def test_unknown_mode_and_what_is_no_layer():
         ka.observe_layer(build(), X[0], mode="jit")
     with pytest.raises(InputError, match=r"expected a layer of tf\.keras, .* received builtins"):
         ka.observe_layer("layer", X[0])
-
-
-def test_device_has_a_name():
-    assert ka.device() == "cpu" or tf.config.list_physical_devices("GPU")

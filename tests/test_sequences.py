@@ -72,7 +72,9 @@ def test_inputs_of_another_shape_are_refused(inputs, received):
     ("inputs", "dtype"), [("abc", "<U3"), (None, "object"), (np.ones((2, 4, 3), "c8"), "complex64")]
 )
 def test_inputs_of_another_kind_are_refused(inputs, dtype):
-    with pytest.raises(InputError, match=f"^inputs: expected real numbers, received dtype {dtype}$"):
+    with pytest.raises(
+        InputError, match=f"^inputs: expected real numbers, received dtype {dtype}$"
+    ):
         Sequences.of(LAYER, inputs)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.keras_adapter.runtime import tensorflow_module
+from rnn_parity.keras_adapter.runtime import keras_major, tensorflow_module
 
 MODES = ("eager", "graph", "xla", "predict")
 
@@ -31,7 +31,10 @@ def runner(program: Program, root: Any, mode: str) -> Callable[[Any], dict[str, 
     tf = tensorflow_module()
     call = program
     if mode != "eager":
-        call = tf.function(program, jit_compile=True if mode == "xla" else None)
+        # Keras 2 lets autograph rewrite a user's `call` if it rewrites the function around it. With
+        # Keras 3 it only reaches this package's own functions, slowly and in vain.
+        jit = True if mode == "xla" else None
+        call = tf.function(program, autograph=keras_major() == 2, jit_compile=jit)
 
     def run(data: Any) -> dict[str, NDArray[Any]]:
         results = call(tf.nest.map_structure(tf.convert_to_tensor, data))

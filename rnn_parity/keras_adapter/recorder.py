@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnn_parity.keras_adapter.build import is_time_major
-from rnn_parity.keras_adapter.runtime import tensorflow_module
+from rnn_parity.keras_adapter.runtime import keras_major, tensorflow_module
 from rnn_parity.keras_adapter.weights import unsupported
 
 
@@ -151,7 +151,7 @@ def _initial_state(layer: Any, given: Any, stored: list[Any]) -> Any:
     if given is None and not stored:
         return None
     state = stored[0] if given is None else given
-    if given is not None and stored and hasattr(layer, "_process_inputs"):
+    if given is not None and stored and keras_major() == 2:
         # Keras 2 takes a given state only while the stored one is still zero.
         state = tf.where(tf.reduce_any(stored[0] != 0), stored[0], tf.cast(given, stored[0].dtype))
     return tf.cast(state, layer.compute_dtype)

@@ -19,7 +19,7 @@ NOISE = re.compile(
     r"|in user code:.*\n\s*\w+(Error|Exception): "  # autograph's excerpt of the traceback
     r"|Exception encountered when calling [^\n]*\.\s*\n"
     r"|(Arguments received by|Call arguments received by) .*"
-    r"|\{\{.*?\}\} |Stack trace for op definition:.*|\[Op:\w+\].*",
+    r"|\{\{.*?\}\} ?|\[_XlaMustCompile[^\]]*\]|Stack trace for op definition:.*|\[Op:\w+\].*",
     re.DOTALL,
 )
 

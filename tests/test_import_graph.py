@@ -1,0 +1,116 @@
+"""Who imports whom: no cycles, one door to TensorFlow, and a core that needs NumPy alone."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "rnn_parity"
+FILES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+CORE = (
+    *("cells", "balls", "replay", "residual", "compare", "distance", "observed", "judge"),
+    *("precision", "sequences", "layers", "activations", "functions"),
+)
+FORMATTERS = {"report", "table", "markup", "wording"}
+DOOR = "rnn_parity.keras_adapter"
+FRAMEWORKS = {"tensorflow", "keras", "tf_keras"}
+
+
+def type_checking(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imports(module, *, everywhere):
+    """The modules that `module` imports: when it is imported itself, or anywhere in it."""
+    found, nodes = set(), [ast.parse(FILES[module].read_text())]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: a relative import"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in FILES else node.module for name in names}
+        elif not type_checking(node) and (everywhere or not isinstance(node, ast.FunctionDef)):
+            nodes += ast.iter_child_nodes(node)
+    return found - {"__future__", module}
+
+
+@cache
+def reach(module):
+    """Everything outside the package that importing `module` imports, with all it imports."""
+    own = imports(module, everywhere=False)
+    outside = {name.split(".")[0] for name in own if name not in FILES}
+    return outside.union(*(reach(name) for name in own if name in FILES))
+
+
+def test_there_are_modules_to_look_at():
+    assert {f"rnn_parity.{name}" for name in CORE} <= set(FILES)
+    assert "numpy" in reach("rnn_parity.precision")
+
+
+def test_there_are_no_cycles():
+    graph = {name: imports(name, everywhere=True) & set(FILES) for name in FILES}
+    # The package finds its names on first use, from modules that know nothing of it.
+    del graph["rnn_parity"]
+    assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_tensorflow_has_one_door(name):
+    roots = {imported.split(".")[0] for imported in imports(name, everywhere=True)}
+    if not name.startswith(DOOR):
+        assert not roots & FRAMEWORKS
+    roots = {imported.split(".")[0] for imported in imports(name, everywhere=False)}
+    assert not roots & FRAMEWORKS
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_needs_numpy_alone(name):
+    allowed = {"numpy", "threadpoolctl", *sys.stdlib_module_names}
+    assert reach(f"rnn_parity.{name}") <= allowed
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_knows_nothing_of_what_is_built_on_it(name):
+    own = {n.removeprefix("rnn_parity.") for n in imports(f"rnn_parity.{name}", everywhere=True)}
+    assert not own & {"check", "cli", "files", "keras_adapter", "markup", "options", "report"}
+    assert not own & {"table"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_only_the_formatters_format(name):
+    short = name.removeprefix("rnn_parity.")
+    roots = {imported.split(".")[0] for imported in imports(name, everywhere=True)}
+    if short not in FORMATTERS:
+        assert "tabulate" not in roots
+        assert "json" not in roots or name.startswith(DOOR)
+
+
+def modules_after(code):
+    """The modules that a new interpreter has loaded after `code`."""
+    code += "; import sys; print(*sys.modules)"
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_imports_almost_nothing():
+    assert not modules_after("import rnn_parity") & {"numpy", *FRAMEWORKS}
+
+
+def test_weights_are_replayed_and_compared_without_tensorflow():
+    found = modules_after(
+        "import rnn_parity as rp, numpy as np; w = rp.SimpleRNN([[1.0]], [[0.5]], activation=None); "
+        "x = np.ones((1, 2, 1)); y = rp.replay(w, x).outputs; r = rp.compare(w, x, y, y[:, -1]); "
+        "assert r; str(r); r.to_json()"
+    )
+    assert "rnn_parity.judge" in found
+    assert not found & FRAMEWORKS

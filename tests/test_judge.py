@@ -1,0 +1,248 @@
+"""Verdicts: what is proven to be within rounding, what is proven not to be, and what is neither."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import loop, random_layer, random_weights, rounded, shuffled_loop
+
+import rnn_parity as rp
+from rnn_parity.errors import InputError
+from rnn_parity.judge import Observations, judge
+from rnn_parity.results import Subject
+from rnn_parity.sequences import Sequences
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def case(seed=0, batch=4, timesteps=9, features=3, units=5, dtype="float32", gain=0.8, **options):
+    """A layer, inputs, and the outputs of a loop in the layer's own dtype."""
+    rng = np.random.default_rng(seed)
+    weights = random_weights(rng, features, units, dtype, gain)
+    x = rounded(rng.normal(size=(batch, timesteps, features)), dtype)
+    outputs = loop(weights, x, options.get("activation", "tanh"))
+    return rp.SimpleRNN(**weights, dtype=dtype, **options), x, outputs.astype(np.float64)
+
+
+def test_parity():
+    layer, x, outputs = case()
+    report = rp.compare(layer, x, outputs, outputs[:, -1])
+    check = report.checks[0]
+    assert (report.verdict, report.exit_code, bool(report)) == ("parity", 0, True)
+    assert (check.dtype, check.arithmetic) == ("float32", "float32")
+    assert (check.shape.batch, check.shape.timesteps) == (4, 9)
+    assert (check.shape.features, check.shape.units) == (3, 5)
+    assert check.first_divergence is None
+    assert 24 <= check.effective_bits <= 31
+    assert check.max_deviation < 1e-6
+    assert json.loads(report.to_json())["exit_code"] == 0
+
+
+def test_diverged():
+    layer, x, outputs = case()
+    outputs[1, 3, 2] += 1e-4
+    report = rp.compare(layer, x, outputs)
+    assert (report.verdict, report.exit_code, bool(report)) == ("diverged", 1, False)
+    assert "timestep 3" in report.summary
+    assert report.checks[0].effective_bits < 20
+    assert json.loads(report.to_json())["checks"][0]["first_divergence"]["timestep"] == 3
+
+
+def test_a_stale_final_state():
+    layer, x, outputs = case()
+    report = rp.compare(layer, x, outputs, outputs[:, -2])
+    assert (report.verdict, report.exit_code) == ("diverged", 1)
+    assert "final state" in report.summary
+    check = report.checks[0]
+    assert check.first_divergence is None
+    assert max(row.max_ratio for row in check.timesteps) <= 1
+    row = check.final_state[0]
+    apart = np.abs(outputs[:, -1] - outputs[:, -2])
+    assert (row.name, row.max_deviation) == ("h", apart.max())
+    assert check.max_ratio == row.max_ratio > 1
+
+
+def test_a_state_is_handed_on_without_computing():
+    layer, x, outputs = case()
+    state = outputs[:, -1].astype(np.float32)
+    assert rp.compare(layer, x, outputs, state)
+    state[1, 1] += 2 * np.spacing(state[1, 1])
+    assert rp.compare(layer, x, outputs, state).verdict == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "state", "summary"),
+    [
+        ((4, 9, 6), None, "observed outputs: expected shape (4, 9, 5), received (4, 9, 6)"),
+        ((9, 4, 5), None, "observed outputs: expected shape (4, 9, 5), received (9, 4, 5)"),
+        ((4, 8, 5), None, "observed outputs: expected shape (4, 9, 5), received (4, 8, 5)"),
+        ((5,), None, "observed outputs: expected shape (4, 9, 5), received (5,)"),
+        ((), None, "observed outputs: expected shape (4, 9, 5), received ()"),
+        ((0, 9, 5), None, "observed outputs: expected shape (4, 9, 5), received (0, 9, 5)"),
+        ((4, 9, 5), (4, 4), "observed final state: expected shape (4, 5), received (4, 4)"),
+        ((4, 9, 5), (1, 5), "observed final state: expected shape (4, 5), received (1, 5)"),
+    ],
+)
+def test_another_shape_diverges(outputs, state, summary):
+    layer, x, _ = case()
+    report = rp.compare(layer, x, np.zeros(outputs), None if state is None else np.zeros(state))
+    assert (report.verdict, report.exit_code) == ("diverged", 1)
+    assert report.summary == summary
+    assert report.checks[0].max_deviation is None
+    assert str(report)
+
+
+@pytest.mark.parametrize("units", [30, 128, 300])
+def test_a_bound_that_cannot_fail_proves_nothing(units):
+    """bfloat16 throughout: with so many terms any numbers in [-1, 1] are within the bound."""
+    layer, x, outputs = case(units=units, features=units, dtype="bfloat16")
+    rng = np.random.default_rng(3)
+    wrong = rounded(rng.uniform(-1, 1, outputs.shape), "bfloat16")
+    report = rp.compare(layer, x, wrong)
+    assert report.verdict in ("diverged", "inconclusive")
+    assert (report.exit_code, bool(report)) in ((1, False), (3, False))
+
+
+def test_sums_in_float32_are_still_proven_where_bfloat16_sums_are_not():
+    layer, x, outputs = case(units=300, dtype="bfloat16")
+    rng = np.random.default_rng(0)
+    weights = random_weights(rng, 3, 300, "bfloat16")
+    right = shuffled_loop(rng, weights, x, "float32", "bfloat16", True)
+    check = rp.compare(layer, x, right).checks[0]
+    assert (check.verdict, check.arithmetic) == ("parity", "bfloat16, sums in float32")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_the_arithmetic_that_explains_the_numbers_is_named(dtype):
+    rng = np.random.default_rng(0)
+    weights = random_weights(rng, 20, 12, dtype)
+    x = rounded(5 * rng.normal(size=(20, 9, 20)), dtype)
+    layer = rp.SimpleRNN(**weights)
+    for sums, name in (("float32", f"{dtype}, sums in float32"), (dtype, dtype)):
+        check = rp.compare(layer, x, shuffled_loop(rng, weights, x, sums, dtype, False)).checks[0]
+        assert (check.verdict, check.arithmetic) == ("parity", name)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_inputs_that_are_not_finite(value):
+    layer, x, _ = case(activation="linear")
+    x[1, 3, 2] = value
+    right = rp.replay(layer, x).outputs.astype(np.float32)
+    assert not np.isfinite(right[1, 3]).any()
+    assert np.isfinite(right[[0, 2, 3]]).all()
+    assert rp.compare(layer, x, right, right[:, -1])
+    for wrong in (0.5, np.nan, np.inf, -np.inf):
+        if not np.array_equal(right[1, 3, 2], wrong, equal_nan=True):
+            changed = right.copy()
+            changed[1, 3, 2] = wrong
+            first = rp.compare(layer, x, changed).checks[0].first_divergence
+            assert (first.timestep, first.batch, first.unit) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_only_the_observed_has(value):
+    layer, x, outputs = case()
+    outputs[1, 3:, 2] = value
+    report = rp.compare(layer, x, outputs)
+    assert (report.verdict, report.checks[0].first_divergence.timestep) == ("diverged", 3)
+    assert f'"observed":"{value}"' in report.to_json().replace(" ", "")
+    layer, x, outputs = case()
+    state = outputs[:, -1].copy()
+    state[0, 0] = value
+    assert rp.compare(layer, x, outputs, state).verdict == "diverged"
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e10, 1e30])
+def test_a_saturated_layer(scale):
+    """Where tanh is 1 whatever the rounding of its argument, another number is wrong."""
+    layer = rp.SimpleRNN([[1.0, -1.0]], np.eye(2) / 2, dtype="float32")
+    x = np.full((1, 3, 1), scale)
+    right = np.array([[[1.0, -1.0]] * 3])
+    assert rp.compare(layer, x, right)
+    assert rp.compare(layer, x, 0.5 * right).verdict == "diverged"
+
+
+def test_numbers_that_may_overflow_prove_nothing():
+    layer = rp.SimpleRNN([[1e19]], [[0.0]], activation="linear", dtype="float32")
+    x = np.float32([[[1e20], [1.0]]])
+    for outputs in ([[[np.inf], [1e19]]], [[[1e39], [1e19]]]):
+        assert rp.compare(layer, x, outputs).verdict == "inconclusive"
+
+
+def test_an_exploding_recurrence_is_no_error():
+    layer, x, _ = case(gain=40.0, timesteps=300, activation="linear")
+    with np.errstate(all="ignore"):
+        outputs = rp.replay(layer, x).outputs.astype(np.float32)
+    assert rp.compare(layer, x, outputs).verdict in ("inconclusive", "parity", "diverged")
+
+
+# Only the last output.
+
+
+@pytest.mark.parametrize("timesteps", [1, 2, 9, 40])
+def test_the_last_output_alone(timesteps):
+    layer, x, outputs = case(timesteps=timesteps)
+    report = rp.compare(layer, x, outputs[:, -1], outputs[:, -1])
+    check = report.checks[0]
+    assert (report.verdict, len(check.timesteps)) == ("parity", 0)
+    assert [row.name for row in check.final_state] == ["output", "h"]
+    wrong = outputs[:, -1].copy()
+    wrong[2, 1] += 1e-3
+    report = rp.compare(layer, x, wrong)
+    assert (report.verdict, report.exit_code) == ("diverged", 1)
+    assert (report.checks[0].final_state[0].batch, report.checks[0].final_state[0].unit) == (2, 1)
+    assert rp.compare(layer, x, outputs[:, -1], wrong).verdict == "diverged"
+
+
+@pytest.mark.parametrize("timesteps", [100, 3000])
+def test_the_last_output_of_a_long_expanding_sequence_proves_nothing(timesteps):
+    layer, x, outputs = case(timesteps=timesteps, gain=6.0)
+    report = rp.compare(layer, x, outputs[:, -1])
+    assert (report.verdict, report.exit_code, bool(report)) == ("inconclusive", 3, False)
+    assert rp.compare(layer, x, outputs)
+
+
+def test_the_last_output_of_dead_units():
+    layer = rp.SimpleRNN(-np.ones((3, 2)), np.eye(2), activation="relu")
+    x = np.ones((1, 4, 3))
+    assert rp.compare(layer, x, np.zeros((1, 2)))
+    assert not rp.compare(layer, x, np.full((1, 2), 1e-3))
+
+
+def test_the_last_output_of_another_run():
+    layer, x, outputs = case()
+    sequences = Sequences.of(layer, x)
+    for last, verdict in ((outputs[:, -1], "parity"), (outputs[:, -2], "diverged")):
+        check = judge(layer, sequences, Observations.of(outputs, None, last), Subject())
+        assert check.verdict == verdict
+        assert check.final_state[0].name == "output"
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_nothing_is_left_out_when_everything_is_masked(last):
+    layer, x, outputs = case()
+    mask = np.zeros(x.shape[:2], bool)
+    shape = outputs[:, -1].shape if last else outputs.shape
+    assert rp.compare(layer, x, np.zeros(shape), np.zeros((4, 5)), mask)
+    assert not rp.compare(layer, x, np.full(shape, 1e-3), np.zeros((4, 5)), mask)
+
+
+def test_a_users_activation_is_said_to_be_estimated():
+    rng = np.random.default_rng(0)
+    layer = random_layer(rng, activation=np.tanh)
+    x = rng.normal(size=(4, 9, 3))
+    outputs = rp.replay(layer, x).outputs
+    check = rp.compare(layer, x, outputs).checks[0]
+    assert check.verdict == "parity"
+    assert any("estimated" in note for note in check.notes)
+
+
+@pytest.mark.parametrize("value", ["abc", None, [[1.0, 2.0], [3.0]], [[1j]]])
+@pytest.mark.parametrize("name", ["observed_outputs", "observed_final_state"])
+def test_observed_things_that_are_no_numbers_are_refused(name, value):
+    if name == "observed_final_state" and value is None:
+        pytest.skip("no final state is no mistake")
+    layer, x, outputs = case()
+    arguments = {"observed_outputs": outputs, name: value}
+    with pytest.raises(InputError, match=r"^observed [^\n]*expected [^\n]*received [^\n]*$"):
+        rp.compare(layer, x, **arguments)
