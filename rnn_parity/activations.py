@@ -62,6 +62,12 @@ class Activation:
         np.copyto(out, y)
         return out
 
+    def slope(self, z: Array) -> Array:
+        """`f'(z)` by a central difference, for estimates."""
+        step = 2.0**-20
+        slope: Array = (self(z + step) - self(z - step)) / (2 * step)
+        return slope
+
     def allowance(self, z: Array, size: Radius, unit_roundoff: float) -> Radius:
         """`u (relative |y| + absolute + extra)`: how far a correct value may be from `y = f(z)`.
 

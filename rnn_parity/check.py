@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity import keras_adapter
 from rnn_parity.errors import InputError
+from rnn_parity.examine import examine
 from rnn_parity.generate import GeneratedLayer, random_inputs, random_mask, random_state
-from rnn_parity.judge import Observations, judge
+from rnn_parity.judge import Observations
 from rnn_parity.layers import SimpleRNN
 from rnn_parity.replay import Trace
 from rnn_parity.replay import replay as replay_sequences
@@ -57,7 +59,7 @@ def compare(
     layer = weights_of(weights)
     sequences = Sequences.of(layer, inputs, mask, initial_state)
     observed = Observations.of(observed_outputs, observed_final_state)
-    return Report((judge(layer, sequences, observed, Subject(layer_class="SimpleRNN")),))
+    return Report((examine(layer, sequences, observed, Subject(layer_class="SimpleRNN")),))
 
 
 def weights_of(layer_or_weights: Any) -> SimpleRNN:
@@ -188,4 +190,6 @@ def judged(
             continue
         sequences = Sequences.of(seen.weights, seen.inputs, seen.mask, seen.initial_state)
         observed = Observations(seen.outputs, seen.final_state, seen.last_output)
-        yield judge(seen.weights, sequences, observed, subject)
+        stateful = bool(seen.config.get("stateful"))
+        check = examine(seen.weights, sequences, observed, subject, stateful)
+        yield replace(check, notes=(*check.notes, *seen.notes))

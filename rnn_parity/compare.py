@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from rnn_parity.balls import Arithmetic, Ball
 from rnn_parity.distance import distance, ratios, ulps
+from rnn_parity.implied import Rows, equations
 from rnn_parity.layers import Array, SimpleRNN
 from rnn_parity.observed import Observed
 from rnn_parity.precision import Precision
@@ -36,18 +37,20 @@ THREADED_WORK = 1 << 27
 class Comparison:
     """The numbers of one comparison: a row per timestep, and the state that was observed last.
 
-    `last_state` is the observed state after the last timestep, `(B, H)`. `vacuous` tells whether
+    `last_states` are the observed states around the last timestep, `(2, B, H)`. `vacuous` tells whether
     some bound was infinite, so that nothing is proven there; `finite`, whether any expected number
     was finite, so that there was something to compare. `squares` are the sums of the squares of
-    all bounds and of all expected numbers.
+    all bounds and of all expected numbers. `first_rows` are some equations for the weights that
+    the outputs imply, enough to see whether to look closer.
     """
 
     timesteps: Timesteps
     first_divergence: Divergence | None
-    last_state: Array
+    last_states: Array
     vacuous: bool
     finite: bool
     squares: tuple[float, float]
+    first_rows: Rows
 
 
 def compare_outputs(
@@ -103,10 +106,20 @@ def compare_samples(
         vacuous = vacuous or ball.vacuous
         finite = finite or bool(np.isfinite(ball.value).any())
         squares += ball.squares()
+        if block.steps.start == 0:
+            first_rows = equations(layer, block, observed)
         if first is None and rows.max_ratio[block.steps].max() > 1:
             first = first_beyond(block.steps.start, part.start, observed.outputs, ball, ratio)
     rows.batch[:] += part.start
-    return Comparison(rows, first, observed.states[-1], vacuous, finite, (squares[0], squares[1]))
+    return Comparison(
+        rows,
+        first,
+        observed.states[-2:].copy(),
+        vacuous,
+        finite,
+        (squares[0], squares[1]),
+        first_rows,
+    )
 
 
 def measure(
@@ -160,8 +173,9 @@ def merge(parts: list[Comparison]) -> Comparison:
     return Comparison(
         Timesteps(*picked),
         min(firsts, key=lambda d: (d.timestep, d.batch), default=None),
-        np.concatenate([p.last_state for p in parts]),
+        np.concatenate([p.last_states for p in parts], axis=1),
         any(p.vacuous for p in parts),
         any(p.finite for p in parts),
         (sum(p.squares[0] for p in parts), sum(p.squares[1] for p in parts)),
+        parts[0].first_rows,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.balls import Arithmetic, Ball, arithmetics, coarse, copied
-from rnn_parity.compare import compare_outputs
+from rnn_parity.compare import Comparison, compare_outputs
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.layers import SimpleRNN
 from rnn_parity.precision import Precision, precision_of, real
@@ -50,9 +50,21 @@ class Observations:
         return cls(real(outputs, "observed outputs"), state, last)
 
 
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A verdict, the arithmetic it was reached in, and the numbers it rests on.
+
+    `found` is None where no sequence could be compared.
+    """
+
+    check: Check
+    arithmetic: Arithmetic
+    found: Comparison | None = None
+
+
 def judge(
     layer: SimpleRNN, sequences: Sequences, observed: Observations, subject: Subject
-) -> Check:
+) -> Judged:
     """Hold what was observed against the replay, in the sharpest arithmetic that explains it."""
     batch, timesteps = sequences.shape
     shape = Shape(batch, timesteps, layer.features, layer.units)
@@ -63,13 +75,14 @@ def judge(
         )
         check = replace(check, notes=(*check.notes, note))
     wrong = wrong_shape(observed, shape)
+    sharpest, *others = arithmetics(layer.precision)
     if wrong:
-        return replace(check, verdict="diverged", summary=wrong)
-    for arithmetic in arithmetics(layer.precision):
-        check = judge_in(arithmetic, layer, sequences, observed, check)
-        if check.verdict == "parity":
-            break
-    return check
+        return Judged(replace(check, verdict="diverged", summary=wrong), sharpest)
+    judged = judge_in(sharpest, layer, sequences, observed, check)
+    for arithmetic in others:
+        if judged.check.verdict != "parity":
+            judged = judge_in(arithmetic, layer, sequences, observed, check)
+    return judged
 
 
 def wrong_shape(observed: Observations, shape: Shape) -> str | None:
@@ -92,11 +105,11 @@ def judge_in(
     sequences: Sequences,
     observed: Observations,
     check: Check,
-) -> Check:
+) -> Judged:
     """The same in one arithmetic."""
     check = replace(check, arithmetic=arithmetic.name)
     if observed.outputs.ndim == 2:
-        return judge_last(arithmetic, layer, sequences, observed, check)
+        return Judged(judge_last(arithmetic, layer, sequences, observed, check), arithmetic)
     found = compare_outputs(layer, sequences, observed.outputs, arithmetic)
     rows, too_long = [], False
     if observed.last_output is not None:
@@ -109,7 +122,7 @@ def judge_in(
             too_long = coarse(*ball.squares())
         rows.append(row)
     if observed.final_state is not None:
-        ball = copied(found.last_state, arithmetic)
+        ball = copied(found.last_states[1], arithmetic)
         rows.append(state_row("h", observed.final_state, ball, layer.precision))
     check = replace(
         check,
@@ -123,7 +136,8 @@ def judge_in(
         why = "no expected number is finite, so that there was nothing to compare"
     if too_long:
         why = TOO_LONG
-    return concluded(check, float(found.timesteps.max_ratio.max()), why)
+    check = concluded(check, float(found.timesteps.max_ratio.max()), why)
+    return Judged(check, arithmetic, found)
 
 
 def judge_last(

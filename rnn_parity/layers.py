@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ class SimpleRNN:
     go_backwards: bool
     zero_output_for_mask: bool
     precision: Precision
+    operands: Precision | None = None
+    """The format to which a faulty implementation rounds the operands of its matrix products."""
 
     def __init__(
         self,
@@ -65,6 +68,13 @@ class SimpleRNN:
         }
         for name, value in {**weights, **options}.items():
             object.__setattr__(self, name, value)
+
+    def changed(self, **changes: object) -> SimpleRNN:
+        """This layer with other attributes, taken as they are: weights are not rounded again."""
+        other = copy.copy(self)
+        for name, value in changes.items():
+            object.__setattr__(other, name, value)
+        return other
 
     @property
     def features(self) -> int:

@@ -94,7 +94,12 @@ def layer_inputs(layer: SimpleRNN, inputs: NDArray[Any], steps: slice, out: Arra
     x = time_major(inputs, steps, out)
     if inputs.dtype.name != layer.precision.name:
         x[...] = layer.precision.round(x)
-    return x
+    return operand(layer, x)
+
+
+def operand(layer: SimpleRNN, a: Array) -> Array:
+    """An operand of a matrix product, as the layer takes it."""
+    return a if layer.operands is None else layer.operands.round(a)
 
 
 def project(layer: SimpleRNN, x: Array, out: Array) -> Array:
@@ -115,7 +120,7 @@ def run(
     """The time loop: fills the products, outputs and states of `block`."""
     states, outputs = block.states, block.outputs
     for t, (x, r) in enumerate(zip(block.projection, block.products, strict=True)):
-        np.dot(states[t], recurrent_kernel, out=r)
+        np.dot(operand(layer, states[t]), recurrent_kernel, out=r)
         h = cells.simple_rnn(layer.activation, x, r)
         if mask is None:
             outputs[t] = states[t + 1] = h

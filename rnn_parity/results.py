@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
@@ -143,6 +143,22 @@ class Sensitivity:
 
     visible: tuple[str, ...]
     blind: tuple[BlindSpot, ...]
+
+
+class LaterSensitivity(Sensitivity):
+    """A sensitivity that is worked out when somebody looks at it."""
+
+    def __init__(self, work_out: Callable[[], Sensitivity]) -> None:
+        object.__setattr__(self, "work_out", work_out)
+
+    def __getattr__(self, name: str) -> Any:
+        """Called for what is not there yet."""
+        if name not in ("visible", "blind"):
+            raise AttributeError(name)
+        found = object.__getattribute__(self, "work_out")()
+        object.__setattr__(self, "visible", found.visible)
+        object.__setattr__(self, "blind", found.blind)
+        return getattr(found, name)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,11 @@ class Sequences:
         mask = None if self.mask is None else self.mask[part]
         return Sequences(self.inputs[part], mask, self.initial_state[part])
 
+    def first(self, timesteps: int) -> Sequences:
+        """The same for the first timesteps."""
+        mask = None if self.mask is None else self.mask[:, :timesteps]
+        return Sequences(self.inputs[:, :timesteps], mask, self.initial_state)
+
     def blocks(self, units: int) -> Iterator[slice]:
         """Slices of timesteps that cover the sequence, each small enough for the cache."""
         batch, timesteps = self.shape

@@ -90,7 +90,9 @@ def test_no_correct_implementation_leaves_its_bound(
     x = rounded(size * rng.normal(size=(100, 4, features)), kind[1])
     outputs = shuffled_loop(rng, weights, x, *kind, fused, activation)
     check = rp.compare(rp.SimpleRNN(**weights, activation=activation), x, outputs).checks[0]
-    assert (check.verdict, check.max_ratio <= 1) == ("parity", True)
+    assert check.max_ratio <= 1
+    # Few and small numbers in 16 bits may leave nothing to prove.
+    assert check.verdict == "parity" or (kind[1] != "float32" and check.verdict == "inconclusive")
 
 
 @pytest.mark.parametrize("activation", ["linear", "tanh"])

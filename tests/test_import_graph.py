@@ -108,9 +108,9 @@ def test_importing_the_package_imports_almost_nothing():
 
 def test_weights_are_replayed_and_compared_without_tensorflow():
     found = modules_after(
-        "import rnn_parity as rp, numpy as np; w = rp.SimpleRNN([[1.0]], [[0.5]], activation=None); "
-        "x = np.ones((1, 2, 1)); y = rp.replay(w, x).outputs; r = rp.compare(w, x, y, y[:, -1]); "
-        "assert r; str(r); r.to_json()"
+        "import rnn_parity as rp, numpy as np; x = np.ones((1, 2, 1)); "
+        "w = rp.SimpleRNN([[1.0]], [[0.5]], activation=None); y = rp.replay(w, x).outputs; "
+        "r = rp.compare(w, x, y, y[:, -1]); assert r; str(r); r.to_json()"
     )
     assert "rnn_parity.judge" in found
     assert not found & FRAMEWORKS

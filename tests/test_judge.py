@@ -75,12 +75,8 @@ def test_a_state_is_handed_on_without_computing():
     [
         ((4, 9, 6), None, "observed outputs: expected shape (4, 9, 5), received (4, 9, 6)"),
         ((9, 4, 5), None, "observed outputs: expected shape (4, 9, 5), received (9, 4, 5)"),
-        ((4, 8, 5), None, "observed outputs: expected shape (4, 9, 5), received (4, 8, 5)"),
-        ((5,), None, "observed outputs: expected shape (4, 9, 5), received (5,)"),
         ((), None, "observed outputs: expected shape (4, 9, 5), received ()"),
-        ((0, 9, 5), None, "observed outputs: expected shape (4, 9, 5), received (0, 9, 5)"),
         ((4, 9, 5), (4, 4), "observed final state: expected shape (4, 5), received (4, 4)"),
-        ((4, 9, 5), (1, 5), "observed final state: expected shape (4, 5), received (1, 5)"),
     ],
 )
 def test_another_shape_diverges(outputs, state, summary):
@@ -104,7 +100,7 @@ def test_a_bound_that_cannot_fail_proves_nothing(units):
 
 
 def test_sums_in_float32_are_still_proven_where_bfloat16_sums_are_not():
-    layer, x, outputs = case(units=300, dtype="bfloat16")
+    layer, x, _ = case(units=300, dtype="bfloat16")
     rng = np.random.default_rng(0)
     weights = random_weights(rng, 3, 300, "bfloat16")
     right = shuffled_loop(rng, weights, x, "float32", "bfloat16", True)
@@ -115,11 +111,15 @@ def test_sums_in_float32_are_still_proven_where_bfloat16_sums_are_not():
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_arithmetic_that_explains_the_numbers_is_named(dtype):
     rng = np.random.default_rng(0)
-    weights = random_weights(rng, 20, 12, dtype)
-    x = rounded(5 * rng.normal(size=(20, 9, 20)), dtype)
-    layer = rp.SimpleRNN(**weights)
+    weights = random_weights(rng, 12, 2, dtype, gain=0.1)
+    weights["kernel"] = np.abs(weights["kernel"])
+    x = rounded(rng.uniform(0.5, 1.5, size=(20, 9, 12)), dtype)
+    # Where large terms cancel, the rounding of the sums shows in a small result.
+    x[-1, :, ::2] *= -1
+    layer = rp.SimpleRNN(**weights, activation="linear")
     for sums, name in (("float32", f"{dtype}, sums in float32"), (dtype, dtype)):
-        check = rp.compare(layer, x, shuffled_loop(rng, weights, x, sums, dtype, False)).checks[0]
+        outputs = shuffled_loop(rng, weights, x, sums, dtype, False, "linear")
+        check = rp.compare(layer, x, outputs).checks[0]
         assert (check.verdict, check.arithmetic) == ("parity", name)
 
 
@@ -170,10 +170,12 @@ def test_numbers_that_may_overflow_prove_nothing():
 
 
 def test_an_exploding_recurrence_is_no_error():
-    layer, x, _ = case(gain=40.0, timesteps=300, activation="linear")
     with np.errstate(all="ignore"):
-        outputs = rp.replay(layer, x).outputs.astype(np.float32)
-    assert rp.compare(layer, x, outputs).verdict in ("inconclusive", "parity", "diverged")
+        layer, x, outputs = case(gain=40.0, timesteps=300, activation="linear")
+    assert not np.isfinite(outputs).all()
+    check = rp.compare(layer, x, outputs).checks[0]
+    assert check.verdict in ("inconclusive", "parity")
+    assert check.first_divergence is None
 
 
 # Only the last output.

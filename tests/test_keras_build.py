@@ -60,6 +60,11 @@ def test_weights_are_random_distinct_and_reproducible():
     np.testing.assert_allclose(gain, 0.9, rtol=1e-5)
 
 
+def test_layer_without_weights_is_refused():
+    with pytest.raises(InputError, match="layer 'new': it has no weights yet; call it once, or"):
+        ka.layer_weights(keras.layers.SimpleRNN(H, name="new"))
+
+
 def test_named_initializers_are_honoured():
     weights = ka.layer_weights(build(bias_initializer="zeros", recurrent_initializer="identity"))
     assert not np.any(weights.bias)

@@ -37,7 +37,6 @@ def must_be_parity(mode="eager", **spec):
     assert len(report.checks) == spec.get("calls", 1) * (4 if mode == "all" else 1)
     for check in report.checks:
         assert check.max_ratio <= 1
-        assert not check.arithmetic == check.dtype or check.dtype in ("float32", "float64")
     return report
 
 
@@ -62,8 +61,9 @@ def test_activations_compiled(activation):
 
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float64"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name[0].islower()])
 def test_every_activation_in_other_dtypes(activation, dtype):
+    """But those of Keras 2 that are layers, in float32, which it refuses to mix with others."""
     if dtype == "float64" and activation in CONSTANTS_IN_FLOAT32:
         pytest.skip("another function in float64: Keras's constants are float32's")
     must_be_parity(arguments={"activation": activation}, dtype=dtype)
@@ -151,6 +151,15 @@ def test_inputs_that_are_not_finite(value, activation, mode):
     layer = ka.build_layer("simple_rnn", 4, 5, {"activation": activation}, None, 0, 2)
     report = rp.check(layer, x, mode=mode)
     assert report.verdict == "parity", report.summary
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_outputs_that_are_always_zero(dtype):
+    """The logarithm of a single unit's share, and a unit that never fires."""
+    must_be_parity(arguments={"activation": "log_softmax"}, units=1, dtype=dtype)
+    never = {"activation": "relu", "bias_initializer": tf.keras.initializers.Constant(-50.0)}
+    report = must_be_parity(arguments=never, dtype=dtype)
+    assert report.checks[0].max_deviation == 0
 
 
 def test_what_overflows_is_not_proven():

@@ -19,7 +19,8 @@ NOISE = re.compile(
     r"|in user code:.*\n\s*\w+(Error|Exception): "  # autograph's excerpt of the traceback
     r"|Exception encountered when calling [^\n]*\.\s*\n"
     r"|(Arguments received by|Call arguments received by) .*"
-    r"|\{\{.*?\}\} ?|\[_XlaMustCompile[^\]]*\]|Stack trace for op definition:.*|\[Op:\w+\].*",
+    r"|\{\{.*?\}\} ?|\[_XlaMustCompile[^\]]*\]|\[Op:\w+\].*"
+    r"|(Stack trace for op definition|The op is created at):.*",
     re.DOTALL,
 )
 

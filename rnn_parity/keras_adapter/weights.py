@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.activations import CATALOGUE, Activation, custom
-from rnn_parity.errors import UnsupportedError
+from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.keras_adapter.runtime import keras_major, one_line, tensorflow_module
 from rnn_parity.layers import SimpleRNN
 
@@ -19,12 +19,14 @@ def layer_weights(layer: Any) -> SimpleRNN:
 
     That is `SimpleRNN`, and `RNN` around a `SimpleRNNCell`; subclasses count as long as they keep
     Keras's own `call`. Weights are rounded to the layer's compute dtype. Raises
-    `UnsupportedError`, naming the class, for any other.
+    `UnsupportedError`, naming the class, for any other, and `InputError` for one without weights.
     """
     reason = unsupported(layer)
     if reason is not None:
         raise UnsupportedError(reason)
     cell = layer.cell
+    if not cell.built:
+        raise InputError(f"layer {layer.name!r}: it has no weights yet; call it once, or build it")
     return SimpleRNN(
         cell.kernel.numpy(),
         cell.recurrent_kernel.numpy(),

@@ -1,0 +1,13 @@
+"""The fault catalogue. A new cell adds its own faults in a module beside these."""
+
+from rnn_parity.faults import common, estimated
+from rnn_parity.faults.fault import Computation, Fault
+
+STALE = Fault(
+    "final-state-stale",
+    "the returned final state is not that of the last output",
+    lambda c: iter(()),
+)
+FAULTS: tuple[Fault, ...] = (*common.FAULTS, STALE, *estimated.FAULTS)
+
+__all__ = ["FAULTS", "STALE", "Computation", "Fault"]
