@@ -18,7 +18,7 @@ from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.functions import Array, Radius
 from rnn_parity.precision import real
 
-WIDE = 2.0**-10
+WIDE = 2.0**-8
 """From this radius on, the spread is taken at the ends of the interval."""
 
 

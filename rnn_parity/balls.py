@@ -101,10 +101,8 @@ class Ball:
 
     @property
     def vacuous(self) -> bool:
-        """Whether an infinite radius stands at a finite value: anything could be right there."""
-        if np.isfinite(self.radius.max()):
-            return False
-        return bool((np.isinf(self.radius) & np.isfinite(self.value)).any())
+        """Whether some radius is infinite: anything could be right there."""
+        return bool(np.isinf(self.radius).any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +153,12 @@ class Sum:
             radius += gamma(4, self.arithmetic.unit) * SLACK * (self.parts + radius)
             radius += 4 * results.smallest_normal
         radius += self.terms * sums.smallest_normal
-        return Ball(self.value, unless_overflow(self.value, radius, self.magnitude, results))
+        # Beyond the largest number some order of the terms overflows: nothing can be proven there.
+        if not self.magnitude.max() < results.largest:
+            radius[self.magnitude >= results.largest] = np.inf
+        if not np.isfinite(self.value).all():
+            radius[~np.isfinite(self.value) & np.isfinite(radius)] = 0  # infinity or NaN for sure
+        return Ball(self.value, radius)
 
 
 def copied(value: Array, arithmetic: Arithmetic) -> Ball:
@@ -170,16 +173,6 @@ def coarse(radius_squares: float, value_squares: float) -> bool:
     Numbers that have nothing to do with the right ones would pass then: nothing useful is proven.
     """
     return 4 * radius_squares > value_squares
-
-
-def unless_overflow(
-    value: Array, radius: NDArray[Any], reach: NDArray[Any], results: Precision
-) -> NDArray[Any]:
-    """`radius`, made infinite where numbers up to `reach` can overflow, 0 where `value` has."""
-    if not reach.max() < results.largest:
-        radius[~(reach < results.largest)] = np.inf
-        radius[~np.isfinite(value)] = 0
-    return radius
 
 
 class Magnitudes:
@@ -232,8 +225,14 @@ def rows_by(a: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
 
 
 def narrow(a: Array, dtype: type[np.floating[Any]]) -> NDArray[Any]:
-    """`|a|` in the dtype of radii; the rounding is part of `Magnitudes`' allowance."""
-    return np.abs(a, dtype=dtype, casting="same_kind")
+    """`|a|` in the dtype of radii; the rounding is part of `Magnitudes`' allowance.
+
+    0 where a is infinite or NaN: such a term decides the result without any rounding.
+    """
+    size: NDArray[Any] = np.abs(a, dtype=dtype, casting="same_kind")
+    if not np.isfinite(size.max()):
+        size[~np.isfinite(size)] = 0
+    return size
 
 
 @np.errstate(all="ignore")
@@ -244,9 +243,11 @@ def apply(activation: Activation, z: Sum) -> Ball:
     radius = activation.spread(argument.value, y, argument.radius)
     radius *= SLACK
     size = narrow(y, radius.dtype.type)
-    reach = float(size.max()) + float(radius.max())
     radius += activation.allowance(argument.value, size, z.arithmetic.unit * SLACK)
     radius += z.arithmetic.results.smallest_normal
-    if not 2 * reach < z.arithmetic.results.largest:
-        radius = unless_overflow(y, radius, size + radius, z.arithmetic.results)
+    largest = z.arithmetic.results.largest
+    if not float(size.max()) + float(radius.max()) < largest:
+        radius[size + radius >= largest] = np.inf
+    if not np.isfinite(y).all():
+        radius = np.where(np.isfinite(y), radius, np.where(argument.radius == 0, 0, np.inf))
     return Ball(y, radius)

@@ -84,9 +84,13 @@ def check(
     `(B, T, H)` that another implementation computed are checked instead of Keras's own. Raises
     `InputError` for what Keras or the replay cannot take.
     """
+    is_model = keras_adapter.is_model(layer_or_model)
+    if not is_model:
+        inputs, mask = np.asarray(inputs), None if mask is None else np.asarray(mask)
+        if initial_state is not None and np.ndim(initial_state) == 2:
+            initial_state = np.asarray(initial_state)  # Keras takes a list for several states
     if against is not None:
         return compare(weights_of(layer_or_model), inputs, against, None, mask, initial_state)
-    is_model = keras_adapter.is_model(layer_or_model)
     if is_model and initial_state is not None:
         raise InputError("initial_state: expected none for a model, whose layers get their own")
     checks: list[Check] = []

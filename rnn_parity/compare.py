@@ -7,8 +7,11 @@ threads.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,9 +23,10 @@ from rnn_parity.balls import Arithmetic, Ball
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.implied import Rows, equations
 from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.near import Near, NearSteps
 from rnn_parity.observed import Observed
-from rnn_parity.precision import Precision
-from rnn_parity.replay import blocks
+from rnn_parity.precision import FLOAT32, Precision
+from rnn_parity.replay import Block, blocks
 from rnn_parity.residual import Step
 from rnn_parity.results import Divergence, Timesteps
 from rnn_parity.sequences import Sequences
@@ -37,10 +41,11 @@ THREADED_WORK = 1 << 27
 class Comparison:
     """The numbers of one comparison: a row per timestep, and the state that was observed last.
 
-    `last_states` are the observed states around the last timestep, `(2, B, H)`. `vacuous` tells whether
+    `last_states` `(2, B, H)` are the observed states around the last timestep. `vacuous` tells if
     some bound was infinite, so that nothing is proven there; `finite`, whether any expected number
     was finite, so that there was something to compare. `squares` are the sums of the squares of
-    all bounds and of all expected numbers. `first_rows` are some equations for the weights that
+    bounds and of expected numbers, without blocks whose bounds are narrow. `first_rows` are some
+    equations for the weights that
     the outputs imply, enough to see whether to look closer.
     """
 
@@ -50,7 +55,7 @@ class Comparison:
     vacuous: bool
     finite: bool
     squares: tuple[float, float]
-    first_rows: Rows
+    first_rows: Rows | None
 
 
 def compare_outputs(
@@ -61,11 +66,22 @@ def compare_outputs(
     if len(parts) == 1:
         return compare_samples(layer, sequences, outputs, arithmetic, parts[0])
     # One BLAS thread in each of ours: the products of single timesteps are too small to share.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(len(parts)) as pool:
+    with threadpool_limits(1, "blas"), quick_turns(), ThreadPoolExecutor(len(parts)) as pool:
         found = pool.map(
             lambda part: compare_samples(layer, sequences, outputs, arithmetic, part), parts
         )
         return merge(list(found))
+
+
+@contextmanager
+def quick_turns() -> Iterator[None]:
+    """Let threads that do short work take turns at the interpreter without waiting for long."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def batch_parts(layer: SimpleRNN, sequences: Sequences) -> list[slice]:
@@ -94,66 +110,94 @@ def compare_samples(
 ) -> Comparison:
     """The same for some of the samples."""
     sequences = sequences.samples(part)
-    step = Step(layer, arithmetic)
     observed = Observed(layer, sequences, outputs[part])
-    rows = Timesteps.empty(sequences.shape[1])
-    first, vacuous, finite = None, False, False
-    squares = np.zeros(2)
+    step = Step(layer, arithmetic)
+    near = Near(step) if Near.applies(step, sequences) else None
+    found = Found(Timesteps.empty(sequences.shape[1]))
+    first_rows = None
     for block in blocks(layer, sequences):
         observed.advance(block.steps)
-        ball = observed.masked(step.from_state(block, observed.states[:-1]), arithmetic)
-        ratio = measure(rows, block.steps, observed.outputs, block.outputs, ball, layer.precision)
-        vacuous = vacuous or ball.vacuous
-        finite = finite or bool(np.isfinite(ball.value).any())
-        squares += ball.squares()
-        if block.steps.start == 0:
+        if block.steps.start == part.start == 0:
             first_rows = equations(layer, block, observed)
-        if first is None and rows.max_ratio[block.steps].max() > 1:
-            first = first_beyond(block.steps.start, part.start, observed.outputs, ball, ratio)
-    rows.batch[:] += part.start
-    return Comparison(
-        rows,
-        first,
-        observed.states[-2:].copy(),
-        vacuous,
-        finite,
-        (squares[0], squares[1]),
-        first_rows,
-    )
+        quick = near.steps(block, observed) if near else None
+        # What the quick way cannot pass is judged again, in float64.
+        if quick is None or not found.take_quick(block, quick):
+            ball = observed.masked(step.from_state(block, observed.states[:-1]), arithmetic)
+            found.take(block, observed.outputs, ball, layer.precision)
+    return found.comparison(observed.states[-2:].copy(), first_rows, part.start)
 
 
-def measure(
-    rows: Timesteps,
-    steps: slice,
-    observed: Array,
-    replayed: Array,
-    ball: Ball,
-    precision: Precision,
-) -> NDArray[Any]:
-    """Fill the rows of `steps`; arrays are `(t, B, H)`. Returns the ratios."""
-    count = len(observed)
-    deviation = distance(observed, replayed)
-    rows.max_deviation[steps] = deviation.reshape(count, -1).max(axis=1)
-    far = ulps(deviation, replayed, precision)
-    rows.max_ulp[steps] = far.reshape(count, -1).max(axis=1)
-    residual = distance(observed, ball.value).astype(ball.radius.dtype)
-    rows.max_residual[steps] = residual.reshape(count, -1).max(axis=1)
-    ratio = ratios(residual, ball)
-    flat = ratio.reshape(count, -1)
-    worst = flat.argmax(axis=1)
-    rows.max_ratio[steps] = flat[np.arange(count), worst]
-    rows.batch[steps], rows.unit[steps] = np.divmod(worst, observed.shape[2])
-    return ratio
+@dataclass(eq=False)
+class Found:
+    """What the blocks so far have shown."""
+
+    rows: Timesteps
+    first: Divergence | None = None
+    vacuous: bool = False
+    finite: bool = False
+    squares: tuple[float, float] = (0.0, 0.0)
+
+    def take_quick(self, block: Block, quick: NearSteps) -> bool:
+        """Enter a block that was judged in the quick way; False if it is not within the bounds."""
+        ratio = quick.residual / quick.radius
+        if not ratio.max() <= 1:
+            return False
+        far = ulps(quick.deviation, block.outputs.astype(np.float32), FLOAT32)
+        self.enter(block.steps, quick.deviation, far, quick.residual, ratio)
+        self.finite = True
+        return True
+
+    def take(self, block: Block, observed: Array, ball: Ball, precision: Precision) -> None:
+        """Enter a block, given where its outputs must lie."""
+        deviation = distance(observed, block.outputs)
+        residual = distance(observed, ball.value).astype(ball.radius.dtype)
+        ratio = ratios(residual, ball)
+        far = ulps(deviation, block.outputs, precision)
+        self.enter(block.steps, deviation, far, residual, ratio)
+        self.vacuous = self.vacuous or ball.vacuous
+        self.finite = self.finite or bool(np.isfinite(ball.value).any())
+        radius, value = ball.squares()
+        self.squares = self.squares[0] + radius, self.squares[1] + value
+        if self.first is None and ratio.max() > 1:
+            self.first = first_beyond(block.steps.start, observed, ball, ratio)
+
+    def enter(
+        self,
+        steps: slice,
+        deviation: NDArray[Any],
+        far: NDArray[Any],
+        residual: NDArray[Any],
+        ratio: NDArray[Any],
+    ) -> None:
+        """Fill in the rows of `steps`; arrays are `(t, B, H)`."""
+        count, units = len(ratio), ratio.shape[2]
+        rows, flat = self.rows, ratio.reshape(count, -1)
+        rows.max_deviation[steps] = deviation.reshape(count, -1).max(axis=1)
+        rows.max_ulp[steps] = far.reshape(count, -1).max(axis=1)
+        rows.max_residual[steps] = residual.reshape(count, -1).max(axis=1)
+        worst = flat.argmax(axis=1)
+        rows.max_ratio[steps] = flat[np.arange(count), worst]
+        rows.batch[steps], rows.unit[steps] = np.divmod(worst, units)
+
+    def comparison(
+        self, last_states: Array, first_rows: Rows | None, first_sample: int
+    ) -> Comparison:
+        """The finished numbers; samples were counted from 0, here they are from `first_sample`."""
+        self.rows.batch[:] += first_sample
+        first = self.first
+        if first is not None:
+            first = replace(first, batch=first.batch + first_sample)
+        return Comparison(
+            self.rows, first, last_states, self.vacuous, self.finite, self.squares, first_rows
+        )
 
 
-def first_beyond(
-    start: int, first_sample: int, observed: Array, ball: Ball, ratio: NDArray[Any]
-) -> Divergence:
+def first_beyond(start: int, observed: Array, ball: Ball, ratio: NDArray[Any]) -> Divergence:
     """The first ratio above 1, in timestep, batch, unit order."""
     t, b, j = np.argwhere(ratio > 1)[0]
     return Divergence(
         timestep=int(start + t),
-        batch=int(first_sample + b),
+        batch=int(b),
         unit=int(j),
         observed=float(observed[t, b, j]),
         expected=float(ball.value[t, b, j]),

@@ -60,6 +60,8 @@ def tried(fault: Fault, right: Computation, seen: Seen) -> Iterator[Computation]
     """The variants of a fault that are worth trying."""
     if fault.candidates is None:
         return fault.variants(right)
+    if seen.outputs.shape != (*right.sequences.shape, right.layer.units):
+        return iter(())
     return fault.candidates(right, seen.outputs)
 
 

@@ -11,6 +11,12 @@ from rnn_parity.balls import Ball
 from rnn_parity.layers import Array
 from rnn_parity.precision import Precision
 
+# For each dtype: the integer of its size, its exponent bits, and the exponent 2 times its bias.
+EXPONENTS: dict[type, tuple[type, Any, Any]] = {
+    np.float64: (np.int64, np.int64(0x7FF0000000000000), np.int64(0x7FE0000000000000)),
+    np.float32: (np.int32, np.int32(0x7F800000), np.int32(0x7F000000)),
+}
+
 
 @np.errstate(all="ignore")
 def distance(a: Array, b: Array) -> Array:
@@ -23,13 +29,17 @@ def distance(a: Array, b: Array) -> Array:
 
 
 @np.errstate(all="ignore")
-def ulps(distances: Array, x: Array, precision: Precision) -> Array:
-    """`distances` in units of the distance between neighbours of that format at `|x|`."""
-    # A float64 whose biased exponent is 2046 less that of x is 2**-floor(log2 |x|).
-    inverse = (0x7FE0000000000000 - (x.view(np.int64) & 0x7FF0000000000000)).view(np.float64)
-    np.clip(inverse, 0.0, 2.0**-precision.min_exponent, out=inverse)
+def ulps(distances: NDArray[Any], x: NDArray[Any], precision: Precision) -> NDArray[Any]:
+    """`distances` in units of the distance between neighbours of that format at `|x|`.
+
+    Both are float64, or float32 for a float32 layer.
+    """
+    integer, exponent, double_bias = EXPONENTS[x.dtype.type]
+    # A number whose biased exponent is that much less is 2**-floor(log2 |x|).
+    inverse: NDArray[Any] = (double_bias - (x.view(integer) & exponent)).view(x.dtype)
+    np.clip(inverse, 0, x.dtype.type(2.0**-precision.min_exponent), out=inverse)
     inverse *= distances
-    inverse *= 2.0 ** (precision.digits - 1)
+    inverse *= x.dtype.type(2.0 ** (precision.digits - 1))
     return inverse
 
 
@@ -38,7 +48,7 @@ def ratios(residual: NDArray[Any], ball: Ball) -> NDArray[Any]:
     """`residual / radius`; what is not a number in the ball is judged by `residual` alone."""
     ratio: NDArray[Any] = residual / ball.radius
     if not np.isfinite(ratio.max()):
-        ratio[np.isinf(ball.radius)] = 0
         odd = ~np.isfinite(ball.value)
         ratio[odd] = residual[odd]
+        ratio[np.isinf(ball.radius)] = 0
     return ratio

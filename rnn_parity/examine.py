@@ -12,6 +12,7 @@ from rnn_parity.faults import FAULTS, STALE, Computation
 from rnn_parity.faults.estimated import FEW, weights_rounded
 from rnn_parity.judge import Judged, Observations, judge
 from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.precision import FLOAT32
 from rnn_parity.results import Cause, Check, ImpliedWeight, LaterSensitivity, Subject
 from rnn_parity.sensitivity import sensitivity
 from rnn_parity.sequences import Sequences
@@ -20,6 +21,7 @@ LIKELIER = 50.0
 """The gain in log-likelihood from which on rounded weights are named."""
 
 
+@np.errstate(all="ignore")
 def examine(
     layer: SimpleRNN,
     sequences: Sequences,
@@ -61,11 +63,9 @@ def diagnosed(judged: Judged, right: Computation, observed: Observations) -> Che
             return check
         outputs, right = outputs[:, :count], right.but(sequences=right.sequences.first(count))
     found = causes(right, outputs, check.first_divergence)
-    if found:
+    if found or judged.found is None:
         return replace(check, causes=found)
     ruled_out = f"{check.summary}; none of the {len(FAULTS)} known mistakes explains it"
-    if judged.found is None:
-        return replace(check, summary=ruled_out)
     weights = implied_weights(right, outputs)
     return replace(check, summary=ruled_out + suggestion(weights), implied_weights=weights)
 
@@ -105,24 +105,29 @@ def suggestion(weights: tuple[ImpliedWeight, ...] | None) -> str:
 def doubted(judged: Judged, right: Computation, observed: Observations) -> Check:
     """`suspect` when the outputs imply other weights beyond doubt, within rounding as they are."""
     check, layer = judged.check, right.layer
-    assert judged.found is not None
-    if layer.activation.coupling or not implied.suspicious(judged.found.first_rows):
+    rows = judged.found.first_rows if judged.found else None
+    if rows is None or layer.activation.coupling or layer.precision.digits < FLOAT32.digits:
+        return check  # the errors of narrow formats are no noise: they depend on the numbers
+    if not implied.suspicious(rows):
         return check
     equations = implied.rows(layer, right.sequences, observed.outputs, judged.arithmetic)
     weights = implied.differences(layer, implied.estimate(equations))
-    if not weights:
+    causes = weight_causes(right, equations, weights)
+    if not weights and not causes:
         return check
-    summary = (
-        f"every step is within rounding, yet the outputs imply {len(weights)} other weights beyond "
-        f"doubt, {weights[0].weight}{list(weights[0].index)} first"
-    )
+    which = f": {len(weights)} of them, {name_of(weights[0])} first" if weights else ""
     return replace(
         check,
         verdict="suspect",
-        summary=summary,
-        implied_weights=weights[: implied.MOST_SHOWN],
-        causes=weight_causes(right, equations, weights),
+        summary=f"every step is within rounding, yet the outputs imply other weights{which}",
+        implied_weights=weights[: implied.MOST_SHOWN] or None,
+        causes=causes,
     )
+
+
+def name_of(w: ImpliedWeight) -> str:
+    """A weight's entry as one writes it: kernel[3, 7]."""
+    return f"{w.weight}{list(w.index)}"
 
 
 def weight_causes(
@@ -137,9 +142,7 @@ def weight_causes(
             best, explanation = gain, variant.detail
     if explanation:
         return (Cause("weights-rounded", explanation, None),)
-    if len(weights) > FEW:
+    if not 0 < len(weights) <= FEW:
         return ()
-    names = [
-        f"{w.weight}{list(w.index)} is {w.implied:.9g} instead of {w.expected:.9g}" for w in weights
-    ]
+    names = [f"{name_of(w)} is {w.implied:.9g} instead of {w.expected:.9g}" for w in weights]
     return (Cause("weights-differ", "; ".join(names), None),)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import Arithmetic, Ball, coarse, rows_by
+from rnn_parity.balls import Arithmetic, Ball, coarse
 from rnn_parity.distance import distance, ratios
 from rnn_parity.layers import SimpleRNN
 from rnn_parity.observed import Observed
-from rnn_parity.replay import Block, layer_inputs, operand, project
+from rnn_parity.replay import Block, layer_inputs, project
 from rnn_parity.residual import Step
 from rnn_parity.sequences import Sequences
 
@@ -47,8 +47,7 @@ def observed_steps(
         x = np.empty((count, batch, layer.features))
         x = layer_inputs(layer, sequences.inputs, steps, x)
         projection = project(layer, x, np.empty(observed.outputs.shape))
-        products = rows_by(operand(layer, observed.states[:-1]), layer.recurrent_kernel)
-        block = Block(steps, x, projection, products, observed.outputs, observed.states)
+        block = Block(steps, x, projection, observed.outputs, observed.states)
         ball = step.from_state(block, observed.states[:-1])
         yield block, observed, observed.masked(ball, arithmetic)
 

@@ -18,13 +18,13 @@ from rnn_parity.balls import Arithmetic, arithmetics, rows_by
 from rnn_parity.fit import observed_steps, part
 from rnn_parity.layers import Array, SimpleRNN
 from rnn_parity.observed import Observed
-from rnn_parity.replay import Block
+from rnn_parity.replay import Block, operand
 from rnn_parity.results import ImpliedWeight
 from rnn_parity.sequences import Sequences
 
 CERTAIN = 7.0
 """Standard errors from which on a difference is real."""
-RELATIVE = 2
+RELATIVE = 8
 """An implementation's own systematic rounding may look like so many u of the largest weight."""
 MOST_SHOWN = 20
 
@@ -60,7 +60,7 @@ class Estimate:
 
 def equations(layer: SimpleRNN, block: Block, observed: Observed) -> Rows:
     """The equations of one block; a masked or not finite step gives none."""
-    z = block.projection + rows_by(observed.states[:-1], layer.recurrent_kernel)
+    z = block.projection + rows_by(operand(layer, observed.states[:-1]), layer.recurrent_kernel)
     y = layer.activation(z)
     ones = np.ones((*z.shape[:2], 1))
     design = np.concatenate([block.inputs, observed.states[:-1], ones], axis=2)
@@ -68,7 +68,7 @@ def equations(layer: SimpleRNN, block: Block, observed: Observed) -> Rows:
     if observed.keep is not None:
         good &= observed.keep[:, :, 0]
     seen = observed.outputs[good]
-    return Rows(design[good], seen - y[good], layer.activation.slope(z[good]), seen)
+    return Rows(design[good], seen - y[good], useful_slope(layer, z[good]), seen)
 
 
 @np.errstate(all="ignore")
@@ -119,8 +119,11 @@ def solve(a: Array, r: Array) -> tuple[Array, Array] | None:
         return None
     inverse, open_ = inverted(gram)
     solution = inverse @ right
-    noise = np.sqrt(((r - a @ solution) ** 2).sum() / freedom)
-    errors = np.where(open_, np.inf, noise * np.sqrt(np.diag(inverse)))
+    projected = a @ inverse
+    # Errors that do not rely on equal noise in all rows (MacKinnon and White 1985, HC3).
+    leverage = np.minimum((projected * a).sum(axis=1), 0.99)
+    noise = (r - a @ solution) / (1 - leverage)
+    errors = np.where(open_, np.inf, np.sqrt(((projected * noise[:, np.newaxis]) ** 2).sum(axis=0)))
     difference, error = np.zeros(len(scale)), np.full(len(scale), np.inf)
     difference[used], error[used] = solution / scale[used], errors / scale[used]
     difference[~np.isfinite(error)] = 0
@@ -142,11 +145,17 @@ def suspicious(equations: Rows) -> bool:
     The score of each entry alone, in standard errors; correlated entries show together.
     """
     weighted = equations.residual * equations.slope
-    noise = np.sqrt((equations.residual**2).mean(axis=0))
-    size = np.sqrt((equations.design**2).T @ (equations.slope**2))
+    scatter = np.sqrt((equations.design**2).T @ (weighted**2))
     with np.errstate(all="ignore"):
-        score = (equations.design.T @ weighted) / (noise * size)
+        score = (equations.design.T @ weighted) / scatter
     return bool((np.abs(score) > CERTAIN).any())
+
+
+def useful_slope(layer: SimpleRNN, z: Array) -> Array:
+    """`f'(z)`, 0 where f is saturated: there f's own systematic errors pass for large changes."""
+    slope = layer.activation.slope(z)
+    size = np.abs(slope)
+    return np.where(size >= 0.25 * size.max(axis=0, initial=0), slope, 0.0)
 
 
 def inverse_activation(name: str, y: Array) -> Array | None:
@@ -181,7 +190,7 @@ def total_weights(layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any])
         return None
     known = np.isfinite(z)
     # An error of the output is an error of z over the slope: weights as in the residual's problem.
-    slope = np.where(known, layer.activation.slope(z), 0.0)
+    slope = np.where(known, useful_slope(layer, np.where(known, z, 0.0)), 0.0)
     residual = np.where(known, z - equations.design @ stacked(layer), 0.0) * slope
     return estimate(Rows(equations.design, residual, slope, equations.observed))
 

@@ -19,6 +19,7 @@ from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
 from rnn_parity.sequences import Sequences
 from rnn_parity.wording import number, ratio
 
+NOTHING_FINITE = "no expected number is finite, so that there was nothing to compare"
 TOO_LONG = (
     "only the last output was observed, and over this many timesteps the bound has grown too wide "
     "to prove anything: observe the whole sequence of outputs"
@@ -131,9 +132,11 @@ def judge_in(
         first_divergence=found.first_divergence,
         max_deviation=float(found.timesteps.max_deviation.max()),
     )
-    why = vacuous(arithmetic) if found.vacuous or coarse(*found.squares) else ""
+    # The sharpest bound is what it is; a wider one must still be able to tell numbers apart.
+    fallback = arithmetic != arithmetics(layer.precision)[0]
+    why = vacuous(arithmetic) if found.vacuous or (fallback and coarse(*found.squares)) else ""
     if not found.finite:
-        why = "no expected number is finite, so that there was nothing to compare"
+        why = NOTHING_FINITE
     if too_long:
         why = TOO_LONG
     check = concluded(check, float(found.timesteps.max_ratio.max()), why)
@@ -156,6 +159,8 @@ def judge_last(
         check, final_state=tuple(rows), max_deviation=max(row.max_deviation for row in rows)
     )
     why = vacuous(arithmetic) if output.vacuous else TOO_LONG if coarse(*output.squares()) else ""
+    if not np.isfinite(output.value).any():
+        why = NOTHING_FINITE
     return concluded(check, 0.0, why)
 
 
@@ -179,7 +184,7 @@ def vacuous(arithmetic: Arithmetic) -> str:
     """Why a bound that is infinite, or as wide as the numbers themselves, proves nothing."""
     return (
         f"the rounding bound is vacuous in {arithmetic.name}: the sums are too long, or the "
-        "numbers too near overflow, to prove anything"
+        "numbers too near the ends of its range, to prove anything"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,14 @@ class Trace:
 class Block:
     """Some timesteps of a replay, time first; valid until the next block is asked for.
 
-    `inputs` is `(t, B, F)`, rounded to the layer's precision; `projection` is `x U + b`, `products`
-    is `h W` of the state before each step, `outputs` are the outputs, all `(t, B, H)`. `states` is
-    `(t + 1, B, H)`: the state before the first of these steps, and after each of them.
+    `inputs` is `(t, B, F)`, rounded to the layer's precision; `projection` is `x U + b`, `outputs`
+    are the outputs, both `(t, B, H)`. `states` is `(t + 1, B, H)`: the state before the first of
+    these steps, and after each of them.
     """
 
     steps: slice
     inputs: Array
     projection: Array
-    products: Array
     outputs: Array
     states: Array
 
@@ -49,7 +49,6 @@ class Block:
             slice(start, start + 1),
             self.inputs[one],
             self.projection[one],
-            self.products[one],
             self.outputs[one],
             self.states[t : t + 2],
         )
@@ -71,8 +70,9 @@ def blocks(layer: SimpleRNN, sequences: Sequences) -> Iterator[Block]:
     steps = list(sequences.blocks(layer.units))
     size, batch = steps[0].stop, sequences.shape[0]
     inputs = np.empty((size, batch, layer.features))
-    projections, products, outputs = np.empty((3, size, batch, layer.units))
+    projections = np.empty((size, batch, layer.units))
     states = np.empty((size + 1, batch, layer.units))
+    outputs = states[1:] if sequences.mask is None else np.empty_like(projections)
     states[0] = sequences.initial_state
     previous = np.zeros((batch, layer.units))
     # The order in which BLAS multiplies a few rows by a matrix fastest.
@@ -81,7 +81,7 @@ def blocks(layer: SimpleRNN, sequences: Sequences) -> Iterator[Block]:
         n = part.stop - part.start
         x = layer_inputs(layer, sequences.inputs, part, inputs[:n])
         p = project(layer, x, projections[:n])
-        block = Block(part, x, p, products[:n], outputs[:n], states[: n + 1])
+        block = Block(part, x, p, outputs[:n], states[: n + 1])
         mask = None if sequences.mask is None else sequences.mask[:, part].T
         run(layer, block, recurrent_kernel, mask, previous)
         yield block
@@ -117,14 +117,15 @@ def run(
     mask: NDArray[np.bool_] | None,
     previous: Array,
 ) -> None:
-    """The time loop: fills the products, outputs and states of `block`."""
+    """The time loop: fills the outputs and states of `block`."""
     states, outputs = block.states, block.outputs
-    for t, (x, r) in enumerate(zip(block.projection, block.products, strict=True)):
+    r = np.empty_like(states[0])
+    for t, x in enumerate(block.projection):
         np.dot(operand(layer, states[t]), recurrent_kernel, out=r)
-        h = cells.simple_rnn(layer.activation, x, r)
-        if mask is None:
-            outputs[t] = states[t + 1] = h
+        if mask is None:  # the output is the next state
+            cells.simple_rnn(partial(layer.activation, out=states[t + 1]), x, r)
             continue
+        h = cells.simple_rnn(layer.activation, x, r)
         # A masked step keeps the state and repeats the output, which before the first is zeros.
         keep = mask[t, :, np.newaxis]
         states[t + 1] = np.where(keep, h, states[t])

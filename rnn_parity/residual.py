@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rnn_parity import cells
 from rnn_parity.balls import Arithmetic, Ball, Magnitudes, Sum, apply, narrow, rows_by
 from rnn_parity.layers import Array, SimpleRNN
-from rnn_parity.replay import Block, blocks
+from rnn_parity.replay import Block, blocks, operand
 from rnn_parity.sequences import Sequences
 
 
@@ -26,41 +26,17 @@ class Step:
         self.dtype = arithmetic.radius_dtype
         self.kernel = Magnitudes(self.dtype, layer.kernel)
         self.recurrent_kernel = Magnitudes(self.dtype, layer.recurrent_kernel)
-        # For the products of small differences; a float64 layer's do not fit float32's range.
-        self.difference_kernel = None
-        if self.dtype is np.float32 and np.abs(layer.recurrent_kernel).max() < 2.0**20:
-            self.difference_kernel = layer.recurrent_kernel.astype(np.float32)
 
     def from_state(self, block: Block, state: Array, radius: NDArray[Any] | None = None) -> Ball:
         """The outputs that follow `state` `(t, B, H)`, the state before each of the block's steps.
 
         `radius` is that of the state, `(t, B, H)`, where it is not known exactly.
         """
-        magnitude = narrow(state, self.dtype)
-        product = self.near_product(block, state, magnitude)
-        if product is None:
-            product = rows_by(state, self.layer.recurrent_kernel)
+        product = rows_by(operand(self.layer, state), self.layer.recurrent_kernel)
+        magnitude = self.recurrent_kernel(narrow(state, self.dtype))
         spread = 0.0 if radius is None else self.recurrent_kernel(radius)
-        recurrent = self.arithmetic.sum_of(
-            product, self.recurrent_kernel(magnitude), self.layer.units, spread
-        )
+        recurrent = self.arithmetic.sum_of(product, magnitude, self.layer.units, spread)
         return self.apply(block, recurrent)
-
-    def near_product(self, block: Block, state: Array, magnitude: NDArray[Any]) -> Array | None:
-        """`state W` as the replay's known product, plus `(state - replayed state) W` in float32.
-
-        The difference is so small that float32 does; its errors are counted by adding its size to
-        `magnitude`, `|state|`. None where it is not small, or not in float32's range.
-        """
-        if self.difference_kernel is None:
-            return None
-        difference = (state - block.states[:-1]).astype(np.float32)
-        size = np.abs(difference)
-        if not size.max() <= 2.0**-10 * magnitude.max():
-            return None
-        magnitude += size
-        near: Array = block.products + rows_by(difference, self.difference_kernel)
-        return near
 
     def apply(self, block: Block, recurrent: Sum) -> Ball:
         """`f(x U + b + r)` on balls, in the cell's own formula."""

@@ -15,6 +15,7 @@ SAMPLES, STEPS = 4, 32
 """Rows on which nearly every fault shows already; only what hides there is tried on all."""
 
 
+@np.errstate(all="ignore")
 def sensitivity(right: Computation, arithmetic: Arithmetic, states: Array | None) -> Sensitivity:
     """Which faults this check would have called `diverged`, and which not, with the reason.
 
