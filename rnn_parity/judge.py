@@ -13,7 +13,8 @@ from rnn_parity.balls import Arithmetic, Ball, arithmetics, coarse, copied
 from rnn_parity.compare import Comparison, compare_outputs
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.layers import SimpleRNN
-from rnn_parity.precision import Precision, precision_of, real
+from rnn_parity.precision import FLOAT64, Precision, precision_of, real
+from rnn_parity.printed import decimals, within_print
 from rnn_parity.residual import final_balls
 from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
 from rnn_parity.sequences import Sequences
@@ -83,7 +84,32 @@ def judge(
     for arithmetic in others:
         if judged.check.verdict != "parity":
             judged = judge_in(arithmetic, layer, sequences, observed, check)
-    return judged
+    return excused(judged, layer, sequences, observed)
+
+
+def excused(
+    judged: Judged, layer: SimpleRNN, sequences: Sequences, observed: Observations
+) -> Judged:
+    """`inconclusive` instead of `diverged` where too few printed digits explain the difference."""
+    if judged.found is None or judged.check.first_divergence is None:
+        return judged
+    k = decimals(observed.outputs)
+    if k is None or not within_print(layer, sequences, observed.outputs, judged.arithmetic, k):
+        return judged
+    digits = 17 if layer.precision == FLOAT64 else 9
+    summary = (
+        f"the observed numbers were printed with {k} decimals, within which they neither prove nor "
+        f"refute parity in {layer.precision.name}: print {digits} significant digits (%.{digits}g)"
+    )
+    bits = k * math.log2(10)
+    check = replace(
+        judged.check,
+        verdict="inconclusive",
+        summary=summary,
+        effective_bits=bits,
+        first_divergence=None,
+    )
+    return replace(judged, check=check)
 
 
 def wrong_shape(observed: Observations, shape: Shape) -> str | None:
