@@ -14,7 +14,12 @@ DTYPES = {
     "float32": np.float32,
     "float64": np.float64,
 }
-FUNCTIONS = {"linear": lambda z: z, "relu": lambda z: np.maximum(z, 0), "tanh": np.tanh}
+FUNCTIONS = {
+    "linear": lambda z: z,
+    "relu": lambda z: np.maximum(z, 0),
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "tanh": np.tanh,
+}
 
 
 def random_weights(rng, features, units, dtype="float32", gain=0.8, bias=True):

@@ -1,0 +1,89 @@
+"""The quick way near the replay against the general one, which it must not be sharper than."""
+
+import numpy as np
+import pytest
+from helpers import loop, random_weights
+
+import rnn_parity as rp
+from rnn_parity.balls import arithmetics
+from rnn_parity.near import SMALL, Near
+from rnn_parity.observed import Observed
+from rnn_parity.precision import FLOAT32
+from rnn_parity.replay import blocks
+from rnn_parity.residual import Step
+from rnn_parity.sequences import Sequences
+
+pytestmark = pytest.mark.filterwarnings("error")
+(ARITHMETIC,) = arithmetics(FLOAT32)
+
+
+def both_ways(activation, scale=1.0, features=3, units=5, bias=True, change=0.0):
+    """The quick steps (or None), and the general ball with what was observed, of one block."""
+    rng = np.random.default_rng(3)
+    weights = random_weights(rng, features, units, "float32", bias=bias)
+    weights["kernel"] *= np.float32(scale)
+    if bias:
+        weights["bias"] *= np.float32(scale)
+    x = rng.normal(size=(4, 20, features)).astype("float32")
+    outputs = loop(weights, x, activation)
+    outputs[1, 3, -1] += np.float32(change)
+    layer = rp.SimpleRNN(**weights, activation=activation)
+    sequences = Sequences.of(layer, x)
+    step, observed = Step(layer, ARITHMETIC), Observed(layer, sequences, outputs)
+    block = next(blocks(layer, sequences))  # its buffers belong to the generator
+    observed.advance(block.steps)
+    ball = step.from_state(block, observed.states[:-1])
+    assert Near.applies(step, sequences)
+    return Near(step).steps(block, observed), ball, observed.outputs
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "linear"])
+@pytest.mark.parametrize("sizes", [(2, 1), (3, 5), (70, 90)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_both_ways_say_the_same(activation, sizes, bias):
+    quick, ball, observed = both_ways(activation, 1.0, *sizes, bias)
+    residual = np.abs(observed - ball.value)
+    assert np.abs(quick.residual - residual).max() <= 1e-3 * ball.radius.min()
+    # Never sharper than the general bound, and hardly wider.
+    assert (quick.radius >= ball.radius * (1 - 1e-5)).all()
+    assert (quick.radius <= ball.radius * 1.02).all()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e-3, 30.0])
+def test_numbers_of_any_size(scale):
+    quick, ball, _ = both_ways("tanh", scale)
+    assert (quick.radius >= ball.radius * (1 - 1e-5)).all()
+    assert (quick.radius <= ball.radius * 1.05).all()
+
+
+def test_a_small_change_shows_in_both():
+    quick, ball, observed = both_ways("tanh", change=1e-5)
+    worst = np.unravel_index((quick.residual / quick.radius).argmax(), ball.radius.shape)
+    assert worst == (3, 1, 4)
+    assert quick.residual[worst] == pytest.approx(abs(observed - ball.value)[worst], rel=1e-4)
+    assert quick.residual[worst] > quick.radius[worst]
+
+
+@pytest.mark.parametrize("change", [2 * SMALL, np.nan, np.inf])
+def test_what_is_not_near_is_left_to_the_general_way(change):
+    assert both_ways("tanh", change=change)[0] is None
+
+
+def test_wide_bounds_are_left_to_the_general_way():
+    assert both_ways("linear", 1e6)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "mask"),
+    [
+        ({"activation": "relu"}, None),
+        ({"dtype": "float64"}, None),
+        ({"dtype": "float16"}, None),
+        ({"activation": np.tanh}, None),
+        ({}, [[True, False, True]]),
+    ],
+)
+def test_layers_without_a_quick_way(options, mask):
+    layer = rp.SimpleRNN(np.ones((2, 3)), np.eye(3), **options)
+    step = Step(layer, arithmetics(layer.precision)[0])
+    assert not Near.applies(step, Sequences.of(layer, np.ones((1, 3, 2)), mask))
