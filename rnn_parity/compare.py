@@ -45,8 +45,7 @@ class Comparison:
     some bound was infinite, so that nothing is proven there; `finite`, whether any expected number
     was finite, so that there was something to compare. `squares` are the sums of the squares of
     bounds and of expected numbers, without blocks whose bounds are narrow. `first_rows` are some
-    equations for the weights that
-    the outputs imply, enough to see whether to look closer.
+    equations for the weights that the outputs imply, enough to see whether to look closer.
     """
 
     timesteps: Timesteps

@@ -18,6 +18,7 @@ from rnn_parity.printed import decimals, within_print
 from rnn_parity.residual import final_balls
 from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
 from rnn_parity.sequences import Sequences
+from rnn_parity.shapes import misfit
 from rnn_parity.wording import number, ratio
 
 NOTHING_FINITE = "no expected number is finite, so that there was nothing to compare"
@@ -122,7 +123,7 @@ def wrong_shape(observed: Observations, shape: Shape) -> str | None:
         ("observed last output", observed.last_output, (one,)),
     ):
         if array is not None and array.shape not in accepted:
-            return f"{name}: expected shape {accepted[0]}, received {array.shape}"
+            return misfit(name, array.shape, accepted[0], shape)
     return None
 
 

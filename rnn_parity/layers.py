@@ -98,4 +98,5 @@ def weight(
     )
     if not fits:
         raise InputError(f"{name}: expected shape {wanted}, received {array.shape}")
-    return precision.round(array, name)
+    # The order in which BLAS multiplies a few rows by a matrix fastest.
+    return np.asfortranarray(precision.round(array, name))

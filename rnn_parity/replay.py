@@ -75,15 +75,13 @@ def blocks(layer: SimpleRNN, sequences: Sequences) -> Iterator[Block]:
     outputs = states[1:] if sequences.mask is None else np.empty_like(projections)
     states[0] = sequences.initial_state
     previous = np.zeros((batch, layer.units))
-    # The order in which BLAS multiplies a few rows by a matrix fastest.
-    recurrent_kernel = np.asfortranarray(layer.recurrent_kernel)
     for part in steps:
         n = part.stop - part.start
         x = layer_inputs(layer, sequences.inputs, part, inputs[:n])
         p = project(layer, x, projections[:n])
         block = Block(part, x, p, outputs[:n], states[: n + 1])
         mask = None if sequences.mask is None else sequences.mask[:, part].T
-        run(layer, block, recurrent_kernel, mask, previous)
+        run(layer, block, mask, previous)
         yield block
         states[0] = states[n]
         previous[...] = outputs[n - 1]
@@ -113,7 +111,6 @@ def project(layer: SimpleRNN, x: Array, out: Array) -> Array:
 def run(
     layer: SimpleRNN,
     block: Block,
-    recurrent_kernel: Array,
     mask: NDArray[np.bool_] | None,
     previous: Array,
 ) -> None:
@@ -121,7 +118,7 @@ def run(
     states, outputs = block.states, block.outputs
     r = np.empty_like(states[0])
     for t, x in enumerate(block.projection):
-        np.dot(operand(layer, states[t]), recurrent_kernel, out=r)
+        np.dot(operand(layer, states[t]), layer.recurrent_kernel, out=r)
         if mask is None:  # the output is the next state
             cells.simple_rnn(partial(layer.activation, out=states[t + 1]), x, r)
             continue
