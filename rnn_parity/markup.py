@@ -17,7 +17,7 @@ from rnn_parity.table import (
     subject_lines,
     timestep_rows,
 )
-from rnn_parity.wording import findings, label, verdict_of
+from rnn_parity.wording import findings, label, strictness, verdict_of
 
 
 def escaped(text: str) -> str:
@@ -72,7 +72,9 @@ def annotation(level: str, title: str, message: str) -> str:
 def check_annotation(check: Check, strict: bool) -> str:
     """One check as an annotation: an error where it fails, a warning where it proves nothing."""
     levels = {"parity": "notice", "diverged": "error", "suspect": "error" if strict else "warning"}
+    reason = strictness([check]) if strict else ""
+    level = "warning" if check.verdict == "parity" and reason else levels.get(check.verdict)
     lines = [verdict_of(check), *(f"{heading}: {text}" for heading, text in findings(check))]
-    lines += [f"note: {note}" for note in check.notes]
+    lines += [f"note: {note}" for note in check.notes] + ([reason] if reason else [])
     title = f"rnn-parity: {label(check.subject)}"
-    return annotation(levels.get(check.verdict, "warning"), title, "\n".join(lines))
+    return annotation(level or "warning", title, "\n".join(lines))

@@ -13,7 +13,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.markup import annotation, check_annotation, markdown
 from rnn_parity.results import Check, Verdict
 from rnn_parity.table import environment_line, overview, painted, section, wrap
-from rnn_parity.wording import overall, sentence, verdict_of
+from rnn_parity.wording import blind_spots, overall, sentence, strictness, verdict_of
 
 FORMATS = ("table", "json", "markdown", "github")
 
@@ -47,10 +47,9 @@ class Report:
         return next(code for code in (1, 3, 0) if code in codes)
 
     def _code(self, check: Check) -> int:
-        blind = check.sensitivity is not None and bool(check.sensitivity.blind)
         if check.verdict == "diverged" or (self.strict and check.verdict == "suspect"):
             return 1
-        return 3 if check.verdict == "inconclusive" or (self.strict and blind) else 0
+        return 3 if check.verdict == "inconclusive" or (self.strict and blind_spots(check)) else 0
 
     @property
     def summary(self) -> str:
@@ -118,11 +117,20 @@ class Report:
 
     def _sentence(self) -> str:
         """The last line of every report."""
+        return " ".join(filter(None, (self._verdict(), self._strictness())))
+
+    def _verdict(self) -> str:
         if len(self.checks) == 1:
             return verdict_of(self.checks[0])
         bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
         fewest = min(bits) if bits and self.verdict == "parity" else None
         return sentence(self.verdict, self.summary, fewest)
+
+    def _strictness(self) -> str:
+        """Why the exit code is not 0 although nothing else failed."""
+        if not self.strict or self.verdict not in ("parity", "suspect"):
+            return ""
+        return strictness(self.checks)
 
     def _header(self) -> list[str]:
         """The tool, the versions, and the notes, which without checks are in the summary."""
@@ -136,6 +144,8 @@ class Report:
         blocks += [section(check, every, colour) for check in self.checks]
         if len(self.checks) != 1:
             blocks += [painted(wrap(self._sentence()), self.verdict, colour)]
+        elif self._strictness():
+            blocks += [wrap(self._strictness())]
         return "\n\n".join(blocks)
 
     def _github(self) -> str:

@@ -3,8 +3,46 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from rnn_parity.results import Cause, Check, Divergence, Sensitivity, Subject
+from rnn_parity.results import (
+    BlindSpot,
+    Cause,
+    Check,
+    Divergence,
+    ImpliedWeight,
+    Sensitivity,
+    Subject,
+)
+
+MOST_WEIGHTS = 5
+"""So many implied weights are shown; the JSON document has more."""
+
+REMEDIES = {
+    "bias-dropped": "add the bias to every step",
+    "bias-doubled": "add the bias once: is it in the input projection and in the step?",
+    "kernel-transposed": "multiply x @ kernel, the kernel stored as (features, units)",
+    "recurrent-kernel-transposed": "multiply h @ recurrent_kernel, h from the left",
+    "initial-state-ignored": "start the loop from the given initial state",
+    "state-not-carried": "start a stateful layer's call from the last state of the call before",
+    "inputs-reversed": "take the inputs last to first where go_backwards is set, only there",
+    "outputs-not-reversed": "keep the outputs in the order in which they are computed",
+    "mask-ignored": "where the mask is false, keep the state and repeat the output",
+    "mask-not-reversed": "reverse the mask together with the inputs",
+    "masked-output-not-zeroed": "write zeros for masked timesteps (zero_output_for_mask)",
+    "activation-swapped": "apply the activation of the layer's configuration",
+    "hard-sigmoid-slope": "0.2 x + 0.5 is Keras 2's hard_sigmoid, x / 6 + 0.5 is Keras 3's",
+    "final-state-stale": "return the state after the last timestep",
+    "time-shifted": "store output t at index t: append it after the step, not before",
+    "batch-time-swapped": "bring inputs and outputs to (batch, timesteps, ...)",
+    "features-permuted": "feed the features in the order of the kernel's rows",
+    "units-permuted": "order the units as in the columns of the kernel",
+    "dropout-active": "run the layer with training=False",
+    "weights-rounded": "pass weights on in full: binary, or 9 digits (%.9g) for float32",
+    "lower-precision": "turn off reduced precision, such as TF32 or 16-bit matrix products",
+    "weights-differ": "export the weights again, or correct these entries",
+}
+"""What to change, by the id of the fault."""
 
 
 def number(x: float) -> str:
@@ -91,11 +129,12 @@ def some(names: list[str]) -> str:
 
 def findings(check: Check) -> list[tuple[str, str]]:
     """What follows the verdict, each with its heading, in the order in which a person needs it."""
-    found = [item for cause in check.causes for item in explain(cause)]
+    place = []
     if check.verdict == "diverged":
         place = divergence(check.first_divergence, check.dtype) or state_beyond(check)
-        found = [*place, *found, *remedy(check)]
-    return found + seen(check.sensitivity)
+    causes = [explain(cause) for cause in check.causes]
+    weights = implied(check.implied_weights or (), check.dtype)
+    return [*place, *causes, *weights, *remedy(check), *seen(check.sensitivity)]
 
 
 def divergence(first: Divergence | None, dtype: str | None) -> list[tuple[str, str]]:
@@ -131,17 +170,34 @@ def beyond(times: float) -> str:
     return f"{ratio(times)} x" if math.isfinite(times) else "beyond"
 
 
-def explain(cause: Cause) -> list[tuple[str, str]]:
+def explain(cause: Cause) -> tuple[str, str]:
     """One mistake that explains the numbers."""
     fit = "" if cause.effective_bits is None else f" ({bits(cause.effective_bits)} effective bits)"
-    return [("cause", f"{cause.fault}: {cause.explanation}{fit}")]
+    return "cause", f"{cause.fault}: {cause.explanation}{fit}"
+
+
+def implied(weights: Sequence[ImpliedWeight], dtype: str | None) -> list[tuple[str, str]]:
+    """The weights that the outputs imply, the most certain ones."""
+    digits = ".17g" if dtype == "float64" else ".9g"
+    found = [
+        f"{w.weight}{list(w.index)}: expected {w.expected:{digits}}, implied {w.implied:{digits}} "
+        f"({number(w.sigma)} standard errors)"
+        for w in weights[:MOST_WEIGHTS]
+    ]
+    hidden = len(weights) - MOST_WEIGHTS
+    found += [f"{hidden} more in --format json"] if hidden > 0 else []
+    return [("weights", text) for text in found]
 
 
 def remedy(check: Check) -> list[tuple[str, str]]:
-    """What to do about a divergence, as far as its place tells; nothing where it does not."""
-    first = check.first_divergence
+    """What to change: by cause, else as far as the place tells; nothing where it does not."""
     if check.causes:
-        return [("to do", "correct the cause in the implementation and check again")]
+        faults = dict.fromkeys(id for cause in check.causes for id in cause.fault.split("+"))
+        known = [(fault, REMEDIES[fault]) for fault in faults if fault in REMEDIES]
+        return [("to do", text if len(known) == 1 else f"{id}: {text}") for id, text in known]
+    if check.verdict == "suspect":
+        return [("to do", "compare the weights bit by bit: were they printed, cast or retrained?")]
+    first = check.first_divergence
     if first is None:
         stale = "look at which state is returned: every output is within its bound"
         return [("to do", stale)] if state_beyond(check) else []
@@ -158,3 +214,16 @@ def seen(sensitivity: Sensitivity | None) -> list[tuple[str, str]]:
     visible, blind = len(sensitivity.visible), sensitivity.blind
     spots = "; blind to " + "; ".join(f"{s.fault} ({s.reason})" for s in blind) if blind else ""
     return [("sees", f"{visible} of {visible + len(blind)} faults{spots}")]
+
+
+def blind_spots(check: Check) -> tuple[BlindSpot, ...]:
+    """What a passing check could not have seen; nothing for any other check."""
+    return () if check.sensitivity is None else check.sensitivity.blind
+
+
+def strictness(checks: Sequence[Check]) -> str:
+    """Why `--strict` does not accept checks that passed; nothing when it does."""
+    faults = list(dict.fromkeys(spot.fault for check in checks for spot in blind_spots(check)))
+    reasons = ["suspect weights fail"] if any(c.verdict == "suspect" for c in checks) else []
+    reasons += [f"blind spots prove nothing: {', '.join(faults)}"] if faults else []
+    return f"With --strict, {'; '.join(reasons)}." if reasons else ""
