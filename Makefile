@@ -5,10 +5,15 @@ PYTHON_OLD ?= python3.11
 VENV := .venv
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: check test lint bench compat clean
+.PHONY: check regression test lint bench compat clean
 
 check: $(VENV)/main/.done  ## the main job: a real SimpleRNN held against its replay
 	$(VENV)/main/bin/rnn-parity check
+
+regression: $(VENV)/main/.done  ## the recorded cases, checked again; the report is in build/
+	mkdir -p build
+	$(VENV)/main/bin/rnn-parity check fixtures/cases --format json -o build/parity.json; \
+	$(VENV)/main/bin/rnn-parity check fixtures/cases
 
 test: $(VENV)/main/.done  ## all tests
 	$(VENV)/main/bin/python -m pytest

@@ -19,7 +19,7 @@ from rnn_parity.replay import Trace
 from rnn_parity.replay import replay as replay_sequences
 from rnn_parity.report import Report
 from rnn_parity.results import Check, Subject
-from rnn_parity.sequences import Sequences
+from rnn_parity.sequences import Sequences, boolean
 
 if TYPE_CHECKING:
     from rnn_parity.keras_adapter import Observation
@@ -89,6 +89,8 @@ def check(
         inputs, mask = np.asarray(inputs), None if mask is None else np.asarray(mask)
         if initial_state is not None and np.ndim(initial_state) == 2:
             initial_state = np.asarray(initial_state)  # Keras takes a list for several states
+        if mask is not None and inputs.ndim == 3:
+            boolean(mask, inputs.shape[:2])
     if against is not None:
         return compare(weights_of(layer_or_model), inputs, against, None, mask, initial_state)
     if is_model and initial_state is not None:

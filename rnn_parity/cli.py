@@ -8,9 +8,10 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rnn_parity.combinations import OF_INPUT, is_case, refuse_combinations, refuse_target
 from rnn_parity.errors import InputError, RnnParityError
 from rnn_parity.options import parser
 
@@ -21,21 +22,6 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 8 * 2**30
 GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
-
-# Options that would change nothing are refused; those in none of these concern every target.
-OF_GENERATED = (
-    "layer",
-    "units",
-    "features",
-    "arguments",
-    "dtype",
-    "mask",
-    "initial_state",
-    "calls",
-)
-OF_MODEL = ("layer_name", "unsafe")
-OF_INPUT = ("batch", "timesteps", "features")
-FLAGS = {"arguments": "--arg", "quiet": "-q"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,17 +49,35 @@ def fail(message: str) -> int:
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Parse, check, answer; the exit code of the report."""
+    """Parse the command line and do what it asks for; the exit code."""
     given = vars(parser().parse_args(arguments))
+    return {"check": check, "record": check, "faults": list_faults}[given["command"]](given)
+
+
+def list_faults(given: Mapping[str, Any]) -> int:
+    """Answer with the catalogue of faults."""
+    from rnn_parity.faults import FAULTS
+    from rnn_parity.report import catalogue
+
+    deliver(catalogue(FAULTS, given["format"]) + "\n")
+    return 0
+
+
+def check(given: Mapping[str, Any]) -> int:
+    """Check and answer; the exit code of the report."""
     refuse_combinations(given)
     check_output(given)
     with contextlib.redirect_stdout(sys.stderr):  # whatever a model prints is not the answer
-        report = generated_report(given) if given["target"] is None else model_report(given)
+        report = find(given)
     report = dataclasses.replace(report, strict=given["strict"])
+    if "baseline" in given:
+        from rnn_parity.baseline import compared
+
+        report = compared(report, given["baseline"])
     text = report.render(
         given["format"], every=given["every"], colour=wants_colour(given), quiet=given["quiet"]
     )
-    if given["output"] is None:
+    if given["output"] is None or given["command"] == "record":
         deliver(text + "\n")
     else:
         from rnn_parity.files import write_text
@@ -82,27 +86,19 @@ def run(arguments: Sequence[str] | None) -> int:
     return report.exit_code
 
 
-def refuse_combinations(given: Mapping[str, Any]) -> None:
-    """Raise `InputError` for an option that would be ignored."""
-    generated = given["target"] is None
-    if generated:
-        refuse(given, OF_MODEL, "only for a model; add the TARGET or leave this out")
-    else:
-        refuse(given, OF_GENERATED, "only for a generated layer; leave out this or the TARGET")
-    if "input" in given:
-        settled = OF_INPUT if generated else (*OF_INPUT, "seed")
-        refuse(given, settled, "settled by --input; leave out one of the two")
-    if given["format"] in ("json", "github"):
-        refuse(given, ("quiet",), f"not possible with --format {given['format']}; leave it out")
-    if given["format"] == "github" or given["quiet"]:
-        refuse(given, ("every",), "there is no table to show; leave it out")
+def find(given: Mapping[str, Any]) -> Report:
+    """The report on whatever was named."""
+    if given["target"] is None:
+        return generated_report(given)
+    return case_report(given) if is_case(given) else model_report(given)
 
 
-def refuse(given: Mapping[str, Any], names: Iterable[str], why: str) -> None:
-    """Raise `InputError` when one of the options `names` was given."""
-    for name in names:
-        if given.get(name, False) is not False:
-            raise InputError(f"{FLAGS.get(name, '--' + name.replace('_', '-'))}: {why}")
+def case_report(given: Mapping[str, Any]) -> Report:
+    """Check a case, or all cases in a folder."""
+    from rnn_parity.recheck import check_case, check_folder
+
+    job = check_folder if os.path.isdir(given["target"]) else check_case
+    return job(given["target"], mode=given.get("mode"), keras="no_keras" not in given)
 
 
 def check_output(given: Mapping[str, Any]) -> None:
@@ -115,8 +111,9 @@ def check_output(given: Mapping[str, Any]) -> None:
     from rnn_parity.files import check_writable
 
     check_writable(output)
-    for path in (given["target"], given.get("input"), given.get("mask_file")):
-        if path and os.path.exists(path) and os.path.realpath(path) == os.path.realpath(output):
+    read = ("target", "input", "mask_file", "baseline")
+    for path in filter(None, map(given.get, read)):
+        if os.path.exists(path) and os.path.realpath(path) == os.path.realpath(output):
             raise InputError(f"-o {output!r}: would overwrite what is read; name another file")
 
 
@@ -136,9 +133,14 @@ def generated_report(given: Mapping[str, Any]) -> Report:
     check_size(data + GATES[spec.layer] * spec.units * (spec.features + spec.units + 1))
     mask = read_mask(given, (spec.batch, spec.timesteps))
 
+    settled: dict[str, Any] = {"inputs": inputs, "mask": mask, "mode": given.get("mode", "graph")}
+    if given["command"] == "record":
+        from rnn_parity.recheck import record_generated
+
+        return record_generated(spec, given["output"], **settled)
     from rnn_parity.check import check_generated
 
-    return check_generated(spec, inputs=inputs, mask=mask, mode=given["mode"])
+    return check_generated(spec, **settled)
 
 
 def unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
@@ -160,18 +162,14 @@ def model_report(given: Mapping[str, Any]) -> Report:
     mask = read_mask(given, None if inputs is None else inputs.shape[:2])
     options |= {"layer_name": given.get("layer_name"), "safe_mode": not given["unsafe"]}
 
+    options |= {"inputs": inputs, "mask": mask, "mode": given.get("mode", "graph")}
+    if given["command"] == "record":
+        from rnn_parity.recheck import record_model
+
+        return record_model(target, given["output"], **options)
     from rnn_parity.check import check_model
 
-    return check_model(target, inputs=inputs, mask=mask, mode=given["mode"], **options)
-
-
-def refuse_target(target: str) -> None:
-    """Raise `InputError` for a case or a folder; what is wrong with a model is said on loading."""
-    models = "expected a model (.keras, .h5, .hdf5)"
-    if target.lower().endswith(".npz"):
-        raise InputError(f"{target!r}: {models}, received a case (.npz), which is not readable yet")
-    if os.path.isdir(target) and not os.path.exists(os.path.join(target, "saved_model.pb")):
-        raise InputError(f"{target!r}: {models}, received a folder; name one model file in it")
+    return check_model(target, **options)
 
 
 def read_inputs(given: Mapping[str, Any], ndim: tuple[int, ...]) -> NDArray[Any] | None:

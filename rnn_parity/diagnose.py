@@ -16,8 +16,10 @@ from rnn_parity.fit import Fit, fit, part
 from rnn_parity.judge import effective_bits
 from rnn_parity.results import Cause, Divergence
 
-SAMPLES, STEPS = 4, 48
+SAMPLES, STEPS = 3, 16
 """So many rows refute most candidates; what they leave is tried on all rows."""
+CLOSER = 4.0
+"""A fit that is so many times as close makes another one that is within the bounds a chance."""
 
 Candidates = Iterator[tuple[tuple[Fault, ...], Computation]]
 
@@ -31,27 +33,40 @@ class Seen:
     steps: slice
 
 
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Faults whose computation explains what was observed."""
+
+    faults: tuple[Fault, ...]
+    variant: Computation
+    fit: Fit
+
+
 def causes(
     right: Computation, outputs: NDArray[Any], first: Divergence | None
 ) -> tuple[Cause, ...]:
     """Every fault that explains `outputs`; where none does alone, every pair that does."""
     seen = Seen(outputs, *first_rows(outputs, first))
-    return explaining(right, singles(right, seen), seen) or explaining(
-        right, pairs(right, seen), seen
-    )
+    if explained(right, seen).explains:
+        return ()
+    for tries in (singles(right, seen), singles(right, seen, general=True), pairs(right, seen)):
+        found = explaining(tries, seen)
+        if found:
+            return merged(found)
+    return ()
 
 
 def first_rows(outputs: NDArray[Any], first: Divergence | None) -> tuple[NDArray[np.intp], slice]:
     """The samples and the timesteps around the first divergence."""
     batch, timestep = (first.batch, first.timestep) if first else (0, 0)
     samples = np.unique([batch, *np.linspace(0, len(outputs) - 1, SAMPLES - 1).astype(int)])
-    start = max(0, timestep - STEPS // 4)
+    start = max(0, min(timestep - STEPS // 4, outputs.shape[1] - STEPS))
     return samples, slice(start, start + STEPS)
 
 
-def singles(right: Computation, seen: Seen) -> Candidates:
-    """Every fault alone."""
-    for fault in FAULTS:
+def singles(right: Computation, seen: Seen, general: bool = False) -> Candidates:
+    """Every fault alone; the general ones, which could stand for others, apart."""
+    for fault in (fault for fault in FAULTS if fault.general == general):
         for variant in tried(fault, right, seen):
             yield (fault,), variant
 
@@ -66,13 +81,12 @@ def tried(fault: Fault, right: Computation, seen: Seen) -> Iterator[Computation]
 
 
 def pairs(right: Computation, seen: Seen) -> Candidates:
-    """Every two faults together, unless both rearrange the outputs or one changes nothing."""
-    for i, one in enumerate(FAULTS):
-        if one.candidates is not None:
-            continue
-        for changed in one.variants(right):
-            for other in FAULTS[i + 1 :]:
-                if other.alone or (one.blind(right) and other.blind(right)):
+    """Every two faults together, unless both rearrange the outputs or neither changes anything."""
+    sociable = [fault for fault in FAULTS if not fault.alone]
+    for i, one in enumerate(sociable):
+        for changed in tried(one, right, seen):
+            for other in sociable[i + 1 :]:
+                if one.blind(right) and other.blind(right):
                     continue
                 for both in tried(other, changed, seen):
                     if changed.undo is None or both.undo is changed.undo:
@@ -80,7 +94,7 @@ def pairs(right: Computation, seen: Seen) -> Candidates:
                         yield (one, other), both.but(detail)
 
 
-def explaining(right: Computation, candidates: Candidates, seen: Seen) -> tuple[Cause, ...]:
+def explaining(candidates: Candidates, seen: Seen) -> list[Explanation]:
     """The candidates whose own step residuals are within rounding of what was observed."""
     from tqdm import tqdm
 
@@ -92,8 +106,8 @@ def explaining(right: Computation, candidates: Candidates, seen: Seen) -> tuple[
         if explained(variant, seen, few=True).max_ratio <= 1:
             full = explained(variant, seen)
             if full.explains:
-                found.append(cause(faults, variant, full, right))
-    return tuple(found)
+                found.append(Explanation(faults, variant, full))
+    return found
 
 
 def explained(variant: Computation, seen: Seen, few: bool = False) -> Fit:
@@ -103,19 +117,33 @@ def explained(variant: Computation, seen: Seen, few: bool = False) -> Fit:
         return Fit(np.inf, True)
     if few:
         samples = seen.samples[seen.samples < len(outputs)]
-        start = min(seen.steps.start, max(0, outputs.shape[1] - STEPS))
-        sequences, outputs = part(sequences, outputs, samples, slice(start, start + STEPS))
-    own = arithmetics(variant.layer.precision)
-    for arithmetic in own if variant.arithmetic is None else (variant.arithmetic,):
+        steps = seen.steps if seen.steps.stop <= outputs.shape[1] else slice(0, STEPS)
+        sequences, outputs = part(sequences, outputs, samples, steps)
+    for arithmetic in arithmetics(variant.layer.precision):
         found = fit(variant.layer, sequences, outputs, arithmetic)
         if found.max_ratio <= 1:
             break
     return found
 
 
-def cause(faults: tuple[Fault, ...], variant: Computation, found: Fit, right: Computation) -> Cause:
-    """A fault, or two joined by "+", with the numbers that support it."""
+def merged(found: list[Explanation]) -> tuple[Cause, ...]:
+    """One cause for each fault or pair of faults, whose equal fits stand together."""
+    closest = min((one.fit.max_ratio for one in found), default=0.0)
+    close = [one for one in found if one.fit.max_ratio <= CLOSER * closest]
+    groups: dict[tuple[Fault, ...], list[Explanation]] = {}
+    for one in close:
+        groups.setdefault(one.faults, []).append(one)
+    return tuple(cause(faults, group) for faults, group in groups.items())
+
+
+def cause(faults: tuple[Fault, ...], group: list[Explanation]) -> Cause:
+    """A fault with the numbers that support it."""
     meaning = " and ".join(fault.meaning for fault in faults)
-    explanation = f"{meaning}: {variant.detail}" if variant.detail else meaning
-    bits = effective_bits(found.max_ratio, right.layer.precision.name)
-    return Cause("+".join(fault.id for fault in faults), explanation, bits)
+    details = " or ".join(one.variant.detail for one in group if one.variant.detail)
+    best = min(group, key=lambda one: one.fit.max_ratio)
+    bits = effective_bits(best.fit.max_ratio, best.variant.layer.precision.name)
+    return Cause(
+        "+".join(fault.id for fault in faults),
+        f"{meaning}: {details}" if details else meaning,
+        bits,
+    )

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from rnn_parity import implied
 from rnn_parity.diagnose import causes
 from rnn_parity.faults import FAULTS, STALE, Computation
-from rnn_parity.faults.estimated import FEW, weights_rounded
+from rnn_parity.faults.weights import FEW, rounded_weights
 from rnn_parity.judge import Judged, Observations, judge
-from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.layers import SimpleRNN
 from rnn_parity.precision import FLOAT32
 from rnn_parity.results import Cause, Check, ImpliedWeight, LaterSensitivity, Subject
 from rnn_parity.sensitivity import sensitivity
 from rnn_parity.sequences import Sequences
 
+SAMPLE_UNITS = 8
+"""So many units tell whether other weights would fit."""
+ROUNDING_SHOWS = 128
+"""In so many steps the rounding of all weights shows, if it does."""
 LIKELIER = 50.0
 """The gain in log-likelihood from which on rounded weights are named."""
 
@@ -33,7 +41,8 @@ def examine(
     judged = judge(layer, sequences, observed, subject)
     right = Computation(layer, sequences, stateful)
     if judged.check.verdict == "diverged":
-        return diagnosed(judged, right, observed)
+        with one_thread():
+            return diagnosed(judged, right, observed)
     if judged.check.verdict != "parity" or judged.found is None:
         return judged.check
     check = doubted(judged, right, observed)
@@ -42,77 +51,103 @@ def examine(
     states = None if observed.final_state is None else judged.found.last_states.swapaxes(0, 1)
     return replace(
         check,
-        sensitivity=LaterSensitivity(lambda: sensitivity(right, judged.arithmetic, states)),
+        sensitivity=LaterSensitivity(lambda: sensitivity(right, states)),
     )
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Small problems in BLAS and LAPACK, whose threads would mostly wait for each other."""
+    limits: AbstractContextManager[Any] = threadpool_limits(1, "blas")
+    return limits
 
 
 def diagnosed(judged: Judged, right: Computation, observed: Observations) -> Check:
     """The check with its causes, or with a summary that says what was ruled out."""
     check, outputs = judged.check, observed.outputs
-    steps_are_right = judged.found is not None and check.first_divergence is None
     if outputs.ndim != 3:
         return check
-    if steps_are_right:
-        stale = stale_state(right, observed)
-        return replace(check, causes=(stale,)) if stale else check
-    finite = np.isfinite(outputs.astype(np.float64)).all(axis=(0, 2))
-    if judged.found is not None and not finite.all():
-        # The numbers before the first that is not finite still tell what went wrong.
-        count = int(finite.argmin())
-        if count == 0:
-            return check
-        outputs, right = outputs[:, :count], right.but(sequences=right.sequences.first(count))
+    if judged.found is None:
+        return replace(check, causes=causes(right, outputs, None))
+    if check.first_divergence is None:
+        return replace(check, causes=stale_state(check, right, observed))
+    right, outputs = finite_part(right, outputs)
+    if not outputs.size:
+        return check
     found = causes(right, outputs, check.first_divergence)
-    if found or judged.found is None:
+    if found:
         return replace(check, causes=found)
-    ruled_out = f"{check.summary}; none of the {len(FAULTS)} known mistakes explains it"
-    weights = implied_weights(right, outputs)
-    return replace(check, summary=ruled_out + suggestion(weights), implied_weights=weights)
+    hint, weights = suggestion(right, outputs)
+    summary = f"{check.summary}; none of the {len(FAULTS)} known mistakes explains it{hint}"
+    return replace(check, summary=summary, implied_weights=weights)
 
 
-def stale_state(right: Computation, observed: Observations) -> Cause | None:
-    """The cause when every output is right and the returned state is another."""
-    if observed.final_state is None:
-        return None
+def finite_part(right: Computation, outputs: NDArray[Any]) -> tuple[Computation, NDArray[Any]]:
+    """What was observed before the first number that is not finite; the numbers tell what they can.
+
+    Where that is in the first timestep, the samples that are finite throughout.
+    """
+    finite = np.all(np.isfinite(outputs.astype(np.float64)), axis=2)
+    if finite.all():
+        return right, outputs
+    count = int(np.all(finite, axis=0).argmin())
+    if count:
+        return right.but(sequences=right.sequences.first(count)), outputs[:, :count]
+    samples = np.flatnonzero(np.all(finite, axis=1))
+    return right.but(sequences=right.sequences.samples(samples)), outputs[samples]
+
+
+def stale_state(check: Check, right: Computation, observed: Observations) -> tuple[Cause, ...]:
+    """The cause when every output is right and the returned state is that of another timestep."""
+    wrong = any(row.name == "h" and row.max_ratio > 1 for row in check.final_state)
+    if not wrong or observed.final_state is None:
+        return ()
     state = observed.final_state.astype(np.float64)
-    outputs = observed.outputs.astype(np.float64)
-    same = np.flatnonzero((outputs == state[:, np.newaxis]).all(axis=(0, 2)))
+    slack = 2 * right.layer.precision.unit_roundoff * np.abs(state)
+    apart = np.abs(observed.outputs.astype(np.float64) - state[:, np.newaxis])
+    same = np.flatnonzero((apart <= slack[:, np.newaxis]).all(axis=(0, 2)))
     if len(same):
         which = f"it is the output of timestep {same[-1]}"
-    elif np.array_equal(state, right.sequences.initial_state):
+    elif (np.abs(state - right.sequences.initial_state) <= slack).all():
         which = "it is the initial state"
     else:
-        which = "it is no output of this run"
-    return Cause(STALE.id, f"{STALE.meaning}: {which}", None)
+        return ()
+    return (Cause(STALE.id, f"{STALE.meaning}: {which}", None),)
 
 
-def implied_weights(right: Computation, outputs: Array) -> tuple[ImpliedWeight, ...] | None:
-    """The weights that diverged outputs imply; None where they imply none."""
-    found = implied.total_weights(right.layer, right.sequences, outputs)
-    if found is None or not found.determined:
-        return None
-    return implied.differences(right.layer, found)[: implied.MOST_SHOWN] or None
-
-
-def suggestion(weights: tuple[ImpliedWeight, ...] | None) -> str:
-    """What the implied weights hint at, without naming a cause."""
-    if not weights:
-        return ""
+def suggestion(
+    right: Computation, outputs: NDArray[Any]
+) -> tuple[str, tuple[ImpliedWeight, ...] | None]:
+    """What the weights that diverged outputs imply hint at, and those weights where they fit."""
+    equations = implied.total_rows(right.layer, right.sequences, outputs)
+    if equations is None:
+        return "", None
+    found = implied.estimate(equations, SAMPLE_UNITS)
+    fits = implied.fits(equations, found)
+    if fits is None:
+        return "", None
+    if not fits:
+        return ", and no other weights would: the formula or its data are others", None
+    weights = implied.differences(right.layer, found)
     names = sorted({w.weight for w in weights})
-    return f"; if the formula is right, other values stand in {' and '.join(names)}"
+    hint = f", but other values in {' and '.join(names)} would" if names else ""
+    return hint, weights[: implied.MOST_SHOWN] or None
 
 
 def doubted(judged: Judged, right: Computation, observed: Observations) -> Check:
     """`suspect` when the outputs imply other weights beyond doubt, within rounding as they are."""
     check, layer = judged.check, right.layer
+    weights_now = implied.stacked(layer)
     rows = judged.found.first_rows if judged.found else None
     if rows is None or layer.activation.coupling or layer.precision.digits < FLOAT32.digits:
         return check  # the errors of narrow formats are no noise: they depend on the numbers
-    if not implied.suspicious(rows):
+    rows = rows.even(weights_now)
+    some = rows.some(ROUNDING_SHOWS)
+    if not implied.suspicious(rows) and likeliest_rounding(right, some) is None:
         return check
-    equations = implied.rows(layer, right.sequences, observed.outputs, judged.arithmetic)
-    weights = implied.differences(layer, implied.estimate(equations))
-    causes = weight_causes(right, equations, weights)
+    with one_thread():
+        equations = implied.rows(layer, right.sequences, observed.outputs).even(weights_now)
+        weights = implied.differences(layer, implied.estimate(equations))
+        causes = weight_causes(right, equations, weights)
     if not weights and not causes:
         return check
     which = f": {len(weights)} of them, {name_of(weights[0])} first" if weights else ""
@@ -134,15 +169,28 @@ def weight_causes(
     right: Computation, equations: implied.Rows, weights: tuple[ImpliedWeight, ...]
 ) -> tuple[Cause, ...]:
     """Rounded weights where those make the residuals likelier; else a few single entries."""
-    best, explanation = LIKELIER, ""
-    for variant in weights_rounded(right):
-        other = implied.with_weights(equations, right.layer, variant.layer)
-        gain = implied.likelihood_gain(equations, other)
-        if gain > best and not implied.suspicious(other):
-            best, explanation = gain, variant.detail
-    if explanation:
-        return (Cause("weights-rounded", explanation, None),)
+    rounding = likeliest_rounding(right, equations)
+    if rounding is not None:
+        return (Cause("weights-rounded", rounding, None),)
     if not 0 < len(weights) <= FEW:
         return ()
     names = [f"{name_of(w)} is {w.implied:.9g} instead of {w.expected:.9g}" for w in weights]
     return (Cause("weights-differ", "; ".join(names), None),)
+
+
+def likeliest_rounding(right: Computation, equations: implied.Rows) -> str | None:
+    """The rounding of all weights that explains the residuals best, if any does beyond doubt."""
+    best, detail = LIKELIER, None
+    weights = implied.stacked(right.layer)
+    gradient = equations.gradient
+    noise = float((equations.residual**2).sum()) / max(1, equations.residual.size)
+    for variant in rounded_weights(right):
+        change = implied.stacked(variant.layer) - weights
+        # The gain is never more than this first term of it, which costs little.
+        if not np.vdot(change, gradient) > LIKELIER * noise:
+            continue
+        other = equations.but_weights(change)
+        gain = implied.likelihood_gain(equations, other)
+        if gain > best and not implied.suspicious(other):
+            best, detail = gain, variant.detail
+    return detail

@@ -7,13 +7,13 @@ the rows can refute a computation, and only what survives need be tried on all o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import Arithmetic, Ball, coarse
+from rnn_parity.balls import Arithmetic, coarse
 from rnn_parity.distance import distance, ratios
 from rnn_parity.layers import SimpleRNN
 from rnn_parity.observed import Observed
@@ -36,10 +36,9 @@ class Fit:
 
 
 def observed_steps(
-    layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
-) -> Iterator[tuple[Block, Observed, Ball]]:
-    """Block by block: the steps from observed states, what was observed, and where it may lie."""
-    step = Step(layer, arithmetic)
+    layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any]
+) -> Iterator[tuple[Block, Observed]]:
+    """Block by block, time first: the steps from observed states, and what was observed."""
     observed = Observed(layer, sequences, outputs)
     for steps in sequences.blocks(layer.units):
         observed.advance(steps)
@@ -47,9 +46,7 @@ def observed_steps(
         x = np.empty((count, batch, layer.features))
         x = layer_inputs(layer, sequences.inputs, steps, x)
         projection = project(layer, x, np.empty(observed.outputs.shape))
-        block = Block(steps, x, projection, observed.outputs, observed.states)
-        ball = step.from_state(block, observed.states[:-1])
-        yield block, observed, observed.masked(ball, arithmetic)
+        yield Block(steps, x, projection, observed.outputs, observed.states), observed
 
 
 @np.errstate(all="ignore")
@@ -58,7 +55,9 @@ def fit(
 ) -> Fit:
     """How well `layer` on `sequences` explains `outputs` `(B, T, H)`; stops once it does not."""
     worst, squares = 0.0, np.zeros(2)
-    for _, observed, ball in observed_steps(layer, sequences, outputs, arithmetic):
+    step = Step(layer, arithmetic)
+    for block, observed in observed_steps(layer, sequences, outputs):
+        ball = observed.masked(step.from_state(block, observed.states[:-1]), arithmetic)
         ratio = ratios(distance(observed.outputs, ball.value), ball)
         worst = max(worst, float(ratio.max()))
         squares += ball.squares()
@@ -70,16 +69,12 @@ def fit(
 def part(
     sequences: Sequences, outputs: NDArray[Any], samples: NDArray[Any] | slice, steps: slice
 ) -> tuple[Sequences, NDArray[Any]]:
-    """Some samples, from the first of `steps` on: the observed state before it comes first.
+    """Some samples and timesteps, from the observed state before the first of `steps` on.
 
-    Without a mask only; with one, all timesteps are kept.
+    With a mask, which hides states, all timesteps before `steps` are kept.
     """
-    inputs, seen = sequences.inputs[samples], outputs[samples]
-    state = sequences.initial_state[samples]
-    if sequences.mask is not None:
-        return replace(
-            sequences, inputs=inputs, mask=sequences.mask[samples], initial_state=state
-        ), seen
-    if steps.start:
-        state = seen[:, steps.start - 1].astype(np.float64)
-    return Sequences(inputs[:, steps], None, state), seen[:, steps]
+    s, seen = sequences.samples(samples), outputs[samples]
+    if s.mask is not None or not steps.start:
+        return s.first(steps.stop), seen[:, : steps.stop]
+    state = seen[:, steps.start - 1].astype(np.float64)
+    return Sequences(s.inputs[:, steps], None, state), seen[:, steps]

@@ -7,16 +7,17 @@ the signed step residual: weighted least squares in `F + H + 1` unknowns, one pr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import Arithmetic, arithmetics, rows_by
+from rnn_parity.balls import rows_by
 from rnn_parity.fit import observed_steps, part
+from rnn_parity.inverse import inverse_activation
 from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.leastsquares import solve
 from rnn_parity.observed import Observed
 from rnn_parity.replay import Block, operand
 from rnn_parity.results import ImpliedWeight
@@ -27,6 +28,10 @@ CERTAIN = 7.0
 RELATIVE = 8
 """An implementation's own systematic rounding may look like so many u of the largest weight."""
 MOST_SHOWN = 20
+EXPLAINED = 0.01
+"""Other weights fit when they leave so small a part of the residuals."""
+MOST_UNITS = 64
+"""Weights are estimated for so many units at most, those that are furthest off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +46,30 @@ class Rows:
     slope: Array
     observed: Array
 
+    def some(self, count: int) -> Rows:
+        """So many of the equations at most, evenly spread."""
+        every = slice(None, None, -(-len(self.design) // count) or 1)
+        return Rows(*(getattr(self, field.name)[every] for field in fields(self)))
+
+    @np.errstate(all="ignore")
+    def even(self, weights: Array) -> Rows:
+        """The same equations, each over what it rounds: otherwise large numbers alone decide."""
+        terms = np.abs(self.design) @ np.abs(weights)
+        size = np.abs(self.slope) * terms + np.abs(self.observed)
+        good = np.isfinite(size) & (size > 0)
+        residual, slope = (np.where(good, a / size, 0.0) for a in (self.residual, self.slope))
+        return replace(self, residual=residual, slope=slope)
+
+    @property
+    def gradient(self) -> Array:
+        """How the weights would have to change for smaller residuals, `(F + H + 1, H)`."""
+        gradient: Array = self.design.T @ (self.residual * self.slope)
+        return gradient
+
+    def but_weights(self, change: Array) -> Rows:
+        """The same equations, had the weights been others by `change`, to first order."""
+        return replace(self, residual=self.residual - self.slope * (self.design @ change))
+
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
@@ -51,11 +80,6 @@ class Estimate:
 
     difference: Array
     error: Array
-
-    @property
-    def determined(self) -> float:
-        """The share of entries that the data determine."""
-        return float(np.isfinite(self.error).mean())
 
 
 def equations(layer: SimpleRNN, block: Block, observed: Observed) -> Rows:
@@ -71,86 +95,6 @@ def equations(layer: SimpleRNN, block: Block, observed: Observed) -> Rows:
     return Rows(design[good], seen - y[good], useful_slope(layer, z[good]), seen)
 
 
-@np.errstate(all="ignore")
-def rows(
-    layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
-) -> Rows:
-    """The equations of as many steps as the estimate can use, the first ones."""
-    batch, timesteps = sequences.shape
-    enough = max(2048, 8 * (layer.features + layer.units + 1))
-    steps = slice(0, min(timesteps, max(2, enough // batch)))
-    samples = slice(0, enough // steps.stop + 1)
-    few, seen = part(sequences, outputs, samples, steps)
-    found = [
-        equations(layer, block, observed)
-        for block, observed, _ in observed_steps(layer, few, seen, arithmetic)
-    ]
-    names = [field.name for field in fields(Rows)]
-    return Rows(*(np.concatenate([getattr(r, name) for r in found]) for name in names))
-
-
-@np.errstate(all="ignore")
-def estimate(equations: Rows) -> Estimate:
-    """Least squares for every unit; needs more equations than unknowns to say anything."""
-    design, count = equations.design, len(equations.design)
-    unknowns, units = design.shape[1], equations.residual.shape[1]
-    difference = np.zeros((unknowns, units))
-    error = np.full((unknowns, units), np.inf)
-    if count < 2 * unknowns:
-        return Estimate(difference, error)
-    for j in range(units):
-        weighted = design * equations.slope[:, j : j + 1]
-        found = solve(weighted, equations.residual[:, j])
-        if found is not None:
-            difference[:, j], error[:, j] = found
-    return Estimate(difference, error)
-
-
-def solve(a: Array, r: Array) -> tuple[Array, Array] | None:
-    """`min |a d - r|`: the solution and its standard errors, infinite where a leaves it open."""
-    scale = np.sqrt((a * a).sum(axis=0))
-    used = np.flatnonzero(scale > 1e-9 * scale.max())
-    if len(used) == 0:
-        return None
-    a = a[:, used] / scale[used]
-    gram, right = a.T @ a, a.T @ r
-    freedom = np.count_nonzero(a.any(axis=1)) - len(used)
-    if freedom < 8:
-        return None
-    inverse, open_ = inverted(gram)
-    solution = inverse @ right
-    projected = a @ inverse
-    # Errors that do not rely on equal noise in all rows (MacKinnon and White 1985, HC3).
-    leverage = np.minimum((projected * a).sum(axis=1), 0.99)
-    noise = (r - a @ solution) / (1 - leverage)
-    errors = np.where(open_, np.inf, np.sqrt(((projected * noise[:, np.newaxis]) ** 2).sum(axis=0)))
-    difference, error = np.zeros(len(scale)), np.full(len(scale), np.inf)
-    difference[used], error[used] = solution / scale[used], errors / scale[used]
-    difference[~np.isfinite(error)] = 0
-    return difference, error
-
-
-def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """The (pseudo-)inverse of a Gram matrix with ones on its diagonal, and what it leaves open."""
-    values, vectors = np.linalg.eigh(gram)
-    kept = values > 1e-9 * values[-1]
-    inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
-    # An entry is determined when no direction that was left out moves it.
-    return inverse, (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
-
-
-def suspicious(equations: Rows) -> bool:
-    """Whether any single entry would explain the residuals better than chance: a cheap screen.
-
-    The score of each entry alone, in standard errors; correlated entries show together.
-    """
-    weighted = equations.residual * equations.slope
-    scatter = np.sqrt((equations.design**2).T @ (weighted**2))
-    with np.errstate(all="ignore"):
-        score = (equations.design.T @ weighted) / scatter
-    return bool((np.abs(score) > CERTAIN).any())
-
-
 def useful_slope(layer: SimpleRNN, z: Array) -> Array:
     """`f'(z)`, 0 where f is saturated: there f's own systematic errors pass for large changes."""
     slope = layer.activation.slope(z)
@@ -158,49 +102,82 @@ def useful_slope(layer: SimpleRNN, z: Array) -> Array:
     return np.where(size >= 0.25 * size.max(axis=0, initial=0), slope, 0.0)
 
 
-def inverse_activation(name: str, y: Array) -> Array | None:
-    """`z` with `f(z) = y`, NaN where y tells no z; None for an activation that tells none."""
-    inverses: dict[str, Callable[[Array], Array]] = {
-        "linear": lambda y: y,
-        "tanh": lambda y: np.where(np.abs(y) < 1 - 1e-4, np.arctanh(y), np.nan),
-        "sigmoid": lambda y: np.where(np.abs(y - 0.5) < 0.4999, np.log(y / (1 - y)), np.nan),
-        "relu": lambda y: np.where(y > 0, y, np.nan),
-        "leaky_relu": lambda y: np.where(y > 0, y, y / 0.2),
-        "elu": lambda y: np.where(y > 0, y, np.where(y > -0.9999, np.log1p(y), np.nan)),
-        "softsign": lambda y: y / (1 - np.abs(y)),
-        "softplus": lambda y: np.where(y > 1e-4, y + np.log(-np.expm1(-y)), np.nan),
-        "exponential": np.log,
-        "hard_tanh": lambda y: np.where(np.abs(y) < 1, y, np.nan),
-        "hard_sigmoid": lambda y: np.where(np.abs(y - 0.5) < 0.5, 6 * y - 3, np.nan),
-    }
-    with np.errstate(all="ignore"):
-        return inverses[name](y) if name in inverses else None
+@np.errstate(all="ignore")
+def rows(layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
+    """The equations of as many steps as an estimate can use, the first ones."""
+    batch, timesteps = sequences.shape
+    enough = max(2048, 8 * (layer.features + layer.units + 1))
+    steps = slice(0, min(timesteps, max(2, enough // batch)))
+    few, seen = part(sequences, outputs, slice(0, enough // steps.stop + 1), steps)
+    found = [equations(layer, *seen) for seen in observed_steps(layer, few, seen)]
+    names = [field.name for field in fields(Rows)]
+    return Rows(*(np.concatenate([getattr(r, name) for r in found]) for name in names))
 
 
 @np.errstate(all="ignore")
-def total_weights(layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any]) -> Estimate | None:
+def total_rows(layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any]) -> Rows | None:
     """The same without the first-order step, for weights that differ by much.
 
     `z = x U + h W + b` is read off the outputs through the inverse activation; None where that
-    cannot be.
+    cannot be. A slope of 0 marks an output that tells nothing.
     """
-    equations = rows(layer, sequences, outputs, arithmetics(layer.precision)[0])
+    equations = rows(layer, sequences, outputs)
     z = inverse_activation(layer.activation.name, equations.observed)
-    if z is None or len(z) < 2 * equations.design.shape[1]:
+    if z is None:
         return None
     known = np.isfinite(z)
     # An error of the output is an error of z over the slope: weights as in the residual's problem.
     slope = np.where(known, useful_slope(layer, np.where(known, z, 0.0)), 0.0)
     residual = np.where(known, z - equations.design @ stacked(layer), 0.0) * slope
-    return estimate(Rows(equations.design, residual, slope, equations.observed))
+    return replace(equations, residual=residual, slope=slope)
 
 
+@np.errstate(all="ignore")
+def scores(equations: Rows) -> Array:
+    """How many standard errors each entry alone is off, `(F + H + 1, H)`: a cheap screen.
+
+    Correlated entries show together, and an entry that differs shows whatever the others do.
+    """
+    weighted = equations.residual * equations.slope
+    scatter = np.sqrt((equations.design**2).T @ (weighted**2))
+    score: Array = np.abs(equations.gradient) / scatter
+    return np.nan_to_num(score)
+
+
+def suspicious(equations: Rows) -> bool:
+    """Whether any single entry would explain the residuals better than chance."""
+    return bool((scores(equations) > CERTAIN).any())
+
+
+@np.errstate(all="ignore")
+def estimate(equations: Rows, units: int = MOST_UNITS) -> Estimate:
+    """Least squares for the `units` that are furthest off; too few equations say nothing."""
+    shape = equations.design.shape[1], equations.residual.shape[1]
+    found = Estimate(np.zeros(shape), np.full(shape, np.inf))
+    furthest = np.argsort(-scores(equations).max(axis=0))[:units]
+    for j in furthest if len(equations.design) >= 2 * shape[0] else ():
+        solved = solve(equations.design * equations.slope[:, [j]], equations.residual[:, j])
+        if solved is not None:
+            found.difference[:, j], found.error[:, j] = solved
+    return found
+
+
+@np.errstate(all="ignore")
+def fits(equations: Rows, found: Estimate) -> bool | None:
+    """Whether weights of the same formula fit, judged by the units estimated; None if by none."""
+    units = np.isfinite(found.error).any(axis=0)
+    if not units.any():
+        return None
+    rest = equations.but_weights(found.difference).residual[:, units]
+    return bool(np.std(rest) <= EXPLAINED * np.std(equations.residual[:, units]))
+
+
+@np.errstate(all="ignore")
 def differences(layer: SimpleRNN, found: Estimate) -> tuple[ImpliedWeight, ...]:
     """The entries that differ beyond doubt, most certain first."""
     weights = stacked(layer)
     smallest = RELATIVE * layer.precision.unit_roundoff * np.abs(weights).max()
-    with np.errstate(all="ignore"):
-        sigma = np.abs(found.difference) / found.error
+    sigma = np.abs(found.difference) / found.error
     real = np.argwhere((sigma > CERTAIN) & (np.abs(found.difference) > smallest))
     order = sorted(real.tolist(), key=lambda kj: -sigma[kj[0], kj[1]])
     return tuple(
@@ -220,6 +197,12 @@ def stacked(layer: SimpleRNN) -> Array:
     return np.concatenate([layer.kernel, layer.recurrent_kernel, bias[np.newaxis]])
 
 
+def unstacked(layer: SimpleRNN, weights: Array) -> SimpleRNN:
+    """The layer with the weights of such an array."""
+    kernel, recurrent_kernel, bias = np.split(weights, [layer.features, len(weights) - 1])
+    return layer.changed(kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias[0])
+
+
 def where(layer: SimpleRNN, k: int, j: int) -> tuple[str, tuple[int, ...]]:
     """The name and the index of a weight from its place in `stacked`."""
     if k < layer.features:
@@ -229,10 +212,10 @@ def where(layer: SimpleRNN, k: int, j: int) -> tuple[str, tuple[int, ...]]:
     return "bias", (j,)
 
 
-def with_weights(equations: Rows, layer: SimpleRNN, other: SimpleRNN) -> Rows:
-    """The same equations, had `other` weights been the layer's, to first order."""
-    change = equations.design @ (stacked(other) - stacked(layer))
-    return replace(equations, residual=equations.residual - equations.slope * change)
+def told(layer: SimpleRNN, k: int, j: int, value: float) -> str:
+    """What one weight is, in words, from its place in `stacked`."""
+    name, index = where(layer, k, j)
+    return f"{name}{list(index)} is {value:.9g} instead of {stacked(layer)[k, j]:.9g}"
 
 
 def likelihood_gain(equations: Rows, other: Rows) -> float:

@@ -225,7 +225,8 @@ def concluded(check: Check, step_ratio: float, unproven: str) -> Check:
     verdict: Verdict = "parity"
     if step_ratio > 1:
         verdict = "diverged"
-        summary = f"a step is {number(step_ratio)} times as far off as rounding can explain"
+        off = f"{number(step_ratio)} times as far off as rounding can explain"
+        summary = f"a step is {off if math.isfinite(step_ratio) else 'infinity or no number'}"
         if check.first_divergence is not None:
             summary += f", first at timestep {check.first_divergence.timestep}"
     elif beyond:
@@ -235,7 +236,7 @@ def concluded(check: Check, step_ratio: float, unproven: str) -> Check:
     elif unproven:
         verdict, summary = "inconclusive", unproven
     else:
-        summary = f"every step is within rounding, at most {ratio(max_ratio)} of its bound"
+        summary = f"every step is within rounding, the largest at {ratio(max_ratio)} of its bound"
     bits = None if verdict == "inconclusive" else effective_bits(max_ratio, check.dtype or "")
     return replace(
         check, verdict=verdict, summary=summary, max_ratio=max_ratio, effective_bits=bits

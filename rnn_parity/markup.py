@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from rnn_parity.results import Check
 from rnn_parity.table import (
+    FAULT_HEADERS,
     HEADERS,
     OVERVIEW,
     left_out,
@@ -34,6 +35,11 @@ def grid(headers: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[
     titles = [header.replace("\n", " ") for header in headers]
     align = ["left" if title in words else "right" for title in titles]
     return str(tabulate(cells, titles, "pipe", disable_numparse=True, colalign=align))
+
+
+def fault_grid(cells: Sequence[Sequence[str]]) -> str:
+    """The id, the meaning and the layers of each fault."""
+    return grid(FAULT_HEADERS, cells, FAULT_HEADERS)
 
 
 def check_markdown(check: Check, every: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rnn_parity.environment import own_version
 from rnn_parity.errors import InputError
@@ -13,6 +13,7 @@ MASKS = ("none", "right", "left", "random")
 STATES = ("zeros", "random")
 MODES = ("eager", "graph", "xla", "predict", "all")
 FORMATS = ("table", "json", "markdown", "github")
+LISTS = ("table", "json", "markdown")
 LARGEST = 2**31 - 1
 
 EPILOG = """\
@@ -32,9 +33,16 @@ class Parser(argparse.ArgumentParser):
             **settings,  # type: ignore[arg-type]  # argparse's own keywords, passed through
         )
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse what is unknown here, where the command is known that would have taken it."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """Raises `InputError` where argparse would print its usage and exit."""
-        raise InputError(f"{message}; try rnn-parity check --help")
+        raise InputError(f"{message}; try {self.prog} --help")
 
 
 def parser() -> Parser:
@@ -56,12 +64,59 @@ def parser() -> Parser:
         nargs="?",
         metavar="TARGET",
         default=None,
-        help="a model (.keras, .h5, .hdf5); without it, a layer is generated",
+        help="a model (.keras, .h5, .hdf5), a case (.npz) or a folder of cases; without it, a "
+        "layer is generated",
     )
     add_layer(check.add_argument_group("generated layer"))
     add_data(check.add_argument_group("data"))
-    add_output(check.add_argument_group("output"))
+    add_case(check.add_argument_group("cases"))
+    output = check.add_argument_group("output")
+    output.add_argument("-o", dest="output", metavar="FILE", default=None, help="write it to FILE")
+    add_output(output)
+    add_record(commands)
+    faults = commands.add_parser(
+        "faults",
+        help="list the known mistakes: id, meaning, layers",
+        description="List the known mistakes that a divergence is held against.",
+    )
+    faults.add_argument("--format", choices=LISTS, default="table", help="default table")
     return main
+
+
+def add_record(commands: argparse._SubParsersAction[Parser]) -> None:
+    """The command that writes cases."""
+    record = commands.add_parser(
+        "record",
+        help="check, and write what was computed as a case (.npz) to be checked again later",
+        description="Check a recurrent layer, and write a case of every call that is replayed.",
+        epilog=EPILOG,
+        argument_default=argparse.SUPPRESS,
+    )
+    record.add_argument(
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        default=None,
+        help="a model (.keras, .h5, .hdf5); without it, a layer is generated",
+    )
+    add_layer(record.add_argument_group("generated layer"))
+    add_data(record.add_argument_group("data"))
+    output = record.add_argument_group("output")
+    output.add_argument(
+        "-o",
+        dest="output",
+        metavar="CASE.npz",
+        required=True,
+        help="the case; several layers, calls or modes get names that begin like it",
+    )
+    add_output(output)
+
+
+def add_case(group: argparse._ArgumentGroup) -> None:
+    """How recorded cases are checked, and what a report is held against."""
+    add = group.add_argument
+    add("--no-keras", action="store_true", help="check the recorded outputs alone")
+    add("--baseline", metavar="REPORT.json", help="fail where a check is worse than in that report")
 
 
 def add_layer(group: argparse._ArgumentGroup) -> None:
@@ -100,14 +155,13 @@ def add_data(group: argparse._ArgumentGroup) -> None:
         default=False,
         help="load a model with Lambda layers: runs its code",
     )
-    add("--mode", choices=MODES, default="graph", help="how Keras runs it (default graph)")
+    add("--mode", choices=MODES, help="how Keras runs it (default graph; a case's own)")
 
 
 def add_output(group: argparse._ArgumentGroup) -> None:
     """How the answer is given."""
     add = group.add_argument
     add("--format", choices=FORMATS, default="table", help="of the answer (default table)")
-    add("-o", dest="output", metavar="FILE", default=None, help="write the answer to FILE")
     add("--every", action="store_true", default=False, help="show all timesteps of a long table")
     add("-q", dest="quiet", action="store_true", default=False, help="print the verdict alone")
     add(

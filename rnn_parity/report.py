@@ -6,14 +6,17 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rnn_parity.environment import environment, own_version
 from rnn_parity.errors import InputError
-from rnn_parity.markup import annotation, check_annotation, markdown
+from rnn_parity.markup import annotation, check_annotation, fault_grid, markdown
 from rnn_parity.results import Check, Verdict
-from rnn_parity.table import environment_line, overview, painted, section, wrap
+from rnn_parity.table import environment_line, fault_table, overview, painted, section, wrap
 from rnn_parity.wording import blind_spots, overall, sentence, strictness, verdict_of
+
+if TYPE_CHECKING:
+    from rnn_parity.faults import Fault
 
 FORMATS = ("table", "json", "markdown", "github")
 
@@ -151,6 +154,15 @@ class Report:
     def _github(self) -> str:
         lines = [check_annotation(check, self.strict) for check in self.checks]
         return "\n".join(lines or [annotation("warning", "rnn-parity", self._sentence())])
+
+
+def catalogue(faults: Sequence[Fault], format: str = "table") -> str:
+    """The known mistakes as `table`, `json` or `markdown`, without a last newline."""
+    if format == "json":
+        rows = [{"id": f.id, "meaning": f.meaning, "layers": f.layers} for f in faults]
+        return json.dumps({"schema": "rnn-parity/faults/1", "faults": rows})
+    cells = [(f.id, f.meaning, ", ".join(f.layers)) for f in faults]
+    return fault_grid(cells) if format == "markdown" else fault_table(cells)
 
 
 def plain(value: Any) -> Any:

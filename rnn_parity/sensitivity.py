@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnn_parity.balls import Arithmetic
+from rnn_parity.balls import arithmetics
 from rnn_parity.faults import FAULTS, STALE, Computation, Fault
 from rnn_parity.fit import fit
 from rnn_parity.layers import Array
 from rnn_parity.results import BlindSpot, Sensitivity
-from rnn_parity.sequences import Sequences
 
 SAMPLES, STEPS = 4, 32
 """Rows on which nearly every fault shows already; only what hides there is tried on all."""
 
 
 @np.errstate(all="ignore")
-def sensitivity(right: Computation, arithmetic: Arithmetic, states: Array | None) -> Sensitivity:
+def sensitivity(right: Computation, states: Array | None) -> Sensitivity:
     """Which faults this check would have called `diverged`, and which not, with the reason.
 
     `states` `(B, 2, H)` are the observed states before and after the last step that counts, None
@@ -25,21 +24,29 @@ def sensitivity(right: Computation, arithmetic: Arithmetic, states: Array | None
     few = fewer(right)
     visible, blind = [], []
     for fault in FAULTS:
+        variants = [*fault.variants(right)]
         if fault is STALE:
             reason = unseen_state(states)
-        elif next(fault.variants(right), None) is None:
+        elif not variants:
             continue
         else:
-            reason = fault.blind(right)
-            if reason is None and not (
-                shows(fault, few, arithmetic) or shows(fault, right, arithmetic)
-            ):
-                reason = unseen(right, few)
+            reason = fault.blind(right) or hiding(fault, right, few)
         if reason is None:
             visible.append(fault.id)
         else:
             blind.append(BlindSpot(fault.id, reason))
     return Sensitivity(tuple(visible), tuple(blind))
+
+
+def hiding(fault: Fault, right: Computation, few: Computation) -> str | None:
+    """Why some variant of a fault would not have been beyond the bound; None if all would."""
+    pairs = zip(fault.variants(right), fault.variants(few), strict=True)
+    hidden = [
+        whole.detail
+        for whole, part in pairs
+        if not differs(part, few) and not differs(whole, right)
+    ]
+    return unseen(few, hidden) if hidden else None
 
 
 def fewer(right: Computation) -> Computation:
@@ -49,31 +56,30 @@ def fewer(right: Computation) -> Computation:
     if s.mask is not None:
         # Those with the most masked timesteps among the first.
         samples = np.argsort(s.mask[:, :STEPS].sum(axis=1))[:SAMPLES]
-    mask = None if s.mask is None else s.mask[samples]
-    some = Sequences(s.inputs[samples], mask, s.initial_state[samples]).first(STEPS)
-    return right.but(sequences=some)
+    return right.but(sequences=s.samples(samples).first(STEPS))
 
 
-def shows(fault: Fault, right: Computation, arithmetic: Arithmetic) -> bool:
-    """Whether every variant of the fault would have been beyond the bound."""
-    return all(differs(variant, right, arithmetic) for variant in fault.variants(right))
-
-
-def differs(variant: Computation, right: Computation, arithmetic: Arithmetic) -> bool:
-    """Whether the outputs of a faulty computation are no right steps."""
-    outputs = right.layer.precision.round(variant.computed())
-    if outputs.shape != (*right.sequences.shape, right.layer.units):
+def differs(variant: Computation, right: Computation) -> bool:
+    """Whether the outputs of a faulty computation are no right steps, in any arithmetic."""
+    layer, outputs = right.layer, right.layer.precision.round(variant.computed())
+    if outputs.shape != (*right.sequences.shape, layer.units):
         return True
-    return fit(right.layer, right.sequences, outputs, arithmetic).max_ratio > 1
+    return all(
+        fit(layer, right.sequences, outputs, arithmetic).max_ratio > 1
+        for arithmetic in arithmetics(layer.precision)
+    )
 
 
-def unseen(right: Computation, few: Computation) -> str:
-    """Why a fault does not show although nothing forbids it, in a person's words."""
-    outputs = few.computed()
+def unseen(right: Computation, hidden: list[str]) -> str:
+    """Why variants of a fault do not show although nothing forbids it, in a person's words."""
+    outputs = right.computed()
     bounded = right.layer.activation.name in ("tanh", "sigmoid", "softsign", "hard_tanh")
+    if not outputs.any():
+        return "all outputs are zeros"
     if bounded and np.median(np.abs(outputs)) > 1 - 1e-4:
-        return "the outputs are saturated"
-    return "on these data its outputs are within rounding of the right ones"
+        return "the outputs are saturated at their limits"
+    which = "; ".join(filter(None, hidden))
+    return "its outputs would be within rounding of the right ones" + (f" ({which})" * bool(which))
 
 
 def unseen_state(states: Array | None) -> str | None:

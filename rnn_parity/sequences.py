@@ -66,7 +66,7 @@ class Sequences:
         """`(batch, timesteps)`."""
         return self.inputs.shape[0], self.inputs.shape[1]
 
-    def samples(self, part: slice) -> Sequences:
+    def samples(self, part: slice | NDArray[Any]) -> Sequences:
         """The same for some of the samples."""
         mask = None if self.mask is None else self.mask[part]
         return Sequences(self.inputs[part], mask, self.initial_state[part])

@@ -20,6 +20,7 @@ ENDS = 5
 
 HEADERS = ("timestep", "deviation", "ULPs", "step\nresidual", "ratio", "batch", "unit")
 OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
+FAULT_HEADERS = ("fault", "meaning", "layers")
 COLOURS = {"parity": 32, "diverged": 31, "suspect": 33, "inconclusive": 33}
 SOURCES = {"generated": "generated layer", "layer": ""}
 
@@ -108,6 +109,13 @@ def overview_rows(checks: Sequence[Check]) -> list[list[str]]:
         ]
         for i, c in enumerate(checks, 1)
     ]
+
+
+def fault_table(cells: Sequence[Sequence[str]]) -> str:
+    """The id, the meaning and the layers of each fault, in 80 columns."""
+    ids, layers = (max(len(row[column]) for row in cells) for column in (0, 2))
+    widths = [None, WIDTH - ids - layers - 4, None]  # 2 columns between two cells
+    return str(tabulate(cells, FAULT_HEADERS, disable_numparse=True, maxcolwidths=widths))
 
 
 def short_name(subject: Subject) -> str:

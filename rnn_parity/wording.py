@@ -201,6 +201,9 @@ def remedy(check: Check) -> list[tuple[str, str]]:
     if first is None:
         stale = "look at which state is returned: every output is within its bound"
         return [("to do", stale)] if state_beyond(check) else []
+    if not math.isfinite(first.observed):
+        origin = "an overflow, a division by zero, or memory that was never written"
+        return [("to do", f"look for what gives {first.observed} there: {origin}")]
     if first.timestep == 0:
         return [("to do", "look at the inputs, the kernel, the bias and the initial state first")]
     before = f"the timesteps before {first.timestep} are within their bounds"
@@ -225,5 +228,5 @@ def strictness(checks: Sequence[Check]) -> str:
     """Why `--strict` does not accept checks that passed; nothing when it does."""
     faults = list(dict.fromkeys(spot.fault for check in checks for spot in blind_spots(check)))
     reasons = ["suspect weights fail"] if any(c.verdict == "suspect" for c in checks) else []
-    reasons += [f"blind spots prove nothing: {', '.join(faults)}"] if faults else []
+    reasons += [f"nothing is proven about {', '.join(faults)}"] if faults else []
     return f"With --strict, {'; '.join(reasons)}." if reasons else ""

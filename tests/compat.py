@@ -13,7 +13,11 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 TOUCH_KERAS = (
     "test_keras_adapter.py",
+    "test_keras_build.py",
+    "test_keras_load.py",
     "test_keras_models.py",
+    "test_keras_signature.py",
+    "test_notebook.py",
     "test_no_false_alarm.py",
     "test_mutations.py",
     "test_check.py",
@@ -26,6 +30,8 @@ def main() -> int:
     check = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     tests = [str(TESTS / name) for name in TOUCH_KERAS]
     suite = subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], check=False)
+    if not check.stdout:  # what went wrong stands on stderr
+        return check.returncode
     document = json.loads(check.stdout)
     environment = document["environment"]
     bits = ", ".join(

@@ -96,6 +96,30 @@ def test_formats_and_quiet(monkeypatch, capsys):
     assert capsys.readouterr().out == report.render(quiet=True) + "\n"
 
 
+def test_faults_are_listed_from_the_catalogue(capsys):
+    def answer(form):
+        assert cli.main(["faults", "--format", form]) == 0
+        return capsys.readouterr().out
+
+    document = json.loads(answer("json"))
+    assert document["schema"] == "rnn-parity/faults/1"
+    assert document["faults"][0] == {
+        "id": "bias-dropped",
+        "meaning": "the bias is left out",
+        "layers": ["SimpleRNN"],
+    }
+    ids = [fault["id"] for fault in document["faults"]]
+    assert len(set(ids)) == len(ids) >= 22
+    table = answer("table")
+    assert cli.main(["faults"]) == 0
+    assert capsys.readouterr().out == table
+    assert max(map(len, table.splitlines())) <= 80
+    lines = [line.split()[0] for line in table.splitlines()[2:] if not line.startswith(" ")]
+    assert lines == ids
+    markdown = answer("markdown").splitlines()
+    assert [line.split("|")[1].strip() for line in markdown[2:]] == ids
+
+
 def test_every_shows_all_timesteps(monkeypatch, capsys):
     answers(monkeypatch, dataclasses.replace(PARITY, timesteps=PARITY.timesteps * 30))
     run()
@@ -104,8 +128,8 @@ def test_every_shows_all_timesteps(monkeypatch, capsys):
     assert "left out" not in capsys.readouterr().out
 
 
-def test_a_folder_is_refused_but_a_saved_model_is_left_to_the_loader(calls, capsys, tmp_path):
-    assert run(str(tmp_path)) == 2
+def test_a_folder_is_not_recorded_but_a_saved_model_is_left_to_the_loader(calls, capsys, tmp_path):
+    assert cli.main(["record", str(tmp_path), "-o", "c.npz"]) == 2
     assert "received a folder; name one model file in it" in capsys.readouterr().err
     (tmp_path / "saved_model.pb").write_bytes(b"")
     assert run(str(tmp_path)) == 0

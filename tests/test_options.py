@@ -60,10 +60,7 @@ REFUSED = {
     "-q --format github": "-q: not possible with --format github; leave it out",
     "--every --format github": "--every: there is no table to show; leave it out",
     "--every -q": "--every: there is no table to show; leave it out",
-    "case.npz": (
-        "'case.npz': expected a model (.keras, .h5, .hdf5), received a case (.npz), which is not "
-        "readable yet"
-    ),
+    "case.npz --units 3": "--units: settled by the case; leave it out",
     "a.keras b.keras": f"unrecognized arguments: b.keras{HINT}",
     "--units 100000": (
         "sizes: expected inputs, outputs and weights of at most 8 GiB in float64, received about "
@@ -98,12 +95,20 @@ def test_an_unknown_choice_is_refused_by_name(option, value, capsys):
 
 
 def test_commands_that_do_not_exist_are_refused(capsys):
-    for arguments in ([], ["record"], ["sweep"], ["faults"], ["--bogus"]):
+    for arguments in ([], ["record"], ["sweep"], ["faults", "x"], ["--bogus"]):
         assert cli.main(arguments) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith("rnn-parity: error: ")
         assert err.count("\n") == 1
+
+
+def test_the_hint_names_the_command_that_refused(capsys):
+    assert cli.main(["faults", "--format", "github"]) == 2
+    assert cli.main(["faults", "--units", "3"]) == 2
+    assert cli.main(["sweep"]) == 2
+    hints = [line.rpartition("; ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert hints == [f"try rnn-parity{command} --help" for command in (" faults", " faults", "")]
 
 
 def test_the_help_states_the_defaults_that_hold():

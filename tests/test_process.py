@@ -85,8 +85,15 @@ def imported(*arguments: str) -> tuple[int, str, str, set[str]]:
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        *[("--help", 0), ("check --help", 0), ("--version", 0), ("", 2), ("check --bogus", 2)],
-        *[("check --units 0", 2), ("check --mode jit", 2), ("check x.npz", 2)],
+        *[
+            ("--help", 0),
+            ("check --help", 0),
+            ("faults --help", 0),
+            ("--version", 0),
+            ("", 2),
+            ("check --bogus", 2),
+        ],
+        *[("check --units 0", 2), ("check --mode jit", 2), ("check x.npz --units 3", 2)],
         *[("check --unsafe", 2), ("check --arg a=false", 2), ("check --calls 3 a.h5", 2)],
     ],
 )
@@ -103,6 +110,12 @@ def test_help_and_bad_usage_answer_without_heavy_imports(arguments, code):
 def test_bad_input_answers_without_tensorflow(arguments):
     returncode, out, _, modules = imported(*arguments.split())
     assert (returncode, out) == (2, "")
+    assert not modules & {"tensorflow", "keras"}
+
+
+def test_faults_are_listed_without_tensorflow():
+    returncode, out, _, modules = imported("faults")
+    assert (returncode, out.split()[0]) == (0, "fault")
     assert not modules & {"tensorflow", "keras"}
 
 

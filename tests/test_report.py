@@ -12,7 +12,14 @@ from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
 from rnn_parity import environment
 from rnn_parity.errors import InputError
 from rnn_parity.report import Report, plain
-from rnn_parity.results import BlindSpot, ImpliedWeight, Sensitivity, Subject, Timesteps
+from rnn_parity.results import (
+    BlindSpot,
+    ImpliedWeight,
+    LaterSensitivity,
+    Sensitivity,
+    Subject,
+    Timesteps,
+)
 
 BLIND = dataclasses.replace(
     PARITY, sensitivity=Sensitivity((), (BlindSpot("mask-ignored", "no timestep is masked"),))
@@ -180,3 +187,38 @@ def test_versions_come_from_metadata(monkeypatch):
     found = environment.environment("cpu")
     assert (found["tensorflow"], found["keras"]) == (None, None)
     assert environment.own_version() == "unknown"
+
+
+def test_strict_and_quiet_still_say_why_blind_spots_fail():
+    quiet = Report((BLIND,), strict=True).render(quiet=True)
+    assert quiet == (
+        "PARITY: every step is within rounding (25.8 effective bits). "
+        "With --strict, nothing is proven about mask-ignored."
+    )
+    assert "With --strict" not in Report((BLIND,)).render(quiet=True)
+    assert str(Report((BLIND,), strict=True)).endswith(quiet.partition("). ")[2])
+    both = Report((BLIND, PARITY), strict=True).render("markdown")
+    assert "With --strict, nothing is proven about mask-ignored." in both
+    assert Report((BLIND,), strict=True).render("github").startswith("::warning ")
+    assert Report((BLIND,)).render("github").startswith("::notice ")
+
+
+def test_a_sensitivity_is_worked_out_once_and_only_when_it_is_shown():
+    asked = []
+
+    def work_out():
+        asked.append(1)
+        return Sensitivity(("bias-dropped",), (BlindSpot("mask-ignored", "no mask"),))
+
+    report = Report((dataclasses.replace(PARITY, sensitivity=LaterSensitivity(work_out)),))
+    assert (report.exit_code, report.render(quiet=True).startswith("PARITY"), asked) == (
+        0,
+        True,
+        [],
+    )
+    assert parsed(report)["checks"][0]["sensitivity"] == {
+        "visible": ["bias-dropped"],
+        "blind": [{"fault": "mask-ignored", "reason": "no mask"}],
+    }
+    assert "sees      1 of 2 faults" in str(report)
+    assert asked == [1]

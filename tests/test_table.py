@@ -47,7 +47,9 @@ DIVERGED: a step is 12300 times as far off as rounding can explain (10.4
   cause     bias-dropped: the bias was not added (27.5 effective bits)
   cause     kernel-transposed: the kernel was transposed, which for these sizes
             fits
-  to do     correct the cause in the implementation and check again"""
+  to do     bias-dropped: add the bias to every step
+  to do     kernel-transposed: multiply x @ kernel, the kernel stored as
+            (features, units)"""
 NOT_COMPARED_TEXT = """\
 decoder (LSTM, mode xla), model net.keras
 

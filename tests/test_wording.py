@@ -8,8 +8,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
 
-from rnn_parity.results import BlindSpot, Divergence, Sensitivity, StateRow, Subject
-from rnn_parity.wording import bits, findings, label, number, overall, ratio, sentence, ulps
+from rnn_parity.faults import FAULTS
+from rnn_parity.results import (
+    BlindSpot,
+    Cause,
+    Divergence,
+    ImpliedWeight,
+    Sensitivity,
+    StateRow,
+    Subject,
+)
+from rnn_parity.wording import (
+    REMEDIES,
+    bits,
+    findings,
+    label,
+    number,
+    overall,
+    ratio,
+    sentence,
+    strictness,
+    ulps,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +121,47 @@ def test_the_overall_sentence_names_everything_that_did_not_pass():
 
 def test_a_divergence_says_where_how_large_why_and_what_to_do_in_this_order():
     headings = [heading for heading, _ in findings(DIVERGED)]
-    assert headings == ["first at", "observed", "expected", "off by", "cause", "cause", "to do"]
+    where = ["first at", "observed", "expected", "off by"]
+    assert headings == [*where, "cause", "cause", "to do", "to do"]
+
+
+def to_do(*faults, **changes):
+    causes = tuple(Cause(fault, "", None) for fault in faults)
+    found = findings(dataclasses.replace(DIVERGED, causes=causes, **changes))
+    return [text for heading, text in found if heading == "to do"]
+
+
+def test_every_cause_has_its_remedy_once():
+    assert to_do("bias-dropped") == ["add the bias to every step"]
+    assert to_do("bias-dropped+mask-ignored", "mask-ignored") == [
+        "bias-dropped: add the bias to every step",
+        "mask-ignored: where the mask is false, keep the state and repeat the output",
+    ]
+
+
+def test_every_fault_of_the_catalogue_has_a_remedy():
+    assert set(REMEDIES) == {fault.id for fault in FAULTS}
+
+
+def test_suspect_weights_are_shown_with_what_they_should_be():
+    weights = (
+        ImpliedWeight("kernel", (3, 7), 0.25, 0.250001, 86.04),
+        *[ImpliedWeight("bias", (i,), 0.5, 0.75, 9.0) for i in range(6)],
+    )
+    found = findings(dataclasses.replace(SUSPECT, implied_weights=weights))
+    shown = [text for heading, text in found if heading == "weights"]
+    assert shown[0] == "kernel[3, 7]: expected 0.25, implied 0.250001 (86.0 standard errors)"
+    assert shown[4] == "bias[3]: expected 0.5, implied 0.75 (9.00 standard errors)"
+    assert shown[5:] == ["2 more in --format json"]
+    assert found[-1][0] == "to do"
+
+
+def test_strict_says_why_it_does_not_accept_what_passed():
+    spots = Sensitivity((), (BlindSpot("mask-ignored", "no mask"), BlindSpot("x", "why")))
+    blind = dataclasses.replace(PARITY, sensitivity=spots)
+    assert strictness([PARITY, DIVERGED]) == ""
+    assert strictness([blind, blind]) == ("With --strict, nothing is proven about mask-ignored, x.")
+    assert strictness([SUSPECT]) == "With --strict, suspect weights fail."
 
 
 def without_causes(**changes):
@@ -130,6 +190,7 @@ def test_another_shape_has_no_place_and_no_guess():
 def test_numbers_that_are_not_finite_are_shown_as_they_are():
     found = without_causes(first_divergence=Divergence(0, 0, 0, math.nan, 0.75, 1e-6))
     assert (found["observed"], found["off by"]) == ("nan", "nan, beyond the bound 1.00e-06")
+    assert found["to do"].startswith("look for what gives nan there: an overflow")
 
 
 def test_float64_is_shown_with_all_its_digits():

@@ -13,7 +13,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnn_parity.balls import Arithmetic
 from rnn_parity.layers import Array, SimpleRNN
 from rnn_parity.replay import replay
 from rnn_parity.sequences import Sequences
@@ -25,9 +24,8 @@ Outputs = NDArray[Any]
 class Computation:
     """What an implementation computes: `layer` on `sequences`, then `rearrange` on the outputs.
 
-    `undo`, from the sequences and what was observed, gives the sequences and outputs of the steps
-    that can be judged. `arithmetic` is another than the layer's own, None for that. `detail` says
-    which variant of a fault it is.
+    `undo`, from this computation and what was observed, gives the sequences and outputs of the
+    steps that can be judged. `detail` says which variant of a fault it is.
     """
 
     layer: SimpleRNN
@@ -35,8 +33,7 @@ class Computation:
     stateful: bool = False
     detail: str = ""
     rearrange: Callable[[Array], Array] | None = None
-    undo: Callable[[Sequences, Outputs], tuple[Sequences, Outputs]] | None = None
-    arithmetic: Arithmetic | None = None
+    undo: Callable[[Computation, Outputs], tuple[Sequences, Outputs]] | None = None
 
     def computed(self) -> Array:
         """The outputs of this computation, `(B, T, H)`."""
@@ -45,9 +42,7 @@ class Computation:
 
     def undone(self, outputs: Outputs) -> tuple[Sequences, Outputs]:
         """The sequences, and what was observed as this computation's own outputs on them."""
-        return (
-            (self.sequences, outputs) if self.undo is None else self.undo(self.sequences, outputs)
-        )
+        return (self.sequences, outputs) if self.undo is None else self.undo(self, outputs)
 
     def but(self, detail: str = "", **changes: Any) -> Computation:
         """This computation with other attributes."""
@@ -69,10 +64,12 @@ Variants = Iterator[Computation]
 class Fault:
     """One known mistake: a stable id, one sentence, and its variants of a right computation.
 
-    `variants` gives nothing where the fault does not apply to a layer's options. `blind` says in a
-    person's words why given data cannot show it, or None. `candidates` gives the variants worth
-    trying on observed outputs, where those depend on them; otherwise all variants are tried.
-    `alone` faults are not tried together with others: their candidates take an estimate each.
+    `variants` are those that a sensitive check shows; it gives nothing where the fault does not
+    apply to a layer's options. `blind` says in a person's words why given data cannot show it, or
+    None. `candidates` gives what is worth trying on observed outputs, where that depends on them or
+    is more than the variants. `alone` faults are not tried together with others: their candidates
+    take an estimate each. A `general` one could stand for others, and is tried where none of
+    them fits.
     """
 
     id: str
@@ -81,4 +78,5 @@ class Fault:
     blind: Callable[[Computation], str | None] = lambda c: None
     candidates: Callable[[Computation, Outputs], Variants] | None = None
     alone: bool = False
+    general: bool = False
     layers: tuple[str, ...] = ("SimpleRNN",)

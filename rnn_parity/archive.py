@@ -1,0 +1,156 @@
+"""The file of a case: a `.npz` archive that is checked before anything in it is used.
+
+NumPy and the standard library alone. Nothing is unpickled, no size is believed before it is held
+against another, and every refusal is an `InputError` of one line.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from hashlib import sha256
+from json import JSONDecodeError, dumps, loads
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.errors import InputError
+from rnn_parity.precision import LAYER_DTYPES
+
+SCHEMA = "rnn-parity/case/1"
+MOST_BYTES = 2**30
+"""The most that the arrays of a case may take together, decompressed."""
+
+SHAPES = {
+    "inputs": "BTF",
+    "outputs": "BTH",
+    "kernel": "FH",
+    "recurrent_kernel": "HH",
+    "bias": "H",
+    "mask": "BT",
+    "initial_state": "BH",
+    "final_state": "BH",
+    "last_output": "BH",
+}
+"""The axes of a case's arrays; one letter stands for one size throughout a case."""
+REQUIRED = ("inputs", "outputs", "kernel", "recurrent_kernel")
+STORED_AS = {"initial_state": "initial_state_h", "final_state": "final_state_h"}
+"""The names in the file, where they are others: a layer with more states has more of them."""
+
+TEXTS = ("layer_class", "layer_name", "mode", "dtype")
+KINDS = {"b": "booleans", "f": "floats", "U": "text"}
+
+
+def packed(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The bytes of the file, the same for the same case."""
+    entries: dict[str, Any] = {STORED_AS.get(name, name): array for name, array in arrays.items()}
+    complete = {"schema": SCHEMA, **meta}
+    complete["checksum"] = checksum(complete, arrays)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **entries, meta=np.array(dumps(complete)))
+    return buffer.getvalue()
+
+
+def checksum(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over everything that a case says, in one order."""
+    rest = {key: value for key, value in meta.items() if key != "checksum"}
+    digest = sha256(dumps(rest, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def unpacked(
+    archive: zipfile.ZipFile, where: str
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The description and the arrays in an open archive; what is damaged may raise anything."""
+    entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+    if "meta" not in entries:
+        raise InputError(f"{where}: expected a case, received an archive without meta")
+    total = sum(entry.file_size for entry in archive.infolist())
+    if total > MOST_BYTES or len(entries) != len(archive.infolist()):
+        raise InputError(
+            f"{where}: expected arrays of at most 1 GiB, each once, received a file that claims "
+            f"{len(archive.infolist())} arrays of {total} bytes together"
+        )
+    meta = read_meta(str(read_entry(archive, entries.pop("meta"), "U", where)), where)
+    names = {STORED_AS.get(name, name): name for name in SHAPES}
+    for name in (*entries, *REQUIRED):
+        if name not in names or name not in entries:
+            what = "an unknown" if name in entries else "no"
+            raise InputError(f"{where}: expected the arrays of a case, received {what} {name!r}")
+    arrays = {
+        names[name]: read_entry(archive, entry, "b" if name == "mask" else "f", where)
+        for name, entry in entries.items()
+    }
+    if checksum(meta, arrays) != meta["checksum"]:
+        raise InputError(f"{where}: its checksum fails: it was changed or damaged; record it again")
+    check_arrays(arrays, meta["config"], where)
+    return meta, arrays
+
+
+def read_entry(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: str, where: str
+) -> NDArray[Any]:
+    """One array of the archive, read-only, after its header has been held against its size."""
+    with archive.open(entry) as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("not as numpy.savez writes it")
+        header = np.lib.format.read_array_header_1_0(file)
+        shape, is_fortran, dtype = header
+        if dtype.kind not in kinds or dtype.name in ("longdouble", "float128"):
+            raise InputError(
+                f"{where}: {entry.filename}: expected {KINDS[kinds]}, received dtype {dtype}"
+            )
+        count = int(np.prod(shape, dtype=object))
+        data = file.read(count * dtype.itemsize + 1)
+    if len(data) != count * dtype.itemsize:
+        raise ValueError("its size is not that of its shape")
+    array: NDArray[Any] = np.frombuffer(data, dtype, count)
+    return array.reshape(shape, order="F" if is_fortran else "C")
+
+
+def read_meta(text: str, where: str) -> dict[str, Any]:
+    """What `meta` says, each entry of its type."""
+    try:
+        meta = loads(text)
+    except (JSONDecodeError, RecursionError):
+        raise InputError(f"{where}: expected JSON in meta, received something else") from None
+    schema = meta.get("schema") if isinstance(meta, dict) else None
+    if schema != SCHEMA:
+        raise InputError(
+            f"{where}: expected schema {SCHEMA}, received {schema!r}; update rnn-parity, or record "
+            "the case again"
+        )
+    types: dict[str, Any] = {**dict.fromkeys((*TEXTS, "checksum"), str), "config": dict}
+    types |= {"versions": dict, "call": (int, type(None))}
+    for key, kind in types.items():
+        if key not in meta or not isinstance(meta[key], kind):
+            raise InputError(f"{where}: expected {key!r} in meta, received {meta.get(key)!r:.40}")
+    if meta["dtype"] not in LAYER_DTYPES:
+        expected = ", ".join(LAYER_DTYPES)
+        raise InputError(f"{where}: expected dtype {expected}, received {meta['dtype']!r}")
+    return dict(meta)
+
+
+def check_arrays(arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any], where: str) -> None:
+    """Raise `InputError` when two arrays, or the weights and the config, contradict each other."""
+    sizes: dict[str, int] = {}
+    for name, axes in SHAPES.items():
+        if name not in arrays:
+            continue
+        shape = arrays[name].shape
+        wanted = [sizes.get(axis) for axis in axes]
+        fits = len(shape) == len(axes) and all(
+            n >= 1 and n == sizes.setdefault(axis, n) for axis, n in zip(axes, shape, strict=True)
+        )
+        if not fits:
+            expected = str(tuple(wanted)).replace("None", "any")
+            raise InputError(f"{where}: {name}: expected shape {expected}, received {shape}")
+    described = (config.get("units", sizes["H"]), bool(config.get("use_bias", "bias" in arrays)))
+    if described != (sizes["H"], "bias" in arrays):
+        raise InputError(f"{where}: expected units and use_bias of its config, received other ones")

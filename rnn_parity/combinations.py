@@ -1,0 +1,80 @@
+"""Which options of the command line go together. The standard library alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rnn_parity.errors import InputError
+
+# Options that would change nothing are refused; those in none of these concern every target.
+OF_GENERATED = (
+    "layer",
+    "units",
+    "features",
+    "arguments",
+    "dtype",
+    "mask",
+    "initial_state",
+    "calls",
+)
+OF_MODEL = ("layer_name", "unsafe")
+OF_INPUT = ("batch", "timesteps", "features")
+OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
+FLAGS = {"arguments": "--arg", "quiet": "-q"}
+
+
+def is_case(given: Mapping[str, Any]) -> bool:
+    """Whether the target is a case or a folder of cases, and is to be checked."""
+    target = given["target"]
+    if target is None or given["command"] == "record":
+        return False
+    saved_model = os.path.join(target, "saved_model.pb")
+    is_folder = os.path.isdir(target) and not os.path.exists(saved_model)
+    return is_folder or bool(target.lower().endswith(".npz"))
+
+
+def refuse_combinations(given: Mapping[str, Any]) -> None:
+    """Raise `InputError` for an option that would be ignored."""
+    generated = given["target"] is None
+    if is_case(given):
+        refuse(given, (*OF_GENERATED, *OF_MODEL, *OF_DATA), "settled by the case; leave it out")
+        if "no_keras" in given:
+            refuse(given, ("mode",), "nothing runs with --no-keras; leave out one of the two")
+        return refuse_output(given)
+    if given["command"] == "record" and not given["output"].endswith(".npz"):
+        raise InputError(f"-o {given['output']!r}: expected a name that ends in .npz; name a case")
+    refuse(given, ("no_keras",), "only for a case or a folder of cases; leave it out")
+    if generated:
+        refuse(given, OF_MODEL, "only for a model; add the TARGET or leave this out")
+    else:
+        refuse(given, OF_GENERATED, "only for a generated layer; leave out this or the TARGET")
+    if "input" in given:
+        settled = OF_INPUT if generated else (*OF_INPUT, "seed")
+        refuse(given, settled, "settled by --input; leave out one of the two")
+    refuse_output(given)
+
+
+def refuse_output(given: Mapping[str, Any]) -> None:
+    """Raise `InputError` for an option on the answer that would be ignored."""
+    if given["format"] in ("json", "github"):
+        refuse(given, ("quiet",), f"not possible with --format {given['format']}; leave it out")
+    if given["format"] == "github" or given["quiet"]:
+        refuse(given, ("every",), "there is no table to show; leave it out")
+
+
+def refuse(given: Mapping[str, Any], names: Iterable[str], why: str) -> None:
+    """Raise `InputError` when one of the options `names` was given."""
+    for name in names:
+        if given.get(name, False) is not False:
+            raise InputError(f"{FLAGS.get(name, '--' + name.replace('_', '-'))}: {why}")
+
+
+def refuse_target(target: str) -> None:
+    """Raise `InputError` for no model; what is wrong with one is said on loading."""
+    models = "expected a model (.keras, .h5, .hdf5)"
+    if target.lower().endswith(".npz"):
+        raise InputError(f"{target!r}: {models}, received a case (.npz)")
+    if os.path.isdir(target) and not os.path.exists(os.path.join(target, "saved_model.pb")):
+        raise InputError(f"{target!r}: {models}, received a folder; name one model file in it")

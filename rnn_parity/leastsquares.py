@@ -1,0 +1,71 @@
+"""Least squares with standard errors that need no model of the noise; NumPy alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.layers import Array
+
+FREEDOM = 8
+"""So many equations more than unknowns, or the errors themselves are too uncertain to use."""
+
+
+def solve(a: Array, r: Array) -> tuple[Array, Array] | None:
+    """`min |a d - r|`: the solution and its standard errors, infinite where a leaves it open."""
+    scale = np.sqrt((a * a).sum(axis=0))
+    used = np.flatnonzero(scale > 1e-9 * scale.max(initial=0))
+    informative = a[:, used].any(axis=1)
+    if len(used) == 0 or np.count_nonzero(informative) < len(used) + FREEDOM:
+        return None
+    a, r = a[np.ix_(informative, used)] / scale[used], r[informative]
+    inverse, open_ = inverted(a.T @ a)
+    solution = inverse @ (a.T @ r)
+    projected = a @ inverse
+    # Errors that do not rely on equal noise in all rows (MacKinnon and White 1985, HC3).
+    leverage = np.minimum((projected * a).sum(axis=1), 0.99)
+    noise = (r - a @ solution) / (1 - leverage)
+    projected *= noise[:, np.newaxis]
+    errors = np.where(open_, np.inf, np.sqrt(np.einsum("nk,nk->k", projected, projected)))
+    difference, error = np.zeros(len(scale)), np.full(len(scale), np.inf)
+    difference[used], error[used] = np.where(open_, 0, solution) / scale[used], errors / scale[used]
+    return difference, error
+
+
+def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """The (pseudo-)inverse of a Gram matrix with ones on its diagonal, and what it leaves open."""
+    try:
+        root = np.linalg.inv(np.linalg.cholesky(gram))
+        inverse = root.T @ root
+        if np.abs(inverse).max() < 1e6:
+            return inverse, np.zeros(len(gram), bool)
+    except np.linalg.LinAlgError:
+        pass
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > 1e-9 * values[-1]
+    inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
+    # An entry is determined when no direction that was left out moves it.
+    return inverse, (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
+
+
+def pursued(a: Array, r: Array, tolerance: Array, most: int) -> tuple[list[int], Array] | None:
+    """The fewest unknowns, `most` of them at most, with `|a d - r| <= tolerance`, and their values.
+
+    Orthogonal matching pursuit: the column that explains most of what is left, again and again.
+    None where so many do not suffice.
+    """
+    size = np.sqrt((a * a).sum(axis=0))
+    chosen: list[int] = []
+    values: NDArray[Any] = np.zeros(0)
+    rest: NDArray[Any] = r
+    while not (np.abs(rest) <= tolerance).all():
+        if len(chosen) == most:
+            return None
+        score = np.divide(np.abs(rest @ a), size, out=np.zeros(len(size)), where=size > 0)
+        score[chosen] = -1
+        chosen.append(int(score.argmax()))
+        values = np.linalg.lstsq(a[:, chosen], r, rcond=None)[0]
+        rest = r - a[:, chosen] @ values
+    return chosen, values

@@ -1,0 +1,137 @@
+"""A layer held against the cases recorded of it: nothing recorded yet, something changed, or not.
+
+What a layer is given (inputs, mask, initial state, weights, options) must be what was recorded.
+Then what it computed is held against the replay, now and as it was recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity import keras_adapter
+from rnn_parity.cases import Case, case_of, read_case, versions_now, write_case
+from rnn_parity.check import judged
+from rnn_parity.errors import InputError
+from rnn_parity.files import reason
+from rnn_parity.keras_adapter import Observation
+from rnn_parity.movement import versions_of
+from rnn_parity.recheck import then_and_now
+from rnn_parity.results import Check, Subject
+
+GIVEN = ("inputs", "mask", "initial_state", "kernel", "recurrent_kernel", "bias")
+OPTIONS = ("activation", "go_backwards", "zero_output_for_mask", "dtype")
+UPDATE = "--rnn-parity-update"
+
+
+@dataclass(frozen=True)
+class Held:
+    """The checks of one layer call, and the message of what was missing or changed, if anything."""
+
+    checks: Sequence[Check]
+    message: str = ""
+
+
+def paths_of(path: Path, count: int) -> list[Path]:
+    """The files of `count` cases: `path` (.npz), or several beside it, numbered as they ran.
+
+    Names would not do: Keras numbers the layers that have none through the whole process.
+    """
+    several = [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(count)]
+    return [path] if count == 1 else several
+
+
+def held(seen: Observation, path: Path, shown: str, update: bool) -> Held:
+    """Hold `seen` against the case in `path`, which messages call `shown`.
+
+    A missing case is written; with `update`, one that changed, cannot be read or was not in parity
+    is written anew; neither of a layer that is not in parity now. Raises `InputError` for a case
+    that cannot be read or written.
+    """
+    if seen.weights is None:
+        return Held(list(judged([seen], "layer")))
+    case = case_of(seen, versions_now(keras_adapter.device()))
+    if not path.exists():
+        return unproven(case, seen, path, shown, [], write=True)
+    try:
+        then = read_case(path)
+    except InputError as error:
+        if not update:
+            raise
+        return unproven(case, seen, path, shown, [str(error)], write=True)
+    changes = changed(then, case)
+    if changes:
+        since = f"recorded with {versions_of(then.versions)}, now {versions_of(case.versions)}"
+        return unproven(case, seen, path, shown, [*changes, since], write=update)
+    checks = then_and_now(then, shown, [seen])
+    if update and checks[0].verdict != "parity":
+        return unproven(case, seen, path, shown, [f"outputs: {checks[0].summary}"], write=True)
+    return Held(checks)
+
+
+def unproven(
+    case: Case, seen: Observation, path: Path, shown: str, changes: list[str], write: bool
+) -> Held:
+    """What was `seen` cannot be held against a case that is missing or has `changes`."""
+    (now,) = judged([seen], "layer")
+    if now.verdict != "parity":
+        return Held([now])
+    if write:
+        write_below(path, case)
+    what = "changed since it was recorded" if changes else "no case was recorded yet"
+    if not changes:
+        todo = "look at it, commit it and run the test again"
+    elif write:
+        todo = "rewritten: commit it and run the test again"
+    else:
+        todo = f"if it is meant to change, run pytest with {UPDATE}, which rewrites the case"
+    head = f"{what}: {shown}" if changes else f"{what}; written now: {shown}"
+    subject = Subject("case", shown, case.layer_class, case.layer_name, case.config, case.mode)
+    summary = "; ".join([what, *changes])
+    message = "\n".join([head, *(f"  {change}" for change in changes), f"  to do     {todo}"])
+    return Held([now, Check(subject, "inconclusive", summary)], message)
+
+
+def write_below(path: Path, case: Case) -> None:
+    """Write `case` to `path`, with the folders above it; raises `InputError` where it cannot."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {str(path)!r}: {reason(error)}") from None
+    write_case(path, case)
+
+
+def changed(then: Case, now: Case) -> list[str]:
+    """How what the layer was given then differs from what it is given now, one line each."""
+    before, after = then.weights(), now.weights()
+    pairs = [(name, option(before, name), option(after, name)) for name in OPTIONS]
+    lines = [f"{name}: {old} then, {new} now" for name, old, new in pairs if old != new]
+    arrays = [difference(name, getattr(then, name), getattr(now, name)) for name in GIVEN]
+    return [*lines, *filter(None, arrays)]
+
+
+def option(weights: Any, name: str) -> Any:
+    """One option of a layer, as a person names it."""
+    if name == "dtype":
+        return weights.precision.name
+    return weights.activation.name if name == "activation" else getattr(weights, name)
+
+
+def difference(name: str, then: NDArray[Any] | None, now: NDArray[Any] | None) -> str:
+    """How one array changed: its first entry that did; empty when none did."""
+    if then is None or now is None:
+        return "" if then is now else f"{name}: none {'then' if then is None else 'now'}"
+    if then.shape != now.shape:
+        return f"{name}: shape {then.shape} then, {now.shape} now"
+    differ = np.argwhere((then != now) & ~((then != then) & (now != now)))  # NaN is not itself
+    if not len(differ):
+        return ""
+    first = tuple(int(i) for i in differ[0])
+    old, new = (f"{float(array[first]):.9g}" for array in (then, now))
+    where = f"{name}{list(first)}: {old} then, {new} now"
+    return where if len(differ) == 1 else f"{where}, the first of {len(differ)} changed entries"

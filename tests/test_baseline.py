@@ -1,0 +1,129 @@
+"""A report held against an earlier one."""
+
+import json
+import math
+
+import pytest
+
+from rnn_parity.baseline import compared
+from rnn_parity.errors import InputError
+from rnn_parity.report import Report
+from rnn_parity.results import Check, Subject
+
+
+def check(verdict="parity", bits=27.0, name="a", path="c.npz", **subject):
+    which = Subject("case", path, "SimpleRNN", name, **subject)
+    return Check(which, verdict, "why", effective_bits=bits)
+
+
+def held(tmp_path, before, now):
+    (tmp_path / "b.json").write_text(Report(tuple(before)).to_json())
+    return compared(Report(tuple(now), notes=("a note",)), tmp_path / "b.json")
+
+
+def test_the_same_report_is_no_worse(tmp_path):
+    checks = [check(), check(mode="xla"), check(name="b", bits=None, verdict="parity")]
+    report = held(tmp_path, checks, checks)
+    assert (report.exit_code, report.worse, report.notes) == (0, (), ("a note",))
+    assert report.render() == Report(tuple(checks), notes=("a note",)).render()
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("parity", "suspect"),
+        ("parity", "inconclusive"),
+        ("parity", "diverged"),
+        ("suspect", "inconclusive"),
+        ("suspect", "diverged"),
+        ("inconclusive", "diverged"),
+    ],
+)
+def test_a_worse_verdict_fails(tmp_path, before, now):
+    report = held(tmp_path, [check(before, 20)], [check(now, 20)])
+    assert report.exit_code == 1
+    assert report.worse == (f"c.npz, a: was {before}, is {now}: why",)
+    better = held(tmp_path, [check(now, 20)], [check(before, 20)])
+    assert better.worse == ()
+    assert better.exit_code == Report((check(before),)).exit_code
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "worse"),
+    [
+        (27.0, 26.0, False),
+        (27.0, 25.9, True),
+        (25.0, 27.0, False),
+        (math.inf, math.inf, False),
+        (math.inf, 30.0, True),
+        (30.0, math.inf, False),
+        (None, 20.0, False),
+        (27.0, None, False),
+    ],
+)
+def test_effective_bits(tmp_path, before, now, worse):
+    report = held(tmp_path, [check(bits=before)], [check(bits=now)])
+    assert (bool(report.worse), report.exit_code) == (worse, int(worse))
+    if worse:
+        assert report.worse == (f"c.npz, a: effective bits fell from {before:.1f} to {now:.1f}",)
+
+
+@pytest.mark.parametrize("other", ["name", "path", "mode", "call", "against"])
+def test_a_check_that_disappeared_fails(tmp_path, other):
+    report = held(tmp_path, [check(), check(**{other: "z"})], [check()])
+    assert report.exit_code == 1
+    assert "it was parity and is no longer checked" in report.worse[0]
+
+
+def test_new_checks_are_welcome(tmp_path):
+    assert held(tmp_path, [check()], [check(), check(name="new")]).worse == ()
+
+
+def test_checks_that_nothing_tells_apart_are_counted(tmp_path):
+    assert held(tmp_path, [check(), check()], [check()]).exit_code == 1
+
+
+def test_a_failure_stays_one(tmp_path):
+    report = held(tmp_path, [check("diverged")], [check("diverged")])
+    assert (report.exit_code, report.worse) == (1, ())
+
+
+def test_what_got_worse_is_shown(tmp_path):
+    report = held(tmp_path, [check(), check(name="b")], [check()])
+    sentence = "c.npz, b: it was parity and is no longer checked"
+    assert report.render().endswith(f"\n\nWORSE: {sentence}")
+    assert report.render("markdown").endswith(f"\n\nWORSE: {sentence}")
+    assert report.render(quiet=True).endswith(f"\n\nWORSE: {sentence}")
+    assert report.render("github").endswith(f"\n::error title=rnn-parity::{sentence}")
+    document = json.loads(report.render("json"))
+    assert document["notes"] == ["a note", f"worse than the baseline: {sentence}"]
+    assert document["exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "received something else"),
+        ("[" * 100000, "received something else"),
+        ("[]", "received schema None"),
+        ('{"schema": "rnn-parity/2"}', "received schema 'rnn-parity/2'"),
+        ('{"schema": "rnn-parity/1"}', "damaged checks"),
+        ('{"schema": "rnn-parity/1", "checks": [{"verdict": "parity"}]}', "damaged checks"),
+        (
+            '{"schema": "rnn-parity/1", "checks": '
+            '[{"subject": {}, "verdict": "parity", "effective_bits": "many"}]}',
+            "damaged checks",
+        ),
+    ],
+)
+def test_what_is_no_report(tmp_path, text, expected):
+    (tmp_path / "b.json").write_text(text)
+    with pytest.raises(InputError, match="expected a report that --format json wrote") as caught:
+        compared(Report(()), tmp_path / "b.json")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        compared(Report(()), tmp_path / "none.json")

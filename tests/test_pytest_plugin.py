@@ -1,0 +1,244 @@
+"""The pytest plugin, seen from the test suites that use it."""
+
+import pytest
+from plugin_suite import FAILS, PASSES, document, runner, section
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def suite(pytester, monkeypatch):
+    return runner(pytester, monkeypatch)
+
+
+def test_a_passing_check_returns_its_report(suite):
+    source = """
+        def test_right(rnn_parity):
+            report = rnn_parity.compare(WEIGHTS, INPUTS, RIGHT, [[4.6875], [0.4375]])
+            assert type(report) is rp.Report
+            assert report.verdict == "parity"
+            assert report.checks[0].max_deviation == 0
+    """
+    result = suite(source)
+    result.assert_outcomes(passed=1)
+    assert section(result) == [
+        "PARITY test_suite.py::test_right - SimpleRNN, ratio 0, all effective bits"
+    ]
+
+
+def test_a_failure_is_led_by_verdict_place_cause_and_remedy(suite):
+    result = suite(FAILS)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            ">*rnn_parity.compare(WEIGHTS, INPUTS, WITHOUT_BIAS)",
+            "E*AssertionError: DIVERGED: a step is * as far off as rounding can explain*",
+            "E*first at  timestep 0, batch 0, unit 0",
+            "E*observed  1",
+            "E*expected  1.25 (one step from the observed state before)",
+            "E*off by    0.250, * x the bound *",
+            "E*cause     bias-dropped: the bias is left out (all effective bits)",
+            "E*to do     add the bias to every step",
+            "E*SimpleRNN",
+            "E*float64, batch 2, timesteps 3, features 1, units 1",
+            "E*timestep*deviation*ULPs*",
+            "E * 0 *0.250 *",
+            "E*Python *, NumPy *",
+            "test_suite.py:*: AssertionError",
+        ]
+    )
+    (line,) = section(result)
+    assert line.startswith("DIVERGED test_suite.py::test_wrong - SimpleRNN, ratio ")
+    assert line.endswith(" effective bits, bias-dropped")
+
+
+def test_a_failure_shows_no_line_of_this_package(suite):
+    text = suite(FAILS).stdout.str()
+    assert "fixture.py" not in text
+    assert "_hold" not in text
+    assert text.count("DIVERGED") == 3  # the message, the summary, pytest's own summary
+
+
+def test_bad_input_is_one_line_at_the_line_of_the_test(suite):
+    source = """
+        def test_bad(rnn_parity):
+            rnn_parity.compare(WEIGHTS, INPUTS[0], RIGHT)
+    """
+    result = suite(source)
+    result.assert_outcomes(failed=1)
+    errors = [line for line in result.outlines if line.startswith("E ")]
+    assert len(errors) == 1
+    assert "InputError: inputs: expected shape (batch, timesteps, 1)" in errors[0]
+    assert not [line for line in result.outlines if "rnn_parity/" in line and ".py:" in line]
+
+
+def test_inconclusive_raises(suite):
+    source = """
+        def test_nan(rnn_parity):
+            nothing = [[[float("inf")]]]
+            rnn_parity.compare(WEIGHTS, nothing, nothing)
+    """
+    result = suite(source)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*AssertionError: INCONCLUSIVE: *"])
+
+
+def test_a_blind_check_fails_when_strict(suite):
+    result = suite(PASSES, "--rnn-parity-strict")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*PARITY: *", "E*With --strict, *", "E*sees*of*blind to*"])
+    (line,) = section(result)
+    assert line.startswith("PARITY test_suite.py::test_right - ")
+    assert "blind to " in line
+
+
+def test_strict_may_be_set_for_a_project(suite, pytester):
+    pytester.makepyprojecttoml("[tool.rnn_parity]\nstrict = true")
+    suite(PASSES).assert_outcomes(failed=1)
+
+
+def test_a_wrong_setting_is_one_line(suite, pytester):
+    pytester.makepyprojecttoml("[tool.rnn_parity]\nmood = 'eager'")
+    result = suite(PASSES)
+    result.assert_outcomes(errors=1)
+    said = [line for line in result.outlines if "expected one of mode, strict, cases" in line]
+    assert said[0].endswith(
+        "[tool.rnn_parity]: expected one of mode, strict, cases, received 'mood'"
+    )
+    assert len(said) == 1
+
+
+def test_a_real_layer(suite, pytester):
+    pytester.makepyprojecttoml("[tool.rnn_parity]\nmode = 'eager'")
+    source = """
+        import keras
+        import numpy as np
+
+        @pytest.fixture
+        def layer():
+            layer = keras.layers.SimpleRNN(1, activation=None, return_sequences=True)
+            layer.build((2, 3, 1))
+            layer.set_weights([np.array([[1.0]]), np.array([[0.5]]), np.array([0.25])])
+            return layer
+
+        INPUTS = np.array(INPUTS, "float32")
+
+        def test_right(rnn_parity, layer):
+            rnn_parity.check(layer, INPUTS)
+            rnn_parity.check(layer, INPUTS, mode="graph")
+            rnn_parity.check(layer, INPUTS, against=RIGHT)
+
+        def test_wrong(rnn_parity, layer):
+            rnn_parity.check(layer, INPUTS, against=WITHOUT_BIAS)
+
+        def test_model(rnn_parity, layer):
+            rnn_parity.check(keras.Sequential([keras.layers.Dense(1)]), INPUTS)
+    """
+    result = suite(source)
+    result.assert_outcomes(passed=1, failed=2)
+    lines = section(result)
+    assert ["mode eager" in line for line in lines] == [True, False, False, False, False]
+    assert ["mode graph" in line for line in lines] == [False, True, False, False, False]
+    assert [line.split()[0] for line in lines] == ["PARITY"] * 3 + ["DIVERGED", "INCONCLUSIVE"]
+    assert lines[4].endswith("test_model - nothing was compared")
+
+
+def test_the_reports_of_a_session_are_one_document(suite, pytester):
+    result = suite(PASSES + FAILS, "--rnn-parity-report=report.json")
+    result.assert_outcomes(passed=1, failed=1)
+    assert section(result)[-1] == "reports written to report.json"
+    found = document(pytester)
+    assert found["schema"] == "rnn-parity/1"
+    assert (found["verdict"], found["exit_code"], found["notes"]) == ("diverged", 1, [])
+    assert [(c["test"], c["verdict"]) for c in found["checks"]] == [
+        ("test_suite.py::test_right", "parity"),
+        ("test_suite.py::test_wrong", "diverged"),
+    ]
+    assert found["checks"][1]["first_divergence"]["expected"] == 1.25
+    assert found["environment"]["numpy"]
+
+
+def test_every_phase_of_a_test_is_reported(suite, pytester):
+    source = """
+        @pytest.fixture
+        def around(rnn_parity):
+            rnn_parity.compare(WEIGHTS, INPUTS, RIGHT)
+            yield
+            rnn_parity.compare(WEIGHTS, INPUTS, WITHOUT_BIAS)
+
+        def test_it(around, rnn_parity):
+            rnn_parity.compare(WEIGHTS, INPUTS, RIGHT)
+    """
+    result = suite(source, "--rnn-parity-report=report.json")
+    result.assert_outcomes(passed=1, errors=1)
+    verdicts = [check["verdict"] for check in document(pytester)["checks"]]
+    assert verdicts == ["parity", "parity", "diverged"]
+
+
+def test_a_session_without_checks_proves_nothing(suite, pytester):
+    result = suite("def test_it(): pass", "--rnn-parity-report=report.json")
+    assert result.ret == 0
+    found = document(pytester)
+    assert (found["verdict"], found["exit_code"], found["checks"]) == ("inconclusive", 3, [])
+    assert found["notes"] == ["no test used the fixture rnn_parity"]
+
+
+def test_collecting_writes_no_report(suite, pytester):
+    suite(PASSES, "--collect-only", "--rnn-parity-report=report.json")
+    assert not (pytester.path / "report.json").exists()
+
+
+def test_a_test_that_runs_again_is_reported_once(suite, pytester):
+    pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            for _ in range(2):
+                for report in runtestprotocol(item, nextitem=nextitem, log=False):
+                    item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        """
+    )
+    suite(PASSES, "--rnn-parity-report=report.json")
+    assert len(document(pytester)["checks"]) == 1
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_tests(suite):
+    result = suite(PASSES, "--rnn-parity-report=missing/report.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    errors = [line for line in result.errlines if line.strip()]
+    assert errors == [
+        "ERROR: --rnn-parity-report: cannot write 'missing/report.json': No such file or directory"
+    ]
+
+
+def test_a_report_that_cannot_be_written_any_more_fails(suite):
+    source = """
+        import pathlib
+        def test_it(rnn_parity):
+            pathlib.Path("report.json").mkdir()
+    """
+    result = suite(source, "--rnn-parity-report=report.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert section(result) == [
+        "--rnn-parity-report: cannot write 'report.json': it is a directory; name a file in it"
+    ]
+
+
+def test_workers_send_their_reports(suite, pytester):
+    source = """
+        @pytest.mark.parametrize("n", range(6))
+        def test_many(rnn_parity, n):
+            rnn_parity.compare(WEIGHTS, INPUTS, RIGHT if n else WITHOUT_BIAS)
+    """
+    arguments = ("-p", "xdist.plugin", "-n", "2", "--rnn-parity-report=report.json")
+    result = suite(source, *arguments)
+    result.assert_outcomes(passed=5, failed=1)
+    found = {check["test"]: check["verdict"] for check in document(pytester)["checks"]}
+    assert found == {
+        f"test_suite.py::test_many[{n}]": "parity" if n else "diverged" for n in range(6)
+    }
+    lines = section(result)
+    assert len(lines) == 7
+    assert len([line for line in lines if line.startswith("PARITY")]) == 5
