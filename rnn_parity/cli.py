@@ -66,6 +66,7 @@ def list_faults(given: Mapping[str, Any]) -> int:
 def check(given: Mapping[str, Any]) -> int:
     """Check and answer; the exit code of the report."""
     refuse_combinations(given)
+    given = with_settings(given)
     check_output(given)
     with contextlib.redirect_stdout(sys.stderr):  # whatever a model prints is not the answer
         report = find(given)
@@ -84,6 +85,18 @@ def check(given: Mapping[str, Any]) -> int:
 
         write_text(given["output"], text + "\n")
     return report.exit_code
+
+
+def with_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, with what `[tool.rnn_parity]` here sets and the command line leaves open."""
+    from pathlib import Path
+
+    from rnn_parity.settings import read_settings
+
+    settings = read_settings(Path.cwd())
+    # A case knows the mode that it was recorded in.
+    open_ = {} if given["target"] is not None and is_case(given) else {"mode": settings.mode}
+    return {**open_, **given, "strict": given["strict"] or settings.strict}
 
 
 def find(given: Mapping[str, Any]) -> Report:

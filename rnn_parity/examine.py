@@ -127,7 +127,7 @@ def suggestion(
         return "", None
     if not fits:
         return ", and no other weights would: the formula or its data are others", None
-    weights = implied.differences(right.layer, found)
+    weights = implied.differences(right.layer, equations, found)
     names = sorted({w.weight for w in weights})
     hint = f", but other values in {' and '.join(names)} would" if names else ""
     return hint, weights[: implied.MOST_SHOWN] or None
@@ -146,7 +146,7 @@ def doubted(judged: Judged, right: Computation, observed: Observations) -> Check
         return check
     with one_thread():
         equations = implied.rows(layer, right.sequences, observed.outputs).even(weights_now)
-        weights = implied.differences(layer, implied.estimate(equations))
+        weights = implied.differences(layer, equations, implied.estimate(equations))
         causes = weight_causes(right, equations, weights)
     if not weights and not causes:
         return check

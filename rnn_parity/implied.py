@@ -173,10 +173,26 @@ def fits(equations: Rows, found: Estimate) -> bool | None:
 
 
 @np.errstate(all="ignore")
-def differences(layer: SimpleRNN, found: Estimate) -> tuple[ImpliedWeight, ...]:
+def systematic(layer: SimpleRNN, equations: Rows) -> Array:
+    """So large a change of each weight, `(F + H + 1, H)`, may be the implementation's own errors.
+
+    An activation errs the same way wherever its argument is the same, which is no noise: up to its
+    allowance, over its slope, in z; and a weight takes all of that on itself at worst.
+    """
+    weights, u = stacked(layer), layer.precision.unit_roundoff
+    z = equations.design @ weights
+    slope = np.abs(useful_slope(layer, z))
+    allowance = layer.activation.allowance(z, np.abs(equations.observed), u)
+    error = np.where(slope > 0, allowance / slope, 0.0).sum(axis=0) / (slope > 0).sum(axis=0)
+    size = np.sqrt((equations.design**2).mean(axis=0))
+    own: Array = np.nan_to_num(error / size[:, np.newaxis])
+    return np.maximum(own, RELATIVE * u * np.abs(weights).max())
+
+
+@np.errstate(all="ignore")
+def differences(layer: SimpleRNN, equations: Rows, found: Estimate) -> tuple[ImpliedWeight, ...]:
     """The entries that differ beyond doubt, most certain first."""
-    weights = stacked(layer)
-    smallest = RELATIVE * layer.precision.unit_roundoff * np.abs(weights).max()
+    weights, smallest = stacked(layer), systematic(layer, equations)
     sigma = np.abs(found.difference) / found.error
     real = np.argwhere((sigma > CERTAIN) & (np.abs(found.difference) > smallest))
     order = sorted(real.tolist(), key=lambda kj: -sigma[kj[0], kj[1]])

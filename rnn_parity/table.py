@@ -121,6 +121,7 @@ def fault_table(cells: Sequence[Sequence[str]]) -> str:
 def short_name(subject: Subject) -> str:
     """What a person calls the layer, shortened to fit a column."""
     call = "" if subject.call is None else f" call {subject.call}"
+    call += " then" if subject.kind == "case" and subject.against else ""
     name = subject.layer_name or subject.layer_class or "layer"
     room = 26 - len(call)
     return (name if len(name) <= room else f"{name[: room - 12]}...{name[-9:]}") + call

@@ -82,6 +82,7 @@ def label(subject: Subject) -> str:
     details = [subject.layer_class] if subject.layer_name and subject.layer_class else []
     details += [f"mode {subject.mode}"] if subject.mode else []
     details += [f"call {subject.call}"] if subject.call is not None else []
+    details += ["then"] if subject.kind == "case" and subject.against else []
     name = subject.layer_name or subject.layer_class or "layer"
     return f"{name} ({', '.join(details)})" if details else name
 

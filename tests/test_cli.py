@@ -45,6 +45,22 @@ def test_every_option_of_a_generated_layer_arrives(calls):
     assert options_["mode"] == "all"
 
 
+def test_the_project_may_set_what_the_command_line_leaves_open(calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.rnn_parity]\nmode = "xla"\nstrict = true\n')
+    assert run("-q") == 0
+    assert run("--mode eager") == 0
+    assert [options["mode"] for _, options in calls] == ["xla", "eager"]
+
+
+def test_a_project_may_be_strict(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    answers(monkeypatch, SUSPECT)
+    assert run() == 0
+    (tmp_path / "pyproject.toml").write_text("[tool.rnn_parity]\nstrict = true\n")
+    assert run() == 1
+
+
 def test_data_settle_the_sizes(calls, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((4, 3, 2), np.float32))
     np.save(tmp_path / "m.npy", np.ones((4, 3), bool))

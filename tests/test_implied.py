@@ -74,15 +74,16 @@ def test_a_right_run_implies_nothing(seed):
 def estimated(run, outputs):
     layer = weights_of(run)
     equations = implied.total_rows(layer, Sequences.of(layer, run.x, run.mask, run.state), outputs)
-    return layer, implied.estimate(equations)
+    found = implied.estimate(equations)
+    return implied.differences(layer, equations, found), found
 
 
 def test_too_few_steps_determine_nothing():
     run = right_run((2, 5, 3, 4))
-    layer, found = estimated(run, simulate(run.but(kernel=2 * run.kernel)))
+    real, found = estimated(run, simulate(run.but(kernel=2 * run.kernel)))
     assert not np.isfinite(found.error).any()
     assert not found.difference.any()
-    assert implied.differences(layer, found) == ()
+    assert real == ()
 
 
 def test_features_that_are_constant_leave_only_their_entries_open():
@@ -91,12 +92,12 @@ def test_features_that_are_constant_leave_only_their_entries_open():
     x[:, :, 2], x[:, :, 4] = 0.5, 0.0  # one like the bias, one never used
     run = run.but(x=x)
     other = changed_by(run, "kernel", (1, 3), 1e-3)
-    layer, found = estimated(run, simulate(other))
+    real, found = estimated(run, simulate(other))
     open_ = [2, 4, -1]
     assert np.isinf(found.error[open_]).all()
     assert not found.difference[open_].any()
     assert np.isfinite(np.delete(found.error, [2, 4, 10], axis=0)).all()
-    (entry,) = implied.differences(layer, found)
+    (entry,) = real
     assert (entry.weight, entry.index) == ("kernel", (1, 3))
     assert entry.implied - entry.expected == pytest.approx(1e-3, rel=0.01)
 
