@@ -27,10 +27,17 @@ lint: $(VENV)/main/.done  ## linter, formatter, type checker
 bench: $(VENV)/bench/.done  ## speed and memory, side by side with other implementations
 	$(VENV)/bench/bin/python tests/bench.py --json bench.json
 
-compat: $(VENV)/tf215/.done $(VENV)/tf216/.done $(VENV)/tf_keras/.done  ## other releases of Keras
+# The tests under other releases of Keras; then a case of each recorded here and checked there.
+RECORD := record --mask random --initial-state random -q
+compat: $(VENV)/main/.done $(VENV)/tf215/.done $(VENV)/tf216/.done $(VENV)/tf_keras/.done
 	$(VENV)/tf215/bin/python tests/compat.py
 	$(VENV)/tf216/bin/python tests/compat.py
 	TF_USE_LEGACY_KERAS=1 $(VENV)/tf_keras/bin/python tests/compat.py
+	mkdir -p build
+	$(VENV)/tf215/bin/rnn-parity $(RECORD) -o build/old.npz
+	$(VENV)/main/bin/rnn-parity check build/old.npz -q
+	$(VENV)/main/bin/rnn-parity $(RECORD) -o build/new.npz
+	$(VENV)/tf215/bin/rnn-parity check build/new.npz -q
 
 $(VENV)/main/.done: WHAT = -e .[test,lint]
 $(VENV)/bench/.done: WHAT = -e .[bench]
