@@ -185,8 +185,9 @@ def systematic(layer: SimpleRNN, equations: Rows) -> Array:
     allowance = layer.activation.allowance(z, np.abs(equations.observed), u)
     error = np.where(slope > 0, allowance / slope, 0.0).sum(axis=0) / (slope > 0).sum(axis=0)
     size = np.sqrt((equations.design**2).mean(axis=0))
-    own: Array = np.nan_to_num(error / size[:, np.newaxis])
-    return np.maximum(own, RELATIVE * u * np.abs(weights).max())
+    own = np.nan_to_num(error / size[:, np.newaxis])
+    smallest: Array = np.maximum(own, RELATIVE * u * np.abs(weights).max())
+    return smallest
 
 
 @np.errstate(all="ignore")
