@@ -26,6 +26,7 @@ lint: $(VENV)/main/.done  ## linter, formatter, type checker
 
 bench: $(VENV)/bench/.done  ## speed and memory, side by side with other implementations
 	$(VENV)/bench/bin/python tests/bench.py --json bench.json
+	$(VENV)/bench/bin/python tests/bench_diagnosis.py
 
 # The tests under other releases of Keras; then a case of each recorded here and checked there.
 RECORD := record --mask random --initial-state random -q

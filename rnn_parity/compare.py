@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -33,6 +34,8 @@ from rnn_parity.sequences import Sequences
 
 COLUMNS = [f.name for f in fields(Timesteps)]
 
+FIRST_ROWS = 256
+"""So many equations show whether other weights were used."""
 THREADED_WORK = 1 << 27
 """From this many multiplications on, splitting the batch over threads pays."""
 
@@ -65,11 +68,17 @@ def compare_outputs(
     if len(parts) == 1:
         return compare_samples(layer, sequences, outputs, arithmetic, parts[0])
     # One BLAS thread in each of ours: the products of single timesteps are too small to share.
-    with threadpool_limits(1, "blas"), quick_turns(), ThreadPoolExecutor(len(parts)) as pool:
-        found = pool.map(
+    with threadpool_limits(1, "blas"), quick_turns():
+        found = pool().map(
             lambda part: compare_samples(layer, sequences, outputs, arithmetic, part), parts
         )
         return merge(list(found))
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """The threads, kept: what a thread has allocated it uses again."""
+    return ThreadPoolExecutor(processors())
 
 
 @contextmanager
@@ -117,7 +126,8 @@ def compare_samples(
     for block in blocks(layer, sequences):
         observed.advance(block.steps)
         if block.steps.start == part.start == 0:
-            first_rows = equations(layer, block, observed)
+            count = max(1, FIRST_ROWS // observed.outputs.shape[1])
+            first_rows = equations(layer, block, observed, count)
         quick = near.steps(block, observed) if near else None
         # What the quick way cannot pass is judged again, in float64.
         if quick is None or not found.take_quick(block, quick):

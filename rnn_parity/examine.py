@@ -25,6 +25,8 @@ SAMPLE_UNITS = 8
 """So many units tell whether other weights would fit."""
 ROUNDING_SHOWS = 128
 """In so many steps the rounding of all weights shows, if it does."""
+LOUD = 2.0
+"""Chance makes the squares of all scores 1 on average."""
 LIKELIER = 50.0
 """The gain in log-likelihood from which on rounded weights are named."""
 
@@ -141,9 +143,12 @@ def doubted(judged: Judged, right: Computation, observed: Observations) -> Check
     if rows is None or layer.activation.coupling or layer.precision.digits < FLOAT32.digits:
         return check  # the errors of narrow formats are no noise: they depend on the numbers
     rows = rows.even(weights_now)
-    some = rows.some(ROUNDING_SHOWS)
-    if not implied.suspicious(rows) and likeliest_rounding(right, some) is None:
-        return check
+    scores = implied.scores(rows)
+    if not (scores > implied.CERTAIN).any():
+        # Rounding changes every weight a little; of few equations no single score can be high.
+        hidden = len(rows.design) < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
+        if not hidden or likeliest_rounding(right, rows.some(ROUNDING_SHOWS)) is None:
+            return check
     with one_thread():
         equations = implied.rows(layer, right.sequences, observed.outputs).even(weights_now)
         weights = implied.differences(layer, equations, implied.estimate(equations))

@@ -82,16 +82,16 @@ class Estimate:
     error: Array
 
 
-def equations(layer: SimpleRNN, block: Block, observed: Observed) -> Rows:
-    """The equations of one block; a masked or not finite step gives none."""
-    z = block.projection + rows_by(operand(layer, observed.states[:-1]), layer.recurrent_kernel)
+def equations(layer: SimpleRNN, block: Block, observed: Observed, count: int | None = None) -> Rows:
+    """The equations of a block's first `count` steps; a masked or not finite one gives none."""
+    states, outputs = observed.states[:-1][:count], observed.outputs[:count]
+    z = block.projection[:count] + rows_by(operand(layer, states), layer.recurrent_kernel)
     y = layer.activation(z)
-    ones = np.ones((*z.shape[:2], 1))
-    design = np.concatenate([block.inputs, observed.states[:-1], ones], axis=2)
-    good = np.isfinite(observed.outputs).all(axis=2) & np.isfinite(z).all(axis=2)
+    design = np.concatenate([block.inputs[:count], states, np.ones((*z.shape[:2], 1))], axis=2)
+    good = np.isfinite(outputs).all(axis=2) & np.isfinite(z).all(axis=2)
     if observed.keep is not None:
-        good &= observed.keep[:, :, 0]
-    seen = observed.outputs[good]
+        good &= observed.keep[:count, :, 0]
+    seen = outputs[good]
     return Rows(design[good], seen - y[good], useful_slope(layer, z[good]), seen)
 
 
