@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import pairwise
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from rnn_parity.balls import Arithmetic, Ball
 from rnn_parity.distance import distance, ratios, ulps
@@ -68,11 +68,23 @@ def compare_outputs(
     if len(parts) == 1:
         return compare_samples(layer, sequences, outputs, arithmetic, parts[0])
     # One BLAS thread in each of ours: the products of single timesteps are too small to share.
-    with threadpool_limits(1, "blas"), quick_turns():
+    with one_thread(), quick_turns():
         found = pool().map(
             lambda part: compare_samples(layer, sequences, outputs, arithmetic, part), parts
         )
         return merge(list(found))
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Matrix products in the calling thread alone: small ones mostly wait for each other."""
+    limits: AbstractContextManager[Any] = blas().limit(limits=1)
+    return limits
+
+
+@cache
+def blas() -> Any:
+    """The control of NumPy's BLAS; finding it among all loaded libraries may take 50 ms."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 @cache

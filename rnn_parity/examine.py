@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from rnn_parity import implied
+from rnn_parity.compare import one_thread
 from rnn_parity.diagnose import causes
 from rnn_parity.faults import FAULTS, STALE, Computation
 from rnn_parity.faults.weights import FEW, rounded_weights
@@ -55,12 +54,6 @@ def examine(
         check,
         sensitivity=LaterSensitivity(lambda: sensitivity(right, states)),
     )
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Small problems in BLAS and LAPACK, whose threads would mostly wait for each other."""
-    limits: AbstractContextManager[Any] = threadpool_limits(1, "blas")
-    return limits
 
 
 def diagnosed(judged: Judged, right: Computation, observed: Observations) -> Check:
