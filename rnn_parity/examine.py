@@ -46,7 +46,8 @@ def examine(
             return diagnosed(judged, right, observed)
     if judged.check.verdict != "parity" or judged.found is None:
         return judged.check
-    check = doubted(judged, right, observed)
+    with one_thread():
+        check = doubted(judged, right, observed)
     if check.verdict != "parity":
         return check
     states = None if observed.final_state is None else judged.found.last_states.swapaxes(0, 1)
@@ -142,10 +143,9 @@ def doubted(judged: Judged, right: Computation, observed: Observations) -> Check
         hidden = len(rows.design) < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
         if not hidden or likeliest_rounding(right, rows.some(ROUNDING_SHOWS)) is None:
             return check
-    with one_thread():
-        equations = implied.rows(layer, right.sequences, observed.outputs).even(weights_now)
-        weights = implied.differences(layer, equations, implied.estimate(equations))
-        causes = weight_causes(right, equations, weights)
+    equations = implied.rows(layer, right.sequences, observed.outputs).even(weights_now)
+    weights = implied.differences(layer, equations, implied.estimate(equations))
+    causes = weight_causes(right, equations, weights)
     if not weights and not causes:
         return check
     which = f": {len(weights)} of them, {name_of(weights[0])} first" if weights else ""
