@@ -118,6 +118,20 @@ def check_generated(
     to see. `inputs` `(B, T, F)` and `mask` `(B, T)` replace the random ones. Raises `InputError`
     for an argument, a dtype or data that Keras refuses.
     """
+    checks: list[Check] = []
+    for one in modes(mode):
+        found = observe_generated(spec, inputs, mask, one)
+        checks += judged(found, "generated")
+    return report(checks)
+
+
+def observe_generated(
+    spec: GeneratedLayer,
+    inputs: NDArray[Any] | None,
+    mask: NDArray[np.bool_] | None,
+    mode: str,
+) -> list[Observation]:
+    """Build the layer and run it on random data, or on `inputs` `(B, T, F)` and `mask` `(B, T)`."""
     arguments = {"return_sequences": True, "return_state": True, **spec.arguments}
     rng = np.random.default_rng(spec.seed)
     calls = random_inputs(spec, rng) if inputs is None else np.stack([inputs] * spec.calls)
@@ -125,15 +139,10 @@ def check_generated(
     if mask is None:
         mask = random_mask(spec.mask, batch, timesteps, rng)
     state = random_state(spec.initial_state, batch, spec.units, rng)
-    checks: list[Check] = []
-    for one in modes(mode):
-        layer = keras_adapter.build_layer(
-            spec.layer, spec.units, features, arguments, spec.dtype, spec.seed, batch
-        )
-        checks += judged(
-            keras_adapter.observe_layer(layer, list(calls), mask, state, one), "generated"
-        )
-    return report(checks)
+    layer = keras_adapter.build_layer(
+        spec.layer, spec.units, features, arguments, spec.dtype, spec.seed, batch
+    )
+    return keras_adapter.observe_layer(layer, list(calls), mask, state, mode)
 
 
 def check_model(

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from rnn_parity import keras_adapter
 from rnn_parity.cases import Case, case_of, read_case, versions_now, write_case
-from rnn_parity.check import judged, modes, report
+from rnn_parity.check import judged, modes, observe_generated, report
 from rnn_parity.errors import InputError
-from rnn_parity.generate import GeneratedLayer, random_inputs, random_mask, random_state
+from rnn_parity.generate import GeneratedLayer
 from rnn_parity.keras_adapter import Observation
 from rnn_parity.keras_adapter.rebuild import rebuild_layer
 from rnn_parity.movement import change, versions_of
@@ -155,26 +155,6 @@ def record_generated(
     for one in modes(mode):
         found += observe_generated(spec, inputs, mask, one)
     return record(found, path, "generated")
-
-
-def observe_generated(
-    spec: GeneratedLayer,
-    inputs: NDArray[Any] | None,
-    mask: NDArray[np.bool_] | None,
-    mode: str,
-) -> list[Observation]:
-    """Build the layer and run it on random data, or on `inputs` `(B, T, F)` and `mask` `(B, T)`."""
-    arguments = {"return_sequences": True, "return_state": True, **spec.arguments}
-    rng = np.random.default_rng(spec.seed)
-    calls = random_inputs(spec, rng) if inputs is None else np.stack([inputs] * spec.calls)
-    _, batch, timesteps, features = calls.shape
-    if mask is None:
-        mask = random_mask(spec.mask, batch, timesteps, rng)
-    state = random_state(spec.initial_state, batch, spec.units, rng)
-    layer = keras_adapter.build_layer(
-        spec.layer, spec.units, features, arguments, spec.dtype, spec.seed, batch
-    )
-    return keras_adapter.observe_layer(layer, list(calls), mask, state, mode)
 
 
 def record_model(
