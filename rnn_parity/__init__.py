@@ -18,18 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rnn_parity.check import check, compare, replay
-    from rnn_parity.layers import SimpleRNN
+    from rnn_parity.layers import GRU, LSTM, SimpleRNN
     from rnn_parity.report import Report
 
     __version__: str
 
-__all__ = ["Report", "SimpleRNN", "__version__", "check", "compare", "replay"]
+__all__ = ["GRU", "LSTM", "Report", "SimpleRNN", "__version__", "check", "compare", "replay"]
 
 _HOMES = {
     "check": "rnn_parity.check",
     "compare": "rnn_parity.check",
     "replay": "rnn_parity.check",
     "SimpleRNN": "rnn_parity.layers",
+    "LSTM": "rnn_parity.layers",
+    "GRU": "rnn_parity.layers",
     "Report": "rnn_parity.report",
 }
 

@@ -17,15 +17,11 @@ from numpy.typing import NDArray
 
 from rnn_parity.activations import Activation
 from rnn_parity.layers import Array
+from rnn_parity.magnitudes import gamma, narrow
 from rnn_parity.precision import FLOAT32, FLOAT64, Precision
 
 SLACK = 1 + 2.0**-18
 """Radii are computed in float32: each formula's few roundings (2**-24 each) stay far below this."""
-
-
-def gamma(n: int, u: float) -> float:
-    """`n u / (1 - n u)`: the relative error of n roundings; infinite when the bound is vacuous."""
-    return n * u / (1 - n * u) if n * u < 1 else np.inf
 
 
 @dataclass(frozen=True)
@@ -78,15 +74,75 @@ def arithmetics(precision: Precision) -> tuple[Arithmetic, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Ball:
-    """`value +- radius`, elementwise."""
+    """`value +- radius`, elementwise; operations round as `arithmetic` does, each one once.
+
+    An implementation that rounds less often, by fused multiply-add, lies within as well.
+    """
 
     value: Array
     radius: NDArray[Any]
+    arithmetic: Arithmetic
+
+    @classmethod
+    def exact(cls, value: Array, arithmetic: Arithmetic) -> Ball:
+        """A number that is known."""
+        return cls(value, np.zeros((), arithmetic.radius_dtype), arithmetic)
+
+    def ball(self) -> Ball:
+        """Itself: a `Sum` that is finished already."""
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of `value`."""
+        return self.value.shape
+
+    def __getitem__(self, part: Any) -> Ball:
+        radius = self.radius[part] if self.radius.ndim else self.radius
+        return Ball(self.value[part], radius, self.arithmetic)
+
+    def __add__(self, other: Ball) -> Ball:
+        return self._rounded(self.value + other.value, self.radius + other.radius, other)
+
+    def __rsub__(self, one: float) -> Ball:
+        return self._rounded(one - self.value, self.radius * SLACK, self)
+
+    def __mul__(self, factor: Ball | Sum) -> Ball:
+        other = factor.ball()
+        x, y = (narrow(ball.value, self.arithmetic.radius_dtype) for ball in (self, other))
+        radius = x * other.radius
+        y += other.radius
+        y *= self.radius
+        radius += y
+        return self._rounded(self.value * other.value, radius, other)
+
+    def _rounded(self, value: Array, radius: NDArray[Any], other: Ball) -> Ball:
+        """The result of an operation on this ball and `other`, rounded once."""
+        results = self.arithmetic.results
+        size = narrow(value, self.arithmetic.radius_dtype)
+        radius = radius * SLACK + (size + radius) * (self.arithmetic.unit * SLACK)
+        radius += results.smallest_normal
+        if not float(size.max()) + float(radius.max()) < results.largest:
+            radius[~(size + radius < results.largest)] = np.inf
+        if not np.isfinite(value).all():
+            for_sure = False
+            for ball in (self, other):
+                for_sure = for_sure | (np.isnan(ball.value) & (ball.radius == 0))
+            radius[~np.isfinite(value)] = np.inf
+            radius[np.isnan(value) & for_sure] = 0
+        return Ball(value, radius, self.arithmetic)
+
+    def term(self) -> Sum:
+        """One more addend of a sum, of whatever order."""
+        size = narrow(self.value, self.arithmetic.radius_dtype) + self.radius
+        return self.arithmetic.sum_of(self.value, size, 1, self.radius)
 
     def where(self, keep: NDArray[np.bool_], other: Ball) -> Ball:
         """This ball where `keep`, `other` elsewhere."""
         return Ball(
-            np.where(keep, self.value, other.value), np.where(keep, self.radius, other.radius)
+            np.where(keep, self.value, other.value),
+            np.where(keep, self.radius, other.radius),
+            self.arithmetic,
         )
 
     def squares(self) -> tuple[float, float]:
@@ -121,7 +177,18 @@ class Sum:
     parts: Array | float = 0.0
     spread: NDArray[Any] | float = 0.0
 
-    def __add__(self, other: Sum) -> Sum:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of `value`."""
+        return self.value.shape
+
+    def __getitem__(self, part: Any) -> Sum:
+        parts, spread = (a if isinstance(a, float) else a[part] for a in (self.parts, self.spread))
+        value, magnitude = self.value[part], self.magnitude[part]
+        return Sum(self.arithmetic, value, magnitude, self.terms, parts, spread)
+
+    def __add__(self, addend: Sum | Ball) -> Sum:
+        other = addend if isinstance(addend, Sum) else addend.term()
         return Sum(
             self.arithmetic,
             self.value + other.value,
@@ -134,7 +201,8 @@ class Sum:
     def known_part(self, magnitude: Array) -> Sum:
         """This sum, whose value already holds one more addend `(N,)` of that magnitude: a bias."""
         wider = self.magnitude + magnitude.astype(self.magnitude.dtype)
-        return Sum(self.arithmetic, self.value, wider, self.terms + 1, self.parts + 2 * magnitude)
+        parts = self.parts + 2 * magnitude
+        return Sum(self.arithmetic, self.value, wider, self.terms + 1, parts, self.spread)
 
     def ball(self) -> Ball:
         """Rounded, for any order: `gamma(n) magnitude + (1 + gamma(n)) spread + n eta`.
@@ -145,7 +213,7 @@ class Sum:
         sums, results = self.arithmetic.sums, self.arithmetic.results
         g = gamma(self.terms, self.arithmetic.unit_sum) * SLACK
         if not np.isfinite(g):
-            return Ball(self.value, np.full_like(self.magnitude, np.inf))
+            return Ball(self.value, np.full_like(self.magnitude, np.inf), self.arithmetic)
         radius = self.magnitude * g
         if not isinstance(self.spread, float):
             radius += (1 + g) * self.spread
@@ -158,13 +226,13 @@ class Sum:
             radius[self.magnitude >= results.largest] = np.inf
         if not np.isfinite(self.value).all():
             radius[~np.isfinite(self.value) & np.isfinite(radius)] = 0  # infinity or NaN for sure
-        return Ball(self.value, radius)
+        return Ball(self.value, radius, self.arithmetic)
 
 
 def copied(value: Array, arithmetic: Arithmetic) -> Ball:
     """A number that is only handed on: one rounding, and a flush to zero."""
     radius = np.abs(value) * arithmetic.unit + arithmetic.results.smallest_normal
-    return Ball(value, radius.astype(arithmetic.radius_dtype))
+    return Ball(value, radius.astype(arithmetic.radius_dtype), arithmetic)
 
 
 def coarse(radius_squares: float, value_squares: float) -> bool:
@@ -175,68 +243,8 @@ def coarse(radius_squares: float, value_squares: float) -> bool:
     return 4 * radius_squares > value_squares
 
 
-class Magnitudes:
-    """Upper bounds of `|a| |M|` for many blocks of rows a and one matrix M, `(K, N)`.
-
-    Wide matrices go by groups of four, `sum |a_k| |M_k| <= sum_groups ||a_g|| ||M_g||` (Cauchy and
-    Schwarz): a quarter of the work, for a bound that is at most twice, typically 1.2 times as wide.
-    """
-
-    GROUPED_FROM = 64
-
-    def __init__(self, dtype: type[np.floating[Any]], matrix: Array) -> None:
-        # The product's own relative error, and those of the conversion and of the norms.
-        rounded_up = dtype(1 + gamma(len(matrix) + 12, float(np.finfo(dtype).eps)))
-        self.absolute = np.abs(matrix.astype(dtype)) * rounded_up
-        self.grouped = None
-        columns = self.absolute.max(axis=0)
-        if len(matrix) >= self.GROUPED_FROM and in_range(columns[columns > 0]):
-            self.grouped = norms(self.absolute.T).T
-
-    def __call__(self, a: NDArray[Any]) -> NDArray[Any]:
-        """`a` is `(..., K)`, not negative; the result is `(..., N)`."""
-        if self.grouped is None or not in_range(a.max()):
-            return rows_by(a, self.absolute)
-        return rows_by(norms(a), self.grouped)
-
-
-def in_range(a: Any) -> bool:
-    """Whether float32 holds the squares of these numbers."""
-    return bool(np.all((a > 1e-9) & (a < 1e15)))
-
-
-def norms(a: NDArray[Any]) -> NDArray[Any]:
-    """Euclidean norms over four columns each, `(..., K)` to `(..., ceil(K / 4))`, rounded up."""
-    width = -(-a.shape[-1] // 4)
-    total = np.square(a[..., :width])
-    for start in range(width, a.shape[-1], width):
-        part = a[..., start : start + width]
-        total[..., : part.shape[-1]] += np.square(part)
-    # Squares below the normal range vanish; this is above all of them.
-    total += 8 * np.finfo(a.dtype).tiny
-    root: NDArray[Any] = np.sqrt(total, out=total)
-    return root
-
-
-def rows_by(a: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
-    """`a M` for `(..., K)` by `(K, N)` as one matrix product, not one for each leading index."""
-    product: NDArray[Any] = np.dot(a.reshape(-1, a.shape[-1]), matrix)
-    return product.reshape(*a.shape[:-1], matrix.shape[1])
-
-
-def narrow(a: Array, dtype: type[np.floating[Any]]) -> NDArray[Any]:
-    """`|a|` in the dtype of radii; the rounding is part of `Magnitudes`' allowance.
-
-    0 where a is infinite or NaN: such a term decides the result without any rounding.
-    """
-    size: NDArray[Any] = np.abs(a, dtype=dtype, casting="same_kind")
-    if not np.isfinite(size.max()):
-        size[~np.isfinite(size)] = 0
-    return size
-
-
 @np.errstate(all="ignore")
-def apply(activation: Activation, z: Sum) -> Ball:
+def apply(activation: Activation, z: Sum | Ball) -> Ball:
     """`f(z)`: what z's radius becomes under f, and f's own allowance."""
     argument = z.ball()
     y = activation(argument.value)
@@ -250,4 +258,4 @@ def apply(activation: Activation, z: Sum) -> Ball:
         radius[size + radius >= largest] = np.inf
     if not np.isfinite(y).all():
         radius = np.where(np.isfinite(y), radius, np.where(argument.radius == 0, 0, np.inf))
-    return Ball(y, radius)
+    return Ball(y, radius, z.arithmetic)

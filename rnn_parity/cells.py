@@ -1,19 +1,97 @@
 """The recurrences: one step of each cell, beside its formula. Read this page first.
 
-Row vectors: `x_t` is `(F,)`, `h_t` is `(H,)`; U is the kernel, W the recurrent kernel, b the bias,
-f the activation. A step gets the input projection `x = x_t U + b` and the recurrent product
-`r = h_{t-1} W`, both for a whole batch, `(..., H)`. The formulas serve plain arrays (the replay)
-and balls (the bound) alike. Source: the documentation of `keras.layers.SimpleRNN`.
+Row vectors: `x_t` is `(F,)`, `h_t` is `(H,)`; U is the kernel, W the recurrent kernel, b the bias;
+`a` is the activation, `s` the recurrent activation (of the gates). A step gets the input projection
+`x = x_t U + b` and the recurrent product `r = h_{t-1} W`, both for a whole batch, `(..., G H)`,
+with the G gates side by side along the last axis. The formulas serve plain arrays (the replay) and
+balls (the bound) alike. Source: the documentation of `keras.layers.SimpleRNN`, `LSTM` and `GRU`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
-T = TypeVar("T")
+from rnn_parity.layers import GRU, LSTM, Gated, Layer
+
+F = Callable[[Any], Any]
+EVERY = slice(0, None)
 
 
-def simple_rnn(f: Callable[[Any], T], x: Any, r: Any) -> T:
-    """SimpleRNN: `h_t = f(x_t U + h_{t-1} W + b)`."""
-    return f(x + r)
+def simple_rnn(a: F, x: Any, r: Any) -> Any:
+    """SimpleRNN: `h_t = a(x_t U + h_{t-1} W + b)`."""
+    return a(x + r)
+
+
+def lstm(s: F, a: F, x: Any, r: Any, carry: Callable[[Any, Any], Any]) -> Any:
+    """LSTM: `i, f, g, o = split(x_t U + h_{t-1} W + b)`; `h_t = s(o) a(c_t)`, with
+    `c_t = s(f) c_{t-1} + s(i) a(g)`.
+
+    `carry(p, q)` is `c_t = p c_{t-1} + q`: the caller keeps c, which is not an output.
+    """
+    i, f, g, o = split(x + r, 4)
+    c = carry(s(f), s(i) * a(g))
+    return s(o) * a(c)
+
+
+def gru(s: F, a: F, x: Any, r: Any, h: Any) -> Any:
+    """GRU, `reset_after`: `X = x_t U + b[0]`, `R = h_{t-1} W + b[1]`; `z = s(X_z + R_z)`,
+    `r = s(X_r + R_r)`, `hh = a(X_h + r R_h)`; `h_t = z h_{t-1} + (1 - z) hh`.
+    """
+    x_z, x_r, x_h = split(x, 3)
+    r_z, r_r, r_h = split(r, 3)
+    z = s(x_z + r_z)
+    hh = a(x_h + s(x_r + r_r) * r_h)
+    return z * h + (1 - z) * hh
+
+
+def gru_reset_before(s: F, a: F, x: Any, r: Any, h: Any, times_w_h: F) -> Any:
+    """GRU without `reset_after`: `z` and `r` as above; `hh = a(x_t U_h + (r h_{t-1}) W_h + b_h)`;
+    `h_t = z h_{t-1} + (1 - z) hh`. `r` holds `h_{t-1} W` of the gates z and r alone.
+    """
+    x_z, x_r, x_h = split(x, 3)
+    r_z, r_r = split(r, 2)
+    z = s(x_z + r_z)
+    hh = a(x_h + times_w_h(s(x_r + r_r) * h))
+    return z * h + (1 - z) * hh
+
+
+def split(x: Any, gates: int) -> list[Any]:
+    """The parts of the last axis, one for each gate."""
+    units = x.shape[-1] // gates
+    return [x[..., g * units : (g + 1) * units] for g in range(gates)]
+
+
+def cell_of(
+    layer: Layer,
+    apply: Callable[[Any, Any], Any],
+    product: Callable[[Any, slice], Any],
+    carry: Callable[[Any, Any], Any],
+) -> Callable[[Any, Any], Any]:
+    """The step of the layer's own cell: from `x` and the state `h` before it to the output.
+
+    `apply(f, z)` is `f(z)` in the number system of the arguments; `product(h, columns)` is `h W`
+    (plus a recurrent bias) for these columns of W; `carry` is explained in `lstm`.
+    """
+
+    a = partial(apply, layer.activation)
+    if not isinstance(layer, Gated):
+        return lambda x, h: simple_rnn(a, x, product(h, EVERY))
+    s = partial(apply, layer.recurrent_activation)
+    if isinstance(layer, LSTM):
+        return lambda x, h: lstm(s, a, x, product(h, EVERY), carry)
+    parts = [slice(*cut) for cut in pairwise(recurrent_cuts(layer))]
+    if len(parts) == 1:
+        return lambda x, h: gru(s, a, x, product(h, EVERY), h)
+    z_and_r, candidate = parts
+    return lambda x, h: gru_reset_before(
+        s, a, x, product(h, z_and_r), h, lambda rh: product(rh, candidate)
+    )
+
+
+def recurrent_cuts(layer: Layer) -> list[int]:
+    """Where the recurrent kernel's columns are cut into the parts that `product` is asked for."""
+    middle = [2 * layer.units] * (isinstance(layer, GRU) and not layer.reset_after)
+    return [0, *middle, layer.width]

@@ -14,7 +14,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.examine import examine
 from rnn_parity.generate import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.judge import Observations
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import Layer
 from rnn_parity.replay import Trace
 from rnn_parity.replay import replay as replay_sequences
 from rnn_parity.report import Report
@@ -29,25 +29,26 @@ def replay(
     layer_or_weights: Any,
     inputs: ArrayLike,
     mask: ArrayLike | None = None,
-    initial_state: ArrayLike | None = None,
+    initial_state: Any = None,
 ) -> Trace:
     """The recurrence computed by hand, in float64.
 
-    `layer_or_weights` is a Keras layer or a `SimpleRNN`; `inputs` is `(B, T, F)`, `mask` `(B, T)`,
-    `initial_state` `(B, H)`. The trace's `outputs` are `(B, T, H)` in processing order, its
-    `final_state` `(B, H)`. Raises `InputError` for a shape that does not fit.
+    `layer_or_weights` is a Keras layer, a `SimpleRNN`, an `LSTM` or a `GRU`; `inputs` is `(B, T,
+    F)`, `mask` `(B, T)`, `initial_state` `(B, H)`, a pair (h, c) of them for an LSTM. The trace's
+    `outputs` are `(B, T, H)` in processing order, its `final_state` is like the initial one.
+    Raises `InputError` for a shape that does not fit.
     """
     layer = weights_of(layer_or_weights)
     return replay_sequences(layer, Sequences.of(layer, inputs, mask, initial_state))
 
 
 def compare(
-    weights: SimpleRNN,
+    weights: Layer,
     inputs: ArrayLike,
     observed_outputs: ArrayLike,
-    observed_final_state: ArrayLike | None = None,
+    observed_final_state: Any = None,
     mask: ArrayLike | None = None,
-    initial_state: ArrayLike | None = None,
+    initial_state: Any = None,
 ) -> Report:
     """Hold outputs that some implementation computed against the replay of `weights`.
 
@@ -58,13 +59,13 @@ def compare(
     """
     layer = weights_of(weights)
     sequences = Sequences.of(layer, inputs, mask, initial_state)
-    observed = Observations.of(observed_outputs, observed_final_state)
-    return Report((examine(layer, sequences, observed, Subject(layer_class="SimpleRNN")),))
+    observed = Observations.of(layer, observed_outputs, observed_final_state)
+    return Report((examine(layer, sequences, observed, Subject(layer_class=type(layer).__name__)),))
 
 
-def weights_of(layer_or_weights: Any) -> SimpleRNN:
-    """`SimpleRNN` weights as they are, a Keras layer's weights otherwise."""
-    if isinstance(layer_or_weights, SimpleRNN):
+def weights_of(layer_or_weights: Any) -> Layer:
+    """Weights as they are, a Keras layer's weights otherwise."""
+    if isinstance(layer_or_weights, Layer):
         return layer_or_weights
     return keras_adapter.layer_weights(layer_or_weights)
 

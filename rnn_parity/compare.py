@@ -23,12 +23,12 @@ from threadpoolctl import ThreadpoolController
 from rnn_parity.balls import Arithmetic, Ball
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.implied import Rows, equations
-from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.layers import Array, Layer, SimpleRNN
 from rnn_parity.near import Near, NearSteps
 from rnn_parity.observed import Observed
 from rnn_parity.precision import FLOAT32, Precision
 from rnn_parity.replay import Block, blocks
-from rnn_parity.residual import Step
+from rnn_parity.residual import Steps
 from rnn_parity.results import Divergence, Timesteps
 from rnn_parity.sequences import Sequences
 
@@ -41,10 +41,21 @@ THREADED_WORK = 1 << 27
 
 
 @dataclass(frozen=True, eq=False)
+class Last:
+    """Around the last timestep: the observed states h `(2, B, H)`, and where c `(B, H)` must lie.
+
+    `cell_state` is None for a layer that has no c.
+    """
+
+    states: Array
+    cell_state: Ball | None
+
+
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """The numbers of one comparison: a row per timestep, and the state that was observed last.
 
-    `last_states` `(2, B, H)` are the observed states around the last timestep. `vacuous` tells if
+    `last` is what is known of the states around the last timestep. `vacuous` tells if
     some bound was infinite, so that nothing is proven there; `finite`, whether any expected number
     was finite, so that there was something to compare. `squares` are the sums of the squares of
     bounds and of expected numbers, without blocks whose bounds are narrow. `first_rows` are some
@@ -53,7 +64,7 @@ class Comparison:
 
     timesteps: Timesteps
     first_divergence: Divergence | None
-    last_states: Array
+    last: Last
     vacuous: bool
     finite: bool
     squares: tuple[float, float]
@@ -61,7 +72,7 @@ class Comparison:
 
 
 def compare_outputs(
-    layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
+    layer: Layer, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
 ) -> Comparison:
     """Hold `outputs` `(B, T, H)`, in processing order, against the replay of `sequences`."""
     parts = batch_parts(layer, sequences)
@@ -104,10 +115,10 @@ def quick_turns() -> Iterator[None]:
         sys.setswitchinterval(interval)
 
 
-def batch_parts(layer: SimpleRNN, sequences: Sequences) -> list[slice]:
+def batch_parts(layer: Layer, sequences: Sequences) -> list[slice]:
     """The batch in as many slices as there are processors, or in one when the work is small."""
     batch, timesteps = sequences.shape
-    work = batch * timesteps * layer.units * (layer.features + layer.units)
+    work = batch * timesteps * layer.width * (layer.features + layer.units)
     threads = min(processors(), batch) if work >= THREADED_WORK else 1
     edges = np.linspace(0, batch, threads + 1, dtype=int)
     return [slice(a, b) for a, b in pairwise(edges)]
@@ -122,7 +133,7 @@ def processors() -> int:
 
 @np.errstate(all="ignore")  # infinities and NaN are judged, not warned of
 def compare_samples(
-    layer: SimpleRNN,
+    layer: Layer,
     sequences: Sequences,
     outputs: NDArray[Any],
     arithmetic: Arithmetic,
@@ -131,21 +142,22 @@ def compare_samples(
     """The same for some of the samples."""
     sequences = sequences.samples(part)
     observed = Observed(layer, sequences, outputs[part])
-    step = Step(layer, arithmetic)
-    near = Near(step) if Near.applies(step, sequences) else None
+    steps = Steps(layer, arithmetic, sequences)
+    near = Near(steps) if Near.applies(steps, sequences) else None
     found = Found(Timesteps.empty(sequences.shape[1]))
     first_rows = None
     for block in blocks(layer, sequences):
         observed.advance(block.steps)
-        if block.steps.start == part.start == 0:
+        if block.steps.start == part.start == 0 and isinstance(layer, SimpleRNN):
             count = max(1, FIRST_ROWS // observed.outputs.shape[1])
             first_rows = equations(layer, block, observed, count)
         quick = near.steps(block, observed) if near else None
         # What the quick way cannot pass is judged again, in float64.
         if quick is None or not found.take_quick(block, quick):
-            ball = observed.masked(step.from_state(block, observed.states[:-1]), arithmetic)
+            ball = steps.observed(block, observed)
             found.take(block, observed.outputs, ball, layer.precision)
-    return found.comparison(observed.states[-2:].copy(), first_rows, part.start)
+    last = Last(observed.states[-2:].copy(), steps.cell_state)
+    return found.comparison(last, first_rows, part.start)
 
 
 @dataclass(eq=False)
@@ -200,16 +212,14 @@ class Found:
         rows.max_ratio[steps] = flat[np.arange(count), worst]
         rows.batch[steps], rows.unit[steps] = np.divmod(worst, units)
 
-    def comparison(
-        self, last_states: Array, first_rows: Rows | None, first_sample: int
-    ) -> Comparison:
+    def comparison(self, last: Last, first_rows: Rows | None, first_sample: int) -> Comparison:
         """The finished numbers; samples were counted from 0, here they are from `first_sample`."""
         self.rows.batch[:] += first_sample
         first = self.first
         if first is not None:
             first = replace(first, batch=first.batch + first_sample)
         return Comparison(
-            self.rows, first, last_states, self.vacuous, self.finite, self.squares, first_rows
+            self.rows, first, last, self.vacuous, self.finite, self.squares, first_rows
         )
 
 
@@ -238,9 +248,19 @@ def merge(parts: list[Comparison]) -> Comparison:
     return Comparison(
         Timesteps(*picked),
         min(firsts, key=lambda d: (d.timestep, d.batch), default=None),
-        np.concatenate([p.last_states for p in parts], axis=1),
+        merged_last([p.last for p in parts]),
         any(p.vacuous for p in parts),
         any(p.finite for p in parts),
         (sum(p.squares[0] for p in parts), sum(p.squares[1] for p in parts)),
         parts[0].first_rows,
     )
+
+
+def merged_last(parts: list[Last]) -> Last:
+    """The same of the whole batch, from those of its slices."""
+    states = np.concatenate([p.states for p in parts], axis=1)
+    balls = [p.cell_state for p in parts if p.cell_state is not None]
+    if not balls:
+        return Last(states, None)
+    value, radius = (np.concatenate([getattr(b, n) for b in balls]) for n in ("value", "radius"))
+    return Last(states, Ball(value, radius, balls[0].arithmetic))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.balls import arithmetics
-from rnn_parity.faults import FAULTS, Computation, Fault
+from rnn_parity.faults import Computation, Fault, faults_of
 from rnn_parity.fit import Fit, fit, part
 from rnn_parity.judge import effective_bits
 from rnn_parity.results import Cause, Divergence
@@ -66,7 +66,7 @@ def first_rows(outputs: NDArray[Any], first: Divergence | None) -> tuple[NDArray
 
 def singles(right: Computation, seen: Seen, general: bool = False) -> Candidates:
     """Every fault alone; the general ones, which could stand for others, apart."""
-    for fault in (fault for fault in FAULTS if fault.general == general):
+    for fault in (fault for fault in faults_of(right.layer) if fault.general == general):
         for variant in tried(fault, right, seen):
             yield (fault,), variant
 
@@ -82,7 +82,7 @@ def tried(fault: Fault, right: Computation, seen: Seen) -> Iterator[Computation]
 
 def pairs(right: Computation, seen: Seen) -> Candidates:
     """Every two faults together, unless both rearrange the outputs or neither changes anything."""
-    sociable = [fault for fault in FAULTS if not fault.alone]
+    sociable = [fault for fault in faults_of(right.layer) if not fault.alone]
     for i, one in enumerate(sociable):
         for changed in tried(one, right, seen):
             for other in sociable[i + 1 :]:

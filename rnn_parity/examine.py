@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rnn_parity import implied
 from rnn_parity.compare import one_thread
 from rnn_parity.diagnose import causes
-from rnn_parity.faults import FAULTS, STALE, Computation
+from rnn_parity.faults import STALE, Computation, faults_of
 from rnn_parity.faults.weights import FEW, rounded_weights
 from rnn_parity.judge import Judged, Observations, judge
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import Layer, SimpleRNN
 from rnn_parity.precision import FLOAT32
 from rnn_parity.results import Cause, Check, ImpliedWeight, LaterSensitivity, Subject
 from rnn_parity.sensitivity import sensitivity
@@ -32,7 +32,7 @@ LIKELIER = 50.0
 
 @np.errstate(all="ignore")
 def examine(
-    layer: SimpleRNN,
+    layer: Layer,
     sequences: Sequences,
     observed: Observations,
     subject: Subject,
@@ -50,7 +50,7 @@ def examine(
         check = doubted(judged, right, observed)
     if check.verdict != "parity":
         return check
-    states = None if observed.final_state is None else judged.found.last_states.swapaxes(0, 1)
+    states = judged.found.last.states.swapaxes(0, 1) if observed.final_state else None
     return replace(
         check,
         sensitivity=LaterSensitivity(lambda: sensitivity(right, states)),
@@ -73,7 +73,8 @@ def diagnosed(judged: Judged, right: Computation, observed: Observations) -> Che
     if found:
         return replace(check, causes=found)
     hint, weights = suggestion(right, outputs)
-    summary = f"{check.summary}; none of the {len(FAULTS)} known mistakes explains it{hint}"
+    known = len(faults_of(right.layer))
+    summary = f"{check.summary}; none of the {known} known mistakes explains it{hint}"
     return replace(check, summary=summary, implied_weights=weights)
 
 
@@ -95,15 +96,15 @@ def finite_part(right: Computation, outputs: NDArray[Any]) -> tuple[Computation,
 def stale_state(check: Check, right: Computation, observed: Observations) -> tuple[Cause, ...]:
     """The cause when every output is right and the returned state is that of another timestep."""
     wrong = any(row.name == "h" and row.max_ratio > 1 for row in check.final_state)
-    if not wrong or observed.final_state is None:
+    if not wrong:
         return ()
-    state = observed.final_state.astype(np.float64)
+    state = observed.final_state[0].astype(np.float64)
     slack = 2 * right.layer.precision.unit_roundoff * np.abs(state)
     apart = np.abs(observed.outputs.astype(np.float64) - state[:, np.newaxis])
     same = np.flatnonzero((apart <= slack[:, np.newaxis]).all(axis=(0, 2)))
     if len(same):
         which = f"it is the output of timestep {same[-1]}"
-    elif (np.abs(state - right.sequences.initial_state) <= slack).all():
+    elif (np.abs(state - right.sequences.initial_state[0]) <= slack).all():
         which = "it is the initial state"
     else:
         return ()
@@ -114,6 +115,8 @@ def suggestion(
     right: Computation, outputs: NDArray[Any]
 ) -> tuple[str, tuple[ImpliedWeight, ...] | None]:
     """What the weights that diverged outputs imply hint at, and those weights where they fit."""
+    if not isinstance(right.layer, SimpleRNN):
+        return "", None
     equations = implied.total_rows(right.layer, right.sequences, outputs)
     if equations is None:
         return "", None
@@ -134,7 +137,12 @@ def doubted(judged: Judged, right: Computation, observed: Observations) -> Check
     check, layer = judged.check, right.layer
     weights_now = implied.stacked(layer)
     rows = judged.found.first_rows if judged.found else None
-    if rows is None or layer.activation.coupling or layer.precision.digits < FLOAT32.digits:
+    if (
+        rows is None
+        or not isinstance(layer, SimpleRNN)
+        or layer.activation.coupling
+        or layer.precision.digits < FLOAT32.digits
+    ):
         return check  # the errors of narrow formats are no noise: they depend on the numbers
     rows = rows.even(weights_now)
     scores = implied.scores(rows)

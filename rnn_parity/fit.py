@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from rnn_parity.balls import Arithmetic, coarse
 from rnn_parity.distance import distance, ratios
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import Layer
 from rnn_parity.observed import Observed
 from rnn_parity.replay import Block, layer_inputs, project
-from rnn_parity.residual import Step
+from rnn_parity.residual import Steps
 from rnn_parity.sequences import Sequences
 
 
@@ -36,28 +36,26 @@ class Fit:
 
 
 def observed_steps(
-    layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any]
+    layer: Layer, sequences: Sequences, outputs: NDArray[Any]
 ) -> Iterator[tuple[Block, Observed]]:
     """Block by block, time first: the steps from observed states, and what was observed."""
     observed = Observed(layer, sequences, outputs)
-    for steps in sequences.blocks(layer.units):
+    for steps in sequences.blocks(layer.width):
         observed.advance(steps)
         count, batch = observed.outputs.shape[:2]
         x = np.empty((count, batch, layer.features))
         x = layer_inputs(layer, sequences.inputs, steps, x)
-        projection = project(layer, x, np.empty(observed.outputs.shape))
+        projection = project(layer, x, np.empty((count, batch, layer.width)))
         yield Block(steps, x, projection, observed.outputs, observed.states), observed
 
 
 @np.errstate(all="ignore")
-def fit(
-    layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
-) -> Fit:
+def fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic) -> Fit:
     """How well `layer` on `sequences` explains `outputs` `(B, T, H)`; stops once it does not."""
     worst, squares = 0.0, np.zeros(2)
-    step = Step(layer, arithmetic)
+    steps = Steps(layer, arithmetic, sequences)
     for block, observed in observed_steps(layer, sequences, outputs):
-        ball = observed.masked(step.from_state(block, observed.states[:-1]), arithmetic)
+        ball = steps.observed(block, observed)
         ratio = ratios(distance(observed.outputs, ball.value), ball)
         worst = max(worst, float(ratio.max()))
         squares += ball.squares()
@@ -71,10 +69,10 @@ def part(
 ) -> tuple[Sequences, NDArray[Any]]:
     """Some samples and timesteps, from the observed state before the first of `steps` on.
 
-    With a mask, which hides states, all timesteps before `steps` are kept.
+    Where states are hidden, by a mask or in an LSTM, all timesteps before `steps` are kept.
     """
     s, seen = sequences.samples(samples), outputs[samples]
-    if s.mask is not None or not steps.start:
+    if s.mask is not None or len(s.initial_state) > 1 or not steps.start:
         return s.first(steps.stop), seen[:, : steps.stop]
     state = seen[:, steps.start - 1].astype(np.float64)
-    return Sequences(s.inputs[:, steps], None, state), seen[:, steps]
+    return Sequences(s.inputs[:, steps], None, state[np.newaxis]), seen[:, steps]

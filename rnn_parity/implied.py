@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import rows_by
 from rnn_parity.fit import observed_steps, part
 from rnn_parity.inverse import inverse_activation
-from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.layers import Array, Layer
 from rnn_parity.leastsquares import solve
+from rnn_parity.magnitudes import rows_by
 from rnn_parity.observed import Observed
 from rnn_parity.replay import Block, operand
 from rnn_parity.results import ImpliedWeight
@@ -82,7 +82,7 @@ class Estimate:
     error: Array
 
 
-def equations(layer: SimpleRNN, block: Block, observed: Observed, count: int | None = None) -> Rows:
+def equations(layer: Layer, block: Block, observed: Observed, count: int | None = None) -> Rows:
     """The equations of a block's first `count` steps; a masked or not finite one gives none."""
     states, outputs = observed.states[:-1][:count], observed.outputs[:count]
     z = block.projection[:count] + rows_by(operand(layer, states), layer.recurrent_kernel)
@@ -95,7 +95,7 @@ def equations(layer: SimpleRNN, block: Block, observed: Observed, count: int | N
     return Rows(design[good], seen - y[good], useful_slope(layer, z[good]), seen)
 
 
-def useful_slope(layer: SimpleRNN, z: Array) -> Array:
+def useful_slope(layer: Layer, z: Array) -> Array:
     """`f'(z)`, 0 where f is saturated: there f's own systematic errors pass for large changes."""
     slope = layer.activation.slope(z)
     size = np.abs(slope)
@@ -103,7 +103,7 @@ def useful_slope(layer: SimpleRNN, z: Array) -> Array:
 
 
 @np.errstate(all="ignore")
-def rows(layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
+def rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The equations of as many steps as an estimate can use, the first ones."""
     batch, timesteps = sequences.shape
     enough = max(2048, 8 * (layer.features + layer.units + 1))
@@ -115,7 +115,7 @@ def rows(layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
 
 
 @np.errstate(all="ignore")
-def total_rows(layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any]) -> Rows | None:
+def total_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows | None:
     """The same without the first-order step, for weights that differ by much.
 
     `z = x U + h W + b` is read off the outputs through the inverse activation; None where that
@@ -173,7 +173,7 @@ def fits(equations: Rows, found: Estimate) -> bool | None:
 
 
 @np.errstate(all="ignore")
-def systematic(layer: SimpleRNN, equations: Rows) -> Array:
+def systematic(layer: Layer, equations: Rows) -> Array:
     """So large a change of each weight, `(F + H + 1, H)`, may be the implementation's own errors.
 
     An activation errs the same way wherever its argument is the same, which is no noise: up to its
@@ -191,7 +191,7 @@ def systematic(layer: SimpleRNN, equations: Rows) -> Array:
 
 
 @np.errstate(all="ignore")
-def differences(layer: SimpleRNN, equations: Rows, found: Estimate) -> tuple[ImpliedWeight, ...]:
+def differences(layer: Layer, equations: Rows, found: Estimate) -> tuple[ImpliedWeight, ...]:
     """The entries that differ beyond doubt, most certain first."""
     weights, smallest = stacked(layer), systematic(layer, equations)
     sigma = np.abs(found.difference) / found.error
@@ -208,19 +208,19 @@ def differences(layer: SimpleRNN, equations: Rows, found: Estimate) -> tuple[Imp
     )
 
 
-def stacked(layer: SimpleRNN) -> Array:
+def stacked(layer: Layer) -> Array:
     """Kernel, recurrent kernel and bias (zeros for none) in one array, `(F + H + 1, H)`."""
     bias = np.zeros(layer.units) if layer.bias is None else layer.bias
     return np.concatenate([layer.kernel, layer.recurrent_kernel, bias[np.newaxis]])
 
 
-def unstacked(layer: SimpleRNN, weights: Array) -> SimpleRNN:
+def unstacked(layer: Layer, weights: Array) -> Layer:
     """The layer with the weights of such an array."""
     kernel, recurrent_kernel, bias = np.split(weights, [layer.features, len(weights) - 1])
     return layer.changed(kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias[0])
 
 
-def where(layer: SimpleRNN, k: int, j: int) -> tuple[str, tuple[int, ...]]:
+def where(layer: Layer, k: int, j: int) -> tuple[str, tuple[int, ...]]:
     """The name and the index of a weight from its place in `stacked`."""
     if k < layer.features:
         return "kernel", (k, j)
@@ -229,7 +229,7 @@ def where(layer: SimpleRNN, k: int, j: int) -> tuple[str, tuple[int, ...]]:
     return "bias", (j,)
 
 
-def told(layer: SimpleRNN, k: int, j: int, value: float) -> str:
+def told(layer: Layer, k: int, j: int, value: float) -> str:
     """What one weight is, in words, from its place in `stacked`."""
     name, index = where(layer, k, j)
     return f"{name}{list(index)} is {value:.9g} instead of {stacked(layer)[k, j]:.9g}"

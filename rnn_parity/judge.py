@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from rnn_parity.balls import Arithmetic, Ball, arithmetics, coarse, copied
 from rnn_parity.compare import Comparison, compare_outputs
 from rnn_parity.distance import distance, ratios, ulps
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import Layer
 from rnn_parity.precision import FLOAT64, Precision, precision_of, real
 from rnn_parity.printed import decimals, within_print
 from rnn_parity.residual import final_balls
 from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
-from rnn_parity.sequences import Sequences
+from rnn_parity.sequences import Sequences, states
 from rnn_parity.shapes import misfit
 from rnn_parity.wording import number, ratio
 
@@ -32,25 +33,20 @@ TOO_LONG = (
 class Observations:
     """What an implementation computed: outputs `(B, T, H)` in processing order, or the last one.
 
-    `final_state` is `(B, H)` or None. `last_output` `(B, H)` is what a run that returned no
-    sequence gave, beside the `outputs` of one that did.
+    `final_state` holds one `(B, H)` array for each state that was observed, h before c.
+    `last_output` `(B, H)` is what a run that returned no sequence gave, beside the `outputs` of one
+    that did.
     """
 
     outputs: NDArray[Any]
-    final_state: NDArray[Any] | None = None
+    final_state: tuple[NDArray[Any], ...] = ()
     last_output: NDArray[Any] | None = None
 
     @classmethod
-    def of(
-        cls,
-        outputs: ArrayLike,
-        final_state: ArrayLike | None = None,
-        last_output: ArrayLike | None = None,
-    ) -> Observations:
+    def of(cls, layer: Layer, outputs: ArrayLike, final_state: Any = None) -> Observations:
         """From anything array-like; raises `InputError` for what does not hold real numbers."""
-        state = None if final_state is None else real(final_state, "observed final state")
-        last = None if last_output is None else real(last_output, "observed last output")
-        return cls(real(outputs, "observed outputs"), state, last)
+        state = () if final_state is None else states(layer, final_state, "observed final state")
+        return cls(real(outputs, "observed outputs"), tuple(state))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,18 +61,15 @@ class Judged:
     found: Comparison | None = None
 
 
-def judge(
-    layer: SimpleRNN, sequences: Sequences, observed: Observations, subject: Subject
-) -> Judged:
+def judge(layer: Layer, sequences: Sequences, observed: Observations, subject: Subject) -> Judged:
     """Hold what was observed against the replay, in the sharpest arithmetic that explains it."""
     batch, timesteps = sequences.shape
     shape = Shape(batch, timesteps, layer.features, layer.units)
     check = Check(subject, "inconclusive", "", shape, layer.precision.name)
-    if not layer.activation.proven:
-        note = (
-            f"the bound of the custom activation {layer.activation.name} is estimated, not proven"
-        )
-        check = replace(check, notes=(*check.notes, note))
+    for activation in layer.activations:
+        if not activation.proven:
+            note = f"the bound of the custom activation {activation.name} is estimated, not proven"
+            check = replace(check, notes=(*check.notes, note))
     wrong = wrong_shape(observed, shape)
     sharpest, *others = arithmetics(layer.precision)
     if wrong:
@@ -88,9 +81,7 @@ def judge(
     return excused(judged, layer, sequences, observed)
 
 
-def excused(
-    judged: Judged, layer: SimpleRNN, sequences: Sequences, observed: Observations
-) -> Judged:
+def excused(judged: Judged, layer: Layer, sequences: Sequences, observed: Observations) -> Judged:
     """`inconclusive` instead of `diverged` where too few printed digits explain the difference."""
     if judged.found is None or judged.check.first_divergence is None:
         return judged
@@ -119,7 +110,7 @@ def wrong_shape(observed: Observations, shape: Shape) -> str | None:
     whole_sequence = (shape.batch, shape.timesteps, shape.units)
     for name, array, accepted in (
         ("observed outputs", observed.outputs, (whole_sequence, one)),
-        ("observed final state", observed.final_state, (one,)),
+        *(("observed final state", state, (one,)) for state in observed.final_state),
         ("observed last output", observed.last_output, (one,)),
     ):
         if array is not None and array.shape not in accepted:
@@ -129,7 +120,7 @@ def wrong_shape(observed: Observations, shape: Shape) -> str | None:
 
 def judge_in(
     arithmetic: Arithmetic,
-    layer: SimpleRNN,
+    layer: Layer,
     sequences: Sequences,
     observed: Observations,
     check: Check,
@@ -149,9 +140,8 @@ def judge_in(
             row = state_row("output", observed.last_output, ball, layer.precision)
             too_long = coarse(*ball.squares())
         rows.append(row)
-    if observed.final_state is not None:
-        ball = copied(found.last_states[1], arithmetic)
-        rows.append(state_row("h", observed.final_state, ball, layer.precision))
+    balls = [copied(found.last.states[1], arithmetic), found.last.cell_state]
+    rows += state_rows(layer, observed.final_state, balls)
     check = replace(
         check,
         timesteps=found.timesteps,
@@ -172,16 +162,15 @@ def judge_in(
 
 def judge_last(
     arithmetic: Arithmetic,
-    layer: SimpleRNN,
+    layer: Layer,
     sequences: Sequences,
     observed: Observations,
     check: Check,
 ) -> Check:
     """Only the last output was observed: hold it against a bound carried over all timesteps."""
-    output, state = final_balls(layer, sequences, arithmetic)
+    output, balls = final_balls(layer, sequences, arithmetic)
     rows = [state_row("output", observed.outputs, output, layer.precision)]
-    if observed.final_state is not None:
-        rows.append(state_row("h", observed.final_state, state, layer.precision))
+    rows += state_rows(layer, observed.final_state, balls)
     check = replace(
         check, final_state=tuple(rows), max_deviation=max(row.max_deviation for row in rows)
     )
@@ -189,6 +178,17 @@ def judge_last(
     if not np.isfinite(output.value).any():
         why = NOTHING_FINITE
     return concluded(check, 0.0, why)
+
+
+def state_rows(
+    layer: Layer, states: Sequence[NDArray[Any]], balls: Sequence[Ball | None]
+) -> list[StateRow]:
+    """Every observed final state held against where it must lie."""
+    return [
+        state_row(name, state, ball, layer.precision)
+        for name, state, ball in zip(layer.STATES, states, balls, strict=False)
+        if ball is not None
+    ]
 
 
 @np.errstate(all="ignore")

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.activations import CATALOGUE, WIDE
-from rnn_parity.balls import SLACK, gamma, narrow, rows_by
+from rnn_parity.balls import SLACK
+from rnn_parity.layers import SimpleRNN
+from rnn_parity.magnitudes import gamma, narrow, rows_by
 from rnn_parity.observed import Observed
 from rnn_parity.precision import FLOAT32
 from rnn_parity.replay import Block
-from rnn_parity.residual import Step
+from rnn_parity.residual import Steps
 from rnn_parity.sequences import Sequences
 
 Float32 = NDArray[np.float32]
@@ -44,18 +46,19 @@ class NearSteps:
 class Near:
     """The quick way for one layer that computes in float32."""
 
-    def __init__(self, step: Step) -> None:
-        self.layer, self.step = step.layer, step
-        self.matrix = step.layer.recurrent_kernel.astype(np.float32)
-        terms = step.layer.features + step.layer.units + (step.layer.bias is not None)
-        self.gamma = gamma(terms, step.arithmetic.unit_sum) * SLACK
+    def __init__(self, steps: Steps) -> None:
+        self.layer, self.bounds = steps.layer, steps
+        self.matrix = steps.layer.recurrent_kernel.astype(np.float32)
+        terms = steps.layer.features + steps.layer.units + (steps.layer.bias is not None)
+        self.gamma = gamma(terms, steps.arithmetic.unit_sum) * SLACK
         self.underflow = terms * FLOAT32.smallest_normal
 
     @staticmethod
-    def applies(step: Step, sequences: Sequences) -> bool:
+    def applies(steps: Steps, sequences: Sequences) -> bool:
         """Whether the layer has a quick way."""
-        plain = step.arithmetic.results == FLOAT32 and sequences.mask is None
-        return plain and step.layer.activation in ACTIVATIONS
+        layer, plain = steps.layer, sequences.mask is None
+        plain &= steps.arithmetic.results == FLOAT32 and isinstance(layer, SimpleRNN)
+        return plain and layer.activation in ACTIVATIONS
 
     def steps(self, block: Block, observed: Observed) -> NearSteps | None:
         """The steps of a block; None where D is not small or a bound not narrow."""
@@ -81,8 +84,8 @@ class Near:
         # |D| among the magnitudes counts the error of the product D W.
         state = narrow(observed.states[:-1], np.float32)
         state += size[:-1]
-        radius: Float32 = self.step.recurrent_kernel(state)
-        radius += self.step.kernel(narrow(block.inputs, np.float32))
+        radius: Float32 = self.bounds.recurrent_kernel[0](state)
+        radius += self.bounds.kernel(narrow(block.inputs, np.float32))
         if self.layer.bias is not None:
             radius += np.abs(self.layer.bias).astype(np.float32)
         radius *= self.gamma
@@ -97,6 +100,6 @@ class Near:
         slope = activation.derivative(y, y)
         radius *= slope + radius * np.float32(0.5 * activation.curvature)
         np.abs(y, out=y)
-        radius += activation.allowance(y, y, self.step.arithmetic.unit * SLACK)
+        radius += activation.allowance(y, y, self.bounds.arithmetic.unit * SLACK)
         radius += left_out + FLOAT32.smallest_normal
         return slope

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.balls import Arithmetic, Ball, copied
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import Layer
 from rnn_parity.sequences import Sequences, time_major
 
 
@@ -19,17 +19,18 @@ class Observed:
     `(t + 1, B, H)` the observed states around them. The state is the last output that no mask hid.
     """
 
-    def __init__(self, layer: SimpleRNN, sequences: Sequences, outputs: NDArray[Any]) -> None:
+    def __init__(self, layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> None:
         self.layer, self.sequences, self.source = layer, sequences, outputs
-        first = next(iter(sequences.blocks(layer.units)))
-        shape = (first.stop + 1, *sequences.initial_state.shape)
+        first = next(iter(sequences.blocks(layer.width)))
+        shape = (first.stop + 1, *sequences.initial_state.shape[1:])
         self.buffer = np.empty(shape)
         # Without a mask, outputs and states are the same numbers.
         self.state_buffer = self.buffer if sequences.mask is None else np.empty(shape)
-        self.state_buffer[-1] = sequences.initial_state
+        self.state_buffer[-1] = sequences.initial_state[0]
         self.previous_output = np.zeros(shape[1:])
         self.states = self.state_buffer[-1:]
         self.outputs = self.buffer[:0]
+        self.keep: NDArray[np.bool_] | None = None
 
     def advance(self, steps: slice) -> None:
         """Read the outputs of `steps`, which must follow those read before."""

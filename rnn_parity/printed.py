@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from rnn_parity.balls import Arithmetic, Ball
 from rnn_parity.distance import distance, ratios
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import Layer
 from rnn_parity.observed import Observed
 from rnn_parity.replay import blocks
-from rnn_parity.residual import Step
+from rnn_parity.residual import Steps
 from rnn_parity.sequences import Sequences
 
 MOST_DECIMALS = 12
@@ -45,7 +45,7 @@ def decimals(outputs: NDArray[Any]) -> int | None:
 
 @np.errstate(all="ignore")
 def within_print(
-    layer: SimpleRNN,
+    layer: Layer,
     sequences: Sequences,
     outputs: NDArray[Any],
     arithmetic: Arithmetic,
@@ -53,15 +53,16 @@ def within_print(
 ) -> bool:
     """Whether all steps are within rounding and half a unit of the last printed decimal."""
     half = 0.5 * 10.0**-printed
-    step = Step(layer, arithmetic)
+    steps = Steps(layer, arithmetic, sequences)
     observed = Observed(layer, sequences, outputs)
     for block in blocks(layer, sequences):
         observed.advance(block.steps)
         before = observed.states[:-1]
         unsure = np.full(before.shape, half, arithmetic.radius_dtype)
-        ball = observed.masked(step.from_state(block, before, unsure), arithmetic)
+        ball = steps.outputs(block, Ball(before, unsure, arithmetic), observed.keep)
+        ball = observed.masked(ball, arithmetic)
         # A masked step repeats a printed number, and is printed itself: twice half a unit.
-        wide = Ball(ball.value, ball.radius + ball.radius.dtype.type(2 * half))
+        wide = Ball(ball.value, ball.radius + ball.radius.dtype.type(2 * half), arithmetic)
         if not ratios(distance(observed.outputs, wide.value), wide).max() <= 1:
             return False
     return True

@@ -14,25 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import cells
-from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.activations import Activation
+from rnn_parity.layers import Array, Layer
 from rnn_parity.sequences import Sequences, time_major
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A replayed sequence: `outputs` `(B, T, H)` in processing order, `final_state` `(B, H)`."""
+    """A replayed sequence: `outputs` `(B, T, H)` in processing order, `final_state` `(B, H)`.
+
+    An LSTM's `final_state` is a pair of them, `(h, c)`.
+    """
 
     outputs: Array
-    final_state: Array
+    final_state: Any
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
     """Some timesteps of a replay, time first; valid until the next block is asked for.
 
-    `inputs` is `(t, B, F)`, rounded to the layer's precision; `projection` is `x U + b`, `outputs`
-    are the outputs, both `(t, B, H)`. `states` is `(t + 1, B, H)`: the state before the first of
-    these steps, and after each of them.
+    `inputs` is `(t, B, F)`, rounded to the layer's precision; `projection` is `x U + b`,
+    `(t, B, G H)`, `outputs` are the outputs, `(t, B, H)`. `states` is `(t + 1, B, H)`: the state h
+    before the first of these steps, and after each of them; `cell_states` the same for an LSTM's c.
     """
 
     steps: slice
@@ -40,6 +44,7 @@ class Block:
     projection: Array
     outputs: Array
     states: Array
+    cell_states: Array | None = None
 
     def only(self, t: int) -> Block:
         """One of these timesteps as a block."""
@@ -51,43 +56,44 @@ class Block:
             self.projection[one],
             self.outputs[one],
             self.states[t : t + 2],
+            None if self.cell_states is None else self.cell_states[t : t + 2],
         )
 
 
 @np.errstate(all="ignore")  # infinities and NaN are results like others
-def replay(layer: SimpleRNN, sequences: Sequences) -> Trace:
+def replay(layer: Layer, sequences: Sequences) -> Trace:
     """Replay a whole sequence; outputs and states as documented in `cells`."""
     outputs = np.empty((*sequences.shape, layer.units))
-    state = sequences.initial_state
     for block in blocks(layer, sequences):
         outputs[:, block.steps] = block.outputs.swapaxes(0, 1)
-        state = block.states[-1].copy()
-    return Trace(outputs, state)
+    h = block.states[-1].copy()
+    c = block.cell_states
+    return Trace(outputs, h if c is None else (h, c[-1].copy()))
 
 
-def blocks(layer: SimpleRNN, sequences: Sequences) -> Iterator[Block]:
+def blocks(layer: Layer, sequences: Sequences) -> Iterator[Block]:
     """Replay block by block; the buffers are used again for every block."""
-    steps = list(sequences.blocks(layer.units))
+    steps = list(sequences.blocks(layer.width))
     size, batch = steps[0].stop, sequences.shape[0]
     inputs = np.empty((size, batch, layer.features))
-    projections = np.empty((size, batch, layer.units))
-    states = np.empty((size + 1, batch, layer.units))
-    outputs = states[1:] if sequences.mask is None else np.empty_like(projections)
-    states[0] = sequences.initial_state
+    projections = np.empty((size, batch, layer.width))
+    states = np.empty((len(layer.STATES), size + 1, batch, layer.units))
+    outputs = states[0, 1:] if sequences.mask is None else np.empty_like(states[0, 1:])
+    states[:, 0] = sequences.initial_state
     previous = np.zeros((batch, layer.units))
     for part in steps:
         n = part.stop - part.start
         x = layer_inputs(layer, sequences.inputs, part, inputs[:n])
         p = project(layer, x, projections[:n])
-        block = Block(part, x, p, outputs[:n], states[: n + 1])
+        block = Block(part, x, p, outputs[:n], *states[:, : n + 1])
         mask = None if sequences.mask is None else sequences.mask[:, part].T
         run(layer, block, mask, previous)
         yield block
-        states[0] = states[n]
+        states[:, 0] = states[:, n]
         previous[...] = outputs[n - 1]
 
 
-def layer_inputs(layer: SimpleRNN, inputs: NDArray[Any], steps: slice, out: Array) -> Array:
+def layer_inputs(layer: Layer, inputs: NDArray[Any], steps: slice, out: Array) -> Array:
     """These timesteps of the inputs as the layer sees them: rounded to its compute dtype."""
     x = time_major(inputs, steps, out)
     if inputs.dtype.name != layer.precision.name:
@@ -95,35 +101,55 @@ def layer_inputs(layer: SimpleRNN, inputs: NDArray[Any], steps: slice, out: Arra
     return operand(layer, x)
 
 
-def operand(layer: SimpleRNN, a: Array) -> Array:
+def operand(layer: Layer, a: Array) -> Array:
     """An operand of a matrix product, as the layer takes it."""
     return a if layer.operands is None else layer.operands.round(a)
 
 
-def project(layer: SimpleRNN, x: Array, out: Array) -> Array:
+def project(layer: Layer, x: Array, out: Array) -> Array:
     """The input projection `x U + b` of all timesteps at once."""
-    np.matmul(x.reshape(-1, layer.features), layer.kernel, out=out.reshape(-1, layer.units))
-    if layer.bias is not None:
-        out += layer.bias
+    np.matmul(x.reshape(-1, layer.features), layer.kernel, out=out.reshape(-1, layer.width))
+    if layer.input_bias is not None:
+        out += layer.input_bias
     return out
 
 
+def recurrent_product(layer: Layer, h: Array, columns: slice) -> Array:
+    """`h W` of one timestep, plus a recurrent bias, for these columns of W."""
+    product: Array = np.dot(operand(layer, h), layer.recurrent_kernel[:, columns])
+    if layer.recurrent_bias is not None:
+        product += layer.recurrent_bias[columns]
+    return product
+
+
 def run(
-    layer: SimpleRNN,
+    layer: Layer,
     block: Block,
     mask: NDArray[np.bool_] | None,
     previous: Array,
 ) -> None:
     """The time loop: fills the outputs and states of `block`."""
-    states, outputs = block.states, block.outputs
-    r = np.empty_like(states[0])
+    states, outputs, c = block.states, block.outputs, block.cell_states
+
+    def carry(p: Array, q: Array) -> Array:
+        assert c is not None
+        p *= c[t]
+        p += q
+        c[t + 1] = p if mask is None else np.where(mask[t, :, np.newaxis], p, c[t])
+        return p
+
+    step = cells.cell_of(layer, in_place, partial(recurrent_product, layer), carry)
     for t, x in enumerate(block.projection):
-        np.dot(operand(layer, states[t]), layer.recurrent_kernel, out=r)
+        h = step(x, states[t])
         if mask is None:  # the output is the next state
-            cells.simple_rnn(partial(layer.activation, out=states[t + 1]), x, r)
+            states[t + 1] = h
             continue
-        h = cells.simple_rnn(layer.activation, x, r)
         # A masked step keeps the state and repeats the output, which before the first is zeros.
         keep = mask[t, :, np.newaxis]
         states[t + 1] = np.where(keep, h, states[t])
         outputs[t] = previous = np.where(keep, h, 0.0 if layer.zero_output_for_mask else previous)
+
+
+def in_place(activation: Activation, z: Array) -> Array:
+    """`f(z)` over `z`, which no formula uses again."""
+    return activation(z, out=z)

@@ -6,70 +6,108 @@ state, so nothing accumulates and all steps are independent of each other.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import cells
-from rnn_parity.balls import Arithmetic, Ball, Magnitudes, Sum, apply, narrow, rows_by
-from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.balls import Arithmetic, Ball, Sum, apply
+from rnn_parity.carry import carried
+from rnn_parity.layers import Layer
+from rnn_parity.magnitudes import Magnitudes, narrow, rows_by
+from rnn_parity.observed import Observed
 from rnn_parity.replay import Block, blocks, operand
 from rnn_parity.sequences import Sequences
 
+Mask = NDArray[np.bool_]
 
-class Step:
-    """One step of a layer on balls: what a correct implementation can make of a known state."""
 
-    def __init__(self, layer: SimpleRNN, arithmetic: Arithmetic) -> None:
+class Steps:
+    """The steps of a layer on balls: what a correct implementation can make of known states.
+
+    Blocks must follow each other from the first timestep on: `cell_state` `(B, H)` is an LSTM's c
+    after the last one, which is not observed but carried along; None for other layers.
+    """
+
+    def __init__(self, layer: Layer, arithmetic: Arithmetic, sequences: Sequences) -> None:
         self.layer, self.arithmetic = layer, arithmetic
         self.dtype = arithmetic.radius_dtype
         self.kernel = Magnitudes(self.dtype, layer.kernel)
-        self.recurrent_kernel = Magnitudes(self.dtype, layer.recurrent_kernel)
+        self.recurrent_kernel = {
+            a: Magnitudes(self.dtype, layer.recurrent_kernel[:, a:b])
+            for a, b in pairwise(cells.recurrent_cuts(layer))
+        }
+        cell_states = sequences.initial_state[1:]
+        self.cell_state = Ball.exact(cell_states[0], arithmetic) if len(cell_states) else None
+        self.keep: Mask | None = None
+        self.step = cells.cell_of(layer, apply, self.product, self.carry)
 
-    def from_state(self, block: Block, state: Array, radius: NDArray[Any] | None = None) -> Ball:
-        """The outputs that follow `state` `(t, B, H)`, the state before each of the block's steps.
+    def observed(self, block: Block, observed: Observed) -> Ball:
+        """Where the outputs of a block must lie, each step started from the observed state."""
+        before = Ball.exact(observed.states[:-1], self.arithmetic)
+        return observed.masked(self.outputs(block, before, observed.keep), self.arithmetic)
 
-        `radius` is that of the state, `(t, B, H)`, where it is not known exactly.
+    def outputs(self, block: Block, before: Ball, keep: Mask | None = None) -> Ball:
+        """The outputs that follow the states `before` `(t, B, H)` each of the block's steps.
+
+        `keep` `(t, B, 1)` is False where a timestep is masked; the outputs are those of others.
         """
-        product = rows_by(operand(self.layer, state), self.layer.recurrent_kernel)
-        magnitude = self.recurrent_kernel(narrow(state, self.dtype))
-        spread = 0.0 if radius is None else self.recurrent_kernel(radius)
-        recurrent = self.arithmetic.sum_of(product, magnitude, self.layer.units, spread)
-        return self.apply(block, recurrent)
-
-    def apply(self, block: Block, recurrent: Sum) -> Ball:
-        """`f(x U + b + r)` on balls, in the cell's own formula."""
+        self.keep = keep
         magnitude = self.kernel(narrow(block.inputs, self.dtype))
         x = self.arithmetic.sum_of(block.projection, magnitude, self.layer.features)
-        if self.layer.bias is not None:
-            x = x.known_part(np.abs(self.layer.bias))
-        return cells.simple_rnn(lambda z: apply(self.layer.activation, z), x, recurrent)
+        if self.layer.input_bias is not None:
+            x = x.known_part(np.abs(self.layer.input_bias))
+        ball: Ball = self.step(x, before)
+        return ball
+
+    def product(self, h: Ball, columns: slice) -> Sum:
+        """`h W` plus a recurrent bias, for these columns of W."""
+        value = rows_by(operand(self.layer, h.value), self.layer.recurrent_kernel[:, columns])
+        magnitudes = self.recurrent_kernel[columns.start]
+        spread: NDArray[Any] | float = 0.0
+        size = narrow(h.value, self.dtype)
+        if h.radius.ndim:
+            spread = magnitudes(h.radius)
+            size += h.radius
+        product = self.arithmetic.sum_of(value, magnitudes(size), self.layer.units, spread)
+        bias = self.layer.recurrent_bias
+        if bias is None:
+            return product
+        product.value[...] += bias[columns]
+        return product.known_part(np.abs(bias[columns]))
+
+    def carry(self, p: Ball, q: Ball) -> Ball:
+        """An LSTM's c after each step."""
+        assert self.cell_state is not None
+        c = carried(p, q, self.cell_state, self.keep)
+        self.cell_state = c[-1]
+        return c
 
 
 @np.errstate(all="ignore")
 def final_balls(
-    layer: SimpleRNN, sequences: Sequences, arithmetic: Arithmetic
-) -> tuple[Ball, Ball]:
-    """The last output and the final state, `(B, H)` each, when nothing in between was observed.
+    layer: Layer, sequences: Sequences, arithmetic: Arithmetic
+) -> tuple[Ball, tuple[Ball, ...]]:
+    """The last output and the final states, `(B, H)` each, when nothing in between was observed.
 
     The radius grows from step to step along the whole sequence, from the known initial state.
     """
-    step = Step(layer, arithmetic)
-    radius = np.zeros((1, *sequences.initial_state.shape), arithmetic.radius_dtype)
-    output = Ball(np.zeros_like(sequences.initial_state), radius[0])
-    state = Ball(sequences.initial_state, radius[0])
+    steps = Steps(layer, arithmetic, sequences)
+    zeros = np.zeros_like(sequences.initial_state[0])
+    nothing = output = Ball(zeros, zeros.astype(arithmetic.radius_dtype), arithmetic)
+    state = Ball(sequences.initial_state[0], nothing.radius, arithmetic)
     for block in blocks(layer, sequences):
         for t in range(len(block.outputs)):
             now = block.only(t)
-            ball = step.from_state(now, now.states[:1], state.radius[np.newaxis])
-            ball = Ball(ball.value[0], ball.radius[0])
+            before = Ball(now.states[:1], state.radius[np.newaxis], arithmetic)
             if sequences.mask is None:
-                output = state = ball
+                output = state = steps.outputs(now, before)[0]
                 continue
             keep = sequences.mask[:, block.steps.start + t, np.newaxis]
-            hidden = (
-                Ball(np.zeros_like(ball.value), radius[0]) if layer.zero_output_for_mask else output
-            )
+            ball = steps.outputs(now, before, keep[np.newaxis])[0]
+            hidden = nothing if layer.zero_output_for_mask else output
             output, state = ball.where(keep, hidden), ball.where(keep, state)
-    return output, state
+    cell_states = () if steps.cell_state is None else (steps.cell_state,)
+    return output, (state, *cell_states)

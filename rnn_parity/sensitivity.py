@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnn_parity.balls import arithmetics
-from rnn_parity.faults import FAULTS, STALE, Computation, Fault
+from rnn_parity.faults import STALE, Computation, Fault, faults_of
 from rnn_parity.fit import fit
 from rnn_parity.layers import Array
 from rnn_parity.results import BlindSpot, Sensitivity
@@ -23,7 +23,7 @@ def sensitivity(right: Computation, states: Array | None) -> Sensitivity:
     """
     few = fewer(right)
     visible, blind = [], []
-    for fault in FAULTS:
+    for fault in faults_of(right.layer):
         variants = [*fault.variants(right)]
         if fault is STALE:
             reason = unseen_state(states)

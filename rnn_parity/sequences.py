@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Sequence as TypingSequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.layers import Array, Layer
 from rnn_parity.precision import real
 
 BLOCK_ROWS, BLOCK_ELEMENTS = 256, 1 << 15
@@ -29,7 +30,7 @@ class Sequences:
     """What reaches a layer, in processing order: step 0 is the last input with `go_backwards`.
 
     `inputs` is `(B, T, F)` in the dtype it came in (a memory map stays one), `mask` `(B, T)` of
-    bool or None, `initial_state` `(B, H)` in float64.
+    bool or None, `initial_state` `(S, B, H)` in float64, with S states: h before an LSTM's c.
     """
 
     inputs: NDArray[Any]
@@ -39,10 +40,10 @@ class Sequences:
     @classmethod
     def of(
         cls,
-        layer: SimpleRNN,
+        layer: Layer,
         inputs: ArrayLike,
         mask: ArrayLike | None = None,
-        initial_state: ArrayLike | None = None,
+        initial_state: ArrayLike | TypingSequence[ArrayLike] | None = None,
     ) -> Sequences:
         """Check the shapes against `layer`; raises `InputError` with what was expected."""
         x = real(inputs, "inputs")
@@ -53,10 +54,11 @@ class Sequences:
             )
         batch, timesteps, _ = x.shape
         m = None if mask is None else boolean(mask, (batch, timesteps))
-        state = np.zeros((batch, layer.units))
+        state = np.zeros((len(layer.STATES), batch, layer.units))
         if initial_state is not None:
-            state = layer.precision.round(initial_state, "initial_state")
-            expect_shape("initial_state", state, (batch, layer.units))
+            for i, one in enumerate(states(layer, initial_state, "initial_state")):
+                expect_shape("initial_state", one, (batch, layer.units))
+                state[i] = layer.precision.round(one)
         if layer.go_backwards:
             x, m = x[:, ::-1], None if m is None else m[:, ::-1]
         return cls(x, m, state)
@@ -69,18 +71,37 @@ class Sequences:
     def samples(self, part: slice | NDArray[Any]) -> Sequences:
         """The same for some of the samples."""
         mask = None if self.mask is None else self.mask[part]
-        return Sequences(self.inputs[part], mask, self.initial_state[part])
+        return Sequences(self.inputs[part], mask, self.initial_state[:, part])
 
     def first(self, timesteps: int) -> Sequences:
         """The same for the first timesteps."""
         mask = None if self.mask is None else self.mask[:, :timesteps]
         return Sequences(self.inputs[:, :timesteps], mask, self.initial_state)
 
-    def blocks(self, units: int) -> Iterator[slice]:
-        """Slices of timesteps that cover the sequence, each small enough for the cache."""
+    def blocks(self, width: int) -> Iterator[slice]:
+        """Slices of timesteps that cover the sequence, each small enough for the cache.
+
+        `width` is how many numbers a step computes for each sample.
+        """
         batch, timesteps = self.shape
-        step = max(1, max(BLOCK_ROWS, BLOCK_ELEMENTS // units) // batch)
+        step = max(1, max(BLOCK_ROWS, BLOCK_ELEMENTS // width) // batch)
         return (slice(t, min(t + step, timesteps)) for t in range(0, timesteps, step))
+
+
+def states(layer: Layer, value: Any, name: str) -> list[NDArray[Any]]:
+    """One array `(B, H)` for each state of the layer: from a list of them, or from the only one."""
+    count, expected = len(layer.STATES), ", ".join(layer.STATES)
+    if count > 1 and isinstance(value, (list, tuple)):
+        found = [real(one, name) for one in value]
+    else:
+        array = real(value, name)
+        found = list(array) if array.ndim == 3 else [array]
+    if len(found) != count:
+        raise InputError(
+            f"{name}: expected {count} of shape (batch, {layer.units}) for a "
+            f"{type(layer).__name__}, {expected}, received {len(found)}"
+        )
+    return found
 
 
 def boolean(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:

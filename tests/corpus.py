@@ -360,7 +360,7 @@ def examined(run, outputs, final_state=None):
     """The package's check of observed outputs, as of a run of that layer."""
     layer = weights_of(run)
     sequences = Sequences.of(layer, run.x, run.mask, run.state)
-    observed = Observations.of(outputs, final_state)
+    observed = Observations.of(layer, outputs, final_state)
     return examine(layer, sequences, observed, Subject(), run.stateful)
 
 

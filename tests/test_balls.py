@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 import rnn_parity as rp
 from rnn_parity.activations import named
-from rnn_parity.balls import Arithmetic, Ball, Magnitudes, apply, arithmetics, copied, gamma
+from rnn_parity.balls import Arithmetic, Ball, apply, arithmetics, copied
+from rnn_parity.magnitudes import Magnitudes, gamma
 from rnn_parity.precision import FORMATS
+
+SINGLE = arithmetics(FORMATS["float32"])[0]
 
 pytestmark = pytest.mark.filterwarnings("error")
 seeds = st.integers(0, 2**32 - 1)
@@ -166,8 +169,8 @@ def test_a_copied_number_is_rounded_once():
 
 
 def test_a_ball_where():
-    a = Ball(np.array([1.0, 2.0]), np.array([0.1, 0.2]))
-    b = Ball(np.array([3.0, 4.0]), np.array([0.3, 0.4]))
+    a = Ball(np.array([1.0, 2.0]), np.array([0.1, 0.2]), SINGLE)
+    b = Ball(np.array([3.0, 4.0]), np.array([0.3, 0.4]), SINGLE)
     mixed = a.where(np.array([True, False]), b)
     assert mixed.value.tolist() == [1.0, 4.0]
     assert mixed.radius.tolist() == [0.1, 0.4]

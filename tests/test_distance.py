@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnn_parity.balls import Ball
+from rnn_parity.balls import Arithmetic, Ball
 from rnn_parity.distance import distance, ratios, ulps
-from rnn_parity.precision import FORMATS
+from rnn_parity.precision import FLOAT32, FORMATS
+
+SINGLE = Arithmetic(FLOAT32, FLOAT32)
 
 pytestmark = pytest.mark.filterwarnings("error")
 nan, inf = math.nan, math.inf
@@ -87,12 +89,12 @@ def test_ulps_leave_their_arguments_alone():
 
 
 def test_ratios_by_hand():
-    ball = Ball(np.array([1.0, 2.0, 3.0, inf, nan]), np.float32([0.5, 0.25, inf, 0.0, 0.0]))
+    ball = Ball(np.array([1.0, 2.0, 3.0, inf, nan]), np.float32([0.5, 0.25, inf, 0.0, 0.0]), SINGLE)
     assert ratios(np.float32([0.25, 1.0, 7.0, 0.0, 0.0]), ball).tolist() == [0.5, 4.0, 0, 0, 0]
     assert ratios(np.float32([0, 0, 0, inf, inf]), ball).tolist() == [0, 0, 0, inf, inf]
 
 
 def test_ratios_of_the_absurd_are_large():
-    ball = Ball(np.array([0.0]), np.float32([1e-37]))
+    ball = Ball(np.array([0.0]), np.float32([1e-37]), SINGLE)
     assert ratios(np.float32([10.0]), ball)[0] > 1e30
     assert ratios(np.float32([inf]), ball)[0] == inf

@@ -215,7 +215,7 @@ def test_the_last_output_of_another_run():
     layer, x, outputs = case()
     sequences = Sequences.of(layer, x)
     for last, verdict in ((outputs[:, -1], "parity"), (outputs[:, -2], "diverged")):
-        check = judge(layer, sequences, Observations.of(outputs, None, last), Subject()).check
+        check = judge(layer, sequences, Observations(outputs, (), last), Subject()).check
         assert check.verdict == verdict
         assert check.final_state[0].name == "output"
 

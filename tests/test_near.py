@@ -10,7 +10,7 @@ from rnn_parity.near import SMALL, Near
 from rnn_parity.observed import Observed
 from rnn_parity.precision import FLOAT32
 from rnn_parity.replay import blocks
-from rnn_parity.residual import Step
+from rnn_parity.residual import Steps
 from rnn_parity.sequences import Sequences
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -29,12 +29,13 @@ def both_ways(activation, scale=1.0, features=3, units=5, bias=True, change=0.0)
     outputs[1, 3, -1] += np.float32(change)
     layer = rp.SimpleRNN(**weights, activation=activation)
     sequences = Sequences.of(layer, x)
-    step, observed = Step(layer, ARITHMETIC), Observed(layer, sequences, outputs)
+    steps = Steps(layer, ARITHMETIC, sequences)
+    observed = Observed(layer, sequences, outputs)
     block = next(blocks(layer, sequences))  # its buffers belong to the generator
     observed.advance(block.steps)
-    ball = step.from_state(block, observed.states[:-1])
-    assert Near.applies(step, sequences)
-    return Near(step).steps(block, observed), ball, observed.outputs
+    ball = steps.observed(block, observed)
+    assert Near.applies(steps, sequences)
+    return Near(steps).steps(block, observed), ball, observed.outputs
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "linear"])
@@ -85,5 +86,6 @@ def test_wide_bounds_are_left_to_the_general_way():
 )
 def test_layers_without_a_quick_way(options, mask):
     layer = rp.SimpleRNN(np.ones((2, 3)), np.eye(3), **options)
-    step = Step(layer, arithmetics(layer.precision)[0])
-    assert not Near.applies(step, Sequences.of(layer, np.ones((1, 3, 2)), mask))
+    sequences = Sequences.of(layer, np.ones((1, 3, 2)), mask)
+    steps = Steps(layer, arithmetics(layer.precision)[0], sequences)
+    assert not Near.applies(steps, sequences)

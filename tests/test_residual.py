@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnn_parity as rp
-from rnn_parity.balls import Arithmetic
+from rnn_parity.balls import Arithmetic, Ball
 from rnn_parity.precision import FLOAT32, FLOAT64
 from rnn_parity.replay import blocks
-from rnn_parity.residual import Step, final_balls
+from rnn_parity.residual import Steps, final_balls
 from rnn_parity.sequences import Sequences
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -19,8 +19,11 @@ SINGLE, DOUBLE = Arithmetic(FLOAT32, FLOAT32), Arithmetic(FLOAT64, FLOAT64)
 
 def step_from(layer, x, states, arithmetic=SINGLE, radius=None):
     """The ball of every step of one block, `(T, B, H)`, from `states` `(T, B, H)`."""
-    block = next(blocks(layer, Sequences.of(layer, x)))
-    return Step(layer, arithmetic).from_state(block, np.asarray(states, float), radius)
+    sequences = Sequences.of(layer, x)
+    states = np.asarray(states, float)
+    radius = np.zeros((), arithmetic.radius_dtype) if radius is None else radius
+    before = Ball(states, radius, arithmetic)
+    return Steps(layer, arithmetic, sequences).outputs(next(blocks(layer, sequences)), before)
 
 
 def test_a_step_by_hand():

@@ -26,12 +26,12 @@ def test_backwards_takes_inputs_and_mask_in_reverse():
 
 
 def test_the_state_is_zeros_unless_given():
-    assert Sequences.of(LAYER, INPUTS).initial_state.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert Sequences.of(LAYER, INPUTS).initial_state.tolist() == [[[0.0, 0.0], [0.0, 0.0]]]
 
 
 def test_the_state_is_rounded_to_the_layers_dtype():
     state = Sequences.of(LAYER, INPUTS, initial_state=np.full((2, 2), 0.1)).initial_state
-    assert state[0, 0] == 0.100000001490116119384765625
+    assert state[0, 0, 0] == 0.100000001490116119384765625
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int32", "bool", ml_dtypes.bfloat16])

@@ -2,6 +2,7 @@
 
 from rnn_parity.faults import common, orders, timing, weights
 from rnn_parity.faults.fault import Computation, Fault
+from rnn_parity.layers import Layer
 
 STALE = Fault(
     "final-state-stale",
@@ -10,4 +11,10 @@ STALE = Fault(
 )
 FAULTS: tuple[Fault, ...] = (*common.FAULTS, *timing.FAULTS, STALE, *orders.FAULTS, *weights.FAULTS)
 
-__all__ = ["FAULTS", "STALE", "Computation", "Fault"]
+
+def faults_of(layer: Layer) -> list[Fault]:
+    """Those of the catalogue that a layer of this class can have."""
+    return [fault for fault in FAULTS if type(layer).__name__ in fault.layers]
+
+
+__all__ = ["FAULTS", "STALE", "Computation", "Fault", "faults_of"]

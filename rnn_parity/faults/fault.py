@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.layers import Array, Layer
 from rnn_parity.replay import replay
 from rnn_parity.sequences import Sequences
 
@@ -28,7 +28,7 @@ class Computation:
     steps that can be judged. `detail` says which variant of a fault it is.
     """
 
-    layer: SimpleRNN
+    layer: Layer
     sequences: Sequences
     stateful: bool = False
     detail: str = ""
@@ -79,4 +79,4 @@ class Fault:
     candidates: Callable[[Computation, Outputs], Variants] | None = None
     alone: bool = False
     general: bool = False
-    layers: tuple[str, ...] = ("SimpleRNN",)
+    layers: tuple[str, ...] = ("SimpleRNN", "LSTM", "GRU")

@@ -105,7 +105,7 @@ def dropouts(c: Computation, outputs: Outputs) -> Variants:
     z = inverse_activation(layer.activation.name, seen)
     if z is None or s.mask is not None:
         return
-    states = np.concatenate([s.initial_state[:, np.newaxis], seen[:, :-1]], axis=1)
+    states = np.concatenate([s.initial_state[0][:, np.newaxis], seen[:, :-1]], axis=1)
     rest = z - states @ layer.recurrent_kernel - stacked(layer)[-1]
     scales = np.array(
         [kept(x[:steps], layer.kernel, r) for x, r in zip(s.inputs, rest, strict=True)]

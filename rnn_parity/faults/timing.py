@@ -98,7 +98,8 @@ def batch_time_swapped(c: Computation) -> Variants:
     )
     s = c.sequences
     if s.mask is None and not s.initial_state.any():
-        along = Sequences(swapped(s.inputs), None, np.zeros((s.shape[1], c.layer.units)))
+        zeros = np.zeros((len(s.initial_state), s.shape[1], c.layer.units))
+        along = Sequences(swapped(s.inputs), None, zeros)
         yield c.but(
             "the recurrence ran along the batch",
             sequences=along,

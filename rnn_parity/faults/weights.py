@@ -8,7 +8,7 @@ import numpy as np
 
 from rnn_parity.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.implied import rows, stacked, told, total_rows, unstacked
-from rnn_parity.layers import Array, SimpleRNN
+from rnn_parity.layers import Array, Layer
 from rnn_parity.leastsquares import pursued
 from rnn_parity.precision import FORMATS, LAYER_DTYPES, Precision
 
@@ -20,7 +20,7 @@ FEW = 8
 """So many entries at most are single differences; more of them are another mistake."""
 
 
-def narrower(layer: SimpleRNN) -> list[Precision]:
+def narrower(layer: Layer) -> list[Precision]:
     """The formats with fewer digits than the layer's own."""
     return [FORMATS[name] for name in NARROW if FORMATS[name].digits < layer.precision.digits]
 

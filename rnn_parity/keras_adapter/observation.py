@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from rnn_parity.errors import UnsupportedError
 from rnn_parity.keras_adapter.recorder import Call
 from rnn_parity.keras_adapter.weights import layer_weights
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import Layer
+
+STATES = ("initial_state", "final_state")
+"""Each is several arrays, "initial_state_0" and so on: h before an LSTM's c."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,8 @@ class Observation:
     """One call of one recurrent layer, as it ran; `call` counts from 0 when there are several.
 
     `inputs` is `(B, T, F)` and `mask` `(B, T)` as they reached the layer's `call`, after its own
-    cast to its compute dtype; `initial_state` `(B, H)` is None for zeros. `outputs` is `(B, T, H)`,
+    cast to its compute dtype; `initial_state` holds a `(B, H)` for each state, h before an
+    LSTM's c, or is None for zeros. `outputs` is `(B, T, H)`,
     the whole sequence in processing order; `last_output` `(B, H)` what the layer returned where it
     returns no sequence; `final_state` `(B, H)` the returned state, or what a stateful layer stored.
 
@@ -36,14 +40,14 @@ class Observation:
     config: dict[str, Any]
     mode: str
     call: int | None
-    weights: SimpleRNN | None
+    weights: Layer | None
     not_compared: str | None
     inputs: NDArray[Any]
     outputs: NDArray[Any]
     mask: NDArray[np.bool_] | None = None
-    initial_state: NDArray[Any] | None = None
+    initial_state: tuple[NDArray[Any], ...] | None = None
     last_output: NDArray[Any] | None = None
-    final_state: NDArray[Any] | None = None
+    final_state: tuple[NDArray[Any], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -52,6 +56,11 @@ def observation(
 ) -> Observation:
     """The observation of `call`; `arrays` holds the values of its tensors, by their names."""
     weights, reason = None, call.not_compared
+    fields: dict[str, Any] = {n: a for n, a in arrays.items() if not n.startswith(STATES)}
+    for name in STATES:
+        states = tuple(arrays[key] for key in sorted(arrays) if key.startswith(name))
+        if states:
+            fields[name] = states
     if reason is None:
         try:
             weights = layer_weights(call.layer)
@@ -66,7 +75,7 @@ def observation(
         weights=weights,
         not_compared=reason,
         notes=call.notes,
-        **arrays,
+        **fields,
     )
 
 

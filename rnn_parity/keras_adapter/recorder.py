@@ -129,7 +129,7 @@ def _observed(
     tensors = {
         "inputs": next(iter(arguments.values())),
         "mask": arguments.get("mask"),
-        "initial_state": _initial_state(layer, arguments.get("initial_state"), before),
+        **_numbered("initial_state", _initial_state(layer, arguments.get("initial_state"), before)),
     }
     result = call()
     returned = tf.nest.flatten(result)
@@ -138,23 +138,28 @@ def _observed(
     if not layer.return_sequences:
         tensors["last_output"] = returned[0]
         tensors["outputs"] = _whole_sequence(layer, call, before, after)
-    if layer.return_state or after:
-        tensors["final_state"] = returned[1] if layer.return_state else after[0]
+    tensors |= _numbered("final_state", returned[1:] if layer.return_state else after)
     seen = {name: value for name, value in tensors.items() if value is not None}
     return result, {name: _batch_first(layer, name, value) for name, value in seen.items()}
 
 
-def _initial_state(layer: Any, given: Any, stored: list[Any]) -> Any:
-    """The state that this call starts from, in the dtype that it computes with; None for zeros."""
+def _numbered(name: str, states: list[Any]) -> dict[str, Any]:
+    return {f"{name}_{i}": state for i, state in enumerate(states)}
+
+
+def _initial_state(layer: Any, given: Any, stored: list[Any]) -> list[Any]:
+    """The states that this call starts from, in the dtype that it computes with; none for zeros."""
     tf = tensorflow_module()
-    given = None if given is None else tf.nest.flatten(given)[0]
-    if given is None and not stored:
-        return None
-    state = stored[0] if given is None else given
-    if given is not None and stored and keras_major() == 2:
-        # Keras 2 takes a given state only while the stored one is still zero.
-        state = tf.where(tf.reduce_any(stored[0] != 0), stored[0], tf.cast(given, stored[0].dtype))
-    return tf.cast(state, layer.compute_dtype)
+    if given is None:
+        states = stored
+    else:
+        states = tf.nest.flatten(given)
+        if stored and keras_major() == 2:
+            # Keras 2 takes given states only while the stored ones are still zero.
+            used = tf.reduce_any([tf.reduce_any(state != 0) for state in stored])
+            pairs = zip(stored, states, strict=True)
+            states = [tf.where(used, old, tf.cast(new, old.dtype)) for old, new in pairs]
+    return [tf.cast(state, layer.compute_dtype) for state in states]
 
 
 def _whole_sequence(

@@ -1,0 +1,49 @@
+"""What another implementation is asked to compute, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.layers import Layer
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One call of one recurrent layer, for another implementation to compute as well.
+
+    `inputs` is `(B, T, F)` and `mask` `(B, T)` in the order in which the layer is given them
+    (before `go_backwards` reverses it); `initial_state` holds one `(B, H)` array for each of the
+    layer's states, h before an LSTM's c, or is None for zeros. `config` is Keras's own description
+    of the layer, empty where only weights are known.
+    """
+
+    layer: Layer
+    inputs: NDArray[Any]
+    mask: NDArray[np.bool_] | None = None
+    initial_state: tuple[NDArray[Any], ...] | None = None
+    layer_name: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What an implementation computed: outputs `(B, T, H)` in processing order.
+
+    Where only the last output is known, `outputs` is `(B, H)`. `final_state` holds `(B, H)` arrays,
+    h before c, as many as were returned. `notes` are sentences for the report about what was done
+    on the way; `layer` replaces the layer where the implementation has weights of its own.
+    """
+
+    outputs: NDArray[Any]
+    final_state: tuple[NDArray[Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    layer: Layer | None = None
+
+
+Implementation = Callable[[Request], Answer]
+"""Raises `InputError`, one line, when it cannot compute what is asked."""
