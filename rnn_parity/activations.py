@@ -63,7 +63,9 @@ class Activation:
         return out
 
     def slope(self, z: Array) -> Array:
-        """`f'(z)` by a central difference, for estimates."""
+        """`f'(z)`, by a central difference where no formula is known, for estimates."""
+        if self.derivative is not None:
+            return self.derivative(z, self(z))
         step = 2.0**-20
         slope: Array = (self(z + step) - self(z - step)) / (2 * step)
         return slope

@@ -223,7 +223,7 @@ class Sum:
         radius += self.terms * sums.smallest_normal
         # Beyond the largest number some order of the terms overflows: nothing can be proven there.
         if not self.magnitude.max() < results.largest:
-            radius[self.magnitude >= results.largest] = np.inf
+            radius[~(self.magnitude < results.largest)] = np.inf
         if not np.isfinite(self.value).all():
             radius[~np.isfinite(self.value) & np.isfinite(radius)] = 0  # infinity or NaN for sure
         return Ball(self.value, radius, self.arithmetic)
@@ -256,6 +256,8 @@ def apply(activation: Activation, z: Sum | Ball) -> Ball:
     largest = z.arithmetic.results.largest
     if not float(size.max()) + float(radius.max()) < largest:
         radius[size + radius >= largest] = np.inf
+    if np.isinf(argument.radius).any():  # then it may be NaN, which no activation mends
+        radius[np.isinf(argument.radius)] = np.inf
     if not np.isfinite(y).all():
         radius = np.where(np.isfinite(y), radius, np.where(argument.radius == 0, 0, np.inf))
     return Ball(y, radius, z.arithmetic)

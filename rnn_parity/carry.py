@@ -31,16 +31,19 @@ def carried(p: Ball, q: Ball, before: Ball, keep: NDArray[np.bool_] | None) -> B
     add += (q.radius + u * (narrow(values, dtype) + q.radius) + eta) * SLACK
     if keep is not None:
         grow, add = np.where(keep, grow, dtype(1)), np.where(keep, add, dtype(0))
-    radii = scan(grow, add, np.broadcast_to(before.radius, before.shape))
-    uncertain = ~np.isfinite(values) | ~(narrow(values, dtype) + radii < arithmetic.results.largest)
-    radii[uncertain] = np.inf
+    first = np.broadcast_to(before.radius, before.shape)
+    radii = scan(grow, add, first)
+    # The product overflows before an addend of the other sign could bring it back.
+    product = grow * (last + np.concatenate([first[np.newaxis], radii[:-1]]))
+    largest = np.maximum(product, narrow(values, dtype) + radii)
+    radii[~np.isfinite(values) | ~(largest < arithmetic.results.largest)] = np.inf
     return Ball(values, radii, arithmetic)
 
 
-def scan(p: NDArray[Any], q: NDArray[Any], before: NDArray[Any]) -> NDArray[Any]:
-    """`c_t = p_t c_{t-1} + q_t` for every t, in the dtype of p."""
-    c = np.empty_like(p)
-    for t in range(len(p)):
+def scan(p: NDArray[Any], q: NDArray[Any], before: NDArray[Any] | float = 0.0) -> NDArray[Any]:
+    """`c_t = p_t c_{t-1} + q_t` for every t, in the dtype and the shape of q."""
+    c = np.empty_like(q)
+    for t in range(len(q)):
         np.multiply(p[t], before, out=c[t])
         c[t] += q[t]
         before = c[t]

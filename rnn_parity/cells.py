@@ -17,7 +17,6 @@ from typing import Any
 from rnn_parity.layers import GRU, LSTM, Gated, Layer
 
 F = Callable[[Any], Any]
-EVERY = slice(0, None)
 
 
 def simple_rnn(a: F, x: Any, r: Any) -> Any:
@@ -77,17 +76,16 @@ def cell_of(
     """
 
     a = partial(apply, layer.activation)
+    first, *rest = (slice(*cut) for cut in pairwise(recurrent_cuts(layer)))
     if not isinstance(layer, Gated):
-        return lambda x, h: simple_rnn(a, x, product(h, EVERY))
+        return lambda x, h: simple_rnn(a, x, product(h, first))
     s = partial(apply, layer.recurrent_activation)
     if isinstance(layer, LSTM):
-        return lambda x, h: lstm(s, a, x, product(h, EVERY), carry)
-    parts = [slice(*cut) for cut in pairwise(recurrent_cuts(layer))]
-    if len(parts) == 1:
-        return lambda x, h: gru(s, a, x, product(h, EVERY), h)
-    z_and_r, candidate = parts
+        return lambda x, h: lstm(s, a, x, product(h, first), carry)
+    if not rest:
+        return lambda x, h: gru(s, a, x, product(h, first), h)
     return lambda x, h: gru_reset_before(
-        s, a, x, product(h, z_and_r), h, lambda rh: product(rh, candidate)
+        s, a, x, product(h, first), h, lambda rh: product(rh, rest[0])
     )
 
 

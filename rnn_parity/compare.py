@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from rnn_parity.balls import Arithmetic, Ball
+from rnn_parity.balls import Arithmetic, Ball, copied
+from rnn_parity.derivatives import Derivatives
 from rnn_parity.distance import distance, ratios, ulps
-from rnn_parity.implied import Rows, equations
-from rnn_parity.layers import Array, Layer, SimpleRNN
+from rnn_parity.equations import Rows, joined
+from rnn_parity.layers import Array, Layer
 from rnn_parity.near import Near, NearSteps
 from rnn_parity.observed import Observed
 from rnn_parity.precision import FLOAT32, Precision
@@ -35,7 +36,7 @@ from rnn_parity.sequences import Sequences
 COLUMNS = [f.name for f in fields(Timesteps)]
 
 FIRST_ROWS = 256
-"""So many equations show whether other weights were used."""
+"""So many equations for each gate show whether other weights were used."""
 THREADED_WORK = 1 << 27
 """From this many multiplications on, splitting the batch over threads pays."""
 
@@ -44,11 +45,18 @@ THREADED_WORK = 1 << 27
 class Last:
     """Around the last timestep: the observed states h `(2, B, H)`, and where c `(B, H)` must lie.
 
-    `cell_state` is None for a layer that has no c.
+    `spread` `(B, H)` is how far the final h may be from the last of `states`; `cell_state` is None
+    for a layer that has no c.
     """
 
     states: Array
+    spread: NDArray[Any]
     cell_state: Ball | None
+
+    def state(self, arithmetic: Arithmetic) -> Ball:
+        """Where the final h must lie: it is the last state, handed on."""
+        ball = copied(self.states[1], arithmetic)
+        return Ball(ball.value, ball.radius + self.spread, arithmetic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,19 +153,37 @@ def compare_samples(
     steps = Steps(layer, arithmetic, sequences)
     near = Near(steps) if Near.applies(steps, sequences) else None
     found = Found(Timesteps.empty(sequences.shape[1]))
-    first_rows = None
+    equations = FirstRows(layer, sequences)
     for block in blocks(layer, sequences):
         observed.advance(block.steps)
-        if block.steps.start == part.start == 0 and isinstance(layer, SimpleRNN):
-            count = max(1, FIRST_ROWS // observed.outputs.shape[1])
-            first_rows = equations(layer, block, observed, count)
+        if part.start == 0:
+            equations.take(block, observed)
         quick = near.steps(block, observed) if near else None
         # What the quick way cannot pass is judged again, in float64.
         if quick is None or not found.take_quick(block, quick):
             ball = steps.observed(block, observed)
             found.take(block, observed.outputs, ball, layer.precision)
-    last = Last(observed.states[-2:].copy(), steps.cell_state)
-    return found.comparison(last, first_rows, part.start)
+    last = Last(observed.states[-2:].copy(), observed.spread[-1], steps.cell_state)
+    return found.comparison(last, equations.rows(), part.start)
+
+
+class FirstRows:
+    """Gathers the equations of the first timesteps, as many as are wanted."""
+
+    def __init__(self, layer: Layer, sequences: Sequences) -> None:
+        self.derivatives = Derivatives(layer, sequences)
+        self.wanted = max(1, FIRST_ROWS * len(layer.GATES) // sequences.shape[0])
+        self.parts: list[Rows] = []
+
+    def take(self, block: Block, observed: Observed) -> None:
+        """What is still wanted of a block."""
+        if self.wanted > 0:
+            self.parts.append(self.derivatives.equations(block, observed, self.wanted))
+            self.wanted -= len(block.outputs)
+
+    def rows(self) -> Rows | None:
+        """The equations; None where none were gathered."""
+        return joined(self.parts) if self.parts else None
 
 
 @dataclass(eq=False)
@@ -259,8 +285,9 @@ def merge(parts: list[Comparison]) -> Comparison:
 def merged_last(parts: list[Last]) -> Last:
     """The same of the whole batch, from those of its slices."""
     states = np.concatenate([p.states for p in parts], axis=1)
+    spread = np.concatenate([p.spread for p in parts])
     balls = [p.cell_state for p in parts if p.cell_state is not None]
     if not balls:
-        return Last(states, None)
+        return Last(states, spread, None)
     value, radius = (np.concatenate([getattr(b, n) for b in balls]) for n in ("value", "radius"))
-    return Last(states, Ball(value, radius, balls[0].arithmetic))
+    return Last(states, spread, Ball(value, radius, balls[0].arithmetic))

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from rnn_parity import implied
 from rnn_parity.compare import one_thread
 from rnn_parity.diagnose import causes
+from rnn_parity.equations import Rows
 from rnn_parity.faults import STALE, Computation, faults_of
 from rnn_parity.faults.weights import FEW, rounded_weights
 from rnn_parity.judge import Judged, Observations, judge
-from rnn_parity.layers import Layer, SimpleRNN
+from rnn_parity.layers import Layer
 from rnn_parity.precision import FLOAT32
 from rnn_parity.results import Cause, Check, ImpliedWeight, LaterSensitivity, Subject
 from rnn_parity.sensitivity import sensitivity
 from rnn_parity.sequences import Sequences
+from rnn_parity.stack import stacked
 
 SAMPLE_UNITS = 8
 """So many units tell whether other weights would fit."""
@@ -115,8 +117,6 @@ def suggestion(
     right: Computation, outputs: NDArray[Any]
 ) -> tuple[str, tuple[ImpliedWeight, ...] | None]:
     """What the weights that diverged outputs imply hint at, and those weights where they fit."""
-    if not isinstance(right.layer, SimpleRNN):
-        return "", None
     equations = implied.total_rows(right.layer, right.sequences, outputs)
     if equations is None:
         return "", None
@@ -135,20 +135,15 @@ def suggestion(
 def doubted(judged: Judged, right: Computation, observed: Observations) -> Check:
     """`suspect` when the outputs imply other weights beyond doubt, within rounding as they are."""
     check, layer = judged.check, right.layer
-    weights_now = implied.stacked(layer)
+    weights_now = stacked(layer)
     rows = judged.found.first_rows if judged.found else None
-    if (
-        rows is None
-        or not isinstance(layer, SimpleRNN)
-        or layer.activation.coupling
-        or layer.precision.digits < FLOAT32.digits
-    ):
+    coupled = any(activation.coupling for activation in layer.activations)
+    if rows is None or coupled or layer.precision.digits < FLOAT32.digits:
         return check  # the errors of narrow formats are no noise: they depend on the numbers
     rows = rows.even(weights_now)
-    scores = implied.scores(rows)
-    if not (scores > implied.CERTAIN).any():
+    if not implied.suspicious(layer, rows):
         # Rounding changes every weight a little; of few equations no single score can be high.
-        hidden = len(rows.design) < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
+        hidden = rows.count < ROUNDING_SHOWS or np.mean(rows.scores() ** 2) > LOUD
         if not hidden or likeliest_rounding(right, rows.some(ROUNDING_SHOWS)) is None:
             return check
     equations = implied.rows(layer, right.sequences, observed.outputs).even(weights_now)
@@ -172,7 +167,7 @@ def name_of(w: ImpliedWeight) -> str:
 
 
 def weight_causes(
-    right: Computation, equations: implied.Rows, weights: tuple[ImpliedWeight, ...]
+    right: Computation, equations: Rows, weights: tuple[ImpliedWeight, ...]
 ) -> tuple[Cause, ...]:
     """Rounded weights where those make the residuals likelier; else a few single entries."""
     rounding = likeliest_rounding(right, equations)
@@ -184,19 +179,19 @@ def weight_causes(
     return (Cause("weights-differ", "; ".join(names), None),)
 
 
-def likeliest_rounding(right: Computation, equations: implied.Rows) -> str | None:
+def likeliest_rounding(right: Computation, equations: Rows) -> str | None:
     """The rounding of all weights that explains the residuals best, if any does beyond doubt."""
     best, detail = LIKELIER, None
-    weights = implied.stacked(right.layer)
+    weights = stacked(right.layer)
     gradient = equations.gradient
-    noise = float((equations.residual**2).sum()) / max(1, equations.residual.size)
+    noise = float((equations.residual**2).sum()) / max(1, equations.count * right.layer.units)
     for variant in rounded_weights(right):
-        change = implied.stacked(variant.layer) - weights
+        change = stacked(variant.layer) - weights
         # The gain is never more than this first term of it, which costs little.
         if not np.vdot(change, gradient) > LIKELIER * noise:
             continue
         other = equations.but_weights(change)
         gain = implied.likelihood_gain(equations, other)
-        if gain > best and not implied.suspicious(other):
+        if gain > best and not implied.differences(right.layer, other, implied.estimate(other, 8)):
             best, detail = gain, variant.detail
     return detail

@@ -45,7 +45,8 @@ def observed_steps(
         count, batch = observed.outputs.shape[:2]
         x = np.empty((count, batch, layer.features))
         x = layer_inputs(layer, sequences.inputs, steps, x)
-        projection = project(layer, x, np.empty((count, batch, layer.width)))
+        p = np.empty((count, batch, layer.width))
+        projection = project(layer, x, p, sequences.dropout)
         yield Block(steps, x, projection, observed.outputs, observed.states), observed
 
 
@@ -75,4 +76,4 @@ def part(
     if s.mask is not None or len(s.initial_state) > 1 or not steps.start:
         return s.first(steps.stop), seen[:, : steps.stop]
     state = seen[:, steps.start - 1].astype(np.float64)
-    return Sequences(s.inputs[:, steps], None, state[np.newaxis]), seen[:, steps]
+    return Sequences(s.inputs[:, steps], None, state[np.newaxis], s.dropout), seen[:, steps]

@@ -140,7 +140,7 @@ def judge_in(
             row = state_row("output", observed.last_output, ball, layer.precision)
             too_long = coarse(*ball.squares())
         rows.append(row)
-    balls = [copied(found.last.states[1], arithmetic), found.last.cell_state]
+    balls = [found.last.state(arithmetic), found.last.cell_state]
     rows += state_rows(layer, observed.final_state, balls)
     check = replace(
         check,

@@ -50,6 +50,29 @@ def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
     return inverse, (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
 
 
+def selected(a: Array, r: Array, certain: float, most: int) -> tuple[Array, Array]:
+    """The same where few unknowns are not 0, and equations are too few for all of them.
+
+    Forward selection: the column that explains most of what is left, as long as it is `certain`
+    standard errors from 0. The errors of all others are infinite.
+    """
+    difference, error = np.zeros(a.shape[1]), np.full(a.shape[1], np.inf)
+    size = np.sqrt((a * a).sum(axis=0))
+    chosen: list[int] = []
+    rest = r
+    while len(chosen) < most:
+        score = np.divide(np.abs(rest @ a), size, out=np.zeros(len(size)), where=size > 0)
+        score[chosen] = -1
+        some = [*chosen, int(score.argmax())]
+        solved = solve(a[:, some], r)
+        if solved is None or not abs(solved[0][-1]) > certain * solved[1][-1]:
+            break
+        chosen = some
+        difference[chosen], error[chosen] = solved
+        rest = r - a[:, chosen] @ difference[chosen]
+    return difference, error
+
+
 def pursued(a: Array, r: Array, tolerance: Array, most: int) -> tuple[list[int], Array] | None:
     """The fewest unknowns, `most` of them at most, with `|a d - r| <= tolerance`, and their values.
 

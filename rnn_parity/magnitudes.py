@@ -67,9 +67,10 @@ def rows_by(a: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
 def narrow(a: Array, dtype: type[np.floating[Any]]) -> NDArray[Any]:
     """`|a|` in the dtype of radii; the rounding is part of `Magnitudes`' allowance.
 
-    0 where a is infinite or NaN: such a term decides the result without any rounding.
+    Infinite where a is beyond the range of that dtype; 0 where a itself is infinite or NaN: such a
+    term decides the result without any rounding.
     """
     size: NDArray[Any] = np.abs(a, dtype=dtype, casting="same_kind")
     if not np.isfinite(size.max()):
-        size[~np.isfinite(size)] = 0
+        size[~np.isfinite(a)] = 0
     return size

@@ -22,7 +22,7 @@ from rnn_parity.observed import Observed
 from rnn_parity.precision import FLOAT32
 from rnn_parity.replay import Block
 from rnn_parity.residual import Steps
-from rnn_parity.sequences import Sequences
+from rnn_parity.sequences import NO_DROPOUT, Sequences
 
 Float32 = NDArray[np.float32]
 
@@ -56,7 +56,8 @@ class Near:
     @staticmethod
     def applies(steps: Steps, sequences: Sequences) -> bool:
         """Whether the layer has a quick way."""
-        layer, plain = steps.layer, sequences.mask is None
+        layer = steps.layer
+        plain = sequences.mask is None and sequences.dropout is NO_DROPOUT
         plain &= steps.arithmetic.results == FLOAT32 and isinstance(layer, SimpleRNN)
         return plain and layer.activation in ACTIVATIONS
 
@@ -84,8 +85,8 @@ class Near:
         # |D| among the magnitudes counts the error of the product D W.
         state = narrow(observed.states[:-1], np.float32)
         state += size[:-1]
-        radius: Float32 = self.bounds.recurrent_kernel[0](state)
-        radius += self.bounds.kernel(narrow(block.inputs, np.float32))
+        radius: Float32 = self.bounds.state.magnitude(state, self.bounds.every)
+        radius += self.bounds.inputs.magnitude(narrow(block.inputs, np.float32), self.bounds.every)
         if self.layer.bias is not None:
             radius += np.abs(self.layer.bias).astype(np.float32)
         radius *= self.gamma

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.balls import Arithmetic, Ball, copied
-from rnn_parity.layers import Layer
+from rnn_parity.layers import Gated, Layer
 from rnn_parity.sequences import Sequences, time_major
 
 
@@ -17,6 +17,7 @@ class Observed:
 
     After `advance(steps)`, `outputs` `(t, B, H)` are these timesteps' outputs and `states`
     `(t + 1, B, H)` the observed states around them. The state is the last output that no mask hid.
+    `spread` `(t, B, H)` is how far from it may lie what a step hands on; `masked` sets it.
     """
 
     def __init__(self, layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> None:
@@ -31,6 +32,7 @@ class Observed:
         self.states = self.state_buffer[-1:]
         self.outputs = self.buffer[:0]
         self.keep: NDArray[np.bool_] | None = None
+        self.spread: NDArray[Any] = np.zeros((1, *shape[1:]), np.float32)
 
     def advance(self, steps: slice) -> None:
         """Read the outputs of `steps`, which must follow those read before."""
@@ -47,10 +49,31 @@ class Observed:
                 self.states[t + 1] = np.where(keep, self.outputs[t], self.states[t])
 
     def masked(self, ball: Ball, arithmetic: Arithmetic) -> Ball:
-        """`ball`, with what a masked step shows where one is: zeros or the previous output."""
+        """`ball`, with what a masked step shows where one is: zeros or the previous output.
+
+        XLA may compute a gated step once for the output and once more for what is handed on, its
+        last sum of products fused differently: then both are within the step's radius.
+        """
+        if isinstance(self.layer, Gated):
+            self.spread = latest(2 * ball.radius, self.keep, self.spread[-1])
         if self.keep is None:
             return ball
         repeated = np.zeros_like(self.outputs)
         if not self.layer.zero_output_for_mask:
             repeated[0], repeated[1:] = self.previous_output, self.outputs[:-1]
-        return ball.where(self.keep, copied(repeated, arithmetic))
+        hidden = copied(repeated, arithmetic)
+        if not self.layer.zero_output_for_mask:
+            hidden = Ball(repeated, hidden.radius + self.spread, arithmetic)
+        return ball.where(self.keep, hidden)
+
+
+def latest(
+    radius: NDArray[Any], keep: NDArray[np.bool_] | None, before: NDArray[Any]
+) -> NDArray[Any]:
+    """`radius` `(t, B, H)`, at a masked step that of the last step which was not."""
+    if keep is None:
+        return radius
+    found = np.empty_like(radius)
+    for t, one in enumerate(keep):
+        found[t] = before = np.where(one, radius[t], before)
+    return found

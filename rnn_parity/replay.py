@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 from rnn_parity import cells
 from rnn_parity.activations import Activation
 from rnn_parity.layers import Array, Layer
-from rnn_parity.sequences import Sequences, time_major
+from rnn_parity.products import Product, operand
+from rnn_parity.sequences import NO_DROPOUT, Dropout, Sequences, time_major
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +84,10 @@ def blocks(layer: Layer, sequences: Sequences) -> Iterator[Block]:
     for part in steps:
         n = part.stop - part.start
         x = layer_inputs(layer, sequences.inputs, part, inputs[:n])
-        p = project(layer, x, projections[:n])
+        p = project(layer, x, projections[:n], sequences.dropout)
         block = Block(part, x, p, outputs[:n], *states[:, : n + 1])
         mask = None if sequences.mask is None else sequences.mask[:, part].T
-        run(layer, block, mask, previous)
+        run(layer, block, mask, previous, sequences.dropout)
         yield block
         states[:, 0] = states[:, n]
         previous[...] = outputs[n - 1]
@@ -101,25 +101,12 @@ def layer_inputs(layer: Layer, inputs: NDArray[Any], steps: slice, out: Array) -
     return operand(layer, x)
 
 
-def operand(layer: Layer, a: Array) -> Array:
-    """An operand of a matrix product, as the layer takes it."""
-    return a if layer.operands is None else layer.operands.round(a)
-
-
-def project(layer: Layer, x: Array, out: Array) -> Array:
+def project(layer: Layer, x: Array, out: Array, dropout: Dropout = NO_DROPOUT) -> Array:
     """The input projection `x U + b` of all timesteps at once."""
-    np.matmul(x.reshape(-1, layer.features), layer.kernel, out=out.reshape(-1, layer.width))
+    out[...] = Product(layer, layer.kernel, dropout.inputs)(x, slice(0, layer.width))
     if layer.input_bias is not None:
         out += layer.input_bias
     return out
-
-
-def recurrent_product(layer: Layer, h: Array, columns: slice) -> Array:
-    """`h W` of one timestep, plus a recurrent bias, for these columns of W."""
-    product: Array = np.dot(operand(layer, h), layer.recurrent_kernel[:, columns])
-    if layer.recurrent_bias is not None:
-        product += layer.recurrent_bias[columns]
-    return product
 
 
 def run(
@@ -127,9 +114,17 @@ def run(
     block: Block,
     mask: NDArray[np.bool_] | None,
     previous: Array,
+    dropout: Dropout = NO_DROPOUT,
 ) -> None:
     """The time loop: fills the outputs and states of `block`."""
     states, outputs, c = block.states, block.outputs, block.cell_states
+    times_w, bias = Product(layer, layer.recurrent_kernel, dropout.state), layer.recurrent_bias
+
+    def product(h: Array, columns: slice) -> Array:
+        r = times_w(h, columns)
+        if bias is not None:
+            r += bias[columns]
+        return r
 
     def carry(p: Array, q: Array) -> Array:
         assert c is not None
@@ -138,7 +133,7 @@ def run(
         c[t + 1] = p if mask is None else np.where(mask[t, :, np.newaxis], p, c[t])
         return p
 
-    step = cells.cell_of(layer, in_place, partial(recurrent_product, layer), carry)
+    step = cells.cell_of(layer, in_place, product, carry)
     for t, x in enumerate(block.projection):
         h = step(x, states[t])
         if mask is None:  # the output is the next state

@@ -6,7 +6,6 @@ state, so nothing accumulates and all steps are independent of each other.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ from rnn_parity import cells
 from rnn_parity.balls import Arithmetic, Ball, Sum, apply
 from rnn_parity.carry import carried
 from rnn_parity.layers import Layer
-from rnn_parity.magnitudes import Magnitudes, narrow, rows_by
+from rnn_parity.magnitudes import narrow
 from rnn_parity.observed import Observed
-from rnn_parity.replay import Block, blocks, operand
+from rnn_parity.products import BoundedProduct
+from rnn_parity.replay import Block, blocks
 from rnn_parity.sequences import Sequences
 
 Mask = NDArray[np.bool_]
@@ -34,11 +34,15 @@ class Steps:
     def __init__(self, layer: Layer, arithmetic: Arithmetic, sequences: Sequences) -> None:
         self.layer, self.arithmetic = layer, arithmetic
         self.dtype = arithmetic.radius_dtype
-        self.kernel = Magnitudes(self.dtype, layer.kernel)
-        self.recurrent_kernel = {
-            a: Magnitudes(self.dtype, layer.recurrent_kernel[:, a:b])
-            for a, b in pairwise(cells.recurrent_cuts(layer))
-        }
+        dropout, cuts = sequences.dropout, cells.recurrent_cuts(layer)
+        self.every = slice(0, layer.width)
+        self.inputs, self.state = (
+            BoundedProduct(layer, matrix, masks, parts, self.dtype)
+            for matrix, masks, parts in (
+                (layer.kernel, dropout.inputs, [0, layer.width]),
+                (layer.recurrent_kernel, dropout.state, cuts),
+            )
+        )
         cell_states = sequences.initial_state[1:]
         self.cell_state = Ball.exact(cell_states[0], arithmetic) if len(cell_states) else None
         self.keep: Mask | None = None
@@ -55,8 +59,8 @@ class Steps:
         `keep` `(t, B, 1)` is False where a timestep is masked; the outputs are those of others.
         """
         self.keep = keep
-        magnitude = self.kernel(narrow(block.inputs, self.dtype))
-        x = self.arithmetic.sum_of(block.projection, magnitude, self.layer.features)
+        magnitude = self.inputs.magnitude(narrow(block.inputs, self.dtype), self.every)
+        x = self.arithmetic.sum_of(block.projection, magnitude, self.inputs.terms)
         if self.layer.input_bias is not None:
             x = x.known_part(np.abs(self.layer.input_bias))
         ball: Ball = self.step(x, before)
@@ -64,14 +68,14 @@ class Steps:
 
     def product(self, h: Ball, columns: slice) -> Sum:
         """`h W` plus a recurrent bias, for these columns of W."""
-        value = rows_by(operand(self.layer, h.value), self.layer.recurrent_kernel[:, columns])
-        magnitudes = self.recurrent_kernel[columns.start]
         spread: NDArray[Any] | float = 0.0
         size = narrow(h.value, self.dtype)
         if h.radius.ndim:
-            spread = magnitudes(h.radius)
+            spread = self.state.magnitude(h.radius, columns)
             size += h.radius
-        product = self.arithmetic.sum_of(value, magnitudes(size), self.layer.units, spread)
+        magnitude = self.state.magnitude(size, columns)
+        value = self.state(h.value, columns)
+        product = self.arithmetic.sum_of(value, magnitude, self.state.terms, spread)
         bias = self.layer.recurrent_bias
         if bias is None:
             return product

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence as TypingSequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,25 @@ np.empty(31 << 20, np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
+class Dropout:
+    """What a layer in training multiplies its inputs and its state with, the same in every step.
+
+    `inputs` is `(G, B, F)` and `state` `(G, B, H)`, with a mask of zeros and `1 / (1 - rate)` for
+    each of G gates, or None for no dropout there.
+    """
+
+    inputs: Array | None = None
+    state: Array | None = None
+
+    def samples(self, part: slice | NDArray[Any]) -> Dropout:
+        """The same for some of the samples."""
+        return Dropout(*(None if m is None else m[:, part] for m in (self.inputs, self.state)))
+
+
+NO_DROPOUT = Dropout()
+
+
+@dataclass(frozen=True, eq=False)
 class Sequences:
     """What reaches a layer, in processing order: step 0 is the last input with `go_backwards`.
 
@@ -36,6 +55,7 @@ class Sequences:
     inputs: NDArray[Any]
     mask: NDArray[np.bool_] | None
     initial_state: Array
+    dropout: Dropout = NO_DROPOUT
 
     @classmethod
     def of(
@@ -44,6 +64,7 @@ class Sequences:
         inputs: ArrayLike,
         mask: ArrayLike | None = None,
         initial_state: ArrayLike | TypingSequence[ArrayLike] | None = None,
+        dropout: Dropout = NO_DROPOUT,
     ) -> Sequences:
         """Check the shapes against `layer`; raises `InputError` with what was expected."""
         x = real(inputs, "inputs")
@@ -61,7 +82,7 @@ class Sequences:
                 state[i] = layer.precision.round(one)
         if layer.go_backwards:
             x, m = x[:, ::-1], None if m is None else m[:, ::-1]
-        return cls(x, m, state)
+        return cls(x, m, state, dropout)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -71,12 +92,13 @@ class Sequences:
     def samples(self, part: slice | NDArray[Any]) -> Sequences:
         """The same for some of the samples."""
         mask = None if self.mask is None else self.mask[part]
-        return Sequences(self.inputs[part], mask, self.initial_state[:, part])
+        dropout = self.dropout.samples(part)
+        return Sequences(self.inputs[part], mask, self.initial_state[:, part], dropout)
 
     def first(self, timesteps: int) -> Sequences:
         """The same for the first timesteps."""
         mask = None if self.mask is None else self.mask[:, :timesteps]
-        return Sequences(self.inputs[:, :timesteps], mask, self.initial_state)
+        return replace(self, inputs=self.inputs[:, :timesteps], mask=mask)
 
     def blocks(self, width: int) -> Iterator[slice]:
         """Slices of timesteps that cover the sequence, each small enough for the cache.

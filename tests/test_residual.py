@@ -72,7 +72,7 @@ def test_the_last_output_lies_in_its_ball(seed, masked, zeroed):
     layer = rp.SimpleRNN(**weights, zero_output_for_mask=zeroed)
     mask = rng.random((5, 7)) < 0.6 if masked else None
     state = rng.uniform(-1, 1, (5, 4)).astype(np.float32)
-    output, final = final_balls(layer, Sequences.of(layer, x, mask, state), SINGLE)
+    output, (final,) = final_balls(layer, Sequences.of(layer, x, mask, state), SINGLE)
     exact = rp.replay(layer, x, mask, state)
     np.testing.assert_allclose(output.value, exact.outputs[:, -1], atol=1e-12)
     np.testing.assert_allclose(final.value, exact.final_state, atol=1e-12)

@@ -1,0 +1,211 @@
+"""The step of a cell to first order in its weights: one equation for every observed output.
+
+To first order, a step residual is `sum over pieces of slope * (design @ change)`, for the pieces of
+`stack`. What an LSTM's gates i, f and c change is in its c and stays there: `m_t = f_t m_{t-1} +
+...` with `c_t` off by `m_t`. What a GRU's reset gate changes without `reset_after` reaches every
+unit through W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.carry import scan
+from rnn_parity.layers import Array
+
+Columns = tuple[Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The equations of some timesteps, time first: arrays are `(t, B, ...)`.
+
+    `designs` `(t, B, K)` and `slopes` `(t, B, H)` stand in the order of the pieces; `residual`,
+    the `observed` outputs and `own`, what the implementation's activations may err by, are
+    `(t, B, H)`. The first `carried` pieces go through a memory, see `forget` and `gain`; the piece
+    `mixed` reaches the outputs by `mixing` `(H, H)` and `gain`. A timestep that is masked or not
+    finite gives equations of zeros.
+    """
+
+    designs: Columns
+    slopes: Columns
+    residual: Array
+    observed: Array
+    own: Array
+    good: NDArray[np.bool_]
+    carried: int = 0
+    mixed: int | None = None
+    mixing: Array | None = None
+    forget: Array | None = None
+    gain: Array | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of timesteps, of all samples, that give equations."""
+        return int(self.good.sum())
+
+    def of_arrays(self, f: Callable[[Array], Array]) -> Rows:
+        """The same with `f` applied to every array that has a time axis."""
+        timed = ("residual", "observed", "own", "good", "forget", "gain")
+        arrays: dict[str, Any] = {n: f(a) for n in timed if (a := getattr(self, n)) is not None}
+        many: dict[str, Any] = {n: tuple(map(f, getattr(self, n))) for n in ("designs", "slopes")}
+        return replace(self, **arrays, **many)
+
+    def some(self, count: int) -> Rows:
+        """The first so many equations of each unit, about, of evenly spread samples."""
+        every = -(-self.residual.shape[1] // count)
+        few = self.of_arrays(lambda a: a[:, ::every])
+        return few.of_arrays(lambda a: a[: -(-count // few.residual.shape[1])])
+
+    def parts(self, columns: Array) -> list[Array]:
+        """Columns `(P, H)` piece by piece."""
+        sizes = [design.shape[2] for design in self.designs]
+        return np.split(columns, np.cumsum(sizes)[:-1])
+
+    @np.errstate(all="ignore")
+    def even(self, weights: Array) -> Rows:
+        """The same equations, each over what it rounds: otherwise large numbers alone decide."""
+        size = self.size(weights) + np.abs(self.observed)
+        good = np.isfinite(size) & (size > 0)
+
+        def over(a: Array) -> Array:
+            return np.where(good, a / size, 0.0)
+
+        direct = [p >= self.carried and p != self.mixed for p in range(len(self.slopes))]
+        slopes = tuple(over(s) if d else s for s, d in zip(self.slopes, direct, strict=True))
+        gain = None if self.gain is None else over(self.gain)
+        return replace(
+            self, residual=over(self.residual), own=over(self.own), slopes=slopes, gain=gain
+        )
+
+    def size(self, weights: Array) -> Array:
+        """The absolute terms of each step, times the slopes: what its rounding grows with."""
+        size = np.zeros_like(self.residual)
+        for p, weight in enumerate(self.parts(np.abs(weights))):
+            part = np.abs(self.slopes[p]) * (np.abs(self.designs[p]) @ weight)
+            size += self.reach(p, part, np.abs)
+        return size
+
+    def reach(self, p: int, part: Array, sign: Callable[[Any], Any] = np.positive) -> Array:
+        """What a change of a piece's argument, times its slope, is in the same step's output."""
+        if p == self.mixed:
+            part = part @ sign(self.mixing)
+        elif p >= self.carried:
+            return part
+        reached: Array = part * sign(self.gain)
+        return reached
+
+    def but_weights(self, change: Array) -> Rows:
+        """The same equations, had the weights been others by `change`, to first order."""
+        residual, memory = self.residual, np.zeros_like(self.residual)
+        for p, weight in enumerate(self.parts(change)):
+            part = self.slopes[p] * (self.designs[p] @ weight)
+            if p < self.carried:
+                memory += part
+            else:
+                residual = residual - self.reach(p, part)
+        if self.forget is not None:
+            residual = residual - self.gain * scan(self.forget, memory)
+        return replace(self, residual=residual)
+
+    def weighted(self) -> Columns:
+        """Each residual times what its output owes to a piece's argument, `(t, B, H)`."""
+        through = self.residual if self.gain is None else self.residual * self.gain
+        if self.forget is not None:
+            # Backwards in time: what c was off by, all later outputs show.
+            fades = np.concatenate([self.forget[1:], np.zeros_like(self.forget[:1])])
+            through = scan(fades[::-1], through[::-1])[::-1]
+        every = []
+        for p, slope in enumerate(self.slopes):
+            shown = self.residual if p >= self.carried else through
+            if p == self.mixed and self.mixing is not None:
+                shown = through @ self.mixing.T
+            every.append(shown * slope)
+        return tuple(every)
+
+    @property
+    def gradient(self) -> Array:
+        """How the weights would have to change for smaller residuals, `(P, H)`."""
+        pairs = zip(self.designs, self.weighted(), strict=True)
+        return np.concatenate([flattened(d).T @ flattened(w) for d, w in pairs])
+
+    @np.errstate(all="ignore")
+    def scores(self) -> Array:
+        """How many standard errors each entry alone is off, `(P, H)`: a cheap screen.
+
+        Correlated entries show together, and an entry that differs shows whatever the others do.
+        """
+        found = []
+        for design, weighted in zip(self.designs, self.weighted(), strict=True):
+            d, w = flattened(design), flattened(weighted)
+            found.append(np.abs(d.T @ w) / np.sqrt((d * d).T @ (w * w)))
+        scores: Array = np.nan_to_num(np.concatenate(found))
+        return scores
+
+    @np.errstate(all="ignore")
+    def systematic(self, weights: Array) -> Array:
+        """So large a change of each weight, `(P, H)`, may be the implementation's own errors.
+
+        An activation errs the same way wherever its argument is the same, which is no noise. A
+        weight takes that on itself in proportion to its share of the argument; a bias, all of it.
+        """
+        found = []
+        pieces = zip(self.designs, self.slopes, self.parts(weights), strict=True)
+        for p, (design, slope, weight) in enumerate(pieces):
+            d, s = np.abs(flattened(design)), np.abs(flattened(self.reach(p, slope)))
+            error = d.T @ (s * flattened(self.own)) / ((d * d).T @ (s * s))
+            terms = (d * d).sum(axis=0)[:, np.newaxis] * weight**2
+            share = np.sqrt(terms / terms.sum(axis=0))
+            share[-1] = 1
+            found.append(error * share)
+        changes: Array = np.nan_to_num(np.concatenate(found))
+        return changes
+
+    def of_unit(self, j: int, mixed: bool = False) -> tuple[Array, Array]:
+        """The equations for unit j's column alone: a matrix `(N, P)` and a right-hand side `(N,)`.
+
+        The `mixed` piece, whose unit j reaches the outputs of all units, is left out; or it is the
+        only one, with one equation for all outputs of a timestep.
+        """
+        columns = [np.zeros((self.good.size, design.shape[2])) for design in self.designs]
+        if mixed and self.mixed is not None and self.mixing is not None and self.gain is not None:
+            factor = self.slopes[self.mixed][..., [j]] * self.mixing[j] * self.gain
+            size = np.sqrt((factor**2).sum(axis=2))
+            columns[self.mixed] = flattened(size[..., np.newaxis] * self.designs[self.mixed])
+            total = (factor * self.residual).sum(axis=2)
+            residual = np.divide(total, size, out=np.zeros_like(size), where=size > 0)
+            return np.concatenate(columns, axis=1), residual.ravel()
+        for p, (design, slopes) in enumerate(zip(self.designs, self.slopes, strict=True)):
+            column = slopes[..., [j]] * design
+            if p < self.carried and self.forget is not None and self.gain is not None:
+                column = self.gain[..., [j]] * scan(self.forget[..., [j]], column)
+            if p != self.mixed:
+                columns[p] = flattened(column)
+        return np.concatenate(columns, axis=1), self.residual[..., j].ravel()
+
+    def mostly_mixed(self, scores: Array) -> bool:
+        """Whether the highest score is that of a weight in the mixed piece."""
+        highest = [part.max() for part in self.parts(scores)]
+        return int(np.argmax(highest)) == self.mixed
+
+
+def flattened(a: Array) -> Array:
+    """`(t, B, K)` as `(t B, K)`."""
+    return a.reshape(-1, a.shape[-1])
+
+
+def joined(rows: list[Rows]) -> Rows:
+    """The equations of timesteps that follow each other."""
+    joined: dict[str, Any] = {}
+    for name in ("residual", "observed", "own", "good", "forget", "gain"):
+        arrays = [getattr(r, name) for r in rows]
+        joined[name] = None if arrays[0] is None else np.concatenate(arrays)
+    for name in ("designs", "slopes"):
+        every = zip(*(getattr(r, name) for r in rows), strict=True)
+        joined[name] = tuple(np.concatenate(arrays) for arrays in every)
+    return replace(rows[0], **joined)
