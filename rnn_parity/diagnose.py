@@ -14,10 +14,15 @@ from rnn_parity.balls import arithmetics
 from rnn_parity.faults import Computation, Fault, faults_of
 from rnn_parity.fit import Fit, fit, part
 from rnn_parity.judge import effective_bits
+from rnn_parity.layers import Layer
+from rnn_parity.replay import replay
 from rnn_parity.results import Cause, Divergence
+from rnn_parity.sequences import Sequences
 
 SAMPLES, STEPS = 3, 16
 """So many rows refute most candidates; what they leave is tried on all rows."""
+NEAR = 64
+"""Up to so many timesteps before the few rows are cheap enough to go through again and again."""
 CLOSER = 4.0
 """A fit that is so many times as close makes another one that is within the bounds a chance."""
 
@@ -46,7 +51,7 @@ def causes(
     right: Computation, outputs: NDArray[Any], first: Divergence | None
 ) -> tuple[Cause, ...]:
     """Every fault that explains `outputs`; where none does alone, every pair that does."""
-    seen = Seen(outputs, *first_rows(outputs, first))
+    seen = Seen(outputs, *first_rows(right.layer, outputs, first))
     if explained(right, seen).explains:
         return ()
     for tries in (singles(right, seen), singles(right, seen, general=True), pairs(right, seen)):
@@ -56,11 +61,15 @@ def causes(
     return ()
 
 
-def first_rows(outputs: NDArray[Any], first: Divergence | None) -> tuple[NDArray[np.intp], slice]:
+def first_rows(
+    layer: Layer, outputs: NDArray[Any], first: Divergence | None
+) -> tuple[NDArray[np.intp], slice]:
     """The samples and the timesteps around the first divergence."""
     batch, timestep = (first.batch, first.timestep) if first else (0, 0)
     samples = np.unique([batch, *np.linspace(0, len(outputs) - 1, SAMPLES - 1).astype(int)])
     start = max(0, min(timestep - STEPS // 4, outputs.shape[1] - STEPS))
+    if len(layer.STATES) > 1 and start > NEAR:
+        start = 0  # what is hidden is known there alone, and later steps need all before them
     return samples, slice(start, start + STEPS)
 
 
@@ -73,25 +82,29 @@ def singles(right: Computation, seen: Seen, general: bool = False) -> Candidates
 
 def tried(fault: Fault, right: Computation, seen: Seen) -> Iterator[Computation]:
     """The variants of a fault that are worth trying."""
-    if fault.candidates is None:
+    as_expected = seen.outputs.shape == (*right.sequences.shape, right.layer.units)
+    if fault.candidates is None or not as_expected:
         return fault.variants(right)
-    if seen.outputs.shape != (*right.sequences.shape, right.layer.units):
-        return iter(())
     return fault.candidates(right, seen.outputs)
 
 
 def pairs(right: Computation, seen: Seen) -> Candidates:
     """Every two faults together, unless both rearrange the outputs or neither changes anything."""
     sociable = [fault for fault in faults_of(right.layer) if not fault.alone]
-    for i, one in enumerate(sociable):
+    blind = {fault for fault in sociable if fault.blind(right)}
+    order = sorted(sociable, key=lambda fault: not fault.first)
+    for i, one in enumerate(order):
         for changed in tried(one, right, seen):
-            for other in sociable[i + 1 :]:
-                if one.blind(right) and other.blind(right):
+            for other in order[i + 1 :]:
+                if one in blind and other in blind:
                     continue
+                faults = one, other
+                if sociable.index(other) < sociable.index(one):
+                    faults = other, one
                 for both in tried(other, changed, seen):
                     if changed.undo is None or both.undo is changed.undo:
                         detail = "; ".join(filter(None, (changed.detail, both.detail)))
-                        yield (one, other), both.but(detail)
+                        yield faults, both.but(detail)
 
 
 def explaining(candidates: Candidates, seen: Seen) -> list[Explanation]:
@@ -103,24 +116,42 @@ def explaining(candidates: Candidates, seen: Seen) -> list[Explanation]:
         candidates, "diagnosis", delay=1, leave=False, disable=not sys.stderr.isatty(), unit=""
     )
     for faults, variant in bar:
-        if explained(variant, seen, few=True).max_ratio <= 1:
-            full = explained(variant, seen)
-            if full.explains:
-                found.append(Explanation(faults, variant, full))
+        fitted = explained(variant, seen)
+        if fitted.explains:
+            found.append(Explanation(faults, variant, fitted))
     return found
 
 
-def explained(variant: Computation, seen: Seen, few: bool = False) -> Fit:
-    """How well a variant explains the observed outputs, in the sharpest arithmetic that does."""
+def explained(variant: Computation, seen: Seen) -> Fit:
+    """How well a variant explains the observed outputs: a few of them, which refute most, first."""
+    layer = variant.layer
     sequences, outputs = variant.undone(seen.outputs)
-    if outputs.shape != (*sequences.shape, variant.layer.units) or 0 in outputs.shape:
+    if outputs.shape != (*sequences.shape, layer.units) or 0 in outputs.shape:
         return Fit(np.inf, True)
-    if few:
-        samples = seen.samples[seen.samples < len(outputs)]
-        steps = seen.steps if seen.steps.stop <= outputs.shape[1] else slice(0, STEPS)
-        sequences, outputs = part(sequences, outputs, samples, steps)
-    for arithmetic in arithmetics(variant.layer.precision):
-        found = fit(variant.layer, sequences, outputs, arithmetic)
+    samples = seen.samples[seen.samples < len(outputs)]
+    steps = seen.steps if seen.steps.stop <= outputs.shape[1] else slice(0, STEPS)
+    few = part(sequences, outputs, samples, steps)
+    if far_off(layer, *few):
+        return Fit(np.inf, True)
+    found = closest_fit(layer, *few)
+    return closest_fit(layer, sequences, outputs) if found.max_ratio <= 1 else found
+
+
+@np.errstate(all="ignore")
+def far_off(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> bool:
+    """Whether the outputs of the first timestep are wrong in half of their digits already.
+
+    No bound is asked: one that wide would be of no use.
+    """
+    right = replay(layer, sequences.first(1)).outputs
+    off = outputs[:, :1].astype(np.float64) - right
+    return bool((off**2).mean() > layer.precision.unit_roundoff * (right**2).mean())
+
+
+def closest_fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
+    """The fit in the sharpest arithmetic that explains the outputs."""
+    for arithmetic in arithmetics(layer.precision):
+        found = fit(layer, sequences, outputs, arithmetic)
         if found.max_ratio <= 1:
             break
     return found

@@ -18,32 +18,6 @@ from rnn_parity.results import (
 MOST_WEIGHTS = 5
 """So many implied weights are shown; the JSON document has more."""
 
-REMEDIES = {
-    "bias-dropped": "add the bias to every step",
-    "bias-doubled": "add the bias once: is it in the input projection and in the step?",
-    "kernel-transposed": "multiply x @ kernel, the kernel stored as (features, units)",
-    "recurrent-kernel-transposed": "multiply h @ recurrent_kernel, h from the left",
-    "initial-state-ignored": "start the loop from the given initial state",
-    "state-not-carried": "start a stateful layer's call from the last state of the call before",
-    "inputs-reversed": "take the inputs last to first where go_backwards is set, only there",
-    "outputs-not-reversed": "keep the outputs in the order in which they are computed",
-    "mask-ignored": "where the mask is false, keep the state and repeat the output",
-    "mask-not-reversed": "reverse the mask together with the inputs",
-    "masked-output-not-zeroed": "write zeros for masked timesteps (zero_output_for_mask)",
-    "activation-swapped": "apply the activation of the layer's configuration",
-    "hard-sigmoid-slope": "0.2 x + 0.5 is Keras 2's hard_sigmoid, x / 6 + 0.5 is Keras 3's",
-    "final-state-stale": "return the state after the last timestep",
-    "time-shifted": "store output t at index t: append it after the step, not before",
-    "batch-time-swapped": "bring inputs and outputs to (batch, timesteps, ...)",
-    "features-permuted": "feed the features in the order of the kernel's rows",
-    "units-permuted": "order the units as in the columns of the kernel",
-    "dropout-active": "run the layer with training=False",
-    "weights-rounded": "pass weights on in full: binary, or 9 digits (%.9g) for float32",
-    "lower-precision": "turn off reduced precision, such as TF32 or 16-bit matrix products",
-    "weights-differ": "export the weights again, or correct these entries",
-}
-"""What to change, by the id of the fault."""
-
 
 def number(x: float) -> str:
     """`x` with 3 significant digits: 0.0123, 1.50, 12300, 4.77e-07, nan."""
@@ -82,9 +56,15 @@ def label(subject: Subject) -> str:
     details = [subject.layer_class] if subject.layer_name and subject.layer_class else []
     details += [f"mode {subject.mode}"] if subject.mode else []
     details += [f"call {subject.call}"] if subject.call is not None else []
-    details += ["then"] if subject.kind == "case" and subject.against else []
+    if subject.against:
+        details.append("then" if is_recorded(subject) else f"against {subject.against}")
     name = subject.layer_name or subject.layer_class or "layer"
     return f"{name} ({', '.join(details)})" if details else name
+
+
+def is_recorded(subject: Subject) -> bool:
+    """Whether these are the outputs recorded in a case, as opposed to another implementation's."""
+    return subject.kind == "case" and subject.mode is not None and subject.against is not None
 
 
 def is_compared(check: Check) -> bool:
@@ -193,8 +173,11 @@ def implied(weights: Sequence[ImpliedWeight], dtype: str | None) -> list[tuple[s
 def remedy(check: Check) -> list[tuple[str, str]]:
     """What to change: by cause, else as far as the place tells; nothing where it does not."""
     if check.causes:
+        from rnn_parity.faults import FAULTS
+
+        remedies = {fault.id: fault.remedy for fault in FAULTS}
         faults = dict.fromkeys(id for cause in check.causes for id in cause.fault.split("+"))
-        known = [(fault, REMEDIES[fault]) for fault in faults if fault in REMEDIES]
+        known = [(fault, remedies[fault]) for fault in faults if fault in remedies]
         return [("to do", text if len(known) == 1 else f"{id}: {text}") for id, text in known]
     if check.verdict == "suspect":
         return [("to do", "compare the weights bit by bit: were they printed, cast or retrained?")]

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from corpus import MISTAKES, NARROW, OUTSIDE, SIZES, Mistake, examined, late, right_run, simulate
+from corpus import NARROW, SIZES, examined, right_run, simulate
+from mistakes import MISTAKES, OUTSIDE, Mistake, late
 
 SIZE = (8, 9, 5, 6)
 

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
+from rnn_parity.judge import Observations, judge
+from rnn_parity.results import Subject
+from rnn_parity.sequences import Sequences
 
 tf = pytest.importorskip("tensorflow")
 B, T, F, H = 4, 12, 6, 6  # square, so that a transposed kernel fits
@@ -19,42 +22,53 @@ ZEROED = {"zero_output_for_mask": True}
 BACKWARDS = {"go_backwards": True}
 
 
+GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
+STATES = {"SimpleRNN": (), "LSTM": (2,), "GRU": ()}
+
+
 @cache
-def keras_run(activation, policy, options):
+def keras_run(kind, activation, policy, options):
     """Everything that a layer was given, and what it computed, by the names of the API."""
-    rng = np.random.default_rng(0)
+    rng, gates = np.random.default_rng(0), GATES[kind]
+    bias = (2, 3 * H) if kind == "GRU" and dict(options).get("reset_after", True) else (gates * H,)
     run = {
-        "kernel": rng.normal(scale=0.5, size=(F, H)),
-        "recurrent_kernel": rng.normal(scale=0.35, size=(H, H)),
-        "bias": rng.normal(scale=0.5, size=H),
+        "kernel": rng.normal(scale=0.5, size=(F, gates * H)),
+        "recurrent_kernel": rng.normal(scale=0.35, size=(H, gates * H)),
+        "bias": rng.normal(scale=0.5, size=bias),
         "inputs": rng.normal(size=(B, T, F)),
-        "state": rng.uniform(-1, 1, (B, H)),
+        "state": rng.uniform(-1, 1, (*STATES[kind], B, H)),
     }
     run = {name: array.astype(np.float32) for name, array in run.items()}
     run["mask"] = MASK if "zero_output_for_mask" in dict(options) else None
     returned = {"return_sequences": True, "return_state": True}
-    layer = tf.keras.layers.SimpleRNN(
-        H, activation=activation, dtype=policy, **returned, **dict(options)
-    )
+    make = getattr(tf.keras.layers, kind)
+    layer = make(H, activation=activation, dtype=policy, **returned, **dict(options))
     layer.build((B, T, F))
     for name in WEIGHTS:
         getattr(layer.cell, name).assign(run[name])
-    state = [tf.cast(run["state"], layer.compute_dtype)]
+    state = [tf.cast(one, layer.compute_dtype) for one in run["state"].reshape(-1, B, H)]
     found = layer(run["inputs"], mask=run["mask"], initial_state=state)
-    run["outputs"], run["final"] = (tensor.numpy() for tensor in found)
+    run["outputs"], *final = (tensor.numpy() for tensor in found)
+    run["final"] = np.reshape(final, run["state"].shape)
     options = {"zero_output_for_mask": False, "go_backwards": False, **dict(options)}
     return run | options | {"activation": activation, "dtype": layer.compute_dtype}
 
 
-def verdict(mistake=None, activation="tanh", policy="float32", **options):
+def verdict(mistake=None, activation="tanh", policy="float32", kind="SimpleRNN", **options):
     """The verdict on a run of Keras after `mistake`, a function from the run to what it changes."""
-    run = dict(keras_run(activation, policy, tuple(sorted(options.items()))))
+    run = dict(keras_run(kind, activation, policy, tuple(sorted(options.items()))))
     if mistake is not None:
         run |= mistake(SimpleNamespace(**run))
     names = (*WEIGHTS, "activation", "go_backwards", "zero_output_for_mask", "dtype")
-    layer = rp.SimpleRNN(**{name: run[name] for name in names})
-    data = (run[name] for name in ("inputs", "outputs", "final", "mask", "state"))
-    return rp.compare(layer, *data).verdict
+    names += tuple({"recurrent_activation", "reset_after"} & set(run))
+    layer = getattr(rp, kind)(**{name: run[name] for name in names})
+    data = [run[name] for name in ("inputs", "outputs", "final", "mask", "state")]
+    if mistake is None:
+        return rp.compare(layer, *data).verdict
+    # The same without the search for a cause, which takes longest where there is none.
+    inputs, outputs, final, mask, state = data
+    observed = Observations.of(layer, outputs, final)
+    return judge(layer, Sequences.of(layer, inputs, mask, state), observed, Subject()).check.verdict
 
 
 def changed(array, index, change):

@@ -1,15 +1,20 @@
 """The fault catalogue. A new cell adds its own faults in a module beside these."""
 
-from rnn_parity.faults import common, orders, timing, weights
+from rnn_parity.faults import common, gates, gru, lstm, orders, timing, weights
 from rnn_parity.faults.fault import Computation, Fault
+from rnn_parity.faults.final import STALE
 from rnn_parity.layers import Layer
 
-STALE = Fault(
-    "final-state-stale",
-    "the returned final state is not that of the last output",
-    lambda c: iter(()),
+FAULTS: tuple[Fault, ...] = (
+    *common.FAULTS,
+    *gates.FAULTS,
+    *lstm.FAULTS,
+    *gru.FAULTS,
+    *timing.FAULTS,
+    STALE,
+    *orders.FAULTS,
+    *weights.FAULTS,
 )
-FAULTS: tuple[Fault, ...] = (*common.FAULTS, *timing.FAULTS, STALE, *orders.FAULTS, *weights.FAULTS)
 
 
 def faults_of(layer: Layer) -> list[Fault]:

@@ -62,21 +62,24 @@ Variants = Iterator[Computation]
 
 @dataclass(frozen=True)
 class Fault:
-    """One known mistake: a stable id, one sentence, and its variants of a right computation.
+    """One known mistake: a stable id, what is wrong, what to do, and its variants of a computation.
 
     `variants` are those that a sensitive check shows; it gives nothing where the fault does not
     apply to a layer's options. `blind` says in a person's words why given data cannot show it, or
     None. `candidates` gives what is worth trying on observed outputs, where that depends on them or
     is more than the variants. `alone` faults are not tried together with others: their candidates
-    take an estimate each. A `general` one could stand for others, and is tried where none of
-    them fits.
+    are too many, or take an estimate each. Where two are tried together, a `first` one comes first:
+    it is of the weights as they are stored. A `general` one could stand for others, and is tried
+    where none of them fits.
     """
 
     id: str
     meaning: str
+    remedy: str
     variants: Callable[[Computation], Variants]
     blind: Callable[[Computation], str | None] = lambda c: None
     candidates: Callable[[Computation, Outputs], Variants] | None = None
     alone: bool = False
+    first: bool = False
     general: bool = False
     layers: tuple[str, ...] = ("SimpleRNN", "LSTM", "GRU")

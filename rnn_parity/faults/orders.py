@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity.equations import flattened
 from rnn_parity.faults.fault import Computation, Fault, Outputs, Variants
-from rnn_parity.implied import stacked, total_rows
+from rnn_parity.implied import total_rows
 from rnn_parity.inverse import inverse_activation
 from rnn_parity.layers import Array
 from rnn_parity.replay import replay
+from rnn_parity.stack import stacked
 
 Order = NDArray[np.intp]
 TELLING = 8
-"""An order shows in so many timesteps, and in so many units."""
+"""An order shows in so many samples, timesteps and units."""
 
 
 def first_and_last(count: int) -> Order:
@@ -48,10 +50,10 @@ def swapped_units(c: Computation) -> Variants:
 
 def unit_orders(c: Computation, outputs: Outputs) -> Variants:
     """The order that maps the replayed first outputs to the observed ones, if it is one."""
-    few = c.sequences.first(TELLING)
+    few = c.sequences.samples(slice(TELLING)).first(TELLING)
     right, seen = (
         y.reshape(-1, c.layer.units).T
-        for y in (replay(c.layer, few).outputs, outputs[:, :TELLING].astype(np.float64))
+        for y in (replay(c.layer, few).outputs, outputs[:TELLING, :TELLING].astype(np.float64))
     )
     order = matching(seen, right)
     if order is not None:
@@ -76,8 +78,8 @@ def feature_orders(c: Computation, outputs: Outputs) -> Variants:
     if found is None or c.layer.features < 2:
         return
     # Nothing but the kernel differs: `z - h W - b`, where z is known, is `x U`.
-    x = found.design[:, : c.layer.features]
-    product = found.residual / found.slope + x @ c.layer.kernel
+    x = flattened(found.designs[0])[:, : c.layer.features]
+    product = flattened(found.residual / found.slopes[0]) + x @ c.layer.kernel
     count = np.isfinite(product).sum(axis=0)
     telling = [j for j in np.argsort(-count)[:TELLING] if count[j] >= c.layer.features]
     if not telling:
@@ -135,6 +137,7 @@ FAULTS = (
     Fault(
         "features-permuted",
         "the features stand in another order",
+        "feed the features in the order of the kernel's rows",
         swapped_features,
         candidates=feature_orders,
         alone=True,
@@ -142,14 +145,17 @@ FAULTS = (
     Fault(
         "units-permuted",
         "the units stand in another order",
+        "order the units as in the columns of the kernel",
         swapped_units,
         candidates=unit_orders,
     ),
     Fault(
         "dropout-active",
         "dropout is applied, as in training",
+        "run the layer with training=False",
         every_second_input,
         candidates=dropouts,
         alone=True,
+        layers=("SimpleRNN",),
     ),
 )

@@ -61,15 +61,18 @@ def time_shifted(c: Computation) -> Variants:
 
     def early(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
         # Output 0 was not observed; the replayed one stands in for it.
-        s = c.sequences
-        first = replay(c.layer, s.first(1)).outputs
-        rest = outputs[:, : s.shape[1] - 1]
-        if rest.shape[::2] != first.shape[::2]:
+        s, count = c.sequences, c.sequences.shape[1]
+        first, rest = replay(c.layer, s.first(1)), outputs[:, : count - 1]
+        if s.mask is None:
+            state = np.reshape(first.final_state, (len(c.layer.STATES), -1, c.layer.units))
+            return Sequences(s.inputs[:, 1:], None, state), rest
+        if rest.shape[::2] != first.outputs.shape[::2]:
             return s, outputs
-        if s.mask is not None and not c.layer.zero_output_for_mask:
+        zero = first.outputs
+        if not c.layer.zero_output_for_mask:
             # But it was, where the next timestep is masked and repeats it.
-            first = np.where(s.mask[:, 1, np.newaxis, np.newaxis], first, rest[:, :1])
-        return s, np.concatenate([first, rest], axis=1)
+            zero = np.where(s.mask[:, 1, np.newaxis, np.newaxis], zero, rest[:, :1])
+        return s, np.concatenate([zero, rest], axis=1)
 
     def late(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
         return c.sequences.first(outputs.shape[1] - 1), outputs[:, 1:]
@@ -116,36 +119,49 @@ FAULTS = (
     Fault(
         "inputs-reversed",
         "the inputs are taken in the other order: go_backwards not honoured, or twice",
+        "take the inputs last to first where go_backwards is set, only there",
         inputs_reversed,
         one_timestep,
     ),
     Fault(
         "outputs-not-reversed",
         "the outputs stand in the other order of time",
+        "keep the outputs in the order in which they are computed",
         outputs_not_reversed,
         one_timestep,
     ),
     Fault(
-        "mask-ignored", "masked timesteps are computed like others", mask_ignored, nothing_masked
+        "mask-ignored",
+        "masked timesteps are computed like others",
+        "where the mask is false, keep the state and repeat the output",
+        mask_ignored,
+        nothing_masked,
     ),
     Fault(
         "mask-not-reversed",
         "the inputs are reversed and the mask is not",
+        "reverse the mask together with the inputs",
         mask_not_reversed,
         mask_symmetric,
     ),
     Fault(
         "masked-output-not-zeroed",
         "the output of a masked timestep repeats the one before instead of zeros",
+        "write zeros for masked timesteps (zero_output_for_mask)",
         masked_output_not_zeroed,
         nothing_masked,
     ),
     Fault(
-        "time-shifted", "the outputs stand one timestep early or late", time_shifted, one_timestep
+        "time-shifted",
+        "the outputs stand one timestep early or late",
+        "store output t at index t: append it after the step, not before",
+        time_shifted,
+        one_timestep,
     ),
     Fault(
         "batch-time-swapped",
         "the batch axis and the time axis are swapped",
+        "bring inputs and outputs to (batch, timesteps, ...)",
         batch_time_swapped,
         one_by_one,
     ),

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from rnn_parity.faults.fault import Computation, Fault, Outputs, Variants
-from rnn_parity.implied import rows, stacked, told, total_rows, unstacked
+from rnn_parity.implied import rows, total_rows
 from rnn_parity.layers import Array, Layer
 from rnn_parity.leastsquares import pursued
 from rnn_parity.precision import FORMATS, LAYER_DTYPES, Precision
+from rnn_parity.stack import changed_at, stacked, told, value
 
 DECIMALS = range(1, 9)
 PRINTED = 4
@@ -18,6 +19,10 @@ PRINTED = 4
 NARROW = ("tfloat32", "float16", "bfloat16")
 FEW = 8
 """So many entries at most are single differences; more of them are another mistake."""
+ROUNDS = 8
+"""So often at most are equations of first order set up anew."""
+EASED = 0.25
+"""Each time they may leave so large a part of what is off."""
 
 
 def narrower(layer: Layer) -> list[Precision]:
@@ -94,45 +99,57 @@ def larger_weight(c: Computation) -> Variants:
 
 @np.errstate(all="ignore")
 def other_weights(c: Computation, outputs: Outputs) -> Variants:
-    """The layer with the few other entries that the outputs imply, where a few suffice."""
-    layer = c.layer
-    found = total_rows(layer, c.sequences, outputs) or rows(layer, c.sequences, outputs)
-    weights = stacked(layer)
-    changed: dict[tuple[int, int], float] = {}
-    magnitudes = np.abs(found.design) @ np.abs(weights)
+    """The layer with the few other entries that the outputs imply, where a few suffice.
+
+    Where the equations are only of first order, they are set up again at what they gave.
+    """
+    layer, changed = c.layer, dict[tuple[int, int], float]()
     # What the sum of so many terms may be off, about; whether it is enough is judged exactly.
-    unit = (len(weights) + 8) * layer.precision.unit_roundoff
-    for j in range(layer.units):
-        slope = found.slope[:, j]
-        tolerance = unit * (np.abs(slope) * magnitudes[:, j] + 1)
-        most = min(FEW - len(changed), np.count_nonzero(slope) // 5)
-        some = pursued(found.design * slope[:, np.newaxis], found.residual[:, j], tolerance, most)
-        if some is None:
+    unit = (layer.features + layer.units + 9) * layer.precision.unit_roundoff
+    for _ in range(ROUNDS):
+        exact = total_rows(layer, c.sequences, outputs)
+        found = exact or rows(layer, c.sequences, outputs)
+        tolerance = unit * (found.size(stacked(layer)) + 1)
+        off = np.flatnonzero((np.abs(found.residual) > tolerance).any(axis=(0, 1))).tolist()
+        if len(off) > FEW:
             return
-        changed.update({(k, j): weights[k, j] + d for k, d in zip(*some, strict=True)})
-    detail = "; ".join(told(layer, k, j, value) for (k, j), value in changed.items())
-    for place, value in changed.items():
-        weights[place] = value
-    if changed:
-        yield c.but(detail, layer=unstacked(layer, weights))
+        for j in off:
+            matrix, residual = found.of_unit(j)
+            left = 0.0 if exact else EASED * np.abs(residual).max()
+            most = min(FEW, np.count_nonzero(matrix.any(axis=1)) // 5)
+            some = pursued(matrix, residual, np.maximum(tolerance[..., j].ravel(), left), most)
+            if some is None:
+                return
+            for k, difference in zip(*some, strict=True):
+                changed[k, j] = changed.get((k, j), value(c.layer, k, j)) + difference
+        if not off or len(changed) > FEW:
+            break
+        layer = changed_at(c.layer, changed)
+    if 0 < len(changed) <= FEW:
+        yield c.but("; ".join(told(c.layer, *at, new) for at, new in changed.items()), layer=layer)
 
 
 FAULTS = (
     Fault(
         "weights-rounded",
         "the weights were rounded: printed with few decimals, or kept in a narrower format",
+        "pass weights on in full: binary, or 9 digits (%.9g) for float32",
         printed_weights,
         candidates=rounded_weights,
+        first=True,
     ),
     Fault(
         "lower-precision",
         "the arithmetic is narrower than the layer's",
+        "turn off reduced precision, such as TF32 or 16-bit matrix products",
         narrow_products,
         candidates=narrow_arithmetic,
+        first=True,
     ),
     Fault(
         "weights-differ",
         "some weights have other values",
+        "export the weights again, or correct these entries",
         larger_weight,
         candidates=other_weights,
         alone=True,

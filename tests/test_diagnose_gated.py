@@ -1,0 +1,120 @@
+"""Diagnosis of LSTM and GRU: pairs of faults, late divergences, silence where nothing explains."""
+
+import numpy as np
+import pytest
+from corpus import NARROW, examined, right_run, simulate
+from corpus_gated import GRU, LSTM
+from mistakes import OUTSIDE, Mistake, late
+from mistakes_gated import BEFORE, KINDS, gate_block, reordered
+
+SOME = (
+    *("noise of 1e-4", "shuffled batch", "one timestep skipped", "kernel scaled by 0.999"),
+    *("kernel columns permuted", "recurrent dropout at every step"),
+)
+"""Of what SimpleRNN can have too and no fault is; each takes long to rule out."""
+
+
+def one_less(r, gate):
+    """The bias without the 1 of the forget gate, which stands where another one was expected."""
+    bias, at = r.bias.copy(), gate_block(r, gate)
+    bias[at] -= np.float32(1)
+    return bias
+
+
+def causes(run, outputs):
+    check = examined(run, outputs)
+    assert check.verdict == "diverged"
+    return [cause.fault for cause in check.causes]
+
+
+LSTM_PAIRS = {
+    "gates-permuted+forget-bias-missing": lambda r: simulate(
+        r.but(order="iofc", bias=one_less(r, "c"))
+    ),
+    "initial-state-ignored+gates-permuted": lambda r: simulate(r.but(order="icfo", state=None)),
+    "gates-permuted+units-permuted": lambda r: simulate(r.but(order="fico"))[..., [3, 0, 1, 2, 4]],
+    "gates-permuted+time-shifted": lambda r: late(simulate(r.but(order="iofc"))),
+    "bias-dropped+outputs-not-reversed": lambda r: simulate(r.but(bias=None))[:, ::-1],
+    "activation-swapped+recurrent-activation-swapped": lambda r: simulate(
+        r.but(activation="sigmoid", recurrent_activation="tanh")
+    ),
+    "gates-permuted+weights-rounded": lambda r: simulate(
+        reordered("iofc", "kernel", "recurrent_kernel", "bias")(
+            r.but(
+                **{n: NARROW["float16"](getattr(r, n)) for n in ("kernel", "recurrent_kernel")},
+                bias=NARROW["float16"](r.bias),
+            ),
+            0,
+        )
+    ),
+    "gates-permuted+lower-precision": lambda r: simulate(
+        r.but(order="iofc", operand=NARROW["bfloat16"])
+    ),
+}
+GRU_PAIRS = {
+    "gates-permuted+reset-after-flipped": lambda r: simulate(
+        r.but(order="rzh", reset_after=False, bias=r.bias.sum(axis=0))
+    ),
+    "gates-permuted+recurrent-bias-dropped": lambda r: simulate(
+        r.but(order="rzh", bias=r.bias * np.float32([[1], [0]]))
+    ),
+    "gates-permuted+update-gate-inverted": lambda r: simulate(r.but(order="rzh", inverted=True)),
+    "recurrent-kernel-transposed+update-gate-inverted": lambda r: simulate(
+        r.but(
+            inverted=True,
+            recurrent_kernel=np.hstack([w.T for w in np.hsplit(r.recurrent_kernel, 3)]),
+        )
+    ),
+}
+PAIRS = [(LSTM, *pair) for pair in LSTM_PAIRS.items()] + [(GRU, *p) for p in GRU_PAIRS.items()]
+
+
+@pytest.mark.parametrize(("kind", "pair", "wrong"), PAIRS, ids=lambda p: p if str(p) == p else "")
+def test_two_faults_at_once(kind, pair, wrong):
+    run = right_run((6, 9, 4, 5), 3, kind=kind, state=True)
+    found = causes(run, wrong(run))
+    assert pair in found
+    # Weights and operands rounded alike differ by the inputs alone, and formats of like digits.
+    assert {f.split("+")[0] for f in found} == {pair.split("+")[0]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mistakes_outside_the_catalogue_have_no_cause(kind):
+    layer, options, _, outside = KINDS[kind]
+    run = right_run((8, 9, 5, 6), kind=layer, **options)
+    for name in [name for name in outside if name in SOME or name not in OUTSIDE]:
+        check = examined(run, Mistake("", outside[name]).observed(run))
+        assert (check.verdict, check.causes) == ("diverged", ()), name
+
+
+def test_a_divergence_after_hundreds_of_timesteps():
+    """A hidden state is known at the beginning alone: what differs late is tried from there."""
+    run = right_run((3, 400, 4, 5), kind=LSTM)
+    mask = np.ones((3, 400), bool)
+    mask[:, 380:390] = False
+    masked = run.but(mask=mask)
+    check = examined(masked, simulate(run))
+    assert check.first_divergence.timestep == 380
+    assert [cause.fault for cause in check.causes] == ["mask-ignored"]
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_samples_that_are_all_masked(kind):
+    run = right_run((4, 9, 5, 6), kind=kind, mask=True, state=True)
+    run.mask[1] = False
+    assert examined(run, simulate(run)).verdict == "parity"
+    assert causes(run, simulate(run.but(state=None))) == ["initial-state-ignored"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite(value):
+    run = right_run((8, 9, 5, 6), kind=GRU, **BEFORE)
+    wrong = simulate(run.but(order="rzh"))
+    wrong[2, 6, 1] = value
+    assert causes(run, wrong) == ["gates-permuted"]
+
+
+def test_other_axes():
+    run = right_run((8, 9, 5, 6), kind=LSTM)
+    assert causes(run, simulate(run).swapaxes(0, 1)) == ["batch-time-swapped"]
+    assert causes(run, np.ones((8, 9, 24), np.float32)) == []
