@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
+from rnn_parity.layers import GRU, LAYERS
 from rnn_parity.precision import LAYER_DTYPES
 
 SCHEMA = "rnn-parity/case/1"
@@ -26,26 +27,32 @@ MOST_BYTES = 2**30
 SHAPES = {
     "inputs": "BTF",
     "outputs": "BTH",
-    "kernel": "FH",
-    "recurrent_kernel": "HH",
-    "bias": "H",
+    "kernel": "FG",
+    "recurrent_kernel": "HG",
+    "bias": "G",
     "mask": "BT",
-    "initial_state": "BH",
-    "final_state": "BH",
+    "initial_state_h": "BH",
+    "initial_state_c": "BH",
+    "final_state_h": "BH",
+    "final_state_c": "BH",
     "last_output": "BH",
 }
-"""The axes of a case's arrays; one letter stands for one size throughout a case."""
+"""The axes of a case's arrays; one letter stands for one size throughout a case, G for the units of
+all gates. The bias of a GRU with `reset_after` is "2G"."""
 REQUIRED = ("inputs", "outputs", "kernel", "recurrent_kernel")
-STORED_AS = {"initial_state": "initial_state_h", "final_state": "final_state_h"}
-"""The names in the file, where they are others: a layer with more states has more of them."""
+STATES = ("initial_state", "final_state")
+CHECKSUM_NAMES = {f"{name}_h": name for name in STATES}
+"""What the checksum calls an array, where that is not its name."""
 
-TEXTS = ("layer_class", "layer_name", "mode", "dtype")
+TEXTS = ("layer_class", "layer_name", "mode", "dtype", "recurrence")
+LEFT_OUT = {"recurrence": "SimpleRNN"}
+"""What meta left out while there was nothing else."""
 KINDS = {"b": "booleans", "f": "floats", "U": "text"}
 
 
 def packed(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """The bytes of the file, the same for the same case."""
-    entries: dict[str, Any] = {STORED_AS.get(name, name): array for name, array in arrays.items()}
+    entries: dict[str, Any] = dict(arrays)
     complete = {"schema": SCHEMA, **meta}
     complete["checksum"] = checksum(complete, arrays)
     buffer = io.BytesIO()
@@ -57,8 +64,9 @@ def checksum(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str
     """SHA-256 over everything that a case says, in one order."""
     rest = {key: value for key, value in meta.items() if key != "checksum"}
     digest = sha256(dumps(rest, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+    named = {CHECKSUM_NAMES.get(name, name): array for name, array in arrays.items()}
+    for name in sorted(named):
+        array = np.ascontiguousarray(named[name])
         digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
@@ -78,18 +86,18 @@ def unpacked(
             f"{len(archive.infolist())} arrays of {total} bytes together"
         )
     meta = read_meta(str(read_entry(archive, entries.pop("meta"), "U", where)), where)
-    names = {STORED_AS.get(name, name): name for name in SHAPES}
     for name in (*entries, *REQUIRED):
-        if name not in names or name not in entries:
+        if name not in SHAPES or name not in entries:
             what = "an unknown" if name in entries else "no"
             raise InputError(f"{where}: expected the arrays of a case, received {what} {name!r}")
     arrays = {
-        names[name]: read_entry(archive, entry, "b" if name == "mask" else "f", where)
+        name: read_entry(archive, entry, "b" if name == "mask" else "f", where)
         for name, entry in entries.items()
     }
     if checksum(meta, arrays) != meta["checksum"]:
         raise InputError(f"{where}: its checksum fails: it was changed or damaged; record it again")
-    check_arrays(arrays, meta["config"], where)
+    meta = {**LEFT_OUT, **meta}
+    check_arrays(arrays, meta, where)
     return meta, arrays
 
 
@@ -128,19 +136,23 @@ def read_meta(text: str, where: str) -> dict[str, Any]:
         )
     types: dict[str, Any] = {**dict.fromkeys((*TEXTS, "checksum"), str), "config": dict}
     types |= {"versions": dict, "call": (int, type(None))}
+    found = {**LEFT_OUT, **meta}
     for key, kind in types.items():
-        if key not in meta or not isinstance(meta[key], kind):
-            raise InputError(f"{where}: expected {key!r} in meta, received {meta.get(key)!r:.40}")
-    if meta["dtype"] not in LAYER_DTYPES:
-        expected = ", ".join(LAYER_DTYPES)
-        raise InputError(f"{where}: expected dtype {expected}, received {meta['dtype']!r}")
+        if key not in found or not isinstance(found[key], kind):
+            raise InputError(f"{where}: expected {key!r} in meta, received {found.get(key)!r:.40}")
+    for key, names in (("dtype", LAYER_DTYPES), ("recurrence", tuple(LAYERS))):
+        if found[key] not in names:
+            expected = ", ".join(names)
+            raise InputError(f"{where}: expected {key} {expected}, received {found[key]!r}")
     return dict(meta)
 
 
-def check_arrays(arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any], where: str) -> None:
+def check_arrays(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], where: str) -> None:
     """Raise `InputError` when two arrays, or the weights and the config, contradict each other."""
-    sizes: dict[str, int] = {}
-    for name, axes in SHAPES.items():
+    layer, config = LAYERS[meta["recurrence"]], meta["config"]
+    both_rows = issubclass(layer, GRU) and config.get("reset_after")
+    sizes: dict[str, int] = {"2": 2}
+    for name, axes in {**SHAPES, "bias": "2G" if both_rows else "G"}.items():
         if name not in arrays:
             continue
         shape = arrays[name].shape
@@ -151,6 +163,15 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any], 
         if not fits:
             expected = str(tuple(wanted)).replace("None", "any")
             raise InputError(f"{where}: {name}: expected shape {expected}, received {shape}")
+        if name == "outputs":
+            sizes["G"] = len(layer.GATES) * sizes["H"]
+    for name in STATES:
+        states = [key for key in SHAPES if key.startswith(name) and key in arrays]
+        if states not in ([], [f"{name}_{state}" for state in layer.STATES]):
+            raise InputError(
+                f"{where}: {name}: expected {', '.join(layer.STATES)} or none, received "
+                f"{', '.join(states)}"
+            )
     described = (config.get("units", sizes["H"]), bool(config.get("use_bias", "bias" in arrays)))
     if described != (sizes["H"], "bias" in arrays):
         raise InputError(f"{where}: expected units and use_bias of its config, received other ones")

@@ -19,26 +19,30 @@ from numpy.typing import NDArray
 
 from rnn_parity import files
 from rnn_parity.activations import CATALOGUE, Activation
-from rnn_parity.archive import MOST_BYTES, SHAPES, TEXTS, check_arrays, packed, unpacked
+from rnn_parity.archive import MOST_BYTES, STATES, TEXTS, check_arrays, packed, unpacked
 from rnn_parity.environment import environment, own_version
 from rnn_parity.errors import InputError
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import GRU, LAYERS, Gated, Layer
 
 if TYPE_CHECKING:
     from rnn_parity.keras_adapter import Observation
 
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+DATA = ("inputs", "outputs", "mask", "last_output")
+OPTIONS = ("go_backwards", "zero_output_for_mask", "reset_after")
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
     """One recorded call of one recurrent layer, with the meaning that it had when it was recorded.
 
-    `inputs` is `(B, T, F)`, `outputs` `(B, T, H)` in processing order, `kernel` `(F, H)`,
-    `recurrent_kernel` `(H, H)`, `bias` `(H,)` or None, `mask` `(B, T)` or None, and the states and
-    `last_output` `(B, H)` or None. `dtype` is the compute dtype; bfloat16 numbers are held in
-    float32, which has them all. `config` is the layer's description of itself, with the cell's own
-    entries beside the others, `versions` what was installed.
+    `inputs` is `(B, T, F)`, `outputs` `(B, T, H)` in processing order, `kernel` `(F, G H)`,
+    `recurrent_kernel` `(H, G H)`, `bias` `(G H,)`, `(2, G H)` or None, with G gates; `mask` is
+    `(B, T)` or None, `last_output` `(B, H)` or None. The states are one `(B, H)` each, h before an
+    LSTM's c; the initial ones None for zeros, the final ones empty where there are none. `dtype` is
+    the compute dtype; bfloat16 numbers are held in float32, which has them all. `config` is the
+    layer's description of itself, with the cell's own entries beside the others, `versions` what
+    was installed. `recurrence`, a name of `layers.LAYERS`, is what the layer computes.
     """
 
     layer_class: str
@@ -54,9 +58,10 @@ class Case:
     recurrent_kernel: NDArray[Any]
     bias: NDArray[Any] | None = None
     mask: NDArray[np.bool_] | None = None
-    initial_state: NDArray[Any] | None = None
-    final_state: NDArray[Any] | None = None
+    initial_state: tuple[NDArray[Any], ...] | None = None
+    final_state: tuple[NDArray[Any], ...] = ()
     last_output: NDArray[Any] | None = None
+    recurrence: str = "SimpleRNN"
 
     @property
     def stateful(self) -> bool:
@@ -64,29 +69,62 @@ class Case:
         return bool(self.config.get("stateful"))
 
     @property
-    def activation(self) -> Activation:
-        """The activation as the recorded Keras meant it; raises `InputError` for no known name."""
-        name = self.config.get("activation")
-        if name == "hard_sigmoid" and str(self.versions.get("keras")).startswith("2."):
-            name = "hard_sigmoid_keras2"
-        if not isinstance(name, str) or name not in CATALOGUE:
-            raise InputError(
-                f"activation: expected the name of one of Keras's, received {name!r}; a case holds "
-                "data only, no function"
-            )
-        return CATALOGUE[name]
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that is there, by its name in the file."""
+        return arrays_of(self, self)
 
-    def weights(self) -> SimpleRNN:
+    def activation(self, name: str) -> Activation:
+        """The entry `name` of the config as the recorded Keras meant it.
+
+        Raises `InputError` for the name of no known activation.
+        """
+        meant = self.config.get(name)
+        if meant == "hard_sigmoid" and str(self.versions.get("keras")).startswith("2."):
+            meant = "hard_sigmoid_keras2"
+        if not isinstance(meant, str) or meant not in CATALOGUE:
+            raise InputError(
+                f"{name}: expected the name of one of Keras's activations, received {meant!r}; a "
+                "case holds data only, no function"
+            )
+        return CATALOGUE[meant]
+
+    def weights(self) -> Layer:
         """The recurrence that the recorded layer was to compute."""
-        return SimpleRNN(
+        kind: Any = LAYERS[self.recurrence]
+        options: dict[str, Any] = {}
+        if issubclass(kind, Gated):
+            options["recurrent_activation"] = self.activation("recurrent_activation")
+        if issubclass(kind, GRU):
+            options["reset_after"] = self.config.get("reset_after")
+        layer: Layer = kind(
             self.kernel,
             self.recurrent_kernel,
             self.bias,
-            self.activation,
+            self.activation("activation"),
             go_backwards=bool(self.config.get("go_backwards")),
             zero_output_for_mask=bool(self.config.get("zero_output_for_mask")),
             dtype=self.dtype,
+            **options,
         )
+        return layer
+
+
+def arrays_of(weights: Layer | Case, data: Observation | Case) -> dict[str, NDArray[Any]]:
+    """The arrays of a case by their names in the file; those of a state end in its name."""
+    found = {name: getattr(weights, name) for name in WEIGHTS}
+    found |= {name: getattr(data, name) for name in DATA}
+    for name in STATES:
+        found |= {f"{name}_{i}": a for i, a in zip("hc", getattr(data, name) or (), strict=False)}
+    return {name: array for name, array in found.items() if array is not None}
+
+
+def fields_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """The same arrays as fields of a `Case`."""
+    fields: dict[str, Any] = {n: a for n, a in arrays.items() if not n.startswith(STATES)}
+    for name in STATES:
+        states = tuple(arrays[key] for key in (f"{name}_h", f"{name}_c") if key in arrays)
+        fields |= {name: states} if states else {}
+    return fields
 
 
 def case_of(observation: Observation, versions: Mapping[str, str | None]) -> Case:
@@ -98,26 +136,26 @@ def case_of(observation: Observation, versions: Mapping[str, str | None]) -> Cas
     weights = observation.weights
     if weights is None:
         raise InputError(f"not recorded: {observation.not_compared}")
-    arrays: dict[str, Any] = {}
-    for name in SHAPES:
-        array = getattr(weights if name in WEIGHTS else observation, name)
-        arrays[name] = None if array is None else stored(array, name, weights.precision.name)
-    own = CATALOGUE.get(weights.activation.name) is weights.activation
+    dtype = weights.precision.name
+    arrays = {n: stored(a, n, dtype) for n, a in arrays_of(weights, observation).items()}
     case = Case(
         layer_class=observation.layer_class,
         layer_name=observation.layer_name,
         config=flat(observation.config, weights),
         mode=observation.mode,
         call=observation.call,
-        dtype=weights.precision.name,
+        dtype=dtype,
         versions=dict(versions),
-        **arrays,
+        recurrence=type(weights).__name__,
+        **fields_of(arrays),
     )
-    if not own or case.activation is not weights.activation:
-        raise InputError(
-            f"layer {observation.layer_name!r}: expected an activation of Keras's own, received "
-            f"{weights.activation.name}; a case holds data only, no function"
-        )
+    for name, activation in activations_of(weights).items():
+        own = CATALOGUE.get(activation.name) is activation
+        if not own or case.activation(name) is not activation:
+            raise InputError(
+                f"layer {observation.layer_name!r}: expected an activation of Keras's own, "
+                f"received {activation.name}; a case holds data only, no function"
+            )
     return case
 
 
@@ -126,14 +164,20 @@ def versions_now(device: str = "cpu") -> dict[str, str | None]:
     return {**environment(device), "rnn-parity": own_version()}
 
 
-def flat(config: Mapping[str, Any], weights: SimpleRNN) -> dict[str, Any]:
+def activations_of(weights: Layer) -> dict[str, Activation]:
+    """The activations of a layer by their names in its config."""
+    return dict(zip(("activation", "recurrent_activation"), weights.activations, strict=False))
+
+
+def flat(config: Mapping[str, Any], weights: Layer) -> dict[str, Any]:
     """A layer's `config` with its cell's entries beside its own, and what it left out."""
     cell = config.get("cell") or {}
     merged = {**cell.get("config", {}), **config}
     merged.pop("cell", None)
-    if not isinstance(merged.get("activation"), str):
-        merged["activation"] = weights.activation.name  # Keras 2 describes LeakyReLU as a layer
-    options = {name: getattr(weights, name) for name in ("go_backwards", "zero_output_for_mask")}
+    for name, activation in activations_of(weights).items():
+        if not isinstance(merged.get(name), str):
+            merged[name] = activation.name  # Keras 2 describes LeakyReLU as a layer
+    options = {name: getattr(weights, name) for name in OPTIONS if hasattr(weights, name)}
     sizes = {"units": weights.units, "use_bias": weights.bias is not None}
     return {**merged, **options, **sizes}
 
@@ -153,10 +197,10 @@ def write_case(path: str | os.PathLike[str], case: Case) -> None:
     written; then nothing is.
     """
     name = os.fspath(path)
-    arrays = {n: a for n in SHAPES if (a := getattr(case, n)) is not None}
+    arrays = case.arrays
     meta: dict[str, Any] = {key: getattr(case, key) for key in (*TEXTS, "call")}
     meta |= {"config": dict(case.config), "versions": dict(case.versions)}
-    check_arrays(arrays, case.config, f"case {name!r}")
+    check_arrays(arrays, meta, f"case {name!r}")
     if sum(array.nbytes for array in arrays.values()) > MOST_BYTES // 2:
         raise InputError(f"case {name!r}: expected at most 512 MiB of arrays; record a smaller one")
     files.check_writable(name)
@@ -193,8 +237,8 @@ def read_case(path: str | os.PathLike[str]) -> Case:
             f"{where}: expected a .npz file that `rnn-parity record` wrote, received a truncated "
             "or damaged one, or another kind of file; record it again"
         ) from None
-    fields = {key: meta[key] for key in (*TEXTS, "call", "config", "versions")} | arrays
-    case = Case(**fields)
+    fields = {key: meta[key] for key in (*TEXTS, "call", "config", "versions")}
+    case = Case(**fields, **fields_of(arrays))
     try:
         case.weights()
     except InputError as error:

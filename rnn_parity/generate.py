@@ -67,11 +67,16 @@ def random_mask(
 
 
 def random_state(
-    kind: str, batch: int, units: int, rng: np.random.Generator
-) -> NDArray[np.float32] | None:
-    """An initial state `(batch, units)`: None for zeros, else uniform in [-1, 1)."""
+    kind: str, batch: int, units: int, rng: np.random.Generator, count: int = 1
+) -> tuple[NDArray[np.float32], ...] | None:
+    """The first of each of `count` states, `(batch, units)`: None for zeros, else all different.
+
+    Uniform in [-1, 1).
+    """
     if kind not in INITIAL_STATES:
         raise InputError(
             f"initial state: expected one of {', '.join(INITIAL_STATES)}, received {kind!r}"
         )
-    return None if kind == "zeros" else rng.uniform(-1, 1, (batch, units)).astype(np.float32)
+    if kind == "zeros":
+        return None
+    return tuple(rng.uniform(-1, 1, (count, batch, units)).astype(np.float32))

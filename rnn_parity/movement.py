@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,13 @@ def change(case: Case, old: Check, new: Check, now: Observation) -> str:
 
 def movement(case: Case, now: Observation) -> str:
     """How far the outputs and states moved since they were recorded; empty when they did not."""
-    pairs: list[tuple[str, NDArray[Any] | None, NDArray[Any] | None]] = [
-        (name.replace("_", " "), getattr(case, name), getattr(now, name))
-        for name in ("outputs", "last_output", "final_state")
+    pairs = [
+        ("outputs", case.outputs, now.outputs),
+        ("last output", case.last_output, now.last_output),
+        *(
+            (f"final state {name}", then, found)
+            for name, then, found in zip_longest("hc", case.final_state, now.final_state)
+        ),
     ]
     return " and ".join(filter(None, (moved(*pair) for pair in pairs)))
 

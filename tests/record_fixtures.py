@@ -2,13 +2,14 @@
 
 Run once for each release whose numbers are to be kept. `cases/` holds what every release computes
 alike, in a folder named after Keras's version; `changed/` what another generation of Keras does
-not.
+not. With a pattern, such as "lstm*", only the cases whose names fit it are recorded.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 from rnn_parity.cases import versions_now
@@ -41,19 +42,62 @@ SPECS = {
     },
 }
 
+for kind in ("lstm", "gru"):
+    gated = {"layer": kind, **SMALL}
+    SPECS |= {
+        f"{kind}-plain": GeneratedLayer(**gated),
+        f"{kind}-backwards": GeneratedLayer(**gated, arguments={"go_backwards": True}),
+        f"{kind}-mask-right": GeneratedLayer(**gated, mask="right"),
+        f"{kind}-mask-left": GeneratedLayer(**gated, mask="left", initial_state="random"),
+        f"{kind}-mask-zeros-backwards": GeneratedLayer(
+            **gated, mask="random", arguments={"zero_output_for_mask": True, "go_backwards": True}
+        ),
+        f"{kind}-stateful": GeneratedLayer(
+            **gated, mask="random", initial_state="random", arguments={"stateful": True}, calls=2
+        ),
+        f"{kind}-last-output": GeneratedLayer(
+            **gated,
+            initial_state="random",
+            arguments={"return_sequences": False, "return_state": False, "use_bias": False},
+        ),
+        f"{kind}-activations": GeneratedLayer(
+            **gated, arguments={"activation": "relu", "recurrent_activation": "softsign"}
+        ),
+        f"{kind}-unrolled": GeneratedLayer(**gated, arguments={"unroll": True}),
+        **{
+            f"{kind}-{name}": GeneratedLayer(**gated, dtype=name, initial_state="random")
+            for name in ("float64", "mixed_float16", "mixed_bfloat16")
+        },
+    }
+SPECS |= {
+    f"gru-reset-before-{name}": GeneratedLayer(
+        "gru",
+        **SMALL,
+        mask="random",
+        initial_state="random",
+        arguments={"reset_after": False},
+        dtype=name,
+    )
+    for name in ("float32", "float16")
+}
 
 CHANGED = {
     "hard_sigmoid": GeneratedLayer(**SMALL, arguments={"activation": "hard_sigmoid"}),
+    "lstm_hard_sigmoid": GeneratedLayer(
+        "lstm", **SMALL, arguments={"recurrent_activation": "hard_sigmoid"}
+    ),
 }
 
 
-def main() -> int:
+def main(pattern: str = "*") -> int:
     version = f"keras-{versions_now()['keras']}"
     fixtures = Path(__file__).parents[1] / "fixtures"
     paths = {fixtures / "cases" / version / name: spec for name, spec in SPECS.items()}
     paths |= {fixtures / "changed" / f"{name}-{version}": s for name, s in CHANGED.items()}
     failures = 0
     for path, spec in paths.items():
+        if not fnmatch(path.name, pattern):
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         spec = replace(spec, arguments={**spec.arguments, "name": path.name.split("-keras")[0]})
         report = record_generated(spec, f"{path}.npz")
@@ -63,4 +107,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

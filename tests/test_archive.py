@@ -26,9 +26,7 @@ def rewritten(path, meta=None, signed=True, **arrays):
     document = {**json.loads(str(found.pop("meta"))), **(meta or {})}
     found = {n: a for n, a in {**found, **arrays}.items() if a is not None}
     if signed:
-        own = {other: name for name, other in archive.STORED_AS.items()}
-        named = {own.get(name, name): array for name, array in found.items()}
-        document["checksum"] = archive.checksum(document, named)
+        document["checksum"] = archive.checksum(document, found)
     np.savez(path, meta=np.array(json.dumps(document)), **found)
     return path
 

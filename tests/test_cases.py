@@ -31,7 +31,7 @@ def test_what_is_written_is_read_again(path):
         written, read = getattr(make(), field.name), getattr(case, field.name)
         assert (written is None) == (read is None), field.name
         np.testing.assert_array_equal(read, written)
-    assert case.final_state.dtype == np.float32
+    assert case.final_state[0].dtype == np.float32
     assert not case.stateful
     assert rp.compare(case.weights(), case.inputs, case.outputs, case.final_state)
 
@@ -51,10 +51,12 @@ def test_the_same_case_is_the_same_file(path, tmp_path):
 def test_every_optional_array_returns(tmp_path):
     mask = np.array([[True, False]])
     state = np.float32([[0.25]])
-    write_case(tmp_path / "c.npz", make(mask=mask, initial_state=state, last_output=state, call=3))
+    write_case(
+        tmp_path / "c.npz", make(mask=mask, initial_state=(state,), last_output=state, call=3)
+    )
     case = read_case(tmp_path / "c.npz")
     assert (case.mask.dtype, case.mask.tolist()) == (bool, [[True, False]])
-    assert (case.initial_state.tolist(), case.last_output.tolist()) == ([[0.25]], [[0.25]])
+    assert (case.initial_state[0].tolist(), case.last_output.tolist()) == ([[0.25]], [[0.25]])
     assert case.call == 3
 
 

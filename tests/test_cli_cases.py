@@ -65,13 +65,13 @@ def test_what_is_not_replayed_is_not_recorded(tmp_path, capsys):
 
 def test_recorded_outputs_alone(path, capsys):
     assert run("check --no-keras -q", path) == 0
-    write_case(path, make(outputs=OUTPUTS + 1, final_state=None))
+    write_case(path, make(outputs=OUTPUTS + 1, final_state=()))
     assert run("check --no-keras -q", path) == 1
 
 
 def test_folders(path, capsys):
     assert run("check --no-keras -q", path.parent) == 0
-    write_case(path.parent / "b.npz", make(outputs=OUTPUTS + 1, final_state=None))
+    write_case(path.parent / "b.npz", make(outputs=OUTPUTS + 1, final_state=()))
     assert run("check --no-keras -q", path.parent) == 1
     (path.parent / "c.npz").write_bytes(b"")
     assert run("check --no-keras -q", path.parent) == 2
@@ -86,7 +86,7 @@ def test_a_baseline(path, tmp_path, capsys):
     report = tmp_path / "report.json"
     assert run("check --no-keras --format json -o", report, path) == 0
     assert run("check --no-keras -q --baseline", report, path) == 0
-    write_case(path, make(outputs=OUTPUTS * 2, final_state=None))
+    write_case(path, make(outputs=OUTPUTS * 2, final_state=()))
     assert run("check --no-keras -q --baseline", report, path) == 1
     assert "\nWORSE: " in capsys.readouterr().out
     assert run("check --no-keras --baseline", tmp_path / "none.json", path) == 2

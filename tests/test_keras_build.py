@@ -148,7 +148,7 @@ def test_bad_arguments_in_one_line(arguments, message):
     ("change", "message"),
     [
         ({"dtype": "int8"}, "dtype: expected one of float16, bfloat16, float32, float64, mixed_"),
-        ({"layer_class": "rnn"}, "layer: expected one of simple_rnn, lstm, gru, received 'rnn'"),
+        ({"layer_class": "elman"}, "layer: expected one of simple_rnn, lstm, gru, rnn, stacked, "),
         ({"arguments": {"dtype": "float64"}, "dtype": "float32"}, "argument dtype: given twice"),
         ({"units": -1}, "argument units=-1: SimpleRNN refused it: "),
     ],

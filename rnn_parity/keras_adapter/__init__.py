@@ -4,19 +4,22 @@ TensorFlow is imported inside functions, never by importing this package. Everyt
 `tf.keras`, so Keras 3 and Keras 2 (TensorFlow 2.15, or `TF_USE_LEGACY_KERAS=1`) work alike.
 """
 
-from rnn_parity.keras_adapter.build import LAYER_CLASSES, POLICIES, build_layer
+from rnn_parity.keras_adapter.build import POLICIES, build_layer
 from rnn_parity.keras_adapter.load import load_model
 from rnn_parity.keras_adapter.modes import MODES
 from rnn_parity.keras_adapter.observation import Observation
 from rnn_parity.keras_adapter.observe import is_model, observe_layer, observe_model
+from rnn_parity.keras_adapter.parts import state_count
 from rnn_parity.keras_adapter.runtime import device, tensorflow_module
 from rnn_parity.keras_adapter.signature import InputSpec, generate_inputs, input_signature
 from rnn_parity.keras_adapter.weights import layer_weights
+from rnn_parity.keras_adapter.wrapped import LAYER_CLASSES, WRAPPERS
 
 __all__ = [
     "LAYER_CLASSES",
     "MODES",
     "POLICIES",
+    "WRAPPERS",
     "InputSpec",
     "Observation",
     "build_layer",
@@ -28,5 +31,6 @@ __all__ = [
     "load_model",
     "observe_layer",
     "observe_model",
+    "state_count",
     "tensorflow_module",
 ]

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
+from rnn_parity.keras_adapter.parts import cells_of
 from rnn_parity.keras_adapter.runtime import one_line, quiet, refusals, tensorflow_module
+from rnn_parity.keras_adapter.wrapped import LAYER_CLASSES, WRAPPERS
 
-LAYER_CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
 
 # The recurrent kernel is this times an orthogonal matrix: the state neither dies nor explodes.
@@ -29,29 +30,32 @@ def build_layer(
 ) -> Any:
     """A built Keras layer whose weights come from `np.random.default_rng(seed)`.
 
-    `layer_class` is a key of `LAYER_CLASSES`, `arguments` any of its Keras constructor's arguments,
+    `layer_class` is a key of `LAYER_CLASSES` or `WRAPPERS`, `arguments` what its constructor takes,
     `dtype` one of `POLICIES` or None (Keras's default), `batch` the batch size, which a stateful
     layer needs. A weight whose initializer is named in `arguments` keeps what Keras initialised.
     Raises `InputError` for an unknown name and for whatever Keras refuses.
     """
-    if layer_class not in LAYER_CLASSES:
-        raise InputError(
-            f"layer: expected one of {', '.join(LAYER_CLASSES)}, received {layer_class!r}"
-        )
+    kinds = (*LAYER_CLASSES, *WRAPPERS)
+    if layer_class not in kinds:
+        raise InputError(f"layer: expected one of {', '.join(kinds)}, received {layer_class!r}")
     if dtype is not None and dtype not in POLICIES:
         raise InputError(f"dtype: expected one of {', '.join(POLICIES)}, received {dtype!r}")
-    make = getattr(tensorflow_module().keras.layers, LAYER_CLASSES[layer_class])
+    make = WRAPPERS.get(layer_class)
+    if make is None:
+        make = getattr(tensorflow_module().keras.layers, LAYER_CLASSES[layer_class])
     layer = _construct(make, units, arguments, dtype)
     shape = (None, batch, features) if is_time_major(layer) else (batch, None, features)
-    with refusals(f"{LAYER_CLASSES[layer_class]} with {units} units and {features} features"):
+    rng = np.random.default_rng(seed)
+    with refusals(f"{make.__name__} with {units} units and {features} features"):
         _build(layer, shape, arguments)
-        _randomise(layer.cell, arguments, np.random.default_rng(seed))
+        for cell in cells_of(layer):
+            _randomise(cell, arguments, rng)
     return layer
 
 
 def is_time_major(layer: Any) -> bool:
     """Whether the layer takes `(timesteps, batch, features)`, an option of Keras 2 alone."""
-    return bool(getattr(layer, "time_major", False))
+    return bool(getattr(getattr(layer, "forward_layer", layer), "time_major", False))
 
 
 def _build(layer: Any, shape: tuple[int | None, ...], arguments: Mapping[str, Any]) -> None:
@@ -59,11 +63,13 @@ def _build(layer: Any, shape: tuple[int | None, ...], arguments: Mapping[str, An
 
     That default is orthogonal and needs a QR decomposition, which TensorFlow lacks for bfloat16.
     """
-    kept = layer.cell.recurrent_initializer
-    if "recurrent_initializer" not in arguments:
-        layer.cell.recurrent_initializer = tensorflow_module().keras.initializers.get("zeros")
+    cells = cells_of(layer)
+    kept = [cell.recurrent_initializer for cell in cells]
+    for cell in cells if "recurrent_initializer" not in arguments else ():
+        cell.recurrent_initializer = tensorflow_module().keras.initializers.get("zeros")
     layer.build(shape)
-    layer.cell.recurrent_initializer = kept
+    for cell, initializer in zip(cells, kept, strict=True):
+        cell.recurrent_initializer = initializer
 
 
 def _construct(
@@ -106,6 +112,8 @@ def _randomise(cell: Any, arguments: Mapping[str, Any], rng: np.random.Generator
     if cell.bias is not None:
         shape = tuple(cell.bias.shape)
         values["bias"] = rng.uniform(0.1, 0.5, shape) * rng.choice([-1.0, 1.0], shape)
+        if getattr(cell, "unit_forget_bias", False):
+            values["bias"][units : 2 * units] += 1.0  # gates i, f, c, o
     if getattr(cell.activation, "__name__", "") == "exponential":
         # exp of a sum that feeds itself grows beyond every bound; of a negative one it cannot.
         values["recurrent_kernel"] = -np.abs(values["recurrent_kernel"])

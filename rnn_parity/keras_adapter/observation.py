@@ -11,12 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import UnsupportedError
-from rnn_parity.keras_adapter.recorder import Call
-from rnn_parity.keras_adapter.weights import layer_weights
+from rnn_parity.keras_adapter.calls import Call
+from rnn_parity.keras_adapter.kernel import CUDNN, kernel_of
+from rnn_parity.keras_adapter.parts import is_bidirectional
+from rnn_parity.keras_adapter.runtime import device
+from rnn_parity.keras_adapter.weights import cell_weights, layer_weights
 from rnn_parity.layers import Layer
+from rnn_parity.merge import Handed, Merge
 
 STATES = ("initial_state", "final_state")
 """Each is several arrays, "initial_state_0" and so on: h before an LSTM's c."""
+FUSED = "Keras ran cuDNN's fused kernel in place of its own loop"
+MERGED_BY_KERAS = "the merge of a Bidirectional is Keras's own, and no other implementation's"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +37,10 @@ class Observation:
 
     When `weights` is None, `not_compared` is the reason, and only `inputs` and `outputs` are there:
     the first tensor that the layer was given and the first that it returned, of whatever shape
-    (empty for a layer that was not seen to run). `notes` are sentences about what Keras did on the
-    way to this call.
+    (empty for a layer that was not seen to run). `merge` is what a `Bidirectional` did beside its
+    two layers, which have observations of their own; it is Keras's, and compared with nobody
+    else's. `kernel` is which of Keras's implementations ran, by its documented conditions. `notes`
+    are sentences about what Keras did on the way to this call.
     """
 
     layer_class: str
@@ -49,34 +57,71 @@ class Observation:
     last_output: NDArray[Any] | None = None
     final_state: tuple[NDArray[Any], ...] = ()
     notes: tuple[str, ...] = ()
+    merge: Merge | None = None
+    kernel: str | None = None
 
 
 def observation(
     call: Call, mode: str, number: int | None, arrays: Mapping[str, NDArray[Any]]
 ) -> Observation:
     """The observation of `call`; `arrays` holds the values of its tensors, by their names."""
-    weights, reason = None, call.not_compared
-    fields: dict[str, Any] = {n: a for n, a in arrays.items() if not n.startswith(STATES)}
-    for name in STATES:
-        states = tuple(arrays[key] for key in sorted(arrays) if key.startswith(name))
-        if states:
-            fields[name] = states
+    weights, reason, merge = None, call.not_compared, None
+    if is_bidirectional(call.layer):
+        whole = handed(arrays, "whole")
+        fields: dict[str, Any] = {"inputs": whole.inputs, "outputs": whole.returned[0]}
+        if reason is None:
+            merge, reason = merge_of(call.layer, arrays), MERGED_BY_KERAS
+    else:
+        names = [name for name in arrays if not name.startswith(STATES)]
+        fields = {name: arrays[name] for name in names}
+        fields |= {name: found for name in STATES if (found := numbered(arrays, name))}
     if reason is None:
         try:
-            weights = layer_weights(call.layer)
+            weights = _weights(call)
         except UnsupportedError as error:  # its activation cannot be evaluated
             reason = str(error)
+    kernel = None
+    if weights is not None:
+        kernel = kernel_of(call.layer, mode, fields.get("mask"), device() != "cpu")
     return Observation(
-        layer_class=type(call.layer).__name__,
+        layer_class=type(call.layer if call.cell is None else call.cell).__name__,
         layer_name=call.name,
-        config=_config(call.layer),
+        config=_config(call.layer, call.cell),
         mode=mode,
         call=number,
         weights=weights,
         not_compared=reason,
-        notes=call.notes,
+        notes=call.notes + (FUSED,) * (kernel == CUDNN),
+        merge=merge,
+        kernel=kernel,
         **fields,
     )
+
+
+def merge_of(layer: Any, arrays: Mapping[str, NDArray[Any]]) -> Merge:
+    """What a `Bidirectional` did, from the arrays of its call."""
+    parts = {side: handed(arrays, side) for side in ("whole", "forward", "backward")}
+    count = len(parts["forward"].returned) - 1
+    names = {1: ("h",), 2: ("h", "c")}.get(count, tuple(f"state {i}" for i in range(count)))
+    return Merge(layer.merge_mode, bool(layer.return_sequences), names, **parts)
+
+
+def handed(arrays: Mapping[str, NDArray[Any]], side: str) -> Handed:
+    """What passed through the wrapper, or through one of its layers."""
+    own = {
+        name.removeprefix(f"{side}/"): array
+        for name, array in arrays.items()
+        if name.startswith(f"{side}/")
+    }
+    return Handed(
+        own["inputs"], own.get("mask"), numbered(own, "initial_state"), numbered(own, "returned")
+    )
+
+
+def numbered(arrays: Mapping[str, NDArray[Any]], name: str) -> tuple[NDArray[Any], ...]:
+    """The arrays "name_0", "name_1" and so on."""
+    keys = (f"{name}_{i}" for i in range(len(arrays)))
+    return tuple(arrays[key] for key in keys if key in arrays)
 
 
 def not_seen(layer: Any, name: str, mode: str) -> Observation:
@@ -98,10 +143,21 @@ def not_seen(layer: Any, name: str, mode: str) -> Observation:
     )
 
 
-def _config(layer: Any) -> dict[str, Any]:
-    """The layer's own description of itself in JSON's types; what has none becomes a string."""
+def _weights(call: Call) -> Layer:
+    if call.cell is None:
+        return layer_weights(call.layer)
+    return cell_weights(call.cell, call.layer.go_backwards, call.layer.zero_output_for_mask)
+
+
+def _config(layer: Any, cell: Any = None) -> dict[str, Any]:
+    """The layer's own description of itself in JSON's types; what has none becomes a string.
+
+    Of a stack of cells, that of a layer around this `cell` alone.
+    """
     try:
         config = layer.get_config()
+        if cell is not None:
+            config["cell"] = {"class_name": type(cell).__name__, "config": cell.get_config()}
     except Exception:  # a user's own class need not describe itself
         return {}
     plain: dict[str, Any] = json.loads(json.dumps(config, default=str, skipkeys=True))

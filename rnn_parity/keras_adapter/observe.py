@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.build import is_time_major
+from rnn_parity.keras_adapter.calls import Call
 from rnn_parity.keras_adapter.modes import runner
 from rnn_parity.keras_adapter.observation import Observation, not_seen, observation
+from rnn_parity.keras_adapter.parts import selected, state_structure, watched_layers
 from rnn_parity.keras_adapter.recorder import Recorder
 from rnn_parity.keras_adapter.runtime import refusals, tensorflow_module
 
@@ -24,29 +26,31 @@ def observe_layer(
     initial_state: Any = None,
     mode: str = "graph",
 ) -> list[Observation]:
-    """One observation per call of a Keras recurrent layer.
+    """What every recurrent layer in a Keras layer did: in the layer itself, where it is one.
 
-    `inputs` is `(B, T, F)` for one call; a list of such arrays or an array `(calls, B, T, F)` for
-    consecutive calls. `mask` is `(B, T)`, the same for every call, or one per call in the same two
-    ways. `initial_state`, `(B, H)` (a list of them for a layer with several states), is given to
-    the first call only. A layer that is not built yet is built, with Keras's initial weights.
-    Raises `InputError` for what is no layer of `tf.keras` and for what Keras refuses.
+    `inputs` is `(B, T, F)` for one call (whatever a wrapper or another layer takes); a list of such
+    arrays or an array `(calls, B, T, F)` for consecutive calls. `mask` is `(B, T)`, the same for
+    every call, or one per call in the same two ways. `initial_state`, `(B, H)` (a list of them for
+    a layer with several states, nested as Keras has them for a stack), is given to the first call
+    only. A layer that is not built yet is built, with Keras's initial weights. The parts of
+    wrappers and stacks are named as in `observe_model`. Raises `InputError` for what is no layer of
+    `tf.keras` and for what Keras refuses.
     """
     _check_kind(layer, "Layer")
-    calls = list(_per_call(inputs, 3))
-    masks = [mask] * len(calls) if mask is None or not _is_per_call(mask, 2) else list(mask)  # type: ignore[arg-type]
+    rank = _rank(layer)
+    calls = list(inputs) if _is_per_call(inputs, rank) else [inputs]  # type: ignore[arg-type]
+    masks = list(mask) if _is_per_call(mask, rank and 2) else [mask] * len(calls)  # type: ignore[arg-type]
     if len(masks) != len(calls):
         raise InputError(f"mask: expected {len(calls)}, one per call, received {len(masks)}")
-    recorder = Recorder({layer.name: layer})
-    found: list[Observation] = []
+    data = [
+        _layer_data(layer, x, m, initial_state if i == 0 else None)
+        for i, (x, m) in enumerate(zip(calls, masks, strict=True))
+    ]
+    recorder = Recorder(watched_layers(layer))
     with refusals(f"layer {layer.name!r} in mode {mode}"), recorder.attached():
-        run = runner(recorder.program(partial(_call_layer, layer)), layer, mode)
-        for i, (x, m) in enumerate(zip(calls, masks, strict=True)):
-            data = _layer_data(layer, x, m, initial_state if i == 0 else None)
-            arrays = _by_call(run(data))
-            number = i if len(calls) > 1 else None
-            found.append(observation(recorder.calls[0], mode, number, arrays[0]))
-    return found
+        _build(layer, data[0]["inputs"].shape)
+        found = _run(recorder, partial(_call_layer, layer), layer, mode, data)
+    return _observations(recorder, found, mode)
 
 
 def observe_model(
@@ -59,34 +63,74 @@ def observe_model(
     """One observation per call of every recurrent layer in a Keras model, in the order they ran.
 
     `inputs` is what the model takes: an array, a list or a dictionary; `mask` goes to the model as
-    its own. Layers of nested models are named "inner/simple_rnn"; `Bidirectional` and
-    `TimeDistributed` are reported as a whole, and so is a layer that was not seen to run.
-    `layer_name` selects one layer by its full or its own name. Raises `InputError` for an unknown
-    name, for what is no model of `tf.keras` and for what Keras refuses.
+    its own. Layers of nested models are named "inner/simple_rnn". A `Bidirectional` is taken apart
+    into "both/forward/lstm", "both/backward/lstm" and "both/merge", a stack of cells into
+    "rnn/cell_0/lstm_cell" and so on; the layers in a `TimeDistributed` are named "each/lstm", with
+    all slices in one batch. What is not replayed is reported once, and so is a layer that was not
+    seen to run. `layer_name` selects by the full name or by any whole part of it. Raises
+    `InputError` for an unknown name, for what is no model of `tf.keras` and for what Keras refuses.
     """
     _check_kind(model, "Model")
-    layers = dict(_recurrent_layers(model, "", set()))
-    if layer_name is not None:
-        layers = _selected(layers, layer_name)
-    if not layers:
+    layers = watched_layers(model)
+    if not layers and layer_name is None:
         return []
     recorder = Recorder(layers)
     data = {"inputs": tensorflow_module().nest.map_structure(np.asarray, inputs)}
     if mask is not None:
         data["mask"] = np.asarray(mask, dtype=bool)
     with refusals(f"model {model.name!r} in mode {mode}"), recorder.attached():
-        run = runner(recorder.program(partial(_call_model, model)), model, mode)
-        arrays = _by_call(run(data))
-    names = [call.name for call in recorder.calls]
+        found = _run(recorder, partial(_call_model, model), model, mode, [data])
+    return _observations(recorder, found, mode, layer_name)
+
+
+Found: TypeAlias = list[tuple[Call, dict[str, NDArray[Any]]]]
+"""Calls, each with the values of its tensors."""
+
+
+def _run(
+    recorder: Recorder,
+    function: Callable[[Any], object],
+    root: Any,
+    mode: str,
+    data: Sequence[Mapping[str, Any]],
+) -> Found:
+    """All calls that were recorded while `function` ran on each of `data`."""
+    run = runner(recorder.program(function), root, mode)
+    found: Found = []
+    for one in data:
+        arrays = _by_call(run(one))
+        found += [(call, arrays[i]) for i, call in enumerate(recorder.calls)]
+    return found
+
+
+def _observations(
+    recorder: Recorder, found: Found, mode: str, wanted: str | None = None
+) -> list[Observation]:
+    """What was found as observations; the calls of what ran more than once are numbered."""
+    found = _named_once(found)
+    silent = recorder.silent()
+    if wanted is not None:
+        names = [call.name for call, _ in found]
+        chosen = selected(list(dict.fromkeys([*names, *silent])), wanted)
+        found = [(call, arrays) for call, arrays in found if call.name in chosen]
+        silent = [name for name in silent if name in chosen]
+    names = [call.name for call, _ in found]
     numbers = [
         names[:i].count(name) if names.count(name) > 1 else None for i, name in enumerate(names)
     ]
-    found = [
-        observation(call, mode, number, arrays[i])
-        for i, (call, number) in enumerate(zip(recorder.calls, numbers, strict=True))
-    ]
-    silent = [name for name in layers if name not in names]
-    return found + [not_seen(layers[name], name, mode) for name in silent]
+    return [
+        observation(call, mode, number, arrays)
+        for (call, arrays), number in zip(found, numbers, strict=True)
+    ] + [not_seen(recorder.layers[name], name, mode) for name in silent]
+
+
+def _named_once(found: Found) -> Found:
+    """Without what is not compared for a reason that was given before."""
+    kept: dict[Any, tuple[Call, dict[str, NDArray[Any]]]] = {}
+    for i, (call, arrays) in enumerate(found):
+        key = i if call.not_compared is None else (call.name, call.not_compared)
+        kept.setdefault(key, (call, arrays))
+    return list(kept.values())
 
 
 def _call_layer(layer: Any, data: Mapping[str, Any]) -> None:
@@ -102,7 +146,8 @@ def _call_layer(layer: Any, data: Mapping[str, Any]) -> None:
     if "initial_state" in data:
         # Keras 3 casts it to the compute dtype itself, Keras 2 does when the layer is stateful.
         dtype = layer.variable_dtype if layer.stateful else layer.compute_dtype
-        options["initial_state"] = [tf.cast(state, dtype) for state in data["initial_state"]]
+        cast = partial(tf.cast, dtype=dtype)
+        options["initial_state"] = tf.nest.map_structure(cast, data["initial_state"])
     layer(inputs, **options)
 
 
@@ -111,25 +156,53 @@ def _call_model(model: Any, data: Mapping[str, Any]) -> None:
 
 
 def _layer_data(layer: Any, inputs: Any, mask: Any, initial_state: Any) -> dict[str, Any]:
-    """The arrays of one call; builds the layer for them where that has not happened."""
+    """The arrays of one call."""
     data: dict[str, Any] = {"inputs": np.asarray(inputs)}
     if mask is not None:
         data["mask"] = np.asarray(mask, dtype=bool)
     if initial_state is not None:
-        states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
-        data["initial_state"] = [np.asarray(state) for state in states]
-    if not layer.built:
-        shape = data["inputs"].shape
-        layer.build((shape[1], shape[0], *shape[2:]) if is_time_major(layer) else shape)
+        data["initial_state"] = _nested(layer, _state_arrays(initial_state))
     return data
 
 
-def _is_per_call(value: Any, rank: int) -> bool:
-    return isinstance(value, (list, tuple)) or np.ndim(value) == rank + 1
+def _state_arrays(value: Any) -> list[Any]:
+    """The states as Keras takes them: a list of arrays, nested for a stack of cells."""
+    array = _array(value)
+    return list(array) if isinstance(array, list) or array.ndim == 3 else [array]
 
 
-def _per_call(value: Any, rank: int) -> Sequence[Any]:
-    return list(value) if _is_per_call(value, rank) else [value]
+def _array(value: Any) -> Any:
+    """Numbers, however they are nested, as an array; a list of arrays stays a list."""
+    first = value
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    if isinstance(value, (list, tuple)) and np.ndim(first) > 0:
+        return [_array(one) for one in value]
+    return np.asarray(value)
+
+
+def _nested(layer: Any, states: list[Any]) -> list[Any]:
+    """The states as Keras nests them, which a stack of cells has in a list for each cell."""
+    nest = tensorflow_module().nest
+    flat, structure = nest.flatten(states), state_structure(layer)
+    fits = len(flat) == len(nest.flatten(structure))
+    return nest.pack_sequence_as(structure, flat) if fits else states
+
+
+def _build(layer: Any, shape: tuple[int, ...]) -> None:
+    """Build the layer for inputs of this shape where that has not happened."""
+    if not layer.built:
+        layer.build((shape[1], shape[0], *shape[2:]) if is_time_major(layer) else shape)
+
+
+def _rank(layer: Any) -> int | None:
+    """How many axes the inputs of a layer have; None where only the layer itself knows."""
+    layers = tensorflow_module().keras.layers
+    return 3 if isinstance(layer, (layers.RNN, layers.Bidirectional)) else None
+
+
+def _is_per_call(value: Any, rank: int | None) -> bool:
+    return isinstance(value, (list, tuple)) or (rank is not None and np.ndim(value) == rank + 1)
 
 
 def _by_call(results: Mapping[str, NDArray[Any]]) -> dict[int, dict[str, NDArray[Any]]]:
@@ -155,40 +228,3 @@ def _check_kind(value: Any, kind: str) -> None:
             f"expected a {kind.lower()} of tf.keras, which is {expected.__module__.split('.')[0]} "
             f"here, received {type(value).__module__}.{type(value).__qualname__}"
         )
-
-
-def _recurrent_layers(parent: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """The recurrent layers below `parent` with their paths; each layer once."""
-    keras = tensorflow_module().keras
-    children = (
-        parent.layers
-        if isinstance(parent, keras.Model)
-        else parent._flatten_layers(include_self=False, recursive=False)
-    )
-    for child in children:
-        if id(child) in seen:
-            continue
-        seen.add(id(child))
-        if _is_recurrent(child):
-            yield path + child.name, child
-        else:
-            yield from _recurrent_layers(child, f"{path}{child.name}/", seen)
-
-
-def _is_recurrent(layer: Any) -> bool:
-    layers = tensorflow_module().keras.layers
-    if isinstance(layer, layers.TimeDistributed):
-        return any(isinstance(inner, layers.RNN) for inner in layer._flatten_layers())
-    return isinstance(layer, (layers.RNN, layers.Bidirectional))
-
-
-def _selected(layers: Mapping[str, Any], wanted: str) -> dict[str, Any]:
-    chosen = {
-        name: layer for name, layer in layers.items() if wanted in (name, name.rsplit("/", 1)[-1])
-    }
-    if not chosen:
-        raise InputError(
-            f"layer name: expected one of {', '.join(layers) or '(no recurrent layer)'}, "
-            f"received {wanted!r}"
-        )
-    return chosen

@@ -8,9 +8,14 @@ from typing import Any
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.build import is_time_major
 from rnn_parity.keras_adapter.runtime import refusals, tensorflow_module
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import Layer
 
-OF_CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout", "dtype")
+OF_EVERY_CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout", "dtype")
+OF_CELL = {
+    "SimpleRNN": OF_EVERY_CELL,
+    "LSTM": (*OF_EVERY_CELL, "recurrent_activation"),
+    "GRU": (*OF_EVERY_CELL, "recurrent_activation", "reset_after"),
+}
 OF_SEQUENCE = (
     "return_sequences",
     "return_state",
@@ -21,23 +26,31 @@ OF_SEQUENCE = (
     "time_major",
     "dtype",
 )
-HARMLESS = ("name", "trainable", "seed", "implementation", "ragged", "batch_input_shape")
+HARMLESS = (
+    "name",
+    "trainable",
+    "seed",
+    "implementation",
+    "ragged",
+    "batch_input_shape",
+    "unit_forget_bias",
+)
 """Entries that change nothing in a layer whose weights are given and which is not trained."""
 HARMLESS_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 
 
-def rebuild_layer(
-    layer_class: str, config: Mapping[str, Any], weights: SimpleRNN, batch: int
-) -> Any:
+def rebuild_layer(layer_class: str, config: Mapping[str, Any], weights: Layer, batch: int) -> Any:
     """The layer that `config` describes, in the Keras installed now, with these weights.
 
-    `layer_class` "RNN" stands for one around a `SimpleRNNCell`, whose entries are among the
-    others; everything else computes as `SimpleRNN` does. It is built for `batch` samples. Raises
-    `InputError` for an entry that is not known to change nothing, and for what this Keras refuses.
+    `layer_class` "RNN" stands for one around a cell, whose entries are among the others; every
+    other class computes what Keras's own layer for these weights does. It is built for `batch`
+    samples. Raises `InputError` for an entry that is not known to change nothing, and for what this
+    Keras refuses.
     """
-    arguments = options(layer_class, config)
+    kind = type(weights).__name__
+    arguments = options(layer_class, kind, config)
     with refusals(f"{layer_class} rebuilt from its config"):
-        layer = construct(layer_class, arguments)
+        layer = construct(layer_class, kind, arguments)
         shape = (batch, None, weights.features)
         layer.build((None, batch, weights.features) if is_time_major(layer) else shape)
         for name in ("kernel", "recurrent_kernel", "bias"):
@@ -46,14 +59,15 @@ def rebuild_layer(
     return layer
 
 
-def options(layer_class: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def options(layer_class: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor arguments among the entries of `config`."""
-    known = {name: value for name, value in config.items() if name in (*OF_CELL, *OF_SEQUENCE)}
+    names = {*OF_CELL[kind], *OF_SEQUENCE}
+    known = {name: value for name, value in config.items() if name in names}
     for name in config.keys() - known.keys():
         if name not in HARMLESS and not name.endswith(HARMLESS_ENDINGS):
             raise InputError(
                 f"{layer_class}: cannot be rebuilt with {name}={config[name]!r:.40}, which is not "
-                "an option of Keras's SimpleRNN; leave Keras out with --no-keras"
+                f"an option of Keras's {kind}; leave Keras out with --no-keras"
             )
     if not known.get("time_major"):
         known.pop("time_major", None)  # an option of Keras 2 alone
@@ -62,14 +76,15 @@ def options(layer_class: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def construct(layer_class: str, arguments: Mapping[str, Any]) -> Any:
+def construct(layer_class: str, kind: str, arguments: Mapping[str, Any]) -> Any:
     """The layer, not built yet."""
     # Keras's orthogonal default would need what TensorFlow lacks in bfloat16.
     zeros = dict.fromkeys(("kernel_initializer", "recurrent_initializer"), "zeros")
     layers = tensorflow_module().keras.layers
     if layer_class != "RNN":
-        return layers.SimpleRNN(**arguments, **zeros)
-    cell = layers.SimpleRNNCell(**{n: arguments[n] for n in OF_CELL if n in arguments}, **zeros)
+        return getattr(layers, kind)(**arguments, **zeros)
+    make = getattr(layers, f"{kind}Cell")
+    cell = make(**{n: arguments[n] for n in OF_CELL[kind] if n in arguments}, **zeros)
     return layers.RNN(cell, **{n: arguments[n] for n in OF_SEQUENCE if n in arguments})
 
 

@@ -11,50 +11,88 @@ from numpy.typing import NDArray
 from rnn_parity.activations import CATALOGUE, Activation, custom
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.keras_adapter.runtime import keras_major, one_line, tensorflow_module
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import GRU, LAYERS, Gated, Layer
 
 
-def layer_weights(layer: Any) -> SimpleRNN:
-    """The weights and options of a built Keras layer that computes the SimpleRNN recurrence.
+def layer_weights(layer: Any) -> Layer:
+    """The weights and options of a built Keras layer whose recurrence is replayed.
 
-    That is `SimpleRNN`, and `RNN` around a `SimpleRNNCell`; subclasses count as long as they keep
-    Keras's own `call`. Weights are rounded to the layer's compute dtype. Raises
-    `UnsupportedError`, naming the class, for any other, and `InputError` for one without weights.
+    That is `SimpleRNN`, `LSTM` and `GRU`, those of `tf.compat.v1` included, and `RNN` around one of
+    their cells; subclasses count as long as they keep Keras's own `call`. Weights are rounded to
+    the layer's compute dtype. Raises `UnsupportedError`, naming the class, for any other, and
+    `InputError` for one without weights.
     """
     reason = unsupported(layer)
     if reason is not None:
         raise UnsupportedError(reason)
-    cell = layer.cell
-    if not cell.built:
+    if not layer.cell.built:
         raise InputError(f"layer {layer.name!r}: it has no weights yet; call it once, or build it")
-    return SimpleRNN(
+    return cell_weights(layer.cell, layer.go_backwards, layer.zero_output_for_mask)
+
+
+def cell_weights(
+    cell: Any, go_backwards: bool = False, zero_output_for_mask: bool = False
+) -> Layer:
+    """The recurrence of a built cell that is replayed, in a layer with these options."""
+    name = _recurrence(cell)
+    assert name is not None, "see unsupported_cell"
+    kind: Any = LAYERS[name]
+    options: dict[str, Any] = {}
+    if issubclass(kind, Gated):
+        options["recurrent_activation"] = _activation(cell.recurrent_activation)
+    if issubclass(kind, GRU):
+        options["reset_after"] = cell.reset_after
+    weights: Layer = kind(
         cell.kernel.numpy(),
         cell.recurrent_kernel.numpy(),
         None if cell.bias is None else cell.bias.numpy(),
         _activation(cell.activation),
-        go_backwards=layer.go_backwards,
-        zero_output_for_mask=layer.zero_output_for_mask,
+        go_backwards=go_backwards,
+        zero_output_for_mask=zero_output_for_mask,
         dtype=cell.compute_dtype,
+        **options,
     )
+    return weights
 
 
 def unsupported(layer: Any) -> str | None:
     """Why this layer is not replayed, in one sentence naming its class; None if it is."""
-    keras = tensorflow_module().keras
+    layers = tensorflow_module().keras.layers
     name = type(layer).__name__
-    if isinstance(layer, (keras.layers.Bidirectional, keras.layers.TimeDistributed)):
-        return f"{name} is not replayed yet, nor are the layers inside it"
-    if not isinstance(layer, keras.layers.SimpleRNN) and type(layer) is not keras.layers.RNN:
-        return f"{name} is not replayed yet"
-    cell = layer.cell
-    if type(cell) is not keras.layers.SimpleRNNCell:
+    if isinstance(layer, (layers.Bidirectional, layers.TimeDistributed)):
+        return f"{name} is replayed in parts alone: check it, or replay the layers inside it"
+    kinds = [kind for kind in map(_generations, LAYERS) if isinstance(layer, kind)]
+    if not kinds and type(layer) is not layers.RNN:
+        return f"{name} is not replayed"
+    reason = unsupported_cell(layer, layer.cell)
+    if reason is not None:
+        return reason
+    if kinds and type(layer).call not in [generation.call for generation in kinds[0]]:
+        return f"{name} overrides {kinds[0][0].__name__}'s call and is not replayed"
+    return None
+
+
+def unsupported_cell(layer: Any, cell: Any) -> str | None:
+    """Why a cell that this layer runs is not replayed; None if it is."""
+    name = type(layer).__name__
+    if _recurrence(cell) is None:
         return f"{name} with the cell {type(cell).__name__} is not replayed"
     if cell.compute_dtype != layer.compute_dtype:
         return (
             f"{name} computes in {layer.compute_dtype} around a cell that uses {cell.compute_dtype}"
         )
-    plain = type(layer) is keras.layers.RNN or type(layer).call is keras.layers.SimpleRNN.call
-    return None if plain else f"{name} overrides SimpleRNN's call and is not replayed"
+    return None
+
+
+def _recurrence(cell: Any) -> str | None:
+    """Which of `LAYERS` a cell of Keras's own computes; None for a cell of any other class."""
+    return next((name for name in LAYERS if type(cell) in _generations(f"{name}Cell")), None)
+
+
+def _generations(name: str) -> tuple[Any, ...]:
+    """The class of this name, and the one of TensorFlow 1, which Keras 2 keeps for LSTM and GRU."""
+    tf = tensorflow_module()
+    return getattr(tf.keras.layers, name), getattr(tf.compat.v1.keras.layers, name)
 
 
 def _activation(function: Callable[..., Any]) -> Activation:

@@ -1,0 +1,228 @@
+"""What a `Bidirectional` does beside its two recurrences: it hands inputs on and merges outputs.
+
+Both layers get its inputs and its mask, and half of its initial states each; the outputs of the
+backward layer are reversed in time, and the two are put side by side (`concat`, None), added
+(`sum`), multiplied (`mul`) or averaged (`ave`). The final states are handed on as they are. Source:
+the documentation of `keras.layers.Bidirectional`. NumPy alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.balls import Arithmetic, Ball, arithmetics
+from rnn_parity.compare import Found, first_beyond
+from rnn_parity.distance import distance, ratios, ulps
+from rnn_parity.judge import NOTHING_FINITE, effective_bits, state_row, vacuous
+from rnn_parity.layers import Array
+from rnn_parity.precision import precision_of
+from rnn_parity.results import Check, Shape, StateRow, Subject, TimestepRow, Timesteps
+from rnn_parity.wording import number, ratio
+
+MEANINGS = {
+    "concat": "the parts' outputs side by side",
+    None: "the parts' outputs",
+    "sum": "the sum of the parts' outputs",
+    "mul": "the product of the parts' outputs",
+    "ave": "the mean of the parts' outputs",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Handed:
+    """What a layer was given, and all that it returned: outputs before states, batch first.
+
+    `inputs` is `(B, T, ...)`, `mask` `(B, T)` or None. `initial_state` is empty where none was
+    given.
+    """
+
+    inputs: NDArray[Any]
+    mask: NDArray[np.bool_] | None
+    initial_state: Sequence[NDArray[Any]]
+    returned: Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Merge:
+    """One call of a `Bidirectional` and of its two layers.
+
+    `mode` is its merge mode; `sequences` tells whether the layers return sequences `(B, T, ...)`.
+    `states` names the states that one of the two returns (none where they are not returned).
+    """
+
+    mode: str | None
+    sequences: bool
+    states: Sequence[str]
+    whole: Handed
+    forward: Handed
+    backward: Handed
+
+    @property
+    def parts(self) -> dict[str, Handed]:
+        """The two layers."""
+        return {"forward": self.forward, "backward": self.backward}
+
+
+@np.errstate(all="ignore")  # infinities and NaN are judged, not warned of
+def examine_merge(merge: Merge, subject: Subject) -> Check:
+    """Hold the merged outputs, the states and what was handed on against the two layers' own."""
+    outputs, states = observed(merge)
+    arithmetic = arithmetics(precision_of(outputs.dtype))[0]
+    ball = merged(merge, arithmetic)
+    batch, timesteps, *features = merge.whole.inputs.shape
+    shape = Shape(batch, timesteps, math.prod(features), ball.shape[-1])
+    check = Check(subject, "parity", "", shape, arithmetic.results.name, arithmetic.name)
+    expected = [state for part in merge.parts.values() for state in part.returned[1:]]
+    received = [outputs.shape, *(state.shape for state in states)]
+    wanted = [ball.shape, *(state.shape for state in expected)]
+    if received != wanted:
+        summary = f"merged outputs and states: expected shapes {wanted}, received {received}"
+        return replace(check, verdict="diverged", summary=summary)
+    check = replace(check, final_state=state_rows(merge.states, states, expected))
+    return concluded(compared(check, outputs, ball, merge.sequences), merge, ball)
+
+
+def observed(merge: Merge) -> tuple[NDArray[Any], Sequence[NDArray[Any]]]:
+    """What the wrapper returned as outputs, side by side where there are two, and the states."""
+    count = 2 if merge.mode is None else 1
+    returned = merge.whole.returned
+    return np.concatenate(returned[:count], axis=-1), returned[count:]
+
+
+def merged(merge: Merge, arithmetic: Arithmetic) -> Ball:
+    """Where the merged outputs must lie; the shape is theirs.
+
+    The parts' outputs are rounded to the wrapper's format first. What is put side by side is exact.
+    """
+    y, y_rev = (arithmetic.results.round(part.returned[0]) for part in merge.parts.values())
+    if merge.sequences:
+        y_rev = y_rev[:, ::-1]
+    if merge.mode in ("concat", None):
+        return same(np.concatenate([y, y_rev], axis=-1), arithmetic)
+    forward, backward = Ball.exact(y, arithmetic), Ball.exact(y_rev, arithmetic)
+    if merge.mode == "mul":
+        return forward * backward
+    added = forward + backward
+    return added * Ball.exact(np.full_like(y, 0.5), arithmetic) if merge.mode == "ave" else added
+
+
+def same(value: Array, arithmetic: Arithmetic) -> Ball:
+    """A number that is handed on as it is; one below the normal range may become zero."""
+    eta = arithmetic.results.smallest_normal
+    return Ball(value, np.full(value.shape, eta, arithmetic.radius_dtype), arithmetic)
+
+
+def state_rows(
+    names: Sequence[str], states: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]
+) -> tuple[StateRow, ...]:
+    """Each returned state held against that of the layer it comes from."""
+    named = [f"{side} {name}" for side in ("forward", "backward") for name in names]
+    rows = []
+    for name, state, own in zip(named, states, expected, strict=True):
+        precision = precision_of(state.dtype)
+        ball = same(by_sample(precision.round(own)), arithmetics(precision)[0])
+        rows.append(state_row(name, by_sample(state), ball, precision))
+    return tuple(rows)
+
+
+def compared(check: Check, outputs: NDArray[Any], ball: Ball, sequences: bool) -> Check:
+    """The check with a row for each timestep, or one for the last output; and the largest ratio."""
+    precision = ball.arithmetic.results
+    if not sequences:
+        flat = Ball(by_sample(ball.value), by_sample(ball.radius), ball.arithmetic)
+        row = state_row("output", by_sample(outputs), flat, precision)
+        check = replace(check, final_state=(row, *check.final_state))
+    else:
+        y, value, radius = map(by_timestep, (outputs.astype(np.float64), ball.value, ball.radius))
+        where = Ball(value, radius, ball.arithmetic)
+        deviation = distance(y, value)
+        ratio = ratios(deviation, where)
+        found = Found(Timesteps.empty(len(y)))
+        far = ulps(deviation, value, precision)
+        found.enter(slice(0, len(y)), deviation, far, deviation, ratio)
+        first = first_beyond(0, y, where, ratio) if ratio.max() > 1 else None
+        check = replace(check, timesteps=found.rows, first_divergence=first)
+    rows: list[TimestepRow | StateRow] = [*check.timesteps, *check.final_state]
+    return replace(
+        check,
+        max_deviation=max(row.max_deviation for row in rows),
+        max_ratio=max(row.max_ratio for row in rows),
+    )
+
+
+def by_sample(array: NDArray[Any]) -> NDArray[Any]:
+    """`(B, ...)` as `(B, H)`."""
+    return array.reshape(len(array), -1)
+
+
+def by_timestep(array: NDArray[Any]) -> NDArray[Any]:
+    """`(B, T, ...)` as `(T, B, H)`."""
+    return np.ascontiguousarray(array.reshape(*array.shape[:2], -1).swapaxes(0, 1))
+
+
+def concluded(check: Check, merge: Merge, ball: Ball) -> Check:
+    """The verdict, and the sentence that says why."""
+    meaning, worst = MEANINGS[merge.mode], check.max_ratio or 0.0
+    wrong = [*handed_on(merge), *wrong_numbers(check, meaning)]
+    if wrong:
+        return replace(
+            check,
+            verdict="diverged",
+            summary="; ".join(wrong),
+            effective_bits=effective_bits(worst, check.dtype or "") if worst > 1 else None,
+        )
+    if not np.isfinite(ball.value).any() or ball.vacuous:
+        why = vacuous(ball.arithmetic) if ball.vacuous else NOTHING_FINITE
+        return replace(check, verdict="inconclusive", summary=why)
+    how = f"within rounding, the largest at {ratio(worst)} of its bound" if worst else "exactly"
+    return replace(
+        check,
+        summary=f"what is returned is {meaning}, {how}",
+        effective_bits=effective_bits(worst, check.dtype or ""),
+    )
+
+
+def wrong_numbers(check: Check, meaning: str) -> list[str]:
+    """What of the returned numbers is not what the parts returned, in words."""
+    found = []
+    if check.first_divergence is not None:
+        off = number(max(row.max_deviation for row in check.timesteps))
+        where = f"first at timestep {check.first_divergence.timestep}"
+        found.append(f"the merged outputs are not {meaning}: off by {off}, {where}")
+    for row in check.final_state:
+        if row.max_ratio > 1:
+            last = f"the last output is not {meaning}"
+            what = last if row.name == "output" else f"the {row.name} returned is not the layer's"
+            found.append(f"{what}: off by {number(row.max_deviation)}")
+    return found
+
+
+def handed_on(merge: Merge) -> list[str]:
+    """What one of the two layers was not given as it should be, in words."""
+    whole, found = merge.whole, []
+    half = len(whole.initial_state) // 2
+    halves = {"forward": whole.initial_state[:half], "backward": whole.initial_state[half:]}
+    for side, part in merge.parts.items():
+        if not equal(part.inputs, whole.inputs):
+            found.append(f"the {side} layer was given other inputs than the wrapper")
+        masks = [mask for mask in (part.mask, whole.mask) if mask is not None]
+        if len(masks) == 1 or not np.array_equal(masks[:1], masks[1:]):
+            found.append(f"the {side} layer was given another mask than the wrapper")
+        states = halves[side]
+        if len(states) != len(part.initial_state) or not all(
+            map(equal, part.initial_state, states)
+        ):
+            found.append(f"the {side} layer was not given its half of the initial states")
+    return found
+
+
+def equal(received: NDArray[Any], given: NDArray[Any]) -> bool:
+    """Whether the same numbers arrived, once rounded to the format they arrived in."""
+    wanted = precision_of(received.dtype).round(given)
+    return np.array_equal(received.astype(np.float64), wanted, equal_nan=True)
