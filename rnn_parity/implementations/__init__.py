@@ -1,0 +1,1 @@
+"""Other implementations of a recurrent layer: one module for each kind of `--against` source."""

@@ -1,0 +1,212 @@
+"""The same layer in another of Keras's backends: `keras:jax`, `torch`, `numpy`, `openvino`.
+
+A process has one backend, so each runs in a process of its own (`keras_child`), which is started
+at the first request and ends with this one: it reads from a pipe that closes then, whatever ends
+it. The data goes through pipes as well; no file stays behind.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from numpy.typing import ArrayLike
+
+import rnn_parity
+from rnn_parity.activations import CATALOGUE, Activation
+from rnn_parity.environment import version_of
+from rnn_parity.errors import InputError, MissingPackageError
+from rnn_parity.implementations.command import TIME_LIMIT, time_limit
+from rnn_parity.implementations.keras_child import OPTION, STATE, WEIGHTS, Message, receive, send
+from rnn_parity.implementations.process import end, ending
+from rnn_parity.implementations.request import Answer, Implementation, Request
+
+BACKENDS = ("jax", "torch", "numpy", "openvino")
+"""The names of Keras's backends, which are those of the packages and of the extras too."""
+OPTIONS = ("go_backwards", "zero_output_for_mask", "reset_after", "units")
+ACTIVATIONS = ("activation", "recurrent_activation")
+
+
+def installed() -> list[str]:
+    """The backends whose packages are installed; none without Keras 3."""
+    return [name for name in BACKENDS if has_keras_3() and version_of(name)]
+
+
+def implementation(backend: str) -> Implementation:
+    """Keras on `backend`, in a process that may take 60 seconds for each request.
+
+    RNN_PARITY_TIME_LIMIT in the environment sets another time limit. Raises `InputError` for an
+    unknown backend, `MissingPackageError` for one that is not installed.
+    """
+    if backend not in BACKENDS:
+        expected = ", ".join(f"keras:{name}" for name in BACKENDS)
+        raise InputError(f"keras:{backend}: expected one of {expected}")
+    if not has_keras_3():
+        raise MissingPackageError(
+            f"keras:{backend} needs Keras 3, found {version_of('keras') or 'none'}; install it "
+            "with: pip install 'keras>=3'"
+        )
+    if version_of(backend) is None:
+        raise MissingPackageError(
+            f"keras:{backend} needs {backend}; install it with: pip install 'rnn-parity[{backend}]'"
+        )
+    child = Child(backend, time_limit())
+
+    def compute(request: Request) -> Answer:
+        found = child.ask(question(request, child.name))
+        states = sorted(name for name in found if name.startswith(STATE))
+        return Answer(
+            found["outputs"],
+            tuple(found[name] for name in states),
+            notes(backend, request.layer.precision.name),
+        )
+
+    return compute
+
+
+def has_keras_3() -> bool:
+    """Whether `keras` is the generation that has backends."""
+    return int((version_of("keras") or "0").split(".")[0]) >= 3
+
+
+def notes(backend: str, dtype: str) -> tuple[str, ...]:
+    """What ran, and what is known about it."""
+    ran = f"Keras {version_of('keras')} on {backend} {version_of(backend)}"
+    if dtype == "float64":
+        # Its table of result types, `BIT64_TO_BIT32_DTYPE`, makes float32 of float64 there.
+        return ran, "on all backends but TensorFlow, Keras computes float64 layers in float32"
+    return (ran,)
+
+
+def question(request: Request, name: str) -> dict[str, ArrayLike]:
+    """The request as a message. Numbers are rounded here: no backend can do it in another way."""
+    layer = request.layer
+    message: dict[str, ArrayLike] = {
+        "layer_class": type(layer).__name__,
+        "dtype": layer.precision.name,
+        "inputs": layer.precision.round(request.inputs, "inputs"),
+    }
+    message |= {n: w for n in WEIGHTS if (w := getattr(layer, n)) is not None}
+    options = {n: getattr(layer, n) for n in OPTIONS if hasattr(layer, n)}
+    for n in ACTIVATIONS:
+        if hasattr(layer, n):
+            options[n] = keras_name(getattr(layer, n), name)
+    options |= {"use_bias": layer.bias is not None, "unroll": bool(request.config.get("unroll"))}
+    message |= {OPTION + n: value for n, value in options.items()}
+    if request.mask is not None:
+        message["mask"] = request.mask
+    for i, state in enumerate(request.initial_state or ()):
+        message[f"{STATE}{i}"] = layer.precision.round(state, "initial_state")
+    return message
+
+
+def keras_name(activation: Activation, name: str) -> str:
+    """Keras's name of `activation`; raises `InputError` for a function of the user's own."""
+    if CATALOGUE.get(activation.name) is not activation:
+        raise InputError(
+            f"{name}: expected an activation of Keras's own, received {activation.name}, a "
+            "function that another process does not have"
+        )
+    return activation.name.removesuffix("_keras2")
+
+
+class Child:
+    """One process with one Keras backend; it is started when it is first asked.
+
+    It is ended, and anew started, after a request that it did not answer. Raises `InputError`, one
+    line, when it refuses, crashes or takes longer than `limit` seconds.
+    """
+
+    def __init__(self, backend: str, limit: float) -> None:
+        self.name = f"keras:{backend}"
+        self.backend, self.limit = backend, limit
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, message: Mapping[str, ArrayLike]) -> Message:
+        """The answer to `message`."""
+        process, log = self._started()
+        expired = threading.Event()
+        timer = threading.Timer(self.limit, expire, (process, expired))
+        timer.start()
+        try:
+            answer = exchange(process, message)
+        except BaseException:  # an interrupted process could answer the next request with this one
+            self._end()
+            raise
+        finally:
+            timer.cancel()
+        if answer is None:
+            self._end()
+            how, last = ending(process.returncode), last_line(log)
+            raise InputError(
+                f"{self.name}: no answer within {self.limit:g} seconds; {TIME_LIMIT} allows more"
+                if expired.is_set()
+                else f"{self.name}: its process {how}{last}"
+            )
+        if "error" in answer:
+            raise InputError(f"{self.name}: Keras refused: {answer['error']}")
+        return answer
+
+    def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        if self.process is None:
+            # It is open as long as the process may write to it.
+            self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+            self.process = start(self.backend, self.log)
+            self._end_it = weakref.finalize(self, close, self.process)
+        return self.process, self.log
+
+    def _end(self) -> None:
+        self._end_it()
+        self.process = None
+
+
+def start(backend: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A new process; what it says goes to `log`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "rnn_parity.implementations.keras_child"],
+        # There `-m` finds this very package, and nothing of the user's in place of Keras.
+        cwd=Path(rnn_parity.__file__).parent.parent,
+        env={**os.environ, "KERAS_BACKEND": backend},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def expire(process: subprocess.Popen[bytes], expired: threading.Event) -> None:
+    """Kill the process, which ends the wait for its answer, and say so."""
+    expired.set()
+    process.kill()
+
+
+def exchange(process: subprocess.Popen[bytes], message: Mapping[str, ArrayLike]) -> Message | None:
+    """The process's answer to `message`, or None when it has ended."""
+    try:
+        send(cast(BinaryIO, process.stdin), message)
+    except OSError:  # it no longer reads
+        return None
+    return receive(cast(BinaryIO, process.stdout))
+
+
+def close(process: subprocess.Popen[bytes]) -> None:
+    """End the process, which keeps nothing, and close its pipes."""
+    end(process)
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):  # what it did not read cannot be flushed
+            cast(BinaryIO, pipe).close()
+
+
+def last_line(log: IO[bytes]) -> str:
+    """The last line that a process wrote to `log`, as the end of a message."""
+    log.seek(0)
+    lines = [line.strip() for line in log.read().decode(errors="replace").split("\n")]
+    return next((f": {line:.300}" for line in reversed(lines) if line), "")

@@ -1,0 +1,174 @@
+"""A layer that was converted to LiteRT (TensorFlow Lite), run by LiteRT on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.environment import version_of
+from rnn_parity.errors import InputError, MissingPackageError
+from rnn_parity.files import reason
+from rnn_parity.implementations.onnx_match import Feeds, Port, answer, feeds
+from rnn_parity.implementations.onnx_runtime import misfit, others
+from rnn_parity.implementations.request import Answer, Implementation, Request
+from rnn_parity.keras_adapter.runtime import one_line
+
+Detail = Mapping[str, Any]
+"""What LiteRT tells about one input or output: index, name, shape, dtype, quantization."""
+NARROW = {"float16": "float16", "int8": "8-bit integers", "uint8": "8-bit integers"}
+
+
+def implementation(path: str) -> Implementation:
+    """The model in the `.tflite` file `path` as an implementation of one layer.
+
+    Its inputs are the layer's inputs, batch first, and where it takes them the initial states and
+    the mask; its outputs the sequence or the last output, and any final states. Open sizes are
+    resized; a model of batch 1 gets one sample at a time. Raises `InputError` for a file that
+    LiteRT cannot load, and when called for inputs and outputs that are not the layer's;
+    `MissingPackageError` without the extra `litert`.
+    """
+    where = f"LiteRT model {path!r}"
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{where} needs LiteRT ({one_line(error)}); install it with: "
+            "pip install 'rnn-parity[litert]'"
+        ) from error
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {reason(error)}") from None
+    model = Model(partial(Interpreter, model_content=content), where)
+    return model.compute
+
+
+class Model:
+    """A model and how to ask it; each request gets an interpreter of its own, without a past."""
+
+    def __init__(self, make: Any, where: str) -> None:
+        self.make, self.where = make, where
+        self.interpreter = self._attempt("cannot be loaded", make)
+        self.notes = stored_as(self.interpreter)
+
+    def compute(self, request: Request) -> Answer:
+        """What the model computes, and what is known about its arithmetic."""
+        inputs = details(self.interpreter, "input")
+        ports = {name: port_of(name, detail) for name, detail in inputs.items()}
+        requests = [request]
+        fed = self._feeds(request, ports)
+        if fed is None and all(port.shape[:1] == (1,) for port in ports.values()):
+            requests = [sample(request, i) for i in range(len(request.inputs))]
+            fed = self._feeds(requests[0], ports)
+        if fed is None:
+            raise InputError(f"{self.where}: {misfit(request, list(ports.values()))}")
+        answers = [self._answer(one, ports) for one in requests]
+        states = zip(*(one.final_state for one in answers), strict=True)
+        alone = ("each sample ran alone: the model's batch is 1",) * (len(answers) > 1)
+        return Answer(
+            np.concatenate([one.outputs for one in answers]),
+            tuple(np.concatenate(state) for state in states),
+            (*self.notes, *fed.notes, *alone, *answers[0].notes),
+        )
+
+    def _feeds(self, request: Request, ports: Mapping[str, Port]) -> Feeds | None:
+        return feeds(request, list(ports.values()), dict.fromkeys(ports, False))
+
+    def _answer(self, request: Request, ports: Mapping[str, Port]) -> Answer:
+        fed = self._feeds(request, ports)
+        assert fed is not None  # it fits as the first one did
+        outputs = self._attempt("LiteRT refused", partial(invoke, self.make(), fed.arrays))
+        found = answer(request, outputs, fed.time_first)
+        if found is None:
+            raise InputError(f"{self.where}: {others(request, outputs)}")
+        return found
+
+    def _attempt(self, what: str, action: Any) -> Any:
+        try:
+            return action()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"{self.where}: {what}: {one_line(error)}") from error
+
+
+def invoke(interpreter: Any, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The outputs by name; quantized inputs and outputs are numbers of their own scale."""
+    inputs = details(interpreter, "input")
+    for name, array in arrays.items():
+        if tuple(inputs[name]["shape"]) != array.shape:
+            interpreter.resize_tensor_input(inputs[name]["index"], array.shape)
+    interpreter.allocate_tensors()
+    for name, array in arrays.items():
+        interpreter.set_tensor(inputs[name]["index"], quantized(array, inputs[name]))
+    interpreter.invoke()
+    outputs = details(interpreter, "output")
+    return {
+        name: dequantized(interpreter.get_tensor(detail["index"]), detail)
+        for name, detail in outputs.items()
+    }
+
+
+def details(interpreter: Any, kind: str) -> dict[str, Detail]:
+    """The inputs or the outputs in the order of the converted function, which its names tell."""
+    signatures = list(interpreter.get_signature_list())
+    if len(signatures) == 1:
+        runner = interpreter.get_signature_runner(signatures[0])
+        found = getattr(runner, f"get_{kind}_details")()
+        # output_0, output_1, ... and keras_tensor_9, keras_tensor_10, ...
+        return {name: found[name] for name in sorted(found, key=lambda name: (len(name), name))}
+    return {detail["name"]: detail for detail in getattr(interpreter, f"get_{kind}_details")()}
+
+
+def port_of(name: str, detail: Detail) -> Port:
+    """An input as LiteRT describes it; a quantized one takes numbers, too."""
+    shape = tuple(None if n < 0 else int(n) for n in detail["shape_signature"])
+    dtype = np.float32 if detail["quantization"][0] else detail["dtype"]
+    return Port(name, shape, np.dtype(dtype))
+
+
+def sample(request: Request, i: int) -> Request:
+    """The request for one sample alone."""
+    part = slice(i, i + 1)
+    return replace(
+        request,
+        inputs=request.inputs[part],
+        mask=None if request.mask is None else request.mask[part],
+        initial_state=request.initial_state and tuple(s[part] for s in request.initial_state),
+    )
+
+
+def quantized(array: NDArray[Any], detail: Detail) -> NDArray[Any]:
+    """`array` as the input `detail` takes it: `q = round(x / scale + zero)`, within its range."""
+    scale, zero = detail["quantization"]
+    if not scale:
+        return array
+    limits = np.iinfo(detail["dtype"])
+    steps: NDArray[Any] = np.clip(np.rint(array / scale + zero), limits.min, limits.max)
+    return steps.astype(detail["dtype"])
+
+
+def dequantized(array: NDArray[Any], detail: Detail) -> NDArray[Any]:
+    """The numbers that an output stands for: `x = scale (q - zero)`."""
+    scale, zero = detail["quantization"]
+    return (array.astype(np.float32) - zero) * np.float32(scale) if scale else array
+
+
+def stored_as(interpreter: Any) -> tuple[str, ...]:
+    """The runtime, and in which narrow formats the model holds numbers, in any of its subgraphs."""
+    found = {
+        NARROW.get(np.dtype(tensor["dtype"]).name)
+        for graph in range(interpreter.num_subgraphs())
+        for tensor in interpreter.get_tensor_details(graph)
+    }
+    notes = [f"LiteRT {version_of('ai-edge-litert')}"]
+    if narrow := sorted(name for name in found if name):
+        notes.append(f"the model holds numbers as {' and '.join(narrow)}")
+    steps = {detail["quantization"][0] for detail in details(interpreter, "output").values()}
+    if largest := max(steps):
+        notes.append(f"its outputs are multiples of {largest:.3g}, and its inputs are rounded, too")
+    return tuple(notes)

@@ -1,0 +1,156 @@
+"""The recurrent operators in an ONNX graph: where they are, and how to see what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rnn_parity.errors import InputError
+from rnn_parity.implementations.onnx_model import brief, package, subgraphs
+from rnn_parity.implementations.onnx_weights import INPUTS, OUTPUTS
+
+LOOPS = ("Loop", "Scan")
+RANKS = {"sequence_lens": 1, "B": 2, "P": 2, "Y": 4}
+"""How many axes the tensors of a recurrent operator have, where not three."""
+FAMILIES = ("RNN", "LSTM", "GRU")
+"""What is in the names of recurrent operators, other libraries' too."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A recurrent operator; `tensors` says which of the model's outputs each of its tensors is.
+
+    It has none where `not_compared` gives a reason.
+    """
+
+    op_type: str
+    name: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, str] = field(default_factory=dict)
+    not_compared: str | None = None
+
+
+def exposed(model: Any, where: str) -> tuple[Any, list[Operator]]:
+    """A copy of `model` whose outputs are the tensors of its recurrent operators, and these.
+
+    What is recurrent and not ONNX's own operator at the top of the graph is among them, as not
+    compared. Raises `InputError` for an invalid model.
+    """
+    copy = accepted(package("onnx.inliner").inline_local_functions, model, where)
+    inferred = accepted(package("onnx.shape_inference").infer_shapes, copy, where)
+    kinds = element_types(inferred.graph)
+    del copy.graph.output[:]
+    operators: list[Operator] = []
+    try:
+        for k, node in enumerate(list(copy.graph.node)):
+            if is_standard(node):
+                operators.append(expose(copy.graph, node, k, kinds))
+            else:
+                operators += not_compared(node, node.name or f"{node.op_type}_{k}")
+    except (UnicodeDecodeError, TypeError):  # protobuf gives bytes where there is no text
+        raise InputError(
+            f"{where}: its names are no text: it is damaged; export it again"
+        ) from None
+    if copy.graph.output:
+        accepted(package("onnx.checker").check_model, copy, where)
+    return copy, operators
+
+
+def accepted(job: Callable[[Any], Any], model: Any, where: str) -> Any:
+    """What a function of ONNX's makes of `model`; `InputError` when it refuses it."""
+    try:
+        return job(model)
+    except Exception as error:  # of many classes, for whatever a file may hold
+        raise InputError(f"{where}: ONNX refuses it: {brief(error)}") from None
+
+
+def is_standard(node: Any) -> bool:
+    """Whether it is one of ONNX's own recurrent operators."""
+    return node.op_type in INPUTS and node.domain in ("", "ai.onnx")
+
+
+def attributes_of(node: Any) -> dict[str, Any]:
+    """The attributes of a node, text decoded."""
+    value = package("onnx").helper.get_attribute_value
+    found = {attribute.name: value(attribute) for attribute in node.attribute}
+    return {name: decoded(value) for name, value in found.items()}
+
+
+def decoded(value: Any) -> Any:
+    """An attribute's value, with text for bytes."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, (list, tuple)):
+        return [decoded(one) for one in value]
+    return value
+
+
+def element_types(graph: Any) -> dict[str, int]:
+    """ONNX's element type of every tensor whose type is known."""
+    values = (*graph.input, *graph.value_info, *graph.output)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in values}
+    return kinds | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def expose(graph: Any, node: Any, k: int, kinds: dict[str, int]) -> Operator:
+    """Make every tensor of `node` an output of `graph`, by an Identity."""
+    onnx, names = package("onnx"), OUTPUTS[node.op_type]
+    node.output.extend([""] * (len(names) - len(node.output)))
+    for i, name in enumerate(names):
+        node.output[i] = node.output[i] or f"rnn_parity_{k}_own_{name}"
+    own = dict(zip(INPUTS[node.op_type], node.input, strict=False))
+    own |= dict(zip(names, node.output, strict=False))
+    own = {name: tensor for name, tensor in own.items() if tensor}
+    number = next(filter(None, (kinds.get(own[name]) for name in "XWR")), onnx.TensorProto.FLOAT)
+    tensors = {}
+    for name, tensor in own.items():
+        kind = onnx.TensorProto.INT32 if name == "sequence_lens" else number
+        tensors[name] = f"rnn_parity_{k}_{name}"
+        graph.node.append(onnx.helper.make_node("Identity", [tensor], [tensors[name]]))
+        shape = [None] * RANKS.get(name, 3)
+        graph.output.append(onnx.helper.make_tensor_value_info(tensors[name], kind, shape))
+    name = node.name or f"{node.op_type}_{k}"
+    return Operator(node.op_type, name, attributes_of(node), tensors)
+
+
+def not_compared(node: Any, name: str) -> Iterator[Operator]:
+    """What is recurrent in `node`, no recurrent operator of ONNX's own, and in its body."""
+    found = []
+    for attribute in node.attribute:
+        for inner in (inner for graph in subgraphs(attribute) for inner in graph.node):
+            inner_name = f"{name}/{inner.name or inner.op_type}"
+            if is_standard(inner):
+                why = f"it is in the body of {node.op_type} {name}, whose steps are not seen"
+                found.append(Operator(inner.op_type, inner_name, not_compared=why))
+            else:
+                found += not_compared(inner, inner_name)
+    yield from found
+    if any(family in node.op_type for family in FAMILIES):
+        why = f"{node.domain or 'onnx'}.{node.op_type} is not one of ONNX's own operators"
+        yield Operator(node.op_type, name, not_compared=why)
+    if node.op_type in LOOPS and not found:
+        why = "the weights in a loop have no names: check it against its Keras layer with --against"
+        yield Operator(node.op_type, name, not_compared=why)
+
+
+def time_first(graph: Any) -> dict[str, bool]:
+    """Of every input that reaches X of a recurrent operator: whether its first axis is time.
+
+    Followed through nodes that only move axes.
+    """
+    found = {}
+    for name in (value.name for value in graph.input):
+        axes: dict[str, tuple[int, ...]] = {name: (0, 1, 2)}
+        for node in graph.node:
+            source = axes.get(node.input[0]) if node.input else None
+            if source is None:
+                continue
+            if is_standard(node):
+                found[name] = source[1 if attributes_of(node).get("layout") else 0] == 0
+            elif node.op_type in ("Identity", "Cast"):
+                axes[node.output[0]] = source
+            elif node.op_type == "Transpose":
+                order = attributes_of(node).get("perm", (2, 1, 0))
+                axes[node.output[0]] = tuple(source[i] for i in order if i < 3)
+    return found

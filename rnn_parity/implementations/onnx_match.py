@@ -1,0 +1,196 @@
+"""Which input of a model takes what of a layer's call, and which output gives what: by shape.
+
+A name decides only between an LSTM's h and c, which have the same shape. NumPy alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.implementations.request import Answer, Request
+
+Array = NDArray[Any]
+
+CELL = re.compile(r"(^|[^a-z])c(ell|n)?([^a-z]|$)", re.IGNORECASE)
+"""The name of a cell state: c, c0, c_0, cn, Y_c, initial_c, cell_state."""
+
+LAST_ONLY = (
+    "only the last output is exported: export the whole sequence (return_sequences=True, ONNX's Y, "
+    "PyTorch's output) for a verdict on every step"
+)
+FILLED = "beyond the lengths of the sequences, ONNX's zeros are filled as Keras fills masked steps"
+NO_MASK = "the model has no input for the mask, which was not passed on"
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input of a model: its name, its shape (None where open), its dtype (None: no tensor)."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any] | None
+
+    def __str__(self) -> str:
+        return f"{self.name} {str(self.shape).replace('None', 'any')}"
+
+    def takes(self, shape: tuple[int, ...], kinds: str = "f") -> bool:
+        """Whether an array of `shape` fits, and the dtype is of one of these kinds."""
+        return (
+            self.dtype is not None
+            and self.dtype.kind in kinds
+            and len(shape) == len(self.shape)
+            and all(n in (None, size) for n, size in zip(self.shape, shape, strict=True))
+        )
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """The arrays for a model's inputs, by name.
+
+    `time_first` where X goes in as `(T, B, F)`, `by_length` where the mask goes in as the lengths
+    of the sequences.
+    """
+
+    arrays: dict[str, Array]
+    time_first: bool
+    by_length: bool
+    notes: tuple[str, ...] = ()
+
+
+def feeds(request: Request, ports: Sequence[Port], hint: Mapping[str, bool]) -> Feeds | None:
+    """What each of the inputs `ports` is given; None where they are not those of the layer.
+
+    `hint` says of an input whether it is time first, where its shape leaves that open. A state that
+    the model takes and the request leaves open is zeros. A mask that the model does not take is not
+    passed on, and a note says so.
+    """
+    x, notes = np.asarray(request.inputs), []
+    port = next((port for port in ports if orders(port, x.shape)), None)
+    if port is None:
+        return None
+    time_first, *open_ = orders(port, x.shape)
+    if open_ and port.name in hint:
+        time_first = hint[port.name]
+    elif open_:
+        notes.append(f"input {port.name} is taken as (batch, timesteps, features)")
+    arrays = {port.name: x.swapaxes(0, 1) if time_first else x}
+    states = state_feeds(request, [p for p in ports if p.name not in arrays])
+    if states is None:
+        return None
+    arrays |= states
+    masks = mask_feeds(request, [p for p in ports if p.name not in arrays])
+    by_length = any(array.ndim == 1 for array in masks.values())
+    if request.mask is not None and not masks:
+        notes.append(NO_MASK)
+    arrays |= masks
+    if len(arrays) < len(ports):
+        return None
+    cast = {port.name: np.ascontiguousarray(arrays[port.name], port.dtype) for port in ports}
+    return Feeds(cast, time_first, by_length, tuple(notes))
+
+
+def orders(port: Port, shape: tuple[int, ...]) -> list[bool]:
+    """How inputs of `shape` `(B, T, F)` fit: as they are (False), time first (True), or both."""
+    batch, timesteps, features = shape
+    ways = {False: shape, True: (timesteps, batch, features)}
+    return [time_first for time_first, way in ways.items() if port.takes(way)]
+
+
+def state_feeds(request: Request, ports: Sequence[Port]) -> dict[str, Array] | None:
+    """The layer's states for those of `ports` that take them; None when some states have none."""
+    names, size = request.layer.STATES, (len(request.inputs), request.layer.units)
+    shapes = (size, (1, *size), (size[0], 1, size[1]))
+    fits = {port: [shape for shape in shapes if port.takes(shape)] for port in ports}
+    takers = [port for port in ports if fits[port]][: len(names)]
+    if len(takers) < len(names):
+        return {} if request.initial_state is None else None
+    states = request.initial_state or (np.zeros(size),) * len(names)
+    takers.sort(key=lambda port: is_cell(port.name))
+    return {
+        port.name: np.reshape(state, fits[port][0])
+        for port, state in zip(takers, states, strict=True)
+    }
+
+
+def is_cell(name: str) -> bool:
+    """Whether `name` is that of a cell state."""
+    return bool(CELL.search(name))
+
+
+def mask_feeds(request: Request, ports: Sequence[Port]) -> dict[str, Array]:
+    """The mask, or the lengths of the sequences, for the input that takes it, if one does."""
+    shape = request.inputs.shape[:2]
+    mask = np.ones(shape, bool) if request.mask is None else request.mask
+    lengths = mask.sum(axis=1)
+    for port in ports:
+        if port.takes(shape, "biuf"):
+            return {port.name: mask}
+        if port.takes(shape[:1], "iu") and (mask == (np.arange(shape[1]) < lengths[:, None])).all():
+            return {port.name: lengths}
+    return {}
+
+
+def answer(request: Request, outputs: Mapping[str, Array], time_first: bool) -> Answer | None:
+    """The layer's outputs and final states among those of a model; None where they are others.
+
+    A sequence is `(B, T, H)` or `(T, B, H)`, a state or a last output `(B, H)`; any of them may
+    have an axis of 1 before B or H. The output comes first, then h, then c.
+    """
+    batch, timesteps, _ = request.inputs.shape
+    count, units = len(request.layer.STATES), request.layer.units
+    sequence, others = None, dict(outputs)
+    for name, array in outputs.items():
+        sequence = as_sequence(array, (batch, timesteps, units), time_first)
+        if sequence is not None:
+            del others[name]
+            break
+    states = [as_state(others[name], (batch, units)) for name in sorted(others, key=is_cell)]
+    found = tuple(state for state in states if state is not None)
+    if len(found) < len(others):
+        return None
+    if sequence is not None:
+        return Answer(sequence, found) if len(found) <= count else None
+    if len(found) not in (1, count, count + 1):
+        return None
+    # A last output of its own, or an h that is the last output as well.
+    return Answer(found[0], () if len(found) == 1 else found[-count:], (LAST_ONLY,))
+
+
+def filled(request: Request, outputs: Array) -> Array | None:
+    """Outputs `(B, T, H)` with Keras's in place of the zeros that ONNX gives beyond a length.
+
+    None where the layer has none of its own for masked steps, or where they come first.
+    """
+    layer, mask = request.layer, request.mask
+    if mask is None or mask.all() or layer.zero_output_for_mask or layer.go_backwards:
+        return None
+    # Of an empty sequence it is the end of the zeros.
+    last = outputs[np.arange(len(outputs)), mask.sum(axis=1) - 1]
+    return np.where(mask[:, :, np.newaxis] | (outputs != 0), outputs, last[:, np.newaxis])
+
+
+def as_sequence(array: Array, shape: tuple[int, int, int], time_first: bool) -> Array | None:
+    """`array` as `(B, T, H)`; where its shape leaves the order open, `time_first` decides."""
+    batch, timesteps, units = shape
+    ways = {
+        False: (shape, (batch, timesteps, 1, units)),
+        True: ((timesteps, batch, units), (timesteps, 1, batch, units)),
+    }
+    for swapped in (time_first, not time_first):
+        if array.shape in ways[swapped]:
+            found = array.reshape(ways[swapped][0])
+            return found.swapaxes(0, 1) if swapped else found
+    return None
+
+
+def as_state(array: Array, shape: tuple[int, int]) -> Array | None:
+    """`array` as `(B, H)`."""
+    batch, units = shape
+    ways = (shape, (1, batch, units), (batch, 1, units))
+    return array.reshape(shape) if array.shape in ways else None

@@ -1,0 +1,79 @@
+"""A layer that was exported to ONNX, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rnn_parity.errors import InputError
+from rnn_parity.implementations.onnx_graph import time_first
+from rnn_parity.implementations.onnx_match import FILLED, Port, answer, feeds, filled, orders
+from rnn_parity.implementations.onnx_model import dtype_of, read_model, run, runtime_name, session
+from rnn_parity.implementations.request import Answer, Implementation, Request
+
+
+def implementation(path: str) -> Implementation:
+    """The model in the `.onnx` file `path` as an implementation of one layer.
+
+    Its inputs are the layer's inputs, batch first or time first, and where it takes them the
+    initial states and the mask (or the lengths of the sequences); its outputs the sequence or the
+    last output, and any final states. Raises `InputError` for a file that ONNX Runtime cannot load,
+    and when called for inputs and outputs that are not the layer's; `MissingPackageError` without
+    the extra `onnx`.
+    """
+    where = f"ONNX model {path!r}"
+    model = read_model(path)
+    loaded, hint = session(model, where), time_first(model.graph)
+    ports = [port_of(value) for value in loaded.get_inputs()]
+    names = [value.name for value in loaded.get_outputs()]
+    runtime = f"{runtime_name()} on the CPU"
+
+    def compute(request: Request) -> Answer:
+        fed = feeds(request, ports, hint)
+        if fed is None:
+            raise InputError(f"{where}: {misfit(request, ports)}")
+        computed = dict(zip(names, run(loaded, fed.arrays, where), strict=True))
+        found = answer(request, computed, fed.time_first)
+        if found is None:
+            raise InputError(f"{where}: {others(request, computed)}")
+        notes = (runtime, *fed.notes, *found.notes)
+        if fed.by_length and found.outputs.ndim == 3:
+            whole = filled(request, found.outputs)
+            if whole is not None:
+                return Answer(whole, found.final_state, (*notes, FILLED))
+        return replace(found, notes=notes)
+
+    return compute
+
+
+def port_of(value: Any) -> Port:
+    """An input as ONNX Runtime describes it."""
+    shape = tuple(n if isinstance(n, int) else None for n in value.shape or ())
+    return Port(value.name, shape, dtype_of(value.type))
+
+
+def misfit(request: Request, ports: list[Port]) -> str:
+    """What the layer is given and what the model takes, side by side."""
+    shape = request.inputs.shape
+    states = request.layer.STATES if request.initial_state is not None else ()
+    state = f"({shape[0]}, {request.layer.units})"
+    wanted = ", ".join((f"inputs {shape}", *(f"initial {name} {state}" for name in states)))
+    received = ", ".join(map(str, ports)) or "none"
+    advice = "export the layer alone, with its states as inputs where it is given any"
+    sized = (port for port in ports if len(port.shape) == 3 and port.shape[2] in (None, shape[2]))
+    if any(not orders(port, shape) for port in sized):
+        advice = "export it with open batch and time axes, or check with --batch and --timesteps"
+    return f"expected the layer's inputs, {wanted}, received {received}; {advice}"
+
+
+def others(request: Request, outputs: dict[str, Any]) -> str:
+    """What the layer gives and what the model gave, side by side."""
+    batch, timesteps, _ = request.inputs.shape
+    state = f"({batch}, {request.layer.units})"
+    received = ", ".join(f"{name} {np.shape(array)}" for name, array in outputs.items())
+    return (
+        f"expected the layer's outputs ({batch}, {timesteps}, {request.layer.units}), or the last "
+        f"one {state}, and final states {state}, received {received}; export the layer alone"
+    )

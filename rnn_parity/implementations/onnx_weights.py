@@ -1,0 +1,166 @@
+"""ONNX's operators RNN, LSTM and GRU as layers: their weights, options, masks and states.
+
+Source: https://onnx.ai/onnx/operators, `RNN`, `LSTM` and `GRU`, versions 7 to 22. With D directions
+(1 or 2), G gates and H units: `W` is `(D, G H, F)`, `R` `(D, G H, H)`, and `B` `(D, 2 G H)` holds
+the input's bias and the recurrent one. The gates of an LSTM stand in the order i, o, f, c, those of
+a GRU in z, r, h. `Ht = (1 - zt) (.) ht + zt (.) Ht-1`, as in Keras. NumPy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.errors import InputError, UnsupportedError
+from rnn_parity.implementations.onnx_activations import activations
+from rnn_parity.layers import GRU, LSTM, Layer, SimpleRNN
+
+_INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h")
+INPUTS = {"RNN": _INPUTS, "GRU": _INPUTS, "LSTM": (*_INPUTS, "initial_c", "P")}
+OUTPUTS = {"RNN": ("Y", "Y_h"), "GRU": ("Y", "Y_h"), "LSTM": ("Y", "Y_h", "Y_c")}
+"""The names that ONNX gives to the inputs and the outputs of each operator, in order."""
+
+DIRECTIONS = {
+    "forward": ("forward",),
+    "reverse": ("backward",),
+    "bidirectional": ("forward", "backward"),
+}
+REPLAYED = {"activations", "activation_alpha", "activation_beta", "direction", "hidden_size"}
+REPLAYED |= {"layout", "linear_before_reset"}
+GATES = {"RNN": (0,), "LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2)}
+"""Where each of Keras's gates stands among ONNX's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """What one direction of an operator was given and computed, as a layer's call.
+
+    `inputs` `(B, T, F)` and `mask` `(B, T)` are in the order of time, `outputs` `(B, T, H)` in
+    processing order; without a Y they are h, `(B, H)`, the last output where no step is masked. A
+    state holds `(B, H)` arrays, h before c; `initial_state` is None for zeros.
+    """
+
+    name: str
+    layer: Layer
+    inputs: NDArray[Any]
+    mask: NDArray[np.bool_] | None
+    initial_state: tuple[NDArray[Any], ...] | None
+    outputs: NDArray[Any]
+    final_state: tuple[NDArray[Any], ...]
+
+
+def refuse(op_type: str, attributes: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    """Raise `UnsupportedError` for what an operator does and the replay does not."""
+    for name, value in attributes.items():
+        if name not in REPLAYED and (name, value) != ("input_forget", 0):
+            raise UnsupportedError(f"the attribute {name}={value} of {op_type} is not replayed")
+    if "P" in inputs:
+        raise UnsupportedError("the peepholes P of LSTM are not replayed")
+    direction = attributes.get("direction", "forward")
+    if direction not in DIRECTIONS:
+        raise UnsupportedError(
+            f"direction: expected one of {', '.join(DIRECTIONS)}, received {direction!r}"
+        )
+
+
+def layers(
+    op_type: str, attributes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, Layer]:
+    """The layer of each direction ("forward", "backward"), from the arrays W, R and B.
+
+    A layer gives zeros for masked steps, as the operators do beyond `sequence_lens`. Raises
+    `UnsupportedError` for what is not replayed and `InputError` for weights that do not fit.
+    """
+    refuse(op_type, attributes, arrays)
+    W, R, B = arrays["W"], arrays["R"], arrays.get("B")
+    names, gates = DIRECTIONS[attributes.get("direction", "forward")], len(GATES[op_type])
+    units = R.shape[-1]
+    shapes = {"W": (gates * units, W.shape[-1]), "R": (gates * units, units)}
+    for name, shape in {**shapes, "B": (2 * gates * units,)}.items():
+        if name in arrays and arrays[name].shape != (len(names), *shape):
+            raise InputError(
+                f"{name} of {op_type}: expected shape {(len(names), *shape)}, received "
+                f"{arrays[name].shape}"
+            )
+    functions = activations(op_type, attributes, exact=W.dtype == np.float64)
+    options = {"dtype": W.dtype.name, "zero_output_for_mask": True}
+    if op_type == "GRU":
+        options["reset_after"] = bool(attributes.get("linear_before_reset", 0))
+    return {
+        name: layer(
+            op_type,
+            (W[d], R[d], None if B is None else B[d]),
+            functions[d],
+            {**options, "go_backwards": name == "backward"},
+        )
+        for d, name in enumerate(names)
+    }
+
+
+def layer(
+    op_type: str,
+    weights: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None],
+    functions: Sequence[str],
+    options: dict[str, Any],
+) -> Layer:
+    """One direction's layer, from W `(G H, F)`, R `(G H, H)` and B `(2 G H,)` or None."""
+    W, R, B = weights
+    kernel, recurrent_kernel, bias = in_order(op_type, W), in_order(op_type, R), None
+    if B is not None:
+        # In float64: the constructor rounds the sum of the two biases once, as a runtime does.
+        both = np.stack([in_order(op_type, b) for b in np.split(B.astype(np.float64), 2)])
+        bias = both if options.get("reset_after") else both.sum(axis=0)
+    if op_type == "RNN":
+        return SimpleRNN(kernel, recurrent_kernel, bias, functions[0], **options)
+    f, g, *h = functions
+    if h not in ([], [g]):
+        raise UnsupportedError(
+            f"the activations g={g} and h={h[0]} of LSTM are not replayed: Keras has one for both"
+        )
+    kind = GRU if op_type == "GRU" else LSTM
+    return kind(kernel, recurrent_kernel, bias, g, f, **options)
+
+
+def in_order(op_type: str, weights: NDArray[Any]) -> NDArray[Any]:
+    """Weights `(G H, ...)` of an operator with Keras's order of gates, along the last axis."""
+    gates = np.split(weights, len(GATES[op_type]))
+    found: NDArray[Any] = np.concatenate([gates[g] for g in GATES[op_type]]).T
+    return found
+
+
+def directions(
+    op_type: str, attributes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> list[Direction]:
+    """What an operator computed, from its inputs and outputs by the names that ONNX gives them.
+
+    An input or output that the operator does not have is not among `arrays`, Y or Y_h is. Raises as
+    `layers` does.
+    """
+    batch_first = bool(attributes.get("layout", 0))
+    x = arrays["X"] if batch_first else arrays["X"].swapaxes(0, 1)
+    mask = None
+    if "sequence_lens" in arrays:
+        mask = np.arange(x.shape[1]) < arrays["sequence_lens"][:, np.newaxis]
+
+    def state(name: str, d: int) -> NDArray[Any]:
+        """One direction of a state, `(B, H)`."""
+        return arrays[name][:, d] if batch_first else arrays[name][d]
+
+    found = []
+    for d, (name, one) in enumerate(layers(op_type, attributes, arrays).items()):
+        final = tuple(state(f"Y_{s}", d) for s in one.STATES if f"Y_{s}" in arrays)
+        outputs = final[0] if final else None
+        if "Y" in arrays:
+            y = arrays["Y"]
+            outputs = y[:, :, d] if batch_first else y[:, d].swapaxes(0, 1)
+            outputs = outputs[:, ::-1] if name == "backward" else outputs
+        given = [f"initial_{s}" for s in one.STATES]
+        zeros = np.zeros((len(x), one.units))
+        start = [state(key, d) if key in arrays else zeros for key in given]
+        initial_state = tuple(start) if any(key in arrays for key in given) else None
+        found.append(Direction(name, one, x, mask, initial_state, np.asarray(outputs), final))
+    return found

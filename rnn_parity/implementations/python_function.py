@@ -1,0 +1,107 @@
+"""`module:function`: a Python function of the inputs `(B, T, F)` that returns the outputs.
+
+It returns outputs `(B, T, H)`, or the last one `(B, H)`, or a tuple of those and the final state: h
+alone, `h, c` or the pair `(h, c)`. It is also given `mask` and `initial_state` where its signature
+names them; `initial_state` is `(B, H)`, or the pair `(h, c)`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+
+from rnn_parity.errors import InputError
+from rnn_parity.implementations.numbers import last_alone
+from rnn_parity.implementations.request import Answer, Implementation, Request
+from rnn_parity.precision import real
+
+
+def implementation(source: str) -> Implementation:
+    """The function `name` of a module, written `module:name`; the current folder is searched first.
+
+    Raises `InputError` for a module that cannot be imported, and for one without that function.
+    """
+    where = f"against {source!r}"
+    module_name, _, name = source.partition(":")
+    with current_folder(), in_one_line(f"{where}: {module_name} cannot be imported"):
+        module = importlib.import_module(module_name)
+    try:
+        function = reduce(getattr, name.split("."), module)
+    except AttributeError:
+        function = None
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        some = ", ".join(known[:10]) or "none"
+        raise InputError(f"{where}: expected a function of {module_name}: {some}; received {name}")
+    return of_callable(function, source)
+
+
+def of_callable(function: Callable[..., Any], name: str) -> Implementation:
+    """A function as an implementation; `name` is what messages call it."""
+    return partial(answer, function, name)
+
+
+def answer(function: Callable[..., Any], name: str, request: Request) -> Answer:
+    """Call the function; whatever it raises becomes an `InputError` of one line."""
+    given, notes = options(function, request)
+    with current_folder(), in_one_line(f"against {name!r}: it failed"):
+        # A copy, since a function may change what it is given.
+        returned = function(np.array(request.inputs), **given)
+        outputs, *states = returned if isinstance(returned, tuple) else (returned,)
+        if len(states) == 1 and isinstance(states[0], (tuple, list)):
+            states = [*states[0]] if len(request.layer.STATES) > 1 else states
+        array = real(outputs, "what it returned")
+        final = tuple(real(state, "the final state that it returned") for state in states)
+        return Answer(array, final, (*notes, *last_alone(array, request)))
+
+
+def options(
+    function: Callable[..., Any], request: Request
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The keywords that the function takes, and notes on what is not handed over."""
+    try:
+        names = inspect.signature(function).parameters.keys()
+    except (TypeError, ValueError):  # written in C, without a signature
+        names = {}.keys()
+    state: Any = request.initial_state
+    if state is not None and len(state) == 1:
+        (state,) = state
+    values = {"mask": request.mask, "initial_state": state}
+    notes = [
+        f"the {name.replace('_', ' ')} is not handed over: its signature has no {name}"
+        for name, value in values.items()
+        if value is not None and name not in names
+    ]
+    return {name: value for name, value in values.items() if name in names}, tuple(notes)
+
+
+@contextmanager
+def current_folder() -> Iterator[None]:
+    """Modules of the current folder can be imported in this block, as with `python -m`."""
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+@contextmanager
+def in_one_line(what: str) -> Iterator[None]:
+    """Whatever is raised in this block, an attempt to end the process too, as an `InputError`."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error
+    except (Exception, SystemExit) as error:
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"{what}: {type(error).__name__}: {said}".rstrip(": ")) from error

@@ -1,0 +1,163 @@
+"""What `--against` understands, in one table, and the implementation that a source stands for.
+
+The standard library alone at the top, for the command line's help; each kind of source has a module
+of its own, imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from rnn_parity.errors import InputError
+
+if TYPE_CHECKING:
+    from rnn_parity.implementations.request import Implementation
+
+Scope = Literal["call", "layer", "model"]
+"""What one source can answer for: one call of one layer, one layer, or every layer of a model."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of source: how it is written, what it is, and the module that implements it.
+
+    A source is of this kind when it matches `pattern`, whose group is what the module is given.
+    """
+
+    form: str
+    meaning: str
+    pattern: str
+    module: str
+    scope: Scope = "layer"
+
+
+KINDS = (
+    Kind(
+        "cmd:PROGRAM ARGS {input} {output}",
+        "any program that reads and writes .npy, or {input}.csv {output}.csv",
+        r"cmd:(.*)",
+        "command",
+    ),
+    Kind(
+        "keras:BACKEND",
+        "the same layer on jax, torch, numpy or openvino; or all that are installed",
+        r"keras:(\w*)",
+        "keras_backend",
+        "model",
+    ),
+    Kind(
+        "outputs.npy|.npz|.csv",
+        "numbers that any program wrote; ?axes=TBH where timesteps come first",
+        r"(.+\.(?:npy|npz|csv)(?:\?axes=.*)?)",
+        "numbers",
+        "call",
+    ),
+    Kind("model.onnx", "an ONNX model, run by ONNX Runtime", r"(.+\.onnx)", "onnx_runtime"),
+    Kind("model.tflite", "a LiteRT (TensorFlow Lite) model", r"(.+\.tflite)", "litert"),
+    Kind(
+        "weights.safetensors",
+        "the state_dict of a PyTorch nn.RNN, nn.LSTM or nn.GRU, run by PyTorch",
+        r"(.+\.safetensors)",
+        "torch_weights",
+    ),
+    Kind(
+        "module:function",
+        "a Python function of the inputs that returns the outputs",
+        r"([\w.]+:[\w.]+)",
+        "python_function",
+    ),
+)
+"""All kinds, in the order in which a source is held against them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One implementation to check: what reports call it, how to ask it, what it can answer for."""
+
+    name: str
+    compute: Implementation
+    scope: Scope = "layer"
+
+
+def implementation(source: str) -> Implementation:
+    """The implementation that `source` names, ready to be asked.
+
+    Raises `InputError`, one line, for what is not understood and for what its module refuses, and
+    `MissingPackageError` where its module needs a package that is not installed.
+    """
+    kind, argument = recognised(source)
+    module = importlib.import_module(f"rnn_parity.implementations.{kind.module}")
+    found: Implementation = module.implementation(argument)
+    return found
+
+
+def recognised(source: str) -> tuple[Kind, str]:
+    """The kind of `source`, and what its module is given."""
+    for kind in KINDS:
+        match = re.fullmatch(kind.pattern, source, re.DOTALL | re.IGNORECASE)
+        if match:
+            return kind, match[1]
+    forms = ", ".join(kind.form for kind in KINDS)
+    raise InputError(f"against {source!r}: expected one of {forms}; see rnn-parity check --help")
+
+
+def sources(against: Any) -> list[Source]:
+    """The implementations that `against` stands for, each with a name of its own.
+
+    It is an array, a callable `f(inputs) -> outputs`, a source as the command line takes it, or a
+    list of those.
+    """
+    found = [source for one in listed(against) for source in understood(one)]
+    if not found:
+        raise InputError("against: expected at least one implementation, received none")
+    total, seen = Counter(source.name for source in found), Counter[str]()
+    for i, source in enumerate(found):
+        seen[source.name] += 1
+        if total[source.name] > 1:
+            name = f"{source.name} {seen[source.name]}"
+            found[i] = Source(name, source.compute, source.scope)
+    return found
+
+
+def listed(against: Any) -> list[Any]:
+    """The members of a list of implementations; anything else, an array as nested lists, is one."""
+    if not isinstance(against, (list, tuple)):
+        return [against]
+    several = not against or any(
+        isinstance(one, (str, os.PathLike)) or callable(one) or hasattr(one, "__array__")
+        for one in against
+    )
+    return list(against) if several else [against]
+
+
+def understood(against: Any) -> Iterator[Source]:
+    """One implementation; those of all installed backends for `keras:all`."""
+    if isinstance(against, (str, os.PathLike)):
+        source = os.fspath(against)
+        names = [f"keras:{one}" for one in backends()] if source == "keras:all" else [source]
+        for name in names:
+            yield Source(name, implementation(name), recognised(name)[0].scope)
+    elif callable(against):
+        from rnn_parity.implementations.python_function import of_callable
+
+        name = getattr(against, "__name__", type(against).__name__)
+        yield Source(name, of_callable(against, name))
+    else:
+        from rnn_parity.implementations.numbers import of_array
+
+        yield Source("array", of_array(against), "call")
+
+
+def backends() -> list[str]:
+    """Keras's other backends that are installed; raises `InputError` when none is."""
+    keras = importlib.import_module("rnn_parity.implementations.keras_backend")
+    found: list[str] = keras.installed()
+    if not found:
+        raise InputError("against 'keras:all': expected a backend besides TensorFlow, found none")
+    return found

@@ -1,0 +1,126 @@
+"""ONNX files that cannot be used, and data beside them: one clear line for each."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from onnx import helper  # noqa: E402  # after the skip
+from onnx_models import B, F, H, T, arrays, model, node, saved  # noqa: E402
+
+from rnn_parity.errors import InputError  # noqa: E402
+from rnn_parity.implementations.onnx_runtime import implementation  # noqa: E402
+from rnn_parity.implementations.onnx_weights import layers  # noqa: E402
+from rnn_parity.implementations.request import Request  # noqa: E402
+
+GIVEN = arrays("RNN")
+X = np.random.default_rng(5).normal(size=(B, T, F)).astype(np.float32)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "model.onnx")
+
+
+def recurrent(**attributes):
+    """A model of one RNN."""
+    return model([node("RNN", GIVEN, **attributes)], GIVEN)
+
+
+def test_an_unknown_operator(path):
+    made = model([helper.make_node("Erfc", ["X"], ["Y"])], {})
+    with pytest.raises(InputError, match=r"cannot load it: No Op registered for Erfc"):
+        implementation(saved(made, path))
+
+
+def test_a_type_that_no_kernel_takes(path):
+    with pytest.raises(InputError, match="ONNX Runtime cannot load it") as caught:
+        implementation(saved(recurrent(layout=1), path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file_says_so_wherever_it_ends(path):
+    whole = recurrent().SerializeToString()
+    for size in (0, 1, 10, len(whole) // 2, len(whole) - 1):
+        with open(path, "wb") as file:
+            file.write(whole[:size])
+        with pytest.raises(InputError) as caught:
+            implementation(path)
+        assert path in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x93NUMPY", b"PK\x03\x04" * 9, b"not a model\n", b"\xff" * 99]
+)
+def test_another_kind_of_file(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+    with pytest.raises(InputError, match="expected an ONNX model, received another kind of file"):
+        implementation(path)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(InputError, match=r"cannot be read: No such file"):
+        implementation(str(tmp_path / "none.onnx"))
+    with pytest.raises(InputError, match="expected a file"):
+        implementation(str(tmp_path))
+
+
+def external(path, location):
+    """Write a model whose weights are said to lie in the file `location`."""
+    made = recurrent()
+    for tensor in made.graph.initializer[:2]:
+        data = tensor.raw_data
+        onnx.external_data_helper.set_external_data(tensor, location, 0, len(data))
+        tensor.ClearField("raw_data")
+    onnx.save(made, path)
+    return made
+
+
+def test_external_data(path):
+    request = Request(layers("RNN", {}, GIVEN)["forward"], X)
+    whole = implementation(saved(recurrent(), path))(request).outputs
+    onnx.save(recurrent(), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    assert os.path.getsize(os.path.join(os.path.dirname(path), "w.bin")) >= 4 * H * F
+    assert np.array_equal(implementation(path)(request).outputs, whole)
+
+
+def test_external_data_of_another_folder(path, tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    outside = tmp_path / "w.bin"
+    outside.write_bytes(bytes(10_000))
+    inner = str(folder / "model.onnx")
+    os.symlink(outside, folder / "link.bin")
+    for location in ("../w.bin", str(outside), "link.bin", "sub/../../w.bin", ""):
+        external(inner, location)
+        with pytest.raises(InputError, match="external data"):
+            implementation(inner)
+
+
+def test_external_data_that_is_not_there(path, tmp_path):
+    external(path, "w.bin")
+    with pytest.raises(InputError, match=r"its external data 'w\.bin' is missing"):
+        implementation(path)
+    (tmp_path / "w.bin").write_bytes(bytes(7))
+    with pytest.raises(InputError, match=r"received a file of 7 bytes; copy it again"):
+        implementation(path)
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_without_the_extra(path, missing):
+    saved(recurrent(), path)
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; "
+        "from rnn_parity.cli import main; "
+        f"sys.exit(main(['check', {path!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    said = f"an ONNX model needs the package {missing}: pip install 'rnn-parity[onnx]'\n"
+    assert done.stderr == f"rnn-parity: error: {said}"
