@@ -1,0 +1,65 @@
+"""`rnn-parity sweep`: from the options of the command line to a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rnn_parity.errors import InputError
+from rnn_parity.files import reason, write_text
+from rnn_parity.sweep.journal import journal
+from rnn_parity.sweep.report import SweepReport
+from rnn_parity.sweep.repro import script
+from rnn_parity.sweep.run import Finding, Swept, sweep
+from rnn_parity.sweep.space import SPACES, Configuration
+from rnn_parity.sweep.workers import pool
+
+OPTIONS = ("strength", "limit", "seed")
+
+
+def report_on(given: Mapping[str, Any]) -> SweepReport:
+    """Sweep as the options say. Raises `InputError`, one line, for what is in the way."""
+    if given["workers"] is not None and given["dask"] is not None:
+        raise InputError("--workers: the Dask cluster has its own; leave out one of the two")
+    layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
+    if given["repro"] is not None:
+        make_folder(given["repro"])
+    strength = None if given["strength"] == "full" else given["strength"]
+    with journal(given["resume"]) as known, pool(given["workers"], given["dask"]) as workers:
+        swept = sweep(layers, strength, given["limit"], given["seed"], workers, known)
+    scripts = {} if given["repro"] is None else write_scripts(swept, given["repro"])
+    options = {"layers": layers, **{name: given[name] for name in OPTIONS}}
+    return SweepReport(swept, options, given["allow_known"], scripts)
+
+
+def make_folder(path: str) -> None:
+    """Make the folder, unless it is there."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--repro {path!r}: cannot be made: {reason(error)}") from None
+
+
+def write_scripts(swept: Swept, folder: str) -> dict[Configuration, str]:
+    """Write a script for each finding that numbers show; their paths."""
+    paths = {}
+    keras = swept.environment["keras"] or ""
+    shown = [f for f in swept.findings if f.verdict in ("diverged", "suspect")]
+    for i, finding in enumerate(shown, 1):
+        if finding.numbers is None:
+            continue
+        one = finding.configuration
+        name = "-".join([str(i), one.layer, *one.changed]) + ".py"
+        paths[one] = os.path.join(folder, name)
+        about = description(finding, keras)
+        write_text(paths[one], script(one, finding.outcome, finding.numbers, about, keras))
+    return paths
+
+
+def description(finding: Finding, keras: str) -> str:
+    """What stands at the top of a script."""
+    options = ", ".join(f"{name}={value}" for name, value in finding.configuration.changed.items())
+    known = finding.known
+    what = f"{known.wrong}. Right: {known.right}." if known else f"{finding.outcome.summary}."
+    return f"Keras {keras}, {finding.configuration.layer} with {options}: {what}"

@@ -1,0 +1,166 @@
+"""The results file of a sweep: JSON Lines, written as they come, read again to go on.
+
+The first line says what the outcomes depend on, every other one holds a configuration and its
+outcome. A process that is killed leaves at most a torn last line, which is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from typing import Any, BinaryIO
+
+from rnn_parity.errors import InputError
+from rnn_parity.files import reason
+from rnn_parity.report import plain
+from rnn_parity.results import Cause, Divergence
+from rnn_parity.sweep.one import WORST_FIRST, Outcome
+from rnn_parity.sweep.space import SIZES, SPACES, Configuration
+
+SCHEMA = "rnn-parity/sweep/1"
+NUMBERS = ("max_ratio", "effective_bits", "max_deviation")
+
+
+class Journal:
+    """The outcomes that are known, and the file that they are added to, if there is one."""
+
+    def __init__(self, path: str = "", file: BinaryIO | None = None) -> None:
+        self.path, self.file = path, file
+        self.known: dict[Configuration, Outcome] = {}
+
+    def add(self, configuration: Configuration, outcome: Outcome) -> None:
+        """Remember an outcome. Raises `InputError` when it cannot be written."""
+        self.known[configuration] = outcome
+        self.write({"configuration": as_json(configuration), "outcome": plain(outcome)})
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Write one line."""
+        if self.file is None:
+            return
+        data = json.dumps(line, allow_nan=False).encode() + b"\n"
+        try:
+            while data:  # a disk that is nearly full takes a part
+                data = data[self.file.write(data) :]
+        except OSError as error:
+            raise InputError(
+                f"--resume {self.path!r}: cannot be written: {reason(error)}; what is done is kept"
+            ) from None
+
+    def begin(self, header: Mapping[str, Any]) -> None:
+        """Read what the file holds, and drop a torn last line; a new file gets its header.
+
+        Raises `InputError` for a file that is none of a sweep, is damaged, or has another header.
+        """
+        if self.file is None:
+            return
+        header = {"schema": SCHEMA, **header}
+        whole = newline = torn = b""
+        if os.path.isfile(self.path):  # a device might never end
+            whole, newline, torn = self.file.read().rpartition(b"\n")
+        if whole:
+            self.read(whole.split(b"\n"), header)
+        elif not json.dumps(header).encode().startswith(torn):
+            raise self.unusable("received something else")
+        if torn:
+            self.file.truncate(len(whole + newline))
+        if not whole:
+            self.write(header)
+
+    def read(self, lines: list[bytes], header: Mapping[str, Any]) -> None:
+        """Take the outcomes from whole lines; of two with the same configuration the first."""
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = json.loads(line)
+                if number == 1:
+                    self.compare(entry, header)
+                    continue
+                configuration = configuration_of(entry["configuration"])
+                self.known.setdefault(configuration, outcome_of(entry["outcome"]))
+            except InputError:
+                raise
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise self.unusable(f"line {number} is damaged") from None
+
+    def compare(self, found: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+        """Raise `InputError` unless the outcomes in the file would come out the same here."""
+        for name, here in header.items():
+            there = found.get(name)
+            if there != here:
+                raise self.unusable(f"its {name} is {there}, here it is {here}")
+
+    def unusable(self, why: str) -> InputError:
+        """What is wrong with the file, in one line."""
+        return InputError(
+            f"--resume {self.path!r}: expected the results of such a sweep: {why}; name a new file"
+        )
+
+
+@contextmanager
+def journal(path: str | None) -> Iterator[Journal]:
+    """The journal in the file `path`, which need not exist; in memory alone for None.
+
+    Raises `InputError` for a file that cannot be opened or is in use by another sweep.
+    """
+    if path is None:
+        yield Journal()
+        return
+    try:
+        file = open(path, "a+b", buffering=0)  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise InputError(f"--resume {path!r}: cannot be opened: {reason(error)}") from None
+    with file:
+        lock(file, path)
+        if os.path.isfile(path):
+            file.seek(0)
+        yield Journal(path, file)
+
+
+def lock(file: BinaryIO, path: str) -> None:
+    """Keep other sweeps away from `file`, where the system can."""
+    with suppress(ImportError):
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"--resume {path!r}: another sweep is writing it") from None
+
+
+def as_json(configuration: Configuration) -> dict[str, Any]:
+    """A configuration as a JSON object."""
+    return {"layer": configuration.layer, **dict(configuration.values)}
+
+
+def configuration_of(entry: Mapping[str, Any]) -> Configuration:
+    """The inverse of `as_json`; raises `ValueError` or `KeyError` for anything else."""
+    layer, values = entry["layer"], []
+    for name, known in SPACES[layer].items():
+        value = entry[name]
+        if not (value > 0 if name in SIZES else value in known):
+            raise ValueError(f"{name}={value}")
+        values.append((name, value))
+    return Configuration(layer, tuple(values))
+
+
+def outcome_of(entry: Mapping[str, Any]) -> Outcome:
+    """The inverse of `report.plain`; raises `ValueError` or `KeyError` for anything else."""
+    values = {field.name: entry[field.name] for field in fields(Outcome)}
+    if values["verdict"] not in (*WORST_FIRST, "refused"):
+        raise ValueError(values["verdict"])
+    values |= {name: number(values[name]) for name in NUMBERS}
+    first = values["first_divergence"]
+    if first is not None:
+        values["first_divergence"] = Divergence(**{n: number(v) for n, v in first.items()})
+    values["causes"] = tuple(
+        Cause(**{**cause, "effective_bits": number(cause["effective_bits"])})
+        for cause in values["causes"]
+    )
+    return Outcome(**values)
+
+
+def number(value: Any) -> Any:
+    """A number; infinity and NaN are words in JSON."""
+    return float(value) if isinstance(value, str) else value

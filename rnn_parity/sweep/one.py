@@ -1,0 +1,192 @@
+"""One configuration: built, run and checked by the Keras installed here; what came of it, as data.
+
+These functions run where the work is done: in this process, in another, or on another machine. So
+their arguments and results are plain data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from rnn_parity.errors import InputError, MissingPackageError
+from rnn_parity.results import Cause, Check, Divergence
+from rnn_parity.sweep.space import OF_RUN, RULES, SPACES, Configuration, Rule, Space, example
+
+if TYPE_CHECKING:
+    from rnn_parity.generate import GeneratedLayer
+    from rnn_parity.keras_adapter import Observation
+
+Status = Literal["diverged", "inconclusive", "suspect", "parity", "refused"]
+WORST_FIRST: tuple[Status, ...] = ("diverged", "inconclusive", "suspect", "parity")
+
+# Keras's own settings belong to the process, and a Dask worker may have several threads.
+ALONE = Lock()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one configuration: the verdict on the worst of its calls, or Keras's refusal.
+
+    The rest is as in a report's check; what was not compared is None or empty.
+    """
+
+    verdict: Status
+    summary: str
+    seconds: float = 0.0
+    max_ratio: float | None = None
+    effective_bits: float | None = None
+    arithmetic: str | None = None
+    call: int | None = None
+    max_deviation: float | None = None
+    first_divergence: Divergence | None = None
+    causes: tuple[Cause, ...] = ()
+
+
+def check_one(configuration: Configuration, seed: int) -> Outcome:
+    """Check one configuration on data from `seed`; never raises for what it finds.
+
+    Raises `MissingPackageError` where TensorFlow is not installed.
+    """
+    with ALONE:
+        start = time.perf_counter()
+        outcome = _checked(configuration, seed)
+        return replace(outcome, seconds=round(time.perf_counter() - start, 4))
+
+
+def _checked(configuration: Configuration, seed: int) -> Outcome:
+    from rnn_parity.check import judged
+
+    try:
+        checks = list(judged(observe(configuration, seed), "generated"))
+    except MissingPackageError:
+        raise
+    except InputError as error:
+        return Outcome("refused", refusal(error))
+    except Exception as error:  # a mistake of this program's own must not end the sweep
+        return Outcome("inconclusive", f"not compared: {type(error).__name__}: {error}")
+    return min(map(outcome, checks), key=lambda one: WORST_FIRST.index(one.verdict))
+
+
+def refusal(error: InputError) -> str:
+    """Keras's own words, without what this program says around them."""
+    text = str(error)
+    for words in ("Keras refused: ", "refused it: "):
+        text = text.rpartition(words)[2]
+    return text
+
+
+def outcome(check: Check) -> Outcome:
+    """What a sweep keeps of a check."""
+    return Outcome(
+        check.verdict,
+        check.summary,
+        max_ratio=check.max_ratio,
+        effective_bits=check.effective_bits,
+        arithmetic=check.arithmetic,
+        call=check.subject.call,
+        max_deviation=check.max_deviation,
+        first_divergence=check.first_divergence,
+        causes=check.causes,
+    )
+
+
+def generated(configuration: Configuration, seed: int) -> GeneratedLayer:
+    """The layer and the data of a configuration, as `rnn-parity check` generates them."""
+    from rnn_parity.generate import GeneratedLayer
+
+    fields = ("dtype", "mask", "initial_state", "calls", "batch", "timesteps", "features", "units")
+    options: dict[str, Any] = {name: configuration[name] for name in fields}
+    return GeneratedLayer(
+        configuration.layer, seed=seed, arguments=configuration.arguments, **options
+    )
+
+
+def observe(configuration: Configuration, seed: int) -> list[Observation]:
+    """Run the layer: called on arrays, or in a functional model that leaves a size open."""
+    from rnn_parity.check import observe_generated
+
+    spec, mode = generated(configuration, seed), str(configuration["mode"])
+    if configuration["open_size"] == "none":
+        return observe_generated(spec, None, None, mode)
+    return observe_functional(spec, mode, str(configuration["open_size"]))
+
+
+def observe_functional(spec: GeneratedLayer, mode: str, open_size: str) -> list[Observation]:
+    """Run the layer in a functional model whose `Input` does not say how large `open_size` is."""
+    from rnn_parity import keras_adapter
+    from rnn_parity.generate import random_inputs, random_mask
+    from rnn_parity.keras_adapter.runtime import refusals
+
+    batch = None if open_size == "batch" else spec.batch
+    timesteps = None if open_size == "timesteps" else spec.timesteps
+    rng = np.random.default_rng(spec.seed)
+    data = random_inputs(spec, rng)[0]
+    mask = random_mask(spec.mask, spec.batch, spec.timesteps, rng)
+    layer = keras_adapter.build_layer(
+        spec.layer, spec.units, spec.features, spec.arguments, spec.dtype, spec.seed, batch
+    )
+    keras = keras_adapter.tensorflow_module().keras
+    with refusals("a functional model"):
+        inputs = keras.Input((timesteps, spec.features), batch_size=batch, dtype=str(data.dtype))
+        model = keras.Model(inputs, layer(inputs))
+    return keras_adapter.observe_model(model, data, mode, mask=mask)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the work is done: its versions and device, and what its Keras takes of a layer.
+
+    `space` holds the values that it does not refuse alone, `rules` what does not go together, and
+    `refused` one configuration for everything that it does not take.
+    """
+
+    layer: str
+    environment: Mapping[str, str | None]
+    space: Space
+    rules: tuple[Rule, ...]
+    refused: tuple[Configuration, ...]
+
+
+def describe(layer: str) -> Site:
+    """The site that this process is. Takes seconds where TensorFlow is not imported yet."""
+    from rnn_parity import keras_adapter
+    from rnn_parity.environment import environment
+
+    default = Configuration.default(layer)
+    unknown = [
+        default.but({name: value})
+        for name, values in SPACES[layer].items()
+        for value in values[1:]
+        if (name == "dtype" or name not in OF_RUN) and not builds(default.but({name: value}))
+    ]
+    alone = {item for one in unknown for item in one.changed.items()}
+    space = {
+        name: tuple(value for value in values if (name, value) not in alone)
+        for name, values in SPACES[layer].items()
+    }
+    tried = [(rule, example(rule, layer, space)) for rule in RULES if rule.keras]
+    broken = [(rule, one) for rule, one in tried if one and check_one(one, 0).verdict == "refused"]
+    rules = [rule for rule in RULES if not rule.keras] + [rule for rule, _ in broken]
+    refused = (*unknown, *(one for _, one in broken))
+    return Site(layer, environment(keras_adapter.device()), space, tuple(rules), refused)
+
+
+def builds(configuration: Configuration) -> bool:
+    """Whether Keras builds this layer at all."""
+    from rnn_parity import keras_adapter
+
+    spec = generated(configuration, 0)
+    try:
+        with ALONE:
+            keras_adapter.build_layer(spec.layer, 1, 1, spec.arguments, spec.dtype, 0, 1)
+    except MissingPackageError:
+        raise
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,132 @@
+"""The report on a sweep: its verdict, its exit code, and the JSON document."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rnn_parity.errors import InputError
+from rnn_parity.report import FORMATS, Report, plain
+from rnn_parity.sweep.journal import as_json
+from rnn_parity.sweep.one import Outcome, Status
+from rnn_parity.sweep.repro import CLASSES
+from rnn_parity.sweep.run import Finding, Swept
+from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.text import Text
+
+
+@dataclass(frozen=True, eq=False)
+class SweepReport:
+    """What a sweep found, and the options under which it did.
+
+    With `allow_known`, known mistakes of Keras's are no reason to fail. `scripts` are the files
+    that were written, by the smallest configurations that they run.
+    """
+
+    swept: Swept
+    options: Mapping[str, Any]
+    allow_known: bool = False
+    scripts: Mapping[Configuration, str] = field(default_factory=dict)
+
+    @property
+    def verdicts(self) -> set[Status]:
+        """All that occur, in the sweep and behind it."""
+        swept = self.swept
+        found = {outcome.verdict for outcome in swept.outcomes.values()}
+        return (found | {finding.verdict for finding in swept.findings}) - {"refused"}
+
+    @property
+    def verdict(self) -> Status:
+        """The verdict that decides, as in a `Report`; what Keras refused has none."""
+        found = self.verdicts or {"inconclusive"}
+        order: tuple[Status, ...] = ("diverged", "inconclusive", "suspect")
+        return next((verdict for verdict in order if verdict in found), "parity")
+
+    @property
+    def new(self) -> bool:
+        """Whether anything diverged that is not known, as far as it was looked into."""
+        swept = self.swept
+        rest = any(swept.outcomes[one].verdict == "diverged" for one in swept.unexplained)
+        return rest or any(f.verdict == "diverged" and f.known is None for f in swept.findings)
+
+    @property
+    def exit_code(self) -> int:
+        """0 parity, 1 diverged, 3 nothing proven, as in a `Report`."""
+        if self.new or ("diverged" in self.verdicts and not self.allow_known):
+            return 1
+        return 3 if "inconclusive" in (self.verdicts or {"inconclusive"}) else 0
+
+    def render(self, format: str = "table", *, colour: bool = False) -> str:
+        """The report as `table`, `json`, `markdown` or `github`, without a last newline.
+
+        Raises `InputError` for another format.
+        """
+        if format not in FORMATS:
+            raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
+        if format == "json":
+            return self.to_json()
+        text = Text(self.swept, self.verdict, self.options["seed"], self.scripts)
+        return text.table(colour) if format == "table" else getattr(text, format)()
+
+    def to_json(self) -> str:
+        """The document `rnn-parity/1` with all that was compared, and the key `sweep`."""
+        swept, empty = self.swept, Report(())
+        compared = {c: o for c, o in swept.outcomes.items() if o.verdict != "refused"}
+        document = {
+            "schema": Report.schema,
+            "tool": empty.tool,
+            "environment": swept.environment,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "notes": [],
+            "checks": [check(one, outcome) for one, outcome in compared.items()],
+            "sweep": {
+                **self.options,
+                "count": len(swept.outcomes),
+                "verdicts": Counter(o.verdict for o in swept.outcomes.values()),
+                "new": swept.new,
+                "seconds": swept.seconds,
+                "workers": swept.workers,
+                "per_second": swept.new / swept.seconds if swept.new else None,
+                "per_second_by_mode": swept.speeds,
+                "findings": list(map(self._finding, swept.findings)),
+                "refused": [
+                    {"configuration": as_json(one), "message": outcome.summary}
+                    for one, outcome in swept.outcomes.items()
+                    if outcome.verdict == "refused"
+                ],
+                "unexplained": list(map(as_json, swept.unexplained)),
+            },
+        }
+        return json.dumps(plain(document), allow_nan=False)
+
+    def _finding(self, finding: Finding) -> dict[str, Any]:
+        return {
+            "verdict": finding.verdict,
+            "known": None if finding.known is None else finding.known.id,
+            "smallest": check(finding.configuration, finding.outcome),
+            "count": len(finding.members),
+            "configurations": list(map(as_json, finding.members)),
+            "script": self.scripts.get(finding.configuration),
+        }
+
+
+def check(configuration: Configuration, outcome: Outcome) -> dict[str, Any]:
+    """An entry of `checks`: the worst call of one configuration."""
+    subject = {
+        "kind": "generated",
+        "path": None,
+        "layer_class": CLASSES[configuration.layer],
+        "layer_name": None,
+        "config": configuration.arguments,
+        "mode": configuration["mode"],
+        "against": None,
+        "call": outcome.call,
+    }
+    found = {name: value for name, value in vars(outcome).items() if name != "call"}
+    own = {"subject": subject, "configuration": as_json(configuration)}
+    sizes = {"shape": configuration.sizes, "dtype": configuration["dtype"]}
+    return {**own, **sizes, **found, "timesteps": [], "final_state": [], "sensitivity": None}

@@ -1,0 +1,153 @@
+"""A sweep from its options to what it found."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from rnn_parity.environment import own_version
+from rnn_parity.errors import InputError
+from rnn_parity.results import Cause
+from rnn_parity.sweep.arrays import combinations
+from rnn_parity.sweep.findings import Known, known_as
+from rnn_parity.sweep.group import Group, grouped
+from rnn_parity.sweep.journal import Journal
+from rnn_parity.sweep.numbers import Numbers, numbers_of
+from rnn_parity.sweep.one import WORST_FIRST, Outcome, Site, Status, check_one, describe
+from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.workers import Pool
+
+DIED = Outcome("inconclusive", "not compared: the process that ran it died, twice")
+IDENTITY = ("numpy", "tensorflow", "keras", "device")
+"""What outcomes depend on, besides this program and the seed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One cause of failures: the smallest configuration that shows it, what came of that, and who
+    else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
+
+    `numbers` are None where nothing was compared.
+    """
+
+    configuration: Configuration
+    outcome: Outcome
+    numbers: Numbers | None
+    members: tuple[Configuration, ...]
+    known: Known | None
+
+    @property
+    def verdict(self) -> Status:
+        """What it and its members have in common: anything but "parity"."""
+        return self.outcome.verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """What a sweep found: the outcome of every configuration, in order, and the causes behind them.
+
+    `new` counts what was checked now and not read from a file, in `seconds`, by `workers`.
+    `unexplained` failed, but there were too many causes to look into them all.
+    """
+
+    environment: Mapping[str, str | None]
+    outcomes: Mapping[Configuration, Outcome]
+    findings: tuple[Finding, ...]
+    unexplained: tuple[Configuration, ...]
+    new: int
+    seconds: float
+    workers: int
+
+    @property
+    def speeds(self) -> dict[str, float]:
+        """Checks per second of one worker, by mode."""
+        seconds: dict[str, float] = defaultdict(float)
+        number = Counter[str]()
+        for configuration, outcome in self.outcomes.items():
+            seconds[str(configuration["mode"])] += outcome.seconds
+            number[str(configuration["mode"])] += 1
+        return {mode: number[mode] / total for mode, total in seconds.items() if total}
+
+
+def sweep(
+    layers: Sequence[str],
+    strength: int | None,
+    limit: int | None,
+    seed: int,
+    pool: Pool,
+    journal: Journal,
+) -> Swept:
+    """Check the combinations of each layer's options, and look into what failed.
+
+    A covering array of this `strength`, or everything for None; the first `limit` of them if given.
+    What `journal` knows is not checked again. Raises `InputError` for what cannot be swept.
+    """
+    job = Job(pool, journal, seed)
+    sites = [job.site(layer) for layer in layers]
+    here = {name: sites[0].environment[name] for name in IDENTITY}
+    journal.begin({"rnn-parity": own_version(), "seed": seed, **here})
+    configurations = [one for site in sites for one in combinations(site, strength, limit, seed)]
+    before, start = len(journal.known), time.perf_counter()
+    known = job.outcomes(configurations, "sweep")
+    new, seconds = len(known) - before, time.perf_counter() - start
+    outcomes = {one: known[one] for one in configurations}
+    findings, unexplained = job.findings(outcomes)
+    return Swept(sites[0].environment, outcomes, findings, unexplained, new, seconds, pool.count)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Checks configurations, each once: what the journal knows is not checked again."""
+
+    pool: Pool
+    journal: Journal
+    seed: int
+
+    def site(self, layer: str) -> Site:
+        """Where the work is done, as it takes a layer."""
+        ((_, site),) = self.pool.run(describe, [layer])
+        if site is None:
+            raise InputError("workers: expected ones that stay alive, received two that died")
+        return site
+
+    def outcomes(
+        self, configurations: Sequence[Configuration], doing: str
+    ) -> Mapping[Configuration, Outcome]:
+        """The outcome of each, among others; the bar on a terminal says what is `doing`."""
+        from tqdm import tqdm
+
+        todo = [one for one in dict.fromkeys(configurations) if one not in self.journal.known]
+        results = self.pool.run(partial(check_one, seed=self.seed), todo)
+        bar = tqdm(results, doing, len(todo), delay=1, leave=False, disable=None, unit=" checks")
+        for configuration, outcome in bar:
+            self.journal.add(configuration, outcome or DIED)
+        return self.journal.known
+
+    def findings(
+        self, outcomes: Mapping[Configuration, Outcome]
+    ) -> tuple[tuple[Finding, ...], tuple[Configuration, ...]]:
+        """The causes behind what failed, the worst first, and what was not looked into."""
+        groups, rest = grouped(outcomes, lambda ones: self.outcomes(ones, "causes"))
+        found = [self.finding(group, outcomes) for group in groups]
+        order = (*WORST_FIRST, "refused")
+        found.sort(key=lambda f: (order.index(f.verdict), f.known is not None, -len(f.members)))
+        return tuple(found), tuple(rest)
+
+    def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
+        """A group with the numbers of its smallest configuration, by which it is recognised."""
+        outcome, numbers = self.journal.known[group.smallest], None
+        outcome = replace(outcome, causes=shared(outcome, map(outcomes.__getitem__, group.members)))
+        if outcome.max_ratio is not None:
+            job = partial(numbers_of, seed=self.seed)
+            ((_, numbers),) = self.pool.run(job, [group.smallest])
+        known = known_as(group.smallest, outcome, numbers)
+        return Finding(group.smallest, outcome, numbers, tuple(group.members), known)
+
+
+def shared(smallest: Outcome, members: Iterable[Outcome]) -> tuple[Cause, ...]:
+    """The causes that explain the members as well: a few numbers fit many by chance."""
+    seen = [{cause.fault for cause in m.causes} for m in members if m.verdict == smallest.verdict]
+    return tuple(cause for cause in smallest.causes if all(cause.fault in one for one in seen))

@@ -1,0 +1,77 @@
+"""From a configuration that shows something to the smallest one that still does.
+
+Delta debugging (Zeller and Hildebrandt, *Simplifying and isolating failure-inducing input*, IEEE
+Transactions on Software Engineering 28, 2002) on the options that do not have their defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rnn_parity.sweep.space import SIZES, SPACES, Configuration
+
+Shows = Callable[[Configuration], bool]
+
+FUNCTIONS = ("activation", "recurrent_activation")
+SEVERAL = 3
+
+
+def shrink(configuration: Configuration, shows: Shows) -> Configuration:
+    """The smallest configuration found: every option that does not matter has its default.
+
+    Those that matter have the first value, and every size is the smallest, with which it `shows`.
+    """
+    while True:
+        smaller = fewest_options(configuration, shows)
+        smaller = smallest_sizes(first_values(smaller, shows), shows)
+        if smaller == configuration:
+            return smaller
+        configuration = smaller
+
+
+def fewest_options(configuration: Configuration, shows: Shows) -> Configuration:
+    """The algorithm ddmin: no single remaining option can be given its default."""
+    default = Configuration.default(configuration.layer)
+    kept, parts = list(configuration.changed), 2
+
+    def only(names: list[str]) -> Configuration:
+        return configuration.but({n: default[n] for n in configuration.changed if n not in names})
+
+    if shows(only([])):
+        return only([])
+    while len(kept) > 1:
+        size = -(-len(kept) // parts)
+        pieces = [kept[i : i + size] for i in range(0, len(kept), size)]
+        without = [[name for name in kept if name not in piece] for piece in pieces]
+        tries = [*pieces, *without] if parts > 2 else pieces
+        found = next((names for names in tries if shows(only(names))), None)
+        if found is not None:
+            parts = 2 if found in pieces else max(parts - 1, 2)
+            kept = found
+        elif parts >= len(kept):
+            break
+        else:
+            parts = min(2 * parts, len(kept))
+    return only(kept)
+
+
+def first_values(configuration: Configuration, shows: Shows) -> Configuration:
+    """Every option that matters with its first value, after the default, that shows it.
+
+    A function may be wrong by itself: it makes place for another only where several show the same.
+    """
+    space = SPACES[configuration.layer]
+    for name, value in configuration.changed.items():
+        before = [configuration.but({name: v}) for v in space[name][1 : space[name].index(value)]]
+        if name in FUNCTIONS and not all(map(shows, before[:SEVERAL])):
+            continue
+        configuration = next(filter(shows, before), configuration)
+    return configuration
+
+
+def smallest_sizes(configuration: Configuration, shows: Shows) -> Configuration:
+    """Every size as small as possible, one after the other."""
+    for name in SIZES:
+        tries = (configuration.but({name: n}) for n in range(1, int(configuration[name])))
+        configuration = next(filter(shows, tries), configuration)
+    return configuration

@@ -1,0 +1,150 @@
+"""The options that a sweep combines, their values, and which of them do not go together.
+
+A layer is added by one line in `SPACES`. The first value of an option is its default: what a
+smallest configuration has wherever the option does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rnn_parity.activations import CATALOGUE
+
+Value: TypeAlias = str | int | float | bool
+Space: TypeAlias = Mapping[str, tuple[Value, ...]]
+
+BOTH = (False, True)
+SIZES = ("batch", "timesteps", "features", "units")
+"""What is made smaller, down to 1, instead of being given a default."""
+OF_RUN = (*SIZES, "dtype", "mask", "initial_state", "calls", "mode", "open_size")
+"""How the layer is run; every other option is an argument of its Keras constructor."""
+
+# Keras calls hard_sigmoid by one name, whatever its slope.
+NAMES = tuple(name for name in CATALOGUE if name not in ("tanh", "hard_sigmoid_keras2"))
+OF_KERAS_2 = tuple(name for name in NAMES if name[0].isupper())
+"""Layer classes that Keras 2 takes for activations; they compute in float32."""
+
+COMMON: Space = {
+    "activation": ("tanh", *NAMES),
+    "dtype": ("float32", "float64", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16"),
+    "mode": ("eager", "graph", "xla", "predict"),
+    "mask": ("none", "right", "left", "random"),
+    "initial_state": ("zeros", "random"),
+    "calls": (1, 2, 3),
+    # Called on arrays; or in a functional model whose Input leaves this size open.
+    "open_size": ("none", "timesteps", "batch"),
+    "use_bias": (True, False),
+    "return_sequences": (True, False),
+    "return_state": BOTH,
+    "go_backwards": BOTH,
+    "stateful": BOTH,
+    "unroll": BOTH,
+    "zero_output_for_mask": BOTH,
+    # Inactive without training, but some versions choose their kernel by it.
+    "dropout": (0.0, 0.25),
+    "recurrent_dropout": (0.0, 0.25),
+    "time_major": BOTH,
+    "batch": (3, 1),
+    "timesteps": (3, 1, 8),
+    "features": (4, 1),
+    "units": (4, 1, 17),
+}
+GATED: Space = {
+    **COMMON,
+    "recurrent_activation": ("sigmoid", "hard_sigmoid", "tanh", "relu", "linear", "softmax"),
+    "implementation": (2, 1),
+    "use_cudnn": ("auto", False),
+}
+SPACES: Mapping[str, Space] = {
+    "simple_rnn": COMMON,
+    "lstm": {**GATED, "unit_forget_bias": (True, False)},
+    "gru": {**GATED, "reset_after": (True, False)},
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Values that do not go together: no configuration has one of each.
+
+    Either `keras` may refuse them, which is tried out, or they cannot be run here.
+    """
+
+    together: Space
+    keras: bool = False
+
+
+RULES = (
+    Rule({"unroll": (True,), "open_size": ("timesteps",)}, keras=True),
+    Rule({"stateful": (True,), "open_size": ("batch",)}, keras=True),
+    Rule({"activation": OF_KERAS_2, "dtype": COMMON["dtype"][1:]}, keras=True),
+    Rule({"open_size": ("timesteps", "batch"), "calls": (2, 3)}),
+    Rule({"open_size": ("timesteps", "batch"), "initial_state": ("random",)}),
+    Rule({"open_size": ("timesteps", "batch"), "time_major": (True,)}),
+)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One value for every option of a layer, in the order of its space."""
+
+    layer: str
+    values: tuple[tuple[str, Value], ...]
+
+    @classmethod
+    def default(cls, layer: str) -> Configuration:
+        """The first value of every option."""
+        return cls(layer, tuple((name, values[0]) for name, values in SPACES[layer].items()))
+
+    def __getitem__(self, name: str) -> Value:
+        return dict(self.values)[name]
+
+    def but(self, changes: Mapping[str, Value]) -> Configuration:
+        """This configuration with other values."""
+        new = tuple((name, changes.get(name, value)) for name, value in self.values)
+        return Configuration(self.layer, new)
+
+    def without(self, name: str) -> Configuration:
+        """This configuration with the default of one option."""
+        return self.but({name: SPACES[self.layer][name][0]})
+
+    @property
+    def sizes(self) -> dict[str, Value]:
+        """The sizes of the layer and its data."""
+        return {name: value for name, value in self.values if name in SIZES}
+
+    @property
+    def changed(self) -> dict[str, Value]:
+        """The options, sizes aside, that do not have their default."""
+        space = SPACES[self.layer]
+        options = (item for item in self.values if item[0] not in SIZES)
+        return {name: value for name, value in options if value != space[name][0]}
+
+    @property
+    def arguments(self) -> dict[str, Value]:
+        """The arguments of the Keras constructor that matter: what to return, and what changed."""
+        returned = {name: self[name] for name in ("return_sequences", "return_state")}
+        changed = {name: value for name, value in self.changed.items() if name not in OF_RUN}
+        return {**returned, **changed}
+
+    def has(self, options: Mapping[str, Value]) -> bool:
+        """Whether it has all of these values."""
+        own = dict(self.values)
+        return all(own[name] == value for name, value in options.items())
+
+    def breaks(self, rule: Rule) -> bool:
+        """Whether it has values that do not go together."""
+        own = dict(self.values)
+        return all(own[name] in values for name, values in rule.together.items())
+
+
+def example(rule: Rule, layer: str, space: Space) -> Configuration | None:
+    """The smallest change of the default that breaks `rule`; None where `space` cannot."""
+    possible = [
+        (name, [value for value in space[name] if value in values])
+        for name, values in rule.together.items()
+    ]
+    if not all(values for _, values in possible):
+        return None
+    return Configuration.default(layer).but({name: values[0] for name, values in possible})

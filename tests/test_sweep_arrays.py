@@ -1,0 +1,160 @@
+"""Which combinations a sweep checks: held against brute force, and counted by hand."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import pytest
+from sweep_jobs import site
+
+from rnn_parity.errors import InputError
+from rnn_parity.sweep.arrays import combinations, tuples
+from rnn_parity.sweep.space import RULES, SPACES, Configuration, Rule, example
+
+BOTH = (False, True)
+SMALL = {
+    "mask": ("none", "right", "left"),
+    "open_size": ("none", "timesteps", "batch"),
+    "calls": (1, 2),
+    "unroll": BOTH,
+    "stateful": BOTH,
+    "go_backwards": BOTH,
+}
+
+
+def forbidden(row):
+    """The rules that apply to these options, written out."""
+    opened = row.get("open_size", "none")
+    return (
+        (opened == "timesteps" and row.get("unroll"))
+        or (opened == "batch" and row.get("stateful"))
+        or (opened != "none" and row.get("calls", 1) > 1)
+    )
+
+
+@pytest.mark.parametrize("strength", [1, 2, 3, 4])
+def test_whatever_so_many_options_are_set_to_occurs(strength):
+    found = combinations(site(**SMALL), strength, None, 0)
+    rows = [{name: one[name] for name in SMALL} for one in found]
+    assert not any(map(forbidden, rows))
+    for names in itertools.combinations(SMALL, strength):
+        seen = {tuple(row[name] for name in names) for row in rows}
+        for values in itertools.product(*(SMALL[name] for name in names)):
+            if not forbidden(dict(zip(names, values, strict=True))):
+                assert values in seen, dict(zip(names, values, strict=True))
+    assert len(rows) < 144
+
+
+def test_a_real_layer_in_pairs():
+    """Every pair of the whole space; the largest two options give a lower limit of its size."""
+    where = site()
+    rows = [dict(one.values) for one in combinations(where, 2, None, 0)]
+    missing = [
+        (a, x, b, y)
+        for a, b in itertools.combinations(SPACES["simple_rnn"], 2)
+        for x, y in itertools.product(where.space[a], where.space[b])
+        if not any(row[a] == x and row[b] == y for row in rows)
+        and not any(
+            rule.together.keys() == {a, b} and x in rule.together[a] and y in rule.together[b]
+            for rule in RULES
+        )
+    ]
+    assert not missing
+    assert 29 * 6 <= len(rows) < 300
+
+
+def test_everything_is_counted_by_hand():
+    """Of 3 * 3 * 2 * 2 * 2 * 2 = 144 the rules forbid: for each of 3 masks and 2 directions,
+    with open timesteps 4 of 8 by 2 calls and 2 of the other 4 by unroll, the same for batch.
+    """
+    found = combinations(site(**SMALL), None, None, 0)
+    assert len(found) == len(set(found)) == 144 - 3 * 2 * (6 + 6)
+    assert not any(forbidden(dict(one.values)) for one in found)
+
+
+@pytest.mark.parametrize("strength", [2, None])
+def test_a_limit_takes_the_first_of_the_same_shuffle(strength):
+    where = site(**SMALL)
+    whole = combinations(where, strength, None, 7)
+    assert combinations(where, strength, 5, 7) == whole[:5]
+    assert combinations(where, strength, None, 7) == whole
+    assert combinations(where, strength, None, 8) != whole
+    assert whole != sorted(whole, key=lambda one: str(one.values))
+
+
+def test_samples_of_what_is_too_large_to_list():
+    found = combinations(site(), None, 50, 3)
+    assert len(set(found)) == 50
+    assert combinations(site(), None, 20, 3) == found[:20]
+    assert not any(one.breaks(rule) for one in found for rule in RULES)
+    with pytest.raises(InputError, match=r"--strength full: expected a --limit"):
+        combinations(site(), None, None, 0)
+
+
+@pytest.mark.parametrize("strength", [0, 7])
+def test_a_strength_that_cannot_be(strength):
+    expected = f"expected full, or an integer from 1 to 6, .* received {strength}"
+    with pytest.raises(InputError, match=expected):
+        combinations(site(**SMALL), strength, None, 0)
+
+
+def test_a_strength_that_asks_for_too_much():
+    # (2 of 2) * (2 of 3) * ... by hand: a + b + c and ab + ac + bc of 2, 3 and 4
+    three = {"a": (1, 2), "b": (1, 2, 3), "c": (1, 2, 3, 4)}
+    assert [tuples(three, k) for k in (1, 2, 3)] == [9, 6 + 8 + 12, 24]
+    with pytest.raises(InputError, match=r"--strength 8: expected one that asks for at most"):
+        combinations(site(), 8, None, 0)
+
+
+def test_the_array_does_not_depend_on_the_process():
+    code = (
+        "from sweep_jobs import site; from rnn_parity.sweep.arrays import combinations; "
+        "print(combinations(site(mask=('none', 'right'), unroll=(False, True), calls=(1, 2, 3)), "
+        "2, None, 0))"
+    )
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    }
+    assert len(answers) == 1
+
+
+def test_what_the_site_refuses_is_among_them_once():
+    where = site(**SMALL)
+    default = Configuration.default("simple_rnn")
+    refused = default.but({"activation": "ELU"})
+    where = type(where)(where.layer, where.environment, where.space, where.rules, (refused,))
+    assert combinations(where, 2, None, 0).count(refused) == 1
+
+
+def test_every_layer_has_defaults_that_break_no_rule():
+    for layer, space in SPACES.items():
+        one = Configuration.default(layer)
+        assert one.changed == {}
+        assert not any(one.breaks(rule) for rule in RULES)
+        assert set(one.sizes) == {"batch", "timesteps", "features", "units"}
+        assert len(space) == len(set(space))
+
+
+def test_a_rule_is_shown_by_its_smallest_example():
+    rule = Rule({"unroll": (True,), "open_size": ("timesteps",)})
+    one = example(rule, "lstm", SPACES["lstm"])
+    assert one.changed == {"unroll": True, "open_size": "timesteps"}
+    assert one.breaks(rule)
+    assert not one.without("unroll").breaks(rule)
+    assert example(rule, "lstm", {**SPACES["lstm"], "unroll": (False,)}) is None
+
+
+def test_what_reaches_the_constructor():
+    one = Configuration.default("gru").but({"reset_after": False, "mask": "left", "units": 1})
+    returned = {"return_sequences": True, "return_state": False}
+    assert one.arguments == {**returned, "reset_after": False}
+    assert one.has({"mask": "left", "units": 1})
+    assert not one.has({"mask": "left", "units": 4})

@@ -1,0 +1,167 @@
+"""Configurations made small, by what is known to matter; failures told apart by their causes."""
+
+import pytest
+
+from rnn_parity.sweep import group
+from rnn_parity.sweep.group import grouped
+from rnn_parity.sweep.one import Outcome
+from rnn_parity.sweep.shrink import shrink
+from rnn_parity.sweep.space import Configuration
+
+DEFAULT = Configuration.default("simple_rnn")
+BUSY = DEFAULT.but(
+    {
+        "activation": "gelu",
+        "dtype": "float64",
+        "mode": "predict",
+        "mask": "random",
+        "initial_state": "random",
+        "calls": 3,
+        "use_bias": False,
+        "return_state": True,
+        "go_backwards": True,
+        "stateful": True,
+        "unroll": True,
+        "zero_output_for_mask": True,
+        "timesteps": 8,
+        "units": 17,
+    }
+)
+
+
+def counted(shows):
+    asked = []
+
+    def ask(one):
+        asked.append(one)
+        return shows(one)
+
+    return ask, asked
+
+
+def test_everything_that_does_not_matter_has_its_default():
+    shows, asked = counted(lambda c: c["unroll"] and c["go_backwards"] and c["timesteps"] > 1)
+    one = shrink(BUSY, shows)
+    assert one.changed == {"go_backwards": True, "unroll": True}
+    assert one.sizes == {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
+    assert len(set(asked)) < 40
+
+
+def test_what_always_shows_is_the_default_itself():
+    shows, asked = counted(lambda c: True)
+    assert shrink(BUSY, shows).changed == {}
+    assert len(set(asked)) < 15
+
+
+def test_no_option_that_is_left_can_be_left_out():
+    """Any two of three will do: ddmin's answer is minimal, whichever it is."""
+
+    def shows(c):
+        return sum((bool(c["unroll"]), bool(c["stateful"]), c["calls"] > 1)) >= 2
+
+    one = shrink(BUSY, shows)
+    assert len(one.changed) == 2
+    assert shows(one)
+    assert not any(shows(one.without(name)) for name in one.changed)
+
+
+def test_the_first_value_that_shows_it_stands_for_the_others():
+    one = shrink(BUSY, lambda c: c["mask"] != "none" and c["calls"] > 1)
+    assert one.changed == {"mask": "right", "calls": 2}
+    one = shrink(BUSY, lambda c: c["mask"] == "random")
+    assert one.changed == {"mask": "random"}
+
+
+def test_a_function_makes_place_only_where_several_show_the_same():
+    wrong = ("leaky_relu", "gelu")
+    one = shrink(BUSY, lambda c: c["activation"] in wrong and c["dtype"] == "float64")
+    assert one.changed == {"activation": "gelu", "dtype": "float64"}
+    one = shrink(BUSY, lambda c: c["activation"] != "tanh")
+    assert one.changed == {"activation": "linear"}
+
+
+# Two mistakes of an imaginary Keras, and a refusal.
+
+
+def verdict(one):
+    if one["calls"] == 3 and one["unroll"]:
+        return "refused"
+    mask = one["mask"] != "none" and one["unroll"] and one["go_backwards"]
+    return "diverged" if mask or one["activation"] == "sparsemax" else "parity"
+
+
+def failures(*changes):
+    return {one: Outcome(verdict(one), "") for one in map(DEFAULT.but, changes)}
+
+
+def run(ones):
+    return {one: Outcome(verdict(one), "") for one in ones}
+
+
+def by_options(groups):
+    return {tuple(sorted(found.smallest.changed)): found for found in groups}
+
+
+SPARSE = {"activation": "sparsemax"}
+MASKED = {"unroll": True, "go_backwards": True}
+
+
+def test_many_failures_are_few_findings():
+    outcomes = failures(
+        *({**SPARSE, "mode": mode, "units": n} for mode in ("graph", "xla") for n in (1, 4, 17)),
+        *({**MASKED, "mask": m, "calls": n} for m in ("left", "right", "random") for n in (1, 2)),
+        {"calls": 3, "unroll": True, "use_bias": False},
+        {"mode": "xla"},
+    )
+    groups, rest = grouped(outcomes, run)
+    found = by_options(groups)
+    assert rest == []
+    assert set(found) == {
+        ("activation",),
+        ("go_backwards", "mask", "unroll"),
+        ("calls", "unroll"),
+    }
+    assert len(found["activation",].members) == 6
+    masked = found["go_backwards", "mask", "unroll"]
+    assert len(masked.members) == 6
+    assert masked.smallest["mask"] == "right"
+    assert [one["mask"] for one in masked.forms] == ["left", "right", "random"]
+    assert found["calls", "unroll"].verdict == "refused"
+
+
+def test_a_failure_hides_no_other():
+    """One that shows both belongs to both, also where Keras's refusal came first."""
+    both = DEFAULT.but({**SPARSE, **MASKED, "mask": "left"})
+    refused = DEFAULT.but({**SPARSE, "unroll": True, "calls": 3})
+    outcomes = {one: Outcome(verdict(one), "") for one in (both, refused)}
+    found = by_options(grouped(outcomes, run)[0])
+    assert set(found["activation",].members) == {both, refused}
+    assert set(found["go_backwards", "mask", "unroll"].members) == {both}
+    assert set(found["calls", "unroll"].members) == {refused}
+
+
+def test_what_fails_by_default_is_one_finding():
+    outcomes = {DEFAULT.but({"calls": n}): Outcome("diverged", "") for n in (1, 2, 3)}
+    groups, _ = grouped(outcomes, lambda ones: {one: Outcome("diverged", "") for one in ones})
+    (found,) = groups
+    assert found.smallest.changed == {}
+    assert len(found.members) == 3
+
+
+def test_too_many_causes_are_not_all_looked_into(monkeypatch):
+    monkeypatch.setattr(group, "MOST_GROUPS", 1)
+    outcomes = failures(SPARSE, {**MASKED, "mask": "left"})
+    groups, rest = grouped(outcomes, run)
+    assert len(groups) == 1
+    assert rest == [DEFAULT.but({**MASKED, "mask": "left"})]
+
+
+@pytest.mark.parametrize("outcome", [Outcome("suspect", ""), Outcome("inconclusive", "")])
+def test_other_verdicts_are_grouped_too(outcome):
+    def weak(ones):
+        right = Outcome("parity", "")
+        return {one: outcome if one["dtype"] == "float16" else right for one in ones}
+
+    failing = [DEFAULT.but({"dtype": "float16", "calls": n}) for n in (1, 2)]
+    (found,), _ = grouped(weak(failing), weak)
+    assert (found.verdict, found.smallest.changed) == (outcome.verdict, {"dtype": "float16"})
