@@ -22,7 +22,7 @@ ORDER = ("parity", "suspect", "inconclusive", "diverged")
 MOST_BITS = 1.0
 """How many effective bits may be lost: as much as another order of summation costs."""
 KEY = ("path", "layer_class", "layer_name", "mode", "call", "against")
-"""The entries of a subject that tell checks apart."""
+"""The entries of a subject that tell checks apart; so does the test, in what pytest wrote."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def regressions(before: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, 
     """What got worse between the checks of two reports, as sentences."""
     present, worse = keyed(now), []
     for key, old in keyed(before).items():
-        name = label(old["subject"])
+        name = label(old)
         new = present.get(key)
         if new is None:
             worse.append(f"{name}: it was {old['verdict']} and is no longer checked")
@@ -114,7 +114,7 @@ def keyed(checks: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[
     """The checks by what tells them apart; those that nothing does are numbered."""
     found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for check in checks:
-        parts = tuple(str(check["subject"].get(name)) for name in KEY)
+        parts = [str(check.get("test")), *(str(check["subject"].get(name)) for name in KEY)]
         key = next(key for n in count() if (key := (*parts, n)) not in found)
         found[key] = check
     return found
@@ -128,7 +128,8 @@ def lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:
     return 0.0 if before == after else before - after  # also where both are infinite
 
 
-def label(subject: Mapping[str, Any]) -> str:
+def label(check: Mapping[str, Any]) -> str:
     """What was checked, in a few words."""
-    parts = (subject.get("path"), subject.get("layer_name"), subject.get("mode"))
-    return ", ".join(str(part) for part in (*parts, subject.get("against")) if part)
+    subject = check["subject"]
+    parts = [subject.get(name) for name in ("path", "layer_name", "mode", "against")]
+    return ", ".join(str(part) for part in (check.get("test"), *parts) if part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity import keras_adapter
+from rnn_parity.against import answered, given, others_of, refuse_several
 from rnn_parity.errors import InputError
 from rnn_parity.examine import examine
 from rnn_parity.generate import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.judge import Observations
 from rnn_parity.layers import Layer
+from rnn_parity.merge import examine_merge
 from rnn_parity.replay import Trace
 from rnn_parity.replay import replay as replay_sequences
 from rnn_parity.report import Report
@@ -22,6 +24,7 @@ from rnn_parity.results import Check, Subject
 from rnn_parity.sequences import Sequences, boolean
 
 if TYPE_CHECKING:
+    from rnn_parity.implementations.sources import Source
     from rnn_parity.keras_adapter import Observation
 
 
@@ -75,34 +78,42 @@ def check(
     inputs: ArrayLike,
     mask: ArrayLike | None = None,
     initial_state: ArrayLike | None = None,
-    against: ArrayLike | None = None,
+    against: Any = None,
     mode: str = "graph",
+    layer_name: str | None = None,
 ) -> Report:
     """Run a Keras layer (or every recurrent layer of a model) and hold it against its replay.
 
-    `inputs` is what the layer or model takes; `mask` is `(B, T)`; `initial_state` `(B, H)` is for a
-    layer only. `mode` is "eager", "graph", "xla", "predict" or "all". With `against`, outputs
-    `(B, T, H)` that another implementation computed are checked instead of Keras's own. Raises
-    `InputError` for what Keras or the replay cannot take.
+    `inputs` is what the layer or model takes; `mask` is `(B, T)`; `initial_state` `(B, H)`, a pair
+    (h, c) of them for an LSTM, is for a layer only. `mode` is "eager", "graph", "xla", "predict" or
+    "all". `layer_name` selects one layer of a model.
+
+    With `against`, what other implementations compute from the same inputs is checked instead of
+    Keras's own outputs: outputs `(B, T, H)`, a callable `f(inputs) -> outputs`, a source as the
+    option `--against` takes it, or a list of those. Then weights, such as a `SimpleRNN`, may stand
+    for the layer, and Keras runs once, in the (first) mode, where it is needed at all. Raises
+    `InputError` for what Keras, the replay or an implementation cannot take.
     """
+    others = others_of(against)
+    if isinstance(layer_or_model, Layer):
+        if not others:
+            raise InputError("against: expected an implementation of these weights, received none")
+        seen = given(layer_or_model, inputs, mask, initial_state)
+        return Report(tuple(judged([seen], "layer", others=others)))
     is_model = keras_adapter.is_model(layer_or_model)
     if not is_model:
         inputs, mask = np.asarray(inputs), None if mask is None else np.asarray(mask)
-        if initial_state is not None and np.ndim(initial_state) == 2:
-            initial_state = np.asarray(initial_state)  # Keras takes a list for several states
         if mask is not None and inputs.ndim == 3:
             boolean(mask, inputs.shape[:2])
-    if against is not None:
-        return compare(weights_of(layer_or_model), inputs, against, None, mask, initial_state)
     if is_model and initial_state is not None:
         raise InputError("initial_state: expected none for a model, whose layers get their own")
     checks: list[Check] = []
-    for one in modes(mode):
+    for one in modes(mode, others):
         if is_model:
-            found = keras_adapter.observe_model(layer_or_model, inputs, one, mask=mask)
+            found = keras_adapter.observe_model(layer_or_model, inputs, one, layer_name, mask)
         else:
             found = keras_adapter.observe_layer(layer_or_model, inputs, mask, initial_state, one)
-        checks += judged(found, "model" if is_model else "layer")
+        checks += judged(found, "model" if is_model else "layer", others=others)
     return report(checks)
 
 
@@ -112,17 +123,19 @@ def check_generated(
     inputs: NDArray[Any] | None = None,
     mask: NDArray[np.bool_] | None = None,
     mode: str = "graph",
+    against: Any = None,
 ) -> Report:
     """Build the layer that `spec` describes, run it on random data, and check it.
 
     Unless its arguments say otherwise, the layer returns its sequence and its state: there is more
-    to see. `inputs` `(B, T, F)` and `mask` `(B, T)` replace the random ones. Raises `InputError`
-    for an argument, a dtype or data that Keras refuses.
+    to see. `inputs` `(B, T, F)` and `mask` `(B, T)` replace the random ones; `against` is as in
+    `check`. Raises `InputError` for an argument, a dtype or data that Keras refuses.
     """
+    others = others_of(against)
     checks: list[Check] = []
-    for one in modes(mode):
+    for one in modes(mode, others):
         found = observe_generated(spec, inputs, mask, one)
-        checks += judged(found, "generated")
+        checks += judged(found, "generated", others=others)
     return report(checks)
 
 
@@ -139,10 +152,11 @@ def observe_generated(
     _, batch, timesteps, features = calls.shape
     if mask is None:
         mask = random_mask(spec.mask, batch, timesteps, rng)
-    state = random_state(spec.initial_state, batch, spec.units, rng)
     layer = keras_adapter.build_layer(
         spec.layer, spec.units, features, arguments, spec.dtype, spec.seed, batch
     )
+    count = keras_adapter.state_count(layer)
+    state = random_state(spec.initial_state, batch, spec.units, rng, count)
     return keras_adapter.observe_layer(layer, list(calls), mask, state, mode)
 
 
@@ -157,29 +171,33 @@ def check_model(
     batch: int = 32,
     timesteps: int = 28,
     safe_mode: bool = True,
+    against: Any = None,
 ) -> Report:
     """Load a `.keras` or `.h5` model and check every recurrent layer on what really reaches it.
 
     Without `inputs`, random ones that fit the model's signature are used; `batch` and `timesteps`
-    fill its open dimensions. Raises `InputError` for a file that is no model or not a safe one.
+    fill its open dimensions; `against` is as in `check`. Raises `InputError` for a file that is no
+    model or not a safe one.
     """
+    others = others_of(against)
     model = keras_adapter.load_model(path, safe_mode=safe_mode)
     data = (
         keras_adapter.generate_inputs(model, batch, timesteps, seed) if inputs is None else inputs
     )
     checks: list[Check] = []
-    for one in modes(mode):
+    for one in modes(mode, others):
         found = keras_adapter.observe_model(model, data, one, layer_name, mask)
-        checks += judged(found, "model", path)
+        checks += judged(found, "model", path, others)
     return report(checks, () if checks else (f"{path} has no recurrent layer",))
 
 
-def modes(mode: str) -> tuple[str, ...]:
-    """The modes that a name stands for."""
+def modes(mode: str, others: Sequence[Source] = ()) -> tuple[str, ...]:
+    """The modes that a name stands for; the first one where Keras's outputs are not checked."""
     if mode not in (*keras_adapter.MODES, "all"):
         expected = ", ".join((*keras_adapter.MODES, "all"))
         raise InputError(f"mode: expected one of {expected}, received {mode!r}")
-    return keras_adapter.MODES if mode == "all" else (mode,)
+    names = keras_adapter.MODES if mode == "all" else (mode,)
+    return names[:1] if others else names
 
 
 def report(checks: Iterable[Check], notes: tuple[str, ...] = ()) -> Report:
@@ -188,24 +206,42 @@ def report(checks: Iterable[Check], notes: tuple[str, ...] = ()) -> Report:
 
 
 def judged(
-    observations: Iterable[Observation], kind: str, path: str | None = None
+    observations: Iterable[Observation],
+    kind: str,
+    path: str | None = None,
+    others: Sequence[Source] = (),
 ) -> Iterable[Check]:
-    """One check for each observation; what is not replayed is named, never skipped."""
-    for seen in observations:
-        subject = Subject(
-            kind=kind,
-            path=path,
-            layer_class=seen.layer_class,
-            layer_name=seen.layer_name,
-            config=seen.config,
-            mode=seen.mode,
-            call=seen.call,
-        )
-        if seen.weights is None:
-            yield Check(subject, "inconclusive", f"not compared: {seen.not_compared}")
-            continue
-        sequences = Sequences.of(seen.weights, seen.inputs, seen.mask, seen.initial_state)
-        observed = Observations(seen.outputs, seen.final_state, seen.last_output)
-        stateful = bool(seen.config.get("stateful"))
-        check = examine(seen.weights, sequences, observed, subject, stateful)
-        yield replace(check, notes=(*check.notes, *seen.notes))
+    """One check for each observation and each of `others`, who answer in place of Keras.
+
+    What is not replayed is named, never skipped.
+    """
+    found = list(observations)
+    refuse_several(found, others)
+    for seen in found:
+        if not others:
+            yield judged_one(seen, subject_of(seen, kind, path))
+        for source in others:
+            # How Keras ran is how the inputs were found; what is checked ran elsewhere.
+            keras = subject_of(seen, kind, path)
+            subject = replace(keras, mode=None, kernel=None, against=source.name)
+            yield judged_one(answered(seen, source), subject)
+
+
+def judged_one(seen: Observation, subject: Subject) -> Check:
+    """What was observed, held against the replay."""
+    if seen.merge is not None and subject.against is None:
+        check = examine_merge(seen.merge, subject)
+        return replace(check, notes=(*check.notes, *seen.notes))
+    if seen.weights is None:
+        return Check(subject, "inconclusive", f"not compared: {seen.not_compared}")
+    sequences = Sequences.of(seen.weights, seen.inputs, seen.mask, seen.initial_state)
+    observed = Observations(seen.outputs, seen.final_state, seen.last_output)
+    stateful = bool(seen.config.get("stateful"))
+    check = examine(seen.weights, sequences, observed, subject, stateful)
+    return replace(check, notes=(*check.notes, *seen.notes))
+
+
+def subject_of(seen: Observation, kind: str, path: str | None) -> Subject:
+    """What was checked, with everything that the report says of it."""
+    shared = ("layer_class", "layer_name", "config", "mode", "call", "kernel")
+    return Subject(kind, path, **{name: getattr(seen, name) for name in shared})

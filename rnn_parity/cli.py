@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rnn_parity.combinations import OF_INPUT, is_case, refuse_combinations, refuse_target
+from rnn_parity.combinations import OF_INPUT, is_case, is_onnx, refuse_combinations, refuse_target
+from rnn_parity.delivery import answer, deliver, wants_colour
 from rnn_parity.errors import InputError, RnnParityError
 from rnn_parity.options import parser
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 8 * 2**30
 GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
+GATES_OF_TWO = 8
+"""A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +53,8 @@ def fail(message: str) -> int:
 def run(arguments: Sequence[str] | None) -> int:
     """Parse the command line and do what it asks for; the exit code."""
     given = vars(parser().parse_args(arguments))
-    return {"check": check, "record": check, "faults": list_faults}[given["command"]](given)
+    jobs = {"check": check, "record": check, "sweep": sweep, "faults": list_faults}
+    return jobs[given["command"]](given)
 
 
 def list_faults(given: Mapping[str, Any]) -> int:
@@ -75,15 +78,21 @@ def check(given: Mapping[str, Any]) -> int:
         from rnn_parity.baseline import compared
 
         report = compared(report, given["baseline"])
-    text = report.render(
-        given["format"], every=given["every"], colour=wants_colour(given), quiet=given["quiet"]
-    )
-    if given["output"] is None or given["command"] == "record":
-        deliver(text + "\n")
-    else:
-        from rnn_parity.files import write_text
+    colour, quiet = wants_colour(given["output"]), given["quiet"]
+    text = report.render(given["format"], every=given["every"], colour=colour, quiet=quiet)
+    answer(text, None if given["command"] == "record" else given["output"])
+    return report.exit_code
 
-        write_text(given["output"], text + "\n")
+
+def sweep(given: Mapping[str, Any]) -> int:
+    """Sweep and answer; the exit code of the report."""
+    check_output(given)
+    from rnn_parity.sweep.command import report_on
+
+    with contextlib.redirect_stdout(sys.stderr):
+        report = report_on(given)
+    text = report.render(given["format"], colour=wants_colour(given["output"]))
+    answer(text, given["output"])
     return report.exit_code
 
 
@@ -103,6 +112,11 @@ def find(given: Mapping[str, Any]) -> Report:
     """The report on whatever was named."""
     if given["target"] is None:
         return generated_report(given)
+    if is_onnx(given):
+        from rnn_parity.implementations.onnx_check import check_onnx
+
+        options = named(given, "layer_name", "batch", "timesteps", "seed")
+        return check_onnx(given["target"], read_inputs(given, (1, 2, 3, 4)), **options)
     return case_report(given) if is_case(given) else model_report(given)
 
 
@@ -111,7 +125,8 @@ def case_report(given: Mapping[str, Any]) -> Report:
     from rnn_parity.recheck import check_case, check_folder
 
     job = check_folder if os.path.isdir(given["target"]) else check_case
-    return job(given["target"], mode=given.get("mode"), keras="no_keras" not in given)
+    keras = "no_keras" not in given
+    return job(given["target"], mode=given.get("mode"), keras=keras, **named(given, "against"))
 
 
 def check_output(given: Mapping[str, Any]) -> None:
@@ -123,11 +138,13 @@ def check_output(given: Mapping[str, Any]) -> None:
         return
     from rnn_parity.files import check_writable
 
-    check_writable(output)
-    read = ("target", "input", "mask_file", "baseline")
-    for path in filter(None, map(given.get, read)):
-        if os.path.exists(path) and os.path.realpath(path) == os.path.realpath(output):
-            raise InputError(f"-o {output!r}: would overwrite what is read; name another file")
+    read = [given.get(name) for name in ("target", "input", "mask_file", "baseline", "resume")]
+    read += [source.partition("?")[0] for source in given.get("against", ())]
+    for option, name in {"-o": output, "--inputs-as": given.get("inputs_as", output)}.items():
+        check_writable(name)
+        for path in filter(None, read):
+            if os.path.exists(path) and os.path.realpath(path) == os.path.realpath(name):
+                raise InputError(f"{option} {name!r}: would overwrite what is read; name another")
 
 
 def generated_report(given: Mapping[str, Any]) -> Report:
@@ -135,7 +152,7 @@ def generated_report(given: Mapping[str, Any]) -> Report:
     from rnn_parity.generate import GeneratedLayer
 
     fields = [field.name for field in dataclasses.fields(GeneratedLayer)]
-    options = {name: given[name] for name in fields if name in given}
+    options = named(given, *fields)
     if "arguments" in options:
         options["arguments"] = unique(options["arguments"])
     inputs = read_inputs(given, (3,))
@@ -143,17 +160,23 @@ def generated_report(given: Mapping[str, Any]) -> Report:
         options.update(zip(OF_INPUT, inputs.shape, strict=True))
     spec = GeneratedLayer(**options)
     data = spec.calls * spec.batch * spec.timesteps * (spec.features + spec.units)
-    check_size(data + GATES[spec.layer] * spec.units * (spec.features + spec.units + 1))
+    gates = GATES.get(spec.layer, GATES_OF_TWO)
+    check_size(data + gates * spec.units * (spec.features + spec.units + 1))
     mask = read_mask(given, (spec.batch, spec.timesteps))
 
     settled: dict[str, Any] = {"inputs": inputs, "mask": mask, "mode": given.get("mode", "graph")}
     if given["command"] == "record":
         from rnn_parity.recheck import record_generated
 
-        return record_generated(spec, given["output"], **settled)
+        return record_generated(spec, given["output"], **settled, **named(given, "inputs_as"))
     from rnn_parity.check import check_generated
 
-    return check_generated(spec, **settled)
+    return check_generated(spec, **settled, **named(given, "against"))
+
+
+def named(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Those of the options `names` that were given."""
+    return {name: given[name] for name in names if name in given}
 
 
 def unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
@@ -169,7 +192,7 @@ def model_report(given: Mapping[str, Any]) -> Report:
     """Check the recurrent layers of a saved model."""
     target = given["target"]
     refuse_target(target)
-    options = {name: given[name] for name in ("batch", "timesteps", "seed") if name in given}
+    options = named(given, "batch", "timesteps", "seed")
     check_size(options.get("batch", 1) * options.get("timesteps", 1))
     inputs = read_inputs(given, (2, 3, 4, 5))
     mask = read_mask(given, None if inputs is None else inputs.shape[:2])
@@ -179,10 +202,10 @@ def model_report(given: Mapping[str, Any]) -> Report:
     if given["command"] == "record":
         from rnn_parity.recheck import record_model
 
-        return record_model(target, given["output"], **options)
+        return record_model(target, given["output"], **options, **named(given, "inputs_as"))
     from rnn_parity.check import check_model
 
-    return check_model(target, **options)
+    return check_model(target, **options, **named(given, "against"))
 
 
 def read_inputs(given: Mapping[str, Any], ndim: tuple[int, ...]) -> NDArray[Any] | None:
@@ -211,24 +234,3 @@ def check_size(numbers: int) -> None:
             f"about {numbers * 8 / 2**30:.3g} GiB; make --batch, --timesteps, --features, --units "
             "or --calls smaller"
         )
-
-
-def wants_colour(given: Mapping[str, Any]) -> bool:
-    """Whether the answer goes to a terminal whose user has not refused colour."""
-    return given["output"] is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-def deliver(text: str) -> None:
-    """Write the answer to stdout; quiet when its reader has gone, `InputError` when it is full."""
-    if sys.stdout is None:
-        return
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        # What is still buffered must not raise again when Python shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise InputError(f"cannot write the answer: {error.strerror}") from None

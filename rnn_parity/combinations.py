@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rnn_parity.errors import InputError
+from rnn_parity.implementations.sources import recognised
 
 # Options that would change nothing are refused; those in none of these concern every target.
 OF_GENERATED = (
@@ -20,6 +21,7 @@ OF_GENERATED = (
     "calls",
 )
 OF_MODEL = ("layer_name", "unsafe")
+NOT_OF_ONNX = ("unsafe", "mode", "mask_file", "no_keras", "against", "inputs_as")
 OF_INPUT = ("batch", "timesteps", "features")
 OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
 FLAGS = {"arguments": "--arg", "quiet": "-q"}
@@ -35,9 +37,19 @@ def is_case(given: Mapping[str, Any]) -> bool:
     return is_folder or bool(target.lower().endswith(".npz"))
 
 
+def is_onnx(given: Mapping[str, Any]) -> bool:
+    """Whether the target is an ONNX model, and is to be checked."""
+    target = given["target"] or ""
+    return given["command"] == "check" and target.lower().endswith(".onnx")
+
+
 def refuse_combinations(given: Mapping[str, Any]) -> None:
     """Raise `InputError` for an option that would be ignored."""
     generated = given["target"] is None
+    if "against" in given:
+        refuse(given, ("mode",), "Keras's own outputs are not checked with --against; leave it out")
+        for source in given["against"]:
+            recognised(source)
     if is_case(given):
         refuse(given, (*OF_GENERATED, *OF_MODEL, *OF_DATA), "settled by the case; leave it out")
         if "no_keras" in given:
@@ -45,6 +57,11 @@ def refuse_combinations(given: Mapping[str, Any]) -> None:
         return refuse_output(given)
     if given["command"] == "record" and not given["output"].endswith(".npz"):
         raise InputError(f"-o {given['output']!r}: expected a name that ends in .npz; name a case")
+    if not given.get("inputs_as", ".npy").endswith((".npy", ".csv")):
+        named = given["inputs_as"]
+        raise InputError(f"--inputs-as {named!r}: expected a name that ends in .npy or .csv")
+    if is_onnx(given):
+        refuse(given, NOT_OF_ONNX, "not for an ONNX model, which runs by itself; leave it out")
     refuse(given, ("no_keras",), "only for a case or a folder of cases; leave it out")
     if generated:
         refuse(given, OF_MODEL, "only for a model; add the TARGET or leave this out")

@@ -5,18 +5,26 @@ Every function raises `InputError`, one line, when a file is not what it should 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there, what a killed process left stays
+    fcntl = None  # type: ignore[assignment]
 
 REAL = "fiub"
 """The kinds of dtype that hold real numbers: floats, integers, booleans."""
@@ -101,12 +109,17 @@ def check_writable(path: str) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, through a temporary file beside it that is then renamed.
+    """Write `text` as UTF-8 to `path`, as `write_bytes` does."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write `data` to `path`, through a temporary file beside it that is then renamed.
 
     A device or a pipe is written in place. Nothing partial stays behind when it fails.
     """
     check_writable(path)
-    target, data = resolved(path), text.encode("utf-8", "backslashreplace")
+    target = resolved(path)
     try:
         if is_replaceable(target):
             replace(target, data)
@@ -127,19 +140,49 @@ def is_replaceable(target: Path) -> bool:
 
 
 def replace(target: Path, data: bytes) -> None:
-    """Write, flush and rename, so that a crash leaves the old file or the new one."""
-    temporary = target.with_name(f".rnn-parity-{os.getpid()}.tmp")
+    """Write, flush and rename, so that a crash leaves the old file or the new one.
+
+    What killed processes left of their files beside `target` is removed.
+    """
+    temporary = target.with_name(f".rnn-parity-{uuid4().hex}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        temporary.replace(target)
+        with locked(temporary):
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if target.exists():
+                shutil.copymode(target, temporary)
+            temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    remove_abandoned(target.parent)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """`path`, created, and locked until the block or the process ends, however it ends."""
+    if fcntl is None:
+        yield
+        return
+    with open(path, "xb") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files in `folder` that no process has locked any more.
+
+    One without content may be about to be locked, and stays.
+    """
+    for path in folder.glob(".rnn-parity-*.tmp") if fcntl is not None else ():
+        # It is locked, somebody else's, or gone by now.
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                path.unlink()
 
 
 def reason(error: OSError) -> str:

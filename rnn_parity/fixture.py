@@ -58,16 +58,18 @@ class RnnParity:
         inputs: ArrayLike,
         mask: ArrayLike | None = None,
         initial_state: ArrayLike | None = None,
-        against: ArrayLike | None = None,
+        against: Any = None,
         mode: str | None = None,
+        layer_name: str | None = None,
     ) -> Report:
         """Run a Keras layer (or every recurrent layer of a model): `rnn_parity.check`.
 
+        With `against`, hold what other implementations compute against its replay instead.
         Raises `AssertionError` unless everything is in parity, `InputError` for unusable input.
         """
         __tracebackhide__ = True
         mode = self._mode if mode is None else mode
-        data = (layer_or_model, inputs, mask, initial_state, against, mode)
+        data = (layer_or_model, inputs, mask, initial_state, against, mode, layer_name)
         return self._hold(without_internals(rnn_parity.check, data))
 
     def compare(
@@ -120,8 +122,9 @@ class RnnParity:
                 f"name: expected another one for each case of a test, received {name!r} twice"
             )
         self._taken |= {path, *paths}
+        in_model = keras_adapter.is_model(layer_or_model)
         results = [
-            regression.held(seen, file, self._shown(file), self._update)
+            regression.held(seen, file, self._shown(file), self._update, in_model)
             for seen, file in zip(found, paths, strict=True)
         ]
         checks = [check for one in results for check in one.checks]

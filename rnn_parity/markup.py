@@ -11,6 +11,8 @@ from rnn_parity.table import (
     FAULT_HEADERS,
     HEADERS,
     OVERVIEW,
+    comparison_rows,
+    implementations,
     left_out,
     overview_rows,
     shown,
@@ -61,7 +63,12 @@ def markdown(header: Sequence[str], sentence: str, checks: Sequence[Check], ever
     """The whole report for a job summary; `header` is its title and what stands under it."""
     title, *rest = map(escaped, header)
     blocks = [f"## {title}", f"**{escaped(sentence)}**", *rest]
-    if len(checks) > 1:
+    names = implementations(checks)
+    if len(names) > 1:
+        rows = comparison_rows(checks, names)
+        headers = ("layer", "", *map(escaped, names))
+        blocks.append(grid(headers, rows, ("layer", "")))
+    elif len(checks) > 1:
         blocks.append(grid(OVERVIEW, overview_rows(checks), ("layer", "mode", "verdict")))
     return "\n\n".join(blocks + [check_markdown(check, every) for check in checks])
 

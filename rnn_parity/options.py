@@ -7,8 +7,11 @@ from typing import Any, NoReturn
 
 from rnn_parity.environment import own_version
 from rnn_parity.errors import InputError
+from rnn_parity.implementations.sources import KINDS
+from rnn_parity.sweep.arguments import add_sweep
 
 LAYERS = ("simple_rnn", "lstm", "gru")
+WRAPPERS = ("rnn", "stacked", "bidirectional")
 MASKS = ("none", "right", "left", "random")
 STATES = ("zeros", "random")
 MODES = ("eager", "graph", "xla", "predict", "all")
@@ -64,12 +67,13 @@ def parser() -> Parser:
         nargs="?",
         metavar="TARGET",
         default=None,
-        help="a model (.keras, .h5, .hdf5), a case (.npz) or a folder of cases; without it, a "
-        "layer is generated",
+        help="a model (.keras, .h5, .hdf5, .onnx), a case (.npz) or a folder of cases; without it, "
+        "a layer is generated",
     )
     add_layer(check.add_argument_group("generated layer"))
     add_data(check.add_argument_group("data"))
     add_case(check.add_argument_group("cases"))
+    add_against(check)
     output = check.add_argument_group("output")
     output.add_argument("-o", dest="output", metavar="FILE", default=None, help="write it to FILE")
     add_output(output)
@@ -80,6 +84,7 @@ def parser() -> Parser:
         description="List the known mistakes that a divergence is held against.",
     )
     faults.add_argument("--format", choices=LISTS, default="table", help="default table")
+    add_sweep(commands, size, seed, LAYERS, FORMATS)
     return main
 
 
@@ -109,7 +114,24 @@ def add_record(commands: argparse._SubParsersAction[Parser]) -> None:
         required=True,
         help="the case; several layers, calls or modes get names that begin like it",
     )
+    output.add_argument(
+        "--inputs-as",
+        metavar="X.npy",
+        help="write the inputs as well, for other programs: .npy, or .csv with a row per timestep",
+    )
     add_output(output)
+
+
+def add_against(check: Parser) -> None:
+    """Other implementations, and what they can be."""
+    forms = "".join(f"\n  {kind.form}\n      {kind.meaning}" for kind in KINDS)
+    group = check.add_argument_group(
+        "other implementations",
+        f"checked in place of Keras, on what reaches the layer; SOURCE is one of{forms}",
+    )
+    group.add_argument(
+        "--against", action="append", metavar="SOURCE", help="check this one; repeatable"
+    )
 
 
 def add_case(group: argparse._ArgumentGroup) -> None:
@@ -122,7 +144,7 @@ def add_case(group: argparse._ArgumentGroup) -> None:
 def add_layer(group: argparse._ArgumentGroup) -> None:
     """What layer to generate; `--batch`, `--timesteps` and `--seed` are for a model too."""
     add = group.add_argument
-    add("--layer", choices=LAYERS, help="its class (default simple_rnn)")
+    add("--layer", choices=(*LAYERS, *WRAPPERS), help="its class (default simple_rnn)")
     add("--units", type=size, metavar="N", help="its units (default 16)")
     add("--features", type=size, metavar="N", help="features of its inputs (default 32)")
     add("--batch", type=size, metavar="N", help="samples; for a model too (default 32)")

@@ -8,20 +8,50 @@ from collections.abc import Mapping, Sequence
 from rnn_parity.report import Report
 from rnn_parity.results import Check
 from rnn_parity.table import environment_line, subject_lines, table, wrap
-from rnn_parity.wording import bits, blind_spots, findings, label, ratio, verdict_of, word
+from rnn_parity.wording import (
+    bits,
+    blind_spots,
+    findings,
+    is_recorded,
+    label,
+    ratio,
+    verdict_of,
+    word,
+)
+
+REPORT = "--rnn-parity-report=FILE"
+INSTEAD = {
+    "With --strict,": "With --rnn-parity-strict,",
+    "--every shows all": f"{REPORT} has all",
+    "in --format json": f"in {REPORT}",
+}
+"""What a report says of the command line's options, and what that is here."""
+PLACE = ("observed", "expected", "off by")
+"""What stands on the line of its place where several checks failed."""
 
 
 def failure(report: Report) -> str:
-    """The message of a failed report: verdict, place, cause and remedy first, then the numbers."""
+    """The message of a failed report: verdict, place, cause and remedy first, then the numbers.
+
+    Of several failed checks each says as much in fewer lines; the numbers are those of the first.
+    """
     failed = [check for check in report.checks if fails(check, report.strict)]
-    blocks = [wrap(report.render(quiet=True))]
+    several = len(failed) > 1
+    head = [wrap(in_pytest(report.render(quiet=True)))]
     for check in failed:
-        blocks += [wrap(title(check))] if len(report.checks) > 1 else []
-        blocks += found(check)
-    details = [numbers(check) for check in failed[:1]]
-    if failed[1:]:
-        details.append("The numbers of the others: --rnn-parity-report=FILE")
-    return "\n\n".join(["\n".join(blocks), *details, environment_line(report.environment)])
+        name = ["", wrap(title(check))] if len(report.checks) > 1 else []
+        head += [*name, *found(compact(findings(check)) if several else findings(check))]
+    blocks = ["\n".join(head), *map(numbers, failed[:1])]
+    if several:
+        blocks.append(f"Those are the numbers of the first; {REPORT} has all.")
+    return "\n\n".join([*blocks, environment_line(report.environment)])
+
+
+def in_pytest(text: str) -> str:
+    """`text` with the plugin's options in place of the command line's."""
+    for option, own in INSTEAD.items():
+        text = text.replace(option, own)
+    return text
 
 
 def fails(check: Check, strict: bool) -> bool:
@@ -37,19 +67,32 @@ def title(check: Check) -> str:
 def name_of(check: Check) -> str:
     """The layer, or the recorded case of it."""
     case = f", {check.subject.path}" if check.subject.kind == "case" else ""
-    against = f", {check.subject.against}" if check.subject.against else ""
+    against = f", {check.subject.against}" if is_recorded(check.subject) else ""
     return f"{label(check.subject)}{case}{against}"
 
 
-def found(check: Check) -> list[str]:
-    """What follows from the verdict, line by line."""
-    return [wrap(f"  {heading:<10}{text}", " " * 12) for heading, text in findings(check)]
+def compact(facts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What follows from a verdict, with the numbers of a place on its line."""
+    short: list[tuple[str, str]] = []
+    for heading, text in facts:
+        if heading in PLACE and short:
+            place, before = short.pop()
+            short.append((place, f"{before}; {heading} {text.partition(' (')[0]}"))
+        else:
+            short.append((heading, text))
+    return short
+
+
+def found(facts: Sequence[tuple[str, str]]) -> list[str]:
+    """What follows from a verdict, line by line."""
+    return [wrap(in_pytest(f"  {heading:<10}{text}"), " " * 12) for heading, text in facts]
 
 
 def numbers(check: Check) -> str:
     """What was checked, its table and its notes."""
+    rows = map(in_pytest, table(check, every=False))
     notes = [wrap(f"note: {note}") for note in check.notes]
-    return "\n".join([*map(wrap, subject_lines(check)), *table(check, every=False), *notes])
+    return "\n".join([*map(wrap, subject_lines(check)), *rows, *notes])
 
 
 def lines(report: Report) -> list[tuple[str, str, bool]]:
@@ -68,7 +111,7 @@ def line(check: Check, strict: bool) -> str:
     if check.causes:
         facts.append(check.causes[0].fault)
     elif check.verdict != "parity":
-        facts.append(" ".join(check.summary.split()))
+        facts.append(" ".join(check.summary.partition(";")[0].split()))
     elif fails(check, strict):
         facts.append(f"blind to {', '.join(spot.fault for spot in blind_spots(check))}")
     return ", ".join(facts)

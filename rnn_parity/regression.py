@@ -6,8 +6,9 @@ Then what it computed is held against the replay, now and as it was recorded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import keras_adapter
+from rnn_parity.activations import Activation
 from rnn_parity.cases import Case, case_of, read_case, versions_now, write_case
 from rnn_parity.check import judged
+from rnn_parity.distance import distance
 from rnn_parity.errors import InputError
 from rnn_parity.files import reason
 from rnn_parity.keras_adapter import Observation
+from rnn_parity.layers import Layer
 from rnn_parity.movement import versions_of
+from rnn_parity.precision import FORMATS
 from rnn_parity.recheck import then_and_now
 from rnn_parity.results import Check, Subject
 
-GIVEN = ("inputs", "mask", "initial_state", "kernel", "recurrent_kernel", "bias")
-OPTIONS = ("activation", "go_backwards", "zero_output_for_mask", "dtype")
+COMPUTED = ("outputs", "last_output", "final_state")
+OPTIONS = (
+    *("activation", "recurrent_activation", "reset_after"),
+    *("go_backwards", "zero_output_for_mask", "dtype"),
+)
+FROM_OTHERS = ("inputs", "initial_state")
+"""What a layer inside a model is given by the layers before it, which rounds as they do."""
 UPDATE = "--rnn-parity-update"
 
 
@@ -46,12 +56,13 @@ def paths_of(path: Path, count: int) -> list[Path]:
     return [path] if count == 1 else several
 
 
-def held(seen: Observation, path: Path, shown: str, update: bool) -> Held:
+def held(seen: Observation, path: Path, shown: str, update: bool, in_model: bool = False) -> Held:
     """Hold `seen` against the case in `path`, which messages call `shown`.
 
     A missing case is written; with `update`, one that changed, cannot be read or was not in parity
-    is written anew; neither of a layer that is not in parity now. Raises `InputError` for a case
-    that cannot be read or written.
+    is written anew; neither of a layer that is not in parity now. What reaches a layer `in_model`
+    may have moved by rounding on its way. Raises `InputError` for a case that cannot be read or
+    written.
     """
     if seen.weights is None:
         return Held(list(judged([seen], "layer")))
@@ -64,11 +75,16 @@ def held(seen: Observation, path: Path, shown: str, update: bool) -> Held:
         if not update:
             raise
         return unproven(case, seen, path, shown, [str(error)], write=True)
-    changes = changed(then, case)
+    names = given(then, case)
+    way = [name for name in names if in_model and rounded_alike(name, then, case)]
+    changes = changed(then, case, [name for name in names if name not in way])
     if changes:
-        since = f"recorded with {versions_of(then.versions)}, now {versions_of(case.versions)}"
+        old, new = versions_of(then.versions), versions_of(case.versions)
+        since = f"recorded with {old}, now {new}" if old != new else f"then and now with {new}"
         return unproven(case, seen, path, shown, [*changes, since], write=update)
-    checks = then_and_now(then, shown, [seen])
+    moves = changed(then, case, way)
+    notes = (*seen.notes, *(f"moved by rounding on the way to the layer: {one}" for one in moves))
+    checks = then_and_now(then, shown, [replace(seen, notes=notes)])
     if update and checks[0].verdict != "parity":
         return unproven(case, seen, path, shown, [f"outputs: {checks[0].summary}"], write=True)
     return Held(checks)
@@ -85,7 +101,7 @@ def unproven(
         write_below(path, case)
     what = "changed since it was recorded" if changes else "no case was recorded yet"
     if not changes:
-        todo = "look at it, commit it and run the test again"
+        todo = "look at it with rnn-parity check, commit it and run the test again"
     elif write:
         todo = "rewritten: commit it and run the test again"
     else:
@@ -106,20 +122,40 @@ def write_below(path: Path, case: Case) -> None:
     write_case(path, case)
 
 
-def changed(then: Case, now: Case) -> list[str]:
-    """How what the layer was given then differs from what it is given now, one line each."""
+def given(then: Case, now: Case) -> list[str]:
+    """The names of the arrays that the layer was given, then or now."""
+    return [name for name in {**then.arrays, **now.arrays} if not name.startswith(COMPUTED)]
+
+
+def rounded_alike(name: str, then: Case, now: Case) -> bool:
+    """Whether an array that other layers computed is the same but for their rounding.
+
+    How far that goes nobody can say without replaying them. Half of the digits, relative to the
+    largest entry, is far beyond what rounding does and far below what a person changes.
+    """
+    old, new = then.arrays.get(name), now.arrays.get(name)
+    if not name.startswith(FROM_OTHERS) or old is None or new is None or old.shape != new.shape:
+        return False
+    limit = math.sqrt(FORMATS[now.dtype].unit_roundoff) * np.abs(old).max()
+    return bool((distance(old, new) <= limit).all())
+
+
+def changed(then: Case, now: Case, names: Sequence[str]) -> list[str]:
+    """How a layer's options and the arrays of these names differ then and now, one line each."""
     before, after = then.weights(), now.weights()
-    pairs = [(name, option(before, name), option(after, name)) for name in OPTIONS]
+    pairs = [("recurrence", then.recurrence, now.recurrence)]
+    pairs += [(name, option(before, name), option(after, name)) for name in OPTIONS]
     lines = [f"{name}: {old} then, {new} now" for name, old, new in pairs if old != new]
-    arrays = [difference(name, getattr(then, name), getattr(now, name)) for name in GIVEN]
+    arrays = [difference(name, then.arrays.get(name), now.arrays.get(name)) for name in names]
     return [*lines, *filter(None, arrays)]
 
 
-def option(weights: Any, name: str) -> Any:
-    """One option of a layer, as a person names it."""
+def option(weights: Layer, name: str) -> Any:
+    """One option of a layer, as a person names it; None for one that it has not."""
     if name == "dtype":
         return weights.precision.name
-    return weights.activation.name if name == "activation" else getattr(weights, name)
+    value = getattr(weights, name, None)
+    return value.name if isinstance(value, Activation) else value
 
 
 def difference(name: str, then: NDArray[Any] | None, now: NDArray[Any] | None) -> str:

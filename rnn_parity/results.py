@@ -25,6 +25,8 @@ class Subject:
     against: str | None = None
     call: int | None = None
     """Which call of the layer this is, from 0; None for a layer that was called once."""
+    kernel: str | None = None
+    """What computed it, one of the names in `keras_adapter.kernel`; None where nobody knows."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,17 @@ from collections.abc import Mapping, Sequence
 from tabulate import SEPARATING_LINE, tabulate
 
 from rnn_parity.results import Check, StateRow, Subject, TimestepRow
-from rnn_parity.wording import bits, findings, label, number, ratio, ulps, verdict_of, word
+from rnn_parity.wording import (
+    bits,
+    findings,
+    is_recorded,
+    label,
+    number,
+    ratio,
+    ulps,
+    verdict_of,
+    word,
+)
 
 WIDTH = 80
 LONGEST = 40
@@ -20,6 +30,10 @@ ENDS = 5
 
 HEADERS = ("timestep", "deviation", "ULPs", "step\nresidual", "ratio", "batch", "unit")
 OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
+FACTS = ("verdict", "effective bits", "max deviation", "first divergence")
+"""What stands side by side for each implementation."""
+NARROW = 14
+"""The width of a column with an implementation's facts."""
 FAULT_HEADERS = ("fault", "meaning", "layers")
 COLOURS = {"parity": 32, "diverged": 31, "suspect": 33, "inconclusive": 33}
 SOURCES = {"generated": "generated layer", "layer": ""}
@@ -36,7 +50,7 @@ def subject_lines(check: Check) -> list[str]:
     """What was checked: the layer and where it came from; its arithmetic and its sizes."""
     subject, shape = check.subject, check.shape
     source = f"{SOURCES.get(subject.kind, subject.kind)} {subject.path or ''}".strip()
-    against = f"against {subject.against}" if subject.against else ""
+    against = f"against {subject.against}" if is_recorded(subject) else ""
     facts = [check.dtype] if check.dtype else []
     if check.arithmetic and check.arithmetic != check.dtype:
         facts.append(f"computed in {check.arithmetic}")
@@ -121,14 +135,65 @@ def fault_table(cells: Sequence[Sequence[str]]) -> str:
 def short_name(subject: Subject) -> str:
     """What a person calls the layer, shortened to fit a column."""
     call = "" if subject.call is None else f" call {subject.call}"
-    call += " then" if subject.kind == "case" and subject.against else ""
+    call += " then" if is_recorded(subject) else ""
     name = subject.layer_name or subject.layer_class or "layer"
     room = 26 - len(call)
     return (name if len(name) <= room else f"{name[: room - 12]}...{name[-9:]}") + call
 
 
+def implementations(checks: Sequence[Check]) -> list[str]:
+    """The other implementations that were checked, in the order in which they come."""
+    subjects = [check.subject for check in checks]
+    return list(dict.fromkeys(s.against for s in subjects if s.against and not is_recorded(s)))
+
+
+def comparison_rows(checks: Sequence[Check], names: Sequence[str]) -> list[list[str]]:
+    """The layer (before its first fact), a fact, and a cell for each of the implementations."""
+    layers: dict[tuple[str | None, str], dict[str | None, list[str]]] = {}
+    for check in checks:
+        place = layers.setdefault((check.subject.path, short_name(check.subject)), {})
+        place[check.subject.against] = facts(check)
+    return [
+        [name if i == 0 else "", fact, *(cells[i] for cells in map(found.get, names) if cells)]
+        for (_, name), found in layers.items()
+        for i, fact in enumerate(FACTS)
+    ]
+
+
+def facts(check: Check) -> list[str]:
+    """What stands in an implementation's column."""
+    first = "-" if check.verdict != "diverged" else "final state"
+    if check.first_divergence is not None:
+        first = f"timestep {check.first_divergence.timestep}"
+    return [
+        word(check),
+        "-" if check.effective_bits is None else bits(check.effective_bits),
+        "-" if check.max_deviation is None else number(check.max_deviation),
+        first,
+    ]
+
+
+def comparison(checks: Sequence[Check]) -> str:
+    """Several implementations side by side, in as many tables as 80 columns need."""
+    names = implementations(checks)
+    rows = comparison_rows(checks, names)
+    labels = 2 if sum(bool(row[0]) for row in rows) > 1 else 1
+    room = WIDTH - max(map(len, FACTS)) - (labels - 1) * (max(len(row[0]) for row in rows) + 2)
+    count = max(1, room // (NARROW + 2))
+    tables = []
+    for start in range(0, len(names), count):
+        some = names[start : start + count]
+        cells = [[*row[2 - labels : 2], *row[2 + start :][: len(some)]] for row in rows]
+        headers = [""] * labels + ["\n".join(textwrap.wrap(name, NARROW)) for name in some]
+        align = ["left"] * labels + ["right"] * len(some)
+        tables.append(tabulate(cells, headers, disable_numparse=True, colalign=align))
+    return "\n\n".join(tables)
+
+
 def overview(checks: Sequence[Check]) -> str:
     """The compact table that stands before several checks."""
+    if len(implementations(checks)) > 1:
+        return comparison(checks)
     align = ("right", "left", "left", "left", "right", "right")
     rows = overview_rows(checks)
     return str(tabulate(rows, OVERVIEW, disable_numparse=True, colalign=align))

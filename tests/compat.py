@@ -22,6 +22,10 @@ TOUCH_KERAS = (
     "test_mutations.py",
     "test_check.py",
     "test_activations.py",
+    "test_recheck.py",
+    "test_cli_cases.py",
+    "test_pytest_plugin.py",
+    "test_pytest_regression.py",
 )
 
 

@@ -31,7 +31,7 @@ def make(**changes):
         "kernel": np.float32([[2]]),
         "recurrent_kernel": np.float32([[0.5]]),
         "bias": np.float32([1]),
-        "final_state": OUTPUTS[:, -1],
+        "final_state": (OUTPUTS[:, -1],),
     }
     return Case(**{**options, **changes})
 

@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from rnn_parity.baseline import compared
+from rnn_parity.baseline import compared, read, regressions
 from rnn_parity.errors import InputError
+from rnn_parity.outcome import merged
 from rnn_parity.report import Report
 from rnn_parity.results import Check, Subject
 
@@ -81,6 +82,25 @@ def test_new_checks_are_welcome(tmp_path):
 
 def test_checks_that_nothing_tells_apart_are_counted(tmp_path):
     assert held(tmp_path, [check(), check()], [check()]).exit_code == 1
+
+
+def session(path, **tests):
+    """The checks in what pytest writes of `tests`: each one's checks, which have equal names."""
+    texts = {f"t.py::{name}": [Report(tuple(found)).to_json()] for name, found in tests.items()}
+    path.write_text(merged(texts))
+    return read(path)
+
+
+def test_the_checks_of_two_tests_are_told_apart(tmp_path):
+    path, good, bad = tmp_path / "b.json", check(path=None), check("diverged", path=None)
+    before = session(path, a=[good], b=[bad])
+    assert regressions(before, session(path, b=[bad], a=[good])) == []
+    assert regressions(before, session(path, a=[bad], b=[good])) == [
+        "t.py::a, a: was parity, is diverged: why"
+    ]
+    assert regressions(before, session(path, b=[good])) == [
+        "t.py::a, a: it was parity and is no longer checked"
+    ]
 
 
 def test_a_failure_stays_one(tmp_path):

@@ -121,3 +121,26 @@ def test_annotations_are_escaped_as_the_runner_undoes_it():
     # A message keeps colons and commas; a property may not. Percent signs go first.
     text = annotation("error", "50%: a, b\n", "100%\r\n::stop, %0A")
     assert text == "::error title=50%25%3A a%2C b%0A::100%25%0D%0A::stop, %250A"
+
+
+SIDE_BY_SIDE = r"""| layer     |                  |   port.csv |        f\|1 |
+|:----------|:-----------------|-----------:|------------:|
+| SimpleRNN | verdict          |     parity |    diverged |
+|           | effective bits   |       25.8 |        10.4 |
+|           | max deviation    |   1.25e-07 |       0.500 |
+|           | first divergence |          - | timestep 0 |
+"""
+
+
+def test_implementations_stand_side_by_side():
+    subjects = [Subject(layer_class="SimpleRNN", against=name) for name in ("port.csv", "f|1")]
+    checks = [
+        dataclasses.replace(check, subject=subject)
+        for check, subject in zip((PARITY, DIVERGED), subjects, strict=True)
+    ]
+    text = Report(tuple(checks)).render("markdown")
+    tables = [line.split() for line in text.splitlines() if line.startswith("|")]
+    assert tables[2:6] == [line.split() for line in SIDE_BY_SIDE.splitlines()[2:]]
+    assert tables[0] == SIDE_BY_SIDE.splitlines()[0].split()
+    github = Report(tuple(checks)).render("github").splitlines()
+    assert github[1].startswith("::error title=rnn-parity%3A SimpleRNN (against f|1)::DIVERGED")

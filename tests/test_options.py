@@ -7,13 +7,17 @@ import pytest
 from fake_check import recorded, run
 
 from rnn_parity import cli, generate, options
+from rnn_parity.implementations.sources import KINDS
 from rnn_parity.report import FORMATS
 
 NUMBER = "expected an integer from 1 to 2147483647, received"
 HINT = "; try rnn-parity check --help"
 REFUSED = {
     "--bogus": f"unrecognized arguments: --bogus{HINT}",
-    "--against x": f"unrecognized arguments: --against{HINT}",
+    "--against x": (
+        f"against 'x': expected one of {', '.join(kind.form for kind in KINDS)}; see rnn-parity "
+        "check --help"
+    ),
     "--unit 3": f"unrecognized arguments: --unit{HINT}",
     "--units 0": f"argument --units: {NUMBER} '0'{HINT}",
     "--batch -3": f"argument --batch: {NUMBER} '-3'{HINT}",
@@ -81,7 +85,7 @@ def test_refused_in_one_line(line, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *[("--layer", "rnn"), ("--mask", "top"), ("--initial-state", "ones")],
+        *[("--layer", "elman"), ("--mask", "top"), ("--initial-state", "ones")],
         *[("--mode", "jit"), ("--format", "xml")],
     ],
 )
@@ -95,7 +99,7 @@ def test_an_unknown_choice_is_refused_by_name(option, value, capsys):
 
 
 def test_commands_that_do_not_exist_are_refused(capsys):
-    for arguments in ([], ["record"], ["sweep"], ["faults", "x"], ["--bogus"]):
+    for arguments in ([], ["record"], ["sweeps"], ["faults", "x"], ["--bogus"]):
         assert cli.main(arguments) == 2
         out, err = capsys.readouterr()
         assert out == ""
@@ -106,7 +110,7 @@ def test_commands_that_do_not_exist_are_refused(capsys):
 def test_the_hint_names_the_command_that_refused(capsys):
     assert cli.main(["faults", "--format", "github"]) == 2
     assert cli.main(["faults", "--units", "3"]) == 2
-    assert cli.main(["sweep"]) == 2
+    assert cli.main(["sweeps"]) == 2
     hints = [line.rpartition("; ")[2] for line in capsys.readouterr().err.splitlines()]
     assert hints == [f"try rnn-parity{command} --help" for command in (" faults", " faults", "")]
 
@@ -131,4 +135,5 @@ def test_the_choices_are_those_of_the_modules_behind_them():
     assert options.STATES == generate.INITIAL_STATES
     assert (*adapter.MODES, "all") == options.MODES
     assert tuple(adapter.LAYER_CLASSES) == options.LAYERS
+    assert tuple(adapter.WRAPPERS) == options.WRAPPERS
     assert set(cli.GATES) == set(options.LAYERS)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rnn_parity.files import write_text
+
 ROOT = Path(__file__).parent.parent
 
 FAKE = """
@@ -71,6 +73,37 @@ def test_control_c_ends_with_130_and_no_traceback(tmp_path):
     out, err = running.communicate(timeout=30)
     assert (running.returncode, out, err) == (130, "", "")
     assert os.listdir(tmp_path) == []
+
+
+WRITER = """
+import os, sys
+from rnn_parity.files import write_text
+fsync = os.fsync
+def waiting(descriptor):
+    print("written", flush=True)
+    sys.stdin.readline()
+    fsync(descriptor)
+os.fsync = waiting
+write_text(sys.argv[1], "from a process")
+"""
+
+
+def test_what_a_killed_writer_leaves_goes_with_the_next_write(tmp_path):
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "answer.txt")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    killed, waiting = (subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(2))
+    for writer in (killed, waiting):
+        assert writer.stdout.readline() == "written\n"
+    killed.kill()
+    killed.communicate()
+    assert len(os.listdir(tmp_path)) == 2
+    write_text(str(tmp_path / "other.txt"), "from here")
+    left = [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+    assert [path.read_text() for path in left] == ["from a process"]
+    waiting.communicate("go on\n", timeout=30)
+    assert waiting.returncode == 0
+    assert (tmp_path / "answer.txt").read_text() == "from a process"
+    assert sorted(os.listdir(tmp_path)) == ["answer.txt", "other.txt"]
 
 
 def imported(*arguments: str) -> tuple[int, str, str, set[str]]:

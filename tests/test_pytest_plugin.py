@@ -86,7 +86,9 @@ def test_inconclusive_raises(suite):
 def test_a_blind_check_fails_when_strict(suite):
     result = suite(PASSES, "--rnn-parity-strict")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E*PARITY: *", "E*With --strict, *", "E*sees*of*blind to*"])
+    result.stdout.fnmatch_lines(
+        ["E*PARITY: *", "E*With --rnn-parity-strict, *", "E*sees*of*blind to*"]
+    )
     (line,) = section(result)
     assert line.startswith("PARITY test_suite.py::test_right - ")
     assert "blind to " in line
@@ -113,8 +115,8 @@ def test_a_wrong_setting_is_one_line(suite, pytester):
 def test_a_real_layer(suite, pytester):
     pytester.makepyprojecttoml("[tool.rnn_parity]\nmode = 'eager'")
     source = """
-        import keras
         import numpy as np
+        from tensorflow import keras
 
         @pytest.fixture
         def layer():

@@ -19,7 +19,7 @@ def suite(pytester, monkeypatch):
 
 LAYER = """
     import os
-    import keras
+    from tensorflow import keras
     import numpy as np
 
     INPUTS = np.array([[[1], [2], [3]], [[0], [0], [0]]], "float32")
@@ -49,7 +49,7 @@ def check_workflow(suite, pytester, monkeypatch, source, test):
     result.stdout.fnmatch_lines(
         [
             f"E*AssertionError: no case was recorded yet; written now: {CASE}",
-            "E*to do     look at it, commit it and run the test again",
+            "E*to do     look at it with rnn-parity check, commit it and run the test again",
         ]
     )
     recorded = [1.25, 2.875, 4.6875, 0.25, 0.375, 0.4375]
@@ -63,7 +63,7 @@ def check_workflow(suite, pytester, monkeypatch, source, test):
 
     monkeypatch.setenv("BIAS", "0.5")
     changed = [f"E*AssertionError: changed since it was recorded: {CASE}"]
-    changed += ["E*bias[[]0]: 0.25 then, 0.5 now", "E*recorded with TensorFlow *, now TensorFlow *"]
+    changed += ["E*bias[[]0]: 0.25 then, 0.5 now", "E*then and now with TensorFlow *, Keras *"]
     result = suite(source, setup=SETUP + LAYER)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([*changed, "E*to do *run pytest with --rnn-parity-update*"])
@@ -84,10 +84,11 @@ def test_regression(suite, pytester, monkeypatch):
     check_workflow(suite, pytester, monkeypatch, source, "test_suite.py::test_it")
 
 
-def test_every_test_has_cases_of_its_own(suite, pytester):
+def test_every_test_has_cases_of_its_own(suite, pytester, monkeypatch):
     pytester.makepyprojecttoml("[tool.rnn_parity]\ncases = 'cases'")
     # Keras is not run: a layer's observation stands for it, a list of two for a model's.
     setup = """
+        import os
         from dataclasses import replace
 
         import numpy as np
@@ -97,10 +98,13 @@ def test_every_test_has_cases_of_its_own(suite, pytester):
             "SimpleRNN", "rnn", {}, "graph", None, WEIGHTS, None, np.array(INPUTS, float),
             np.array(RIGHT)
         )
+        ROUNDING = 2.0**-52 if "ROUNDED" in os.environ else 0
+        TWO = [ONE, replace(ONE, call=1, inputs=ONE.inputs * (1 + ROUNDING))]
 
         @pytest.fixture(autouse=True)
         def observed(monkeypatch):
             monkeypatch.setattr(keras_adapter, "device", lambda: "cpu")
+            monkeypatch.setattr(keras_adapter, "is_model", lambda value: value is TWO)
             monkeypatch.setattr(fixture, "observed", lambda layer, *data: layer)
     """
     source = """
@@ -115,7 +119,7 @@ def test_every_test_has_cases_of_its_own(suite, pytester):
             rnn_parity.regression([ONE], INPUTS, name="one")
 
         def test_model(rnn_parity):
-            rnn_parity.regression([ONE, replace(ONE, call=1)], INPUTS)
+            rnn_parity.regression(TWO, INPUTS)
     """
     arguments = ["-p", "xdist.plugin", "-n", "2", "--rnn-parity-report=report.json"]
     setup = dedent(SETUP) + dedent(setup)
@@ -132,9 +136,12 @@ def test_every_test_has_cases_of_its_own(suite, pytester):
     assert len(found["checks"]) == 2 * len(files)
 
     arguments += ["--deselect", "test_suite.py::test_it"]
+    monkeypatch.setenv("ROUNDED", "on the way through the model")
     suite(source, *arguments, setup=setup).assert_outcomes(passed=5)
     found = document(pytester)
     assert (found["verdict"], found["exit_code"]) == ("parity", 0)
+    notes = [note for check in found["checks"] for note in check["notes"]]
+    assert len([note for note in notes if note.startswith("moved by rounding on the way")]) == 1
 
 
 @pytest.mark.parametrize("text", ["test_it", "t", "test_0", "a" * 80])

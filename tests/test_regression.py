@@ -12,7 +12,7 @@ import rnn_parity as rp
 from rnn_parity.cases import case_of, read_case, versions_now, write_case
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter import Observation
-from rnn_parity.regression import changed, difference, held, paths_of
+from rnn_parity.regression import changed, difference, given, held, paths_of
 
 SEEN = Observation(
     layer_class="SimpleRNN",
@@ -89,6 +89,41 @@ def test_a_change_is_rewritten_only_when_asked_to(recorded):
     assert read_case(recorded).inputs.shape == (1, 2, 1)
 
 
+def test_a_change_tells_the_versions_of_then_and_now(path):
+    path.parent.mkdir()
+    write_case(path, case_of(SEEN, {"tensorflow": "2.15.1", "keras": "2.15.0"}))
+    other = replace(SEEN, inputs=SEEN.inputs[:, :2], outputs=SEEN.outputs[:, :2])
+    since = "\n  recorded with TensorFlow 2.15.1, Keras 2.15.0, now TensorFlow "
+    assert since in held(other, path, "the case", True).message
+    assert "\n  then and now with TensorFlow " in held(SEEN, path, "the case", False).message
+
+
+def fed(inputs):
+    """`SEEN`, given other inputs, and what it makes of them."""
+    a, b, c = (float(x) for x in inputs)
+    outputs = [a + 0.25, b + 0.375 + a / 2, c + 0.4375 + b / 2 + a / 4]
+    arrays = (np.array(numbers, np.float32).reshape(1, 3, 1) for numbers in (inputs, outputs))
+    return replace(SEEN, **dict(zip(("inputs", "outputs"), arrays, strict=True)))
+
+
+# 2**-12 of the largest entry, 3, are half of the digits of float32: 0.00073.
+@pytest.mark.parametrize(("off_by", "same"), [(2.0**-20, True), (0.0007, True), (0.0008, False)])
+def test_what_earlier_layers_computed_may_be_rounded(recorded, off_by, same):
+    before, moved = recorded.read_bytes(), fed([1, 2 + off_by, 3])
+    result = held(moved, recorded, "the case", True, in_model=True)
+    assert (result.message == "") is same
+    assert (recorded.read_bytes() == before) is same
+    if same:
+        assert verdicts(result) == ["parity", "parity"]
+        (note,) = (note for note in result.checks[1].notes if "on the way to the layer" in note)
+        assert "moved by rounding on the way to the layer: inputs[0, 1, 0]: 2 then, 2.0" in note
+
+
+def test_what_a_layer_is_given_by_a_test_is_not_rounded(recorded):
+    message = held(fed([1, 2 + 2.0**-20, 3]), recorded, "the case", False).message
+    assert "inputs[0, 1, 0]: 2 then, 2.00000095 now\n" in message
+
+
 def test_a_damaged_case_is_rewritten_only_when_asked_to(recorded):
     recorded.write_bytes(b"PK")
     with pytest.raises(InputError, match="truncated or damaged"):
@@ -124,13 +159,13 @@ def test_options_are_compared():
     weights = rp.SimpleRNN([[1.0]], [[0.5]], None, activation="relu", go_backwards=True)
     then = case_of(SEEN, {})
     now = case_of(replace(SEEN, weights=weights), {})
-    assert changed(then, now) == [
+    assert changed(then, now, given(then, now)) == [
         "activation: linear then, relu now",
         "go_backwards: False then, True now",
         "dtype: float32 then, float64 now",
         "bias: none now",
     ]
-    assert changed(then, then) == []
+    assert changed(then, then, given(then, then)) == []
 
 
 @pytest.mark.parametrize(

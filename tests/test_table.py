@@ -11,7 +11,7 @@ from sample_checks import DIVERGED, ENVIRONMENT, INCONCLUSIVE, NOT_COMPARED, PAR
 
 from rnn_parity.report import Report
 from rnn_parity.results import Check, Divergence, Shape, StateRow, Subject, TimestepRow
-from rnn_parity.table import environment_line, section
+from rnn_parity.table import environment_line, overview, section
 
 HEADER = "rnn-parity 1.2.3\nPython 3.11.7, NumPy 2.4.6, TensorFlow 2.21.0, cpu\n\n"
 PARITY_TEXT = """\
@@ -204,3 +204,62 @@ def test_no_line_is_wider_than_80_columns(checks):
     whole = Report(tuple(checks))
     for line in (text + "\n" + str(whole)).splitlines():
         assert len(line) <= 80
+
+
+COMPARISON_TEXT = """\
+                    port.csv    model.onnx       cmd:./rnn
+                                               {input}.csv
+                                              {output}.csv
+----------------  ----------  ------------  --------------
+verdict               parity      diverged    inconclusive
+effective bits          25.8          10.4               -
+max deviation       1.25e-07         0.500             nan
+first divergence           -    timestep 0               -"""
+
+
+def other(check, source, **changes):
+    """The same check of what another implementation computed."""
+    subject = Subject(layer_class="SimpleRNN", layer_name="a", against=source, **changes)
+    return dataclasses.replace(check, subject=subject)
+
+
+def test_implementations_stand_side_by_side():
+    checks = [
+        other(PARITY, "port.csv"),
+        other(DIVERGED, "model.onnx"),
+        other(INCONCLUSIVE, "cmd:./rnn {input}.csv {output}.csv"),
+    ]
+    text = str(Report(tuple(checks)))
+    assert text.startswith(f"{HEADER}{COMPARISON_TEXT}\n\na (SimpleRNN, against port.csv)\n")
+    assert text.endswith(
+        "DIVERGED: of 3 checks, 1 diverged: a (SimpleRNN, against model.onnx); 1\n"
+        "  inconclusive: a (SimpleRNN, against cmd:./rnn {input}.csv {output}.csv); 1 in\n"
+        "  parity."
+    )
+
+
+def test_several_layers_and_more_implementations_than_fit():
+    checks = [
+        other(check, f"keras:{name}", call=call)
+        for call, check in ((0, PARITY), (1, NOT_COMPARED))
+        for name in ("jax", "torch", "numpy", "openvino")
+    ]
+    first, second = overview(checks).split("\n\n")
+    assert first.splitlines()[0].split() == ["keras:jax", "keras:torch", "keras:numpy"]
+    assert second.splitlines()[0].split() == ["keras:openvino"]
+    assert all(len(line) <= 80 for line in first.splitlines())
+    assert [line.split("  ")[0] for line in second.splitlines()[2:]] == [
+        *("a call 0", "", "", "", "a call 1", "", "", "")
+    ]
+    assert second.splitlines()[6].split() == ["a", "call", "1", "verdict", "not", "compared"]
+
+
+def test_a_wrong_state_is_the_first_divergence_of_its_own():
+    stale = dataclasses.replace(DIVERGED, first_divergence=None)
+    rows = overview([other(PARITY, "x"), other(stale, "y")]).splitlines()
+    assert rows[-1].split() == ["first", "divergence", "-", "final", "state"]
+
+
+def test_one_implementation_of_several_layers_has_the_usual_overview():
+    checks = [other(PARITY, "keras:jax"), other(PARITY, "keras:jax", call=1)]
+    assert overview(checks).split()[:3] == ["#", "layer", "mode"]

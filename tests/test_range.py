@@ -1,0 +1,63 @@
+"""Where numbers leave the range of their format nothing is proven, and nobody is accused."""
+
+import numpy as np
+import pytest
+
+import rnn_parity as rp
+
+ONE = np.ones((1, 1, 1))
+INFINITE = np.array([[[np.inf]]])
+NOTHING = np.full((1, 1, 1), np.nan)
+
+
+def one_step(weights, observed, x=ONE, **state):
+    return rp.compare(weights, x, observed, **state).verdict
+
+
+def lstm(dtype, **options):
+    """c = 2 c and h = c: all gates linear, of bias 2 (forget), 1 (output) and 0."""
+    options = {"activation": None, "recurrent_activation": None, **options}
+    return rp.LSTM(np.zeros((1, 4)), np.zeros((1, 4)), [0, 2, 0, 1], dtype=dtype, **options)
+
+
+def test_within_the_range_the_cell_state_is_judged():
+    state = ([[0.0]], [[10.0]])
+    assert one_step(lstm("float16"), 20 * ONE, initial_state=state) == "parity"
+    assert one_step(lstm("float16"), 21 * ONE, initial_state=state) == "diverged"
+
+
+@pytest.mark.parametrize("observed", [INFINITE, NOTHING])
+def test_a_product_that_overflows_before_the_addend_brings_it_back(observed):
+    """2 * 40000 is infinite in float16; with i g = -30000 the sum would not be."""
+    weights = lstm("float16")
+    weights = weights.changed(bias=np.array([-100.0, 2, 300, 1]))
+    state = ([[0.0]], [[40000.0]])
+    assert rp.replay(weights, ONE, initial_state=state).final_state[1].item() == 50000
+    assert one_step(weights, observed, initial_state=state) == "inconclusive"
+
+
+def test_what_may_be_no_number_is_not_mended_by_an_activation():
+    """c is beyond the range either way, so tanh(c) may be that of no number."""
+    weights = lstm("float16", activation="tanh")
+    state = ([[0.0]], [[60000.0]])
+    assert one_step(weights, NOTHING, initial_state=state) == "inconclusive"
+
+
+def test_sums_that_overflow_in_some_order():
+    weights = rp.SimpleRNN([[2.0], [-2.0]], [[0.0]], activation="tanh", dtype="float16")
+    assert one_step(weights, NOTHING, np.full((1, 1, 2), 60000.0)) == "inconclusive"
+
+
+@pytest.mark.parametrize("observed", [-INFINITE, NOTHING])
+def test_a_result_beyond_float32_is_not_taken_for_zero(observed):
+    """z = 1e20 and hh = 1e20: (1 - z) hh = -1e40, which no float32 holds."""
+    weights = rp.GRU(
+        np.zeros((1, 3)),
+        np.zeros((1, 3)),
+        [1e20, 0.0, 1e20],
+        activation=None,
+        recurrent_activation=None,
+        reset_after=False,
+        dtype="float32",
+    )
+    assert one_step(weights, observed) == "inconclusive"
