@@ -20,7 +20,7 @@ regression: $(VENV)/main/.done  ## the recorded cases, checked again; the report
 	@awk -v RS= -v ORS='\n\n' 'NR <= 2 {print} {last = $$0} END {print last}' build/parity.txt
 
 test: $(VENV)/main/.done  ## all tests
-	$(VENV)/main/bin/python -m pytest
+	$(VENV)/main/bin/python -m pytest -n auto
 
 lint: $(VENV)/main/.done  ## linter, formatter, type checker
 	$(VENV)/main/bin/ruff check .
@@ -43,7 +43,7 @@ compat: $(VENV)/main/.done $(VENV)/tf215/.done $(VENV)/tf216/.done $(VENV)/tf_ke
 	$(VENV)/main/bin/rnn-parity $(RECORD) -o build/new.npz
 	$(VENV)/tf215/bin/rnn-parity check build/new.npz -q
 
-$(VENV)/main/.done: WHAT = -e .[test,lint]
+$(VENV)/main/.done: WHAT = -e .[test,lint,onnx,litert]
 $(VENV)/bench/.done: WHAT = -e .[bench]
 $(VENV)/tf215/.done: WHAT = -e .[test] tensorflow==2.15.1
 $(VENV)/tf216/.done: WHAT = -e .[test] tensorflow==2.16.2

@@ -166,8 +166,8 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], wh
         if name == "outputs":
             sizes["G"] = len(layer.GATES) * sizes["H"]
     for name in STATES:
-        states = [key for key in SHAPES if key.startswith(name) and key in arrays]
-        if states not in ([], [f"{name}_{state}" for state in layer.STATES]):
+        states = [state for state in "hc" if f"{name}_{state}" in arrays]
+        if states not in ([], [*layer.STATES]):
             raise InputError(
                 f"{where}: {name}: expected {', '.join(layer.STATES)} or none, received "
                 f"{', '.join(states)}"

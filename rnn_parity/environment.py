@@ -26,7 +26,9 @@ def keras_version() -> str | None:
     """The version of the Keras behind `tf.keras`, which follows TF_USE_LEGACY_KERAS."""
     # The spellings that TensorFlow itself takes for yes.
     legacy = os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True")
-    return version_of("tf-keras", "keras") if legacy else version_of("keras")
+    # A pre-release has another name.
+    names = ("keras", "keras-nightly")
+    return version_of("tf-keras", *names) if legacy else version_of(*names)
 
 
 def environment(device: str) -> dict[str, str | None]:
@@ -34,7 +36,7 @@ def environment(device: str) -> dict[str, str | None]:
     return {
         "python": platform.python_version(),
         "numpy": version_of("numpy"),
-        "tensorflow": version_of("tensorflow", "tensorflow-cpu"),
+        "tensorflow": version_of("tensorflow", "tensorflow-cpu", "tf-nightly"),
         "keras": keras_version(),
         "platform": platform.platform(),
         "device": device,

@@ -15,7 +15,7 @@ from rnn_parity.compare import Comparison, compare_outputs
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.layers import Layer
 from rnn_parity.precision import FLOAT64, Precision, precision_of, real
-from rnn_parity.printed import decimals, within_print
+from rnn_parity.printed import prints, within_print
 from rnn_parity.residual import final_balls
 from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
 from rnn_parity.sequences import Sequences, states
@@ -85,20 +85,20 @@ def excused(judged: Judged, layer: Layer, sequences: Sequences, observed: Observ
     """`inconclusive` instead of `diverged` where too few printed digits explain the difference."""
     if judged.found is None or judged.check.first_divergence is None:
         return judged
-    k = decimals(observed.outputs)
-    if k is None or not within_print(layer, sequences, observed.outputs, judged.arithmetic, k):
+    data = (layer, sequences, observed.outputs, judged.arithmetic)
+    how = next((one for one in prints(observed.outputs) if within_print(*data, one)), None)
+    if how is None:
         return judged
     digits = 17 if layer.precision == FLOAT64 else 9
     summary = (
-        f"the observed numbers were printed with {k} decimals, within which they neither prove nor "
-        f"refute parity in {layer.precision.name}: print {digits} significant digits (%.{digits}g)"
+        f"the observed numbers were printed with {how}, within which they neither prove nor refute "
+        f"parity in {layer.precision.name}: print {digits} significant digits (%.{digits}g)"
     )
-    bits = k * math.log2(10)
     check = replace(
         judged.check,
         verdict="inconclusive",
         summary=summary,
-        effective_bits=bits,
+        effective_bits=how.count * math.log2(10),
         first_divergence=None,
     )
     return replace(judged, check=check)

@@ -22,7 +22,15 @@ from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.judge import NOTHING_FINITE, effective_bits, state_row, vacuous
 from rnn_parity.layers import Array
 from rnn_parity.precision import precision_of
-from rnn_parity.results import Check, Shape, StateRow, Subject, TimestepRow, Timesteps
+from rnn_parity.results import (
+    Check,
+    MergeDivergence,
+    Shape,
+    StateRow,
+    Subject,
+    TimestepRow,
+    Timesteps,
+)
 from rnn_parity.wording import number, ratio
 
 MEANINGS = {
@@ -146,8 +154,10 @@ def compared(check: Check, outputs: NDArray[Any], ball: Ball, sequences: bool) -
         found = Found(Timesteps.empty(len(y)))
         far = ulps(deviation, value, precision)
         found.enter(slice(0, len(y)), deviation, far, deviation, ratio)
-        first = first_beyond(0, y, where, ratio) if ratio.max() > 1 else None
-        check = replace(check, timesteps=found.rows, first_divergence=first)
+        check = replace(check, timesteps=found.rows)
+        if ratio.max() > 1:
+            first = first_beyond(0, y, where, ratio)
+            check = replace(check, first_divergence=MergeDivergence(**vars(first)))
     rows: list[TimestepRow | StateRow] = [*check.timesteps, *check.final_state]
     return replace(
         check,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,12 +114,21 @@ def whole(ulps: float) -> int:
 class Divergence:
     """The first element beyond its bound, in timestep, then batch, then unit order."""
 
+    origin: ClassVar[str] = "one step from the observed state before"
+    """How the expected number was found."""
+
     timestep: int
     batch: int
     unit: int
     observed: float
     expected: float
     bound: float
+
+
+class MergeDivergence(Divergence):
+    """The same of the merged outputs of a `Bidirectional`."""
+
+    origin: ClassVar[str] = "from what the two layers returned"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
 FACTS = ("verdict", "effective bits", "max deviation", "first divergence")
 """What stands side by side for each implementation."""
 NARROW = 14
-"""The width of a column with an implementation's facts."""
+"""The most that a line of an implementation's name takes."""
 FAULT_HEADERS = ("fault", "meaning", "layers")
 COLOURS = {"parity": 32, "diverged": 31, "suspect": 33, "inconclusive": 33}
 SOURCES = {"generated": "generated layer", "layer": ""}
@@ -179,15 +179,29 @@ def comparison(checks: Sequence[Check]) -> str:
     rows = comparison_rows(checks, names)
     labels = 2 if sum(bool(row[0]) for row in rows) > 1 else 1
     room = WIDTH - max(map(len, FACTS)) - (labels - 1) * (max(len(row[0]) for row in rows) + 2)
-    count = max(1, room // (NARROW + 2))
-    tables = []
-    for start in range(0, len(names), count):
-        some = names[start : start + count]
-        cells = [[*row[2 - labels : 2], *row[2 + start :][: len(some)]] for row in rows]
-        headers = [""] * labels + ["\n".join(textwrap.wrap(name, NARROW)) for name in some]
-        align = ["left"] * labels + ["right"] * len(some)
+    tables, start = [], 2
+    for some in in_room(names, room):
+        cells = [[*row[2 - labels : 2], *row[start : start + len(some)]] for row in rows]
+        headers, align = [""] * labels + some, ["left"] * labels + ["right"] * len(some)
         tables.append(tabulate(cells, headers, disable_numparse=True, colalign=align))
+        start += len(some)
     return "\n\n".join(tables)
+
+
+def in_room(names: Sequence[str], room: int) -> list[list[str]]:
+    """The names as headers of several lines, as many together as there is room for."""
+    found: list[list[str]] = []
+    left = 0
+    for name in names:
+        lines = textwrap.wrap(name, NARROW)
+        # tabulate leaves 2 columns around a header and 2 between two cells.
+        width = max(len("timestep 99999"), *(len(line) + 2 for line in lines)) + 2
+        if width > left:
+            found.append([])
+            left = room
+        found[-1].append("\n".join(lines))
+        left -= width
+    return found
 
 
 def overview(checks: Sequence[Check]) -> str:

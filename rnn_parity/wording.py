@@ -11,6 +11,7 @@ from rnn_parity.results import (
     Check,
     Divergence,
     ImpliedWeight,
+    MergeDivergence,
     Sensitivity,
     Subject,
 )
@@ -128,7 +129,7 @@ def divergence(first: Divergence | None, dtype: str | None) -> list[tuple[str, s
     return [
         ("first at", f"timestep {first.timestep}, batch {first.batch}, unit {first.unit}"),
         ("observed", f"{first.observed:{digits}}"),
-        ("expected", f"{first.expected:{digits}} (one step from the observed state before)"),
+        ("expected", f"{first.expected:{digits}} ({first.origin})"),
         ("off by", f"{number(gap)}, {beyond(times)} the bound {number(first.bound)}"),
     ]
 
@@ -185,6 +186,8 @@ def remedy(check: Check) -> list[tuple[str, str]]:
     if first is None:
         stale = "look at which state is returned: every output is within its bound"
         return [("to do", stale)] if state_beyond(check) else []
+    if isinstance(first, MergeDivergence):
+        return [("to do", "look at the wrapper itself: its two layers are checked on their own")]
     if not math.isfinite(first.observed):
         origin = "an overflow, a division by zero, or memory that was never written"
         return [("to do", f"look for what gives {first.observed} there: {origin}")]

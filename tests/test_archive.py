@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hand_case import CONFIG, contents, make
+from hand_case import CONFIG, GRU, LSTM, contents, make
 
 from rnn_parity import archive
 from rnn_parity.cases import read_case, write_case
@@ -20,10 +20,14 @@ def path(tmp_path):
     return name
 
 
+LEFT_OUT = object()
+
+
 def rewritten(path, meta=None, signed=True, **arrays):
     """Rewrite a case by other means, with other contents and, unless not `signed`, a checksum."""
     found = contents(path)
     document = {**json.loads(str(found.pop("meta"))), **(meta or {})}
+    document = {key: value for key, value in document.items() if value is not LEFT_OUT}
     found = {n: a for n, a in {**found, **arrays}.items() if a is not None}
     if signed:
         document["checksum"] = archive.checksum(document, found)
@@ -105,6 +109,51 @@ def test_other_arrays(path, changes, expected):
 )
 def test_another_description(path, meta, expected):
     assert expected in refusal(rewritten(path, meta))
+
+
+@pytest.mark.parametrize(
+    ("gated", "changes", "expected"),
+    [
+        (LSTM, {"kernel": np.ones((1, 3))}, "kernel: expected shape (1, 4), received (1, 3)"),
+        (LSTM, {"recurrent_kernel": np.ones((1, 1))}, "recurrent_kernel: expected shape (1, 4)"),
+        (LSTM, {"bias": np.ones((2, 4))}, "bias: expected shape (4,), received (2, 4)"),
+        (LSTM, {"final_state_c": None}, "final_state: expected h, c or none, received h"),
+        (LSTM, {"initial_state_h": None}, "initial_state: expected h, c or none, received c"),
+        (LSTM, {"initial_state_c": np.ones((1, 2))}, "initial_state_c: expected shape (1, 1)"),
+        (GRU, {"kernel": np.ones((1, 4))}, "kernel: expected shape (1, 3), received (1, 4)"),
+        (GRU, {"bias": np.ones(3)}, "bias: expected shape (2, 3), received (3,)"),
+        (GRU, {"bias": np.ones((1, 3))}, "bias: expected shape (2, 3), received (1, 3)"),
+        (GRU, {"final_state_c": np.ones((1, 1))}, "final_state: expected h or none, received h, c"),
+        ({}, {"initial_state_c": np.ones((1, 1))}, "initial_state: expected h or none, received c"),
+    ],
+)
+def test_arrays_that_do_not_fit_the_layer(path, gated, changes, expected):
+    write_case(path, make(**gated))
+    assert expected in refusal(rewritten(path, **changes))
+
+
+def test_a_gru_that_resets_before_has_one_row_of_biases(path):
+    write_case(path, make(**GRU))
+    other = rewritten(path, {"config": {**GRU["config"], "reset_after": False}})
+    assert "bias: expected shape (3,), received (2, 3)" in refusal(other)
+
+
+def test_the_recurrence_is_known(path):
+    assert "expected recurrence SimpleRNN, LSTM, GRU, received 'TCN'" in refusal(
+        rewritten(path, {"recurrence": "TCN"})
+    )
+    assert "expected 'recurrence' in meta, received 3" in refusal(
+        rewritten(path, {"recurrence": 3})
+    )
+
+
+def test_older_files_do_not_name_the_recurrence(path):
+    rewritten(path, {"recurrence": LEFT_OUT})
+    assert read_case(path).recurrence == "SimpleRNN"
+    write_case(path, make(**GRU))
+    assert "kernel: expected shape (1, 1), received (1, 3)" in refusal(
+        rewritten(path, {"recurrence": LEFT_OUT})
+    )
 
 
 def test_no_json(path):

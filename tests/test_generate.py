@@ -68,12 +68,18 @@ def test_no_mask_and_no_state():
     assert random_state("zeros", 2, 3, rng()) is None
 
 
-def test_a_state_is_distinct_and_not_zero():
-    state = random_state("random", 4, 5, rng())
-    assert (state.shape, state.dtype) == ((4, 5), np.float32)
-    assert len(np.unique(state)) == 20
-    assert np.abs(state).max() <= 1
-    assert (state != 0).all()
+@pytest.mark.parametrize("count", [1, 2])
+def test_states_are_distinct_and_not_zero(count):
+    states = random_state("random", 4, 5, rng(), count)
+    assert [(state.shape, state.dtype) for state in states] == [((4, 5), np.float32)] * count
+    assert len(np.unique(states)) == 20 * count
+    assert np.abs(states).max() <= 1
+    assert np.all(np.not_equal(states, 0))
+
+
+def test_the_first_state_does_not_depend_on_their_number():
+    (alone,), (first, _) = (random_state("random", 4, 5, rng(), count) for count in (1, 2))
+    np.testing.assert_array_equal(alone, first)
 
 
 def test_unknown_kinds_are_refused():

@@ -55,9 +55,9 @@ def test_recorded_is_what_a_plain_call_returns(mode, sequences, state):
     returned = [seen.outputs if sequences else seen.last_output]
     assert (seen.last_output is None) == sequences
     if state:
-        returned.append(seen.final_state)
+        returned += seen.final_state
     else:
-        assert seen.final_state is None
+        assert seen.final_state == ()
     assert len(returned) == len(expected)
     assert all(map(np.array_equal, returned, expected))
     assert seen.outputs.shape == (B, T, H)
@@ -75,7 +75,7 @@ def test_whole_sequence_is_that_of_the_same_layer_returning_sequences(mode):
     (expected,) = ka.observe_layer(long, X[0], MASK, STATE, mode)
     assert np.array_equal(seen.outputs, expected.outputs)
     assert np.array_equal(seen.mask, MASK)
-    assert np.array_equal(seen.initial_state, STATE)
+    assert np.array_equal(seen.initial_state, [STATE])
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
@@ -98,7 +98,7 @@ def test_options_masks_and_initial_states(mode, arguments):
     )
     (seen,) = ka.observe_layer(layer, X[0], MASK, STATE, mode)
     assert np.array_equal(seen.outputs, outputs)
-    assert np.array_equal(seen.final_state, state)
+    assert np.array_equal(seen.final_state, [state])
     assert np.array_equal(seen.inputs, X[0])
     assert (seen.weights.bias is None) == (arguments.get("use_bias") is False)
     assert seen.weights.zero_output_for_mask == arguments.get("zero_output_for_mask", False)
@@ -130,9 +130,9 @@ def test_stateful_over_three_calls(mode, sequences):
     for one, x in zip(seen, X, strict=True):
         expected = arrays(plain(x))[0]
         assert np.array_equal(one.outputs if sequences else one.last_output, expected)
-        assert np.array_equal(one.initial_state, previous)
+        assert np.array_equal(one.initial_state, [previous])
         previous = np.asarray(twin.states[0])
-        assert np.array_equal(one.final_state, previous)
+        assert np.array_equal(one.final_state, [previous])
     assert np.array_equal(layer.states[0], twin.states[0])
     assert np.any(previous)
 
@@ -144,7 +144,7 @@ def test_stateful_layer_given_a_state():
         (seen,) = ka.observe_layer(layer, X[0], initial_state=other, mode="eager")
         assert np.array_equal(seen.outputs, expected)
         first = X[0, :, 0] @ np.asarray(layer.cell.kernel) + np.asarray(layer.cell.bias)
-        first += seen.initial_state @ np.asarray(layer.cell.recurrent_kernel)
+        first += seen.initial_state[0] @ np.asarray(layer.cell.recurrent_kernel)
         np.testing.assert_allclose(seen.outputs[:, 0], np.tanh(first), rtol=1e-5)
 
 
@@ -167,7 +167,7 @@ def test_dtype_policies(mode, dtype):
     expected = arrays(plain_runner(layer, mode)(X[0]))
     (seen,) = ka.observe_layer(layer, X[0], mode=mode)
     assert np.array_equal(seen.last_output, expected[0])
-    assert np.array_equal(seen.final_state, expected[1])
+    assert np.array_equal(seen.final_state, [expected[1]])
     assert seen.inputs.dtype.name == seen.outputs.dtype.name == compute
     assert np.array_equal(seen.inputs, tf.cast(X[0], compute).numpy())
     assert seen.weights.precision.name == compute

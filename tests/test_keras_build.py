@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rnn_parity import keras_adapter as ka
-from rnn_parity.errors import InputError, UnsupportedError
+from rnn_parity.errors import InputError
 
 tf = ka.tensorflow_module()
 keras = tf.keras
@@ -15,21 +15,10 @@ KERAS_3 = hasattr(keras, "ops")
 
 B, T, F, H = 2, 5, 3, 4
 X = np.random.default_rng(7).normal(size=(1, B, T, F)).astype("float32")
-STATE = np.ones((B, H), "float32")
 
 
 def build(dtype=None, units=H, **arguments):
     return ka.build_layer("simple_rnn", units, F, arguments, dtype, seed=1, batch=B)
-
-
-@pytest.mark.parametrize("layer_class", ["lstm", "gru"])
-def test_layers_that_are_not_replayed_are_named(layer_class):
-    layer = ka.build_layer(layer_class, H, F, {}, None, 0, None)
-    (seen,) = ka.observe_layer(layer, X[0], initial_state=[STATE] * (2 - (layer_class == "gru")))
-    assert seen.weights is None
-    assert seen.not_compared == f"{layer_class.upper()} is not replayed yet"
-    with pytest.raises(UnsupportedError, match=f"{layer_class.upper()} is not replayed"):
-        ka.layer_weights(layer)
 
 
 def test_generic_rnn_is_replayed_with_keras_own_cell_only():

@@ -9,6 +9,7 @@ from keras_layers import (
     COUNT,
     MASK,
     B,
+    F,
     H,
     T,
     X,
@@ -22,6 +23,9 @@ from keras_layers import (
 
 import rnn_parity as rp
 from rnn_parity import keras_adapter as ka
+from rnn_parity.errors import UnsupportedError
+
+KERAS_3 = hasattr(tf.keras, "ops")
 
 
 def adder(**options):
@@ -200,3 +204,23 @@ def test_a_merge_of_ones_own_is_not_compared():
     assert list(verdicts(report).values()) == ["parity", "parity", "inconclusive"]
     assert "Attentive overrides Bidirectional's call" in report.checks[2].summary
     assert report.exit_code == 3
+
+
+def test_a_mask_that_keras_loses_is_noted_for_every_part():
+    """Keras 3 drops a propagated mask as soon as the wrapper is given initial states."""
+    tokens = tf.keras.Input((T,), dtype="int32")
+    start = [tf.keras.Input((H,)) for _ in range(2)]
+    embedded = layers.Embedding(5, F, mask_zero=True)(tokens)
+    both = layers.Bidirectional(layers.GRU(H, return_sequences=True, name="gru"), name="both")
+    model = tf.keras.Model([tokens, *start], both(embedded, initial_state=start))
+    data = np.array([[1, 2, 0, 3, 0, 0]] * B, "int32")
+    for check in rp.check(model, [data, *states(H, H)]).checks:
+        assert check.verdict == "parity"
+        assert ["Keras does not hand it" in note for note in check.notes] == [True] * KERAS_3
+
+
+def test_weights_are_those_of_the_layers_inside():
+    layer = bidirectional()
+    with pytest.raises(UnsupportedError, match="replayed in parts alone"):
+        rp.replay(layer, X)
+    assert rp.replay(layer.backward_layer, X).outputs.shape == (B, T, H)

@@ -66,6 +66,7 @@ def test_backward_outputs_that_are_not_reversed(mode):
         MERGED[mode][0][0][first.unit],
     )
     assert "first at timestep 0" in found.summary
+    assert first.origin == "from what the two layers returned"
     assert [row.max_ratio > 1 for row in found.timesteps] == [True, False, True]
 
 

@@ -48,16 +48,18 @@ def test_sums_that_overflow_in_some_order():
     assert one_step(weights, NOTHING, np.full((1, 1, 2), 60000.0)) == "inconclusive"
 
 
+def gru(*gates):
+    """z, r and hh without weights, of these biases."""
+    kernel = np.zeros((1, 3))
+    return rp.GRU(kernel, kernel, gates, None, None, reset_after=False, dtype="float32")
+
+
 @pytest.mark.parametrize("observed", [-INFINITE, NOTHING])
 def test_a_result_beyond_float32_is_not_taken_for_zero(observed):
-    """z = 1e20 and hh = 1e20: (1 - z) hh = -1e40, which no float32 holds."""
-    weights = rp.GRU(
-        np.zeros((1, 3)),
-        np.zeros((1, 3)),
-        [1e20, 0.0, 1e20],
-        activation=None,
-        recurrent_activation=None,
-        reset_after=False,
-        dtype="float32",
-    )
-    assert one_step(weights, observed) == "inconclusive"
+    """(1 - z) hh = -1e40, which no float32 holds."""
+    assert one_step(gru(1e20, 0.0, 1e20), observed) == "inconclusive"
+
+
+def test_infinity_times_zero_is_no_number():
+    """r h = 1e40 times a recurrent kernel of 0."""
+    assert one_step(gru(0.0, 1e20, 1.0), NOTHING, initial_state=[[1e20]]) == "inconclusive"

@@ -3,16 +3,16 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_case import CONFIG, OUTPUTS, VERSIONS, make
+from hand_case import OUTPUTS, VERSIONS, make
 
 from rnn_parity.cases import case_of, read_case, write_case
 from rnn_parity.errors import InputError
 from rnn_parity.generate import GeneratedLayer
-from rnn_parity.keras_adapter.rebuild import rebuild_layer
 from rnn_parity.keras_adapter.runtime import keras_major
 from rnn_parity.movement import moved
 from rnn_parity.recheck import (
@@ -111,27 +111,30 @@ def test_recorded_in_every_release_and_right_now(case):
 
 
 def test_there_are_cases_of_both_generations():
-    recorded_with = {read_case(case).versions["keras"].split(".")[0] for case in CASES}
-    assert recorded_with == {"2", "3"}
+    cases = [read_case(case) for case in CASES]
+    recorded_with = {(case.versions["keras"].split(".")[0], case.recurrence) for case in cases}
+    assert recorded_with == set(product("23", ("SimpleRNN", "LSTM", "GRU")))
     assert sum(p.stat().st_size for p in (ROOT / "fixtures").rglob("*.npz")) < 2 * 2**20
     assert read_case(ROOT / "fixtures/cases/keras-2.15.0/notebook.npz").inputs.shape[1:] == (28, 32)
 
 
-def changed(generation):
-    (case,) = (ROOT / "fixtures/changed").glob(f"hard_sigmoid-keras-{generation}*.npz")
+def changed(name, generation):
+    (case,) = (ROOT / "fixtures/changed").glob(f"{name}-keras-{generation}*.npz")
     return case
 
 
-def test_hard_sigmoid_of_the_other_generation():
-    then, now = check_case(changed(5 - keras_major())).checks
+@pytest.mark.parametrize("name", ["hard_sigmoid", "lstm_hard_sigmoid"])
+def test_hard_sigmoid_of_the_other_generation(name):
+    then, now = check_case(changed(name, 5 - keras_major())).checks
     assert (then.verdict, now.verdict) == ("parity", "diverged")
     assert [cause.fault for cause in now.causes] == ["hard-sigmoid-slope"]
     assert f"the slope is that of Keras {keras_major()}" in now.causes[0].explanation
     assert "a real change; parity with the replay then, diverged now" in now.notes[-1]
 
 
-def test_hard_sigmoid_of_this_generation():
-    assert check_case(changed(keras_major()))
+@pytest.mark.parametrize("name", ["hard_sigmoid", "lstm_hard_sigmoid"])
+def test_hard_sigmoid_of_this_generation(name):
+    assert check_case(changed(name, keras_major()))
 
 
 def test_a_folder(path):
@@ -184,17 +187,19 @@ def test_one_case_per_layer_and_mode(tmp_path):
         [
             keras.Input((3, 2)),
             keras.layers.SimpleRNN(2, return_sequences=True, name="a"),
-            keras.layers.LSTM(2, return_sequences=True, name="l"),
-            keras.layers.RNN(keras.layers.SimpleRNNCell(2), name="b"),
+            keras.layers.GRU(2, return_sequences=True, reset_after=False, name="g"),
+            keras.layers.LSTM(2, name="l"),
         ]
     )
     model.save(tmp_path / "m.keras")
     report = record_model(str(tmp_path / "m.keras"), tmp_path / "c.npz", batch=2)
-    assert [c.verdict for c in report.checks] == ["parity", "inconclusive", "parity"]
-    assert sorted(p.name for p in tmp_path.glob("*.npz")) == ["c-a.npz", "c-b.npz"]
-    _, now = check_case(tmp_path / "c-b.npz").checks
-    assert (now.subject.layer_class, now.verdict) == ("RNN", "parity")
-    assert "bit for bit" in now.notes[-1]
+    assert [c.verdict for c in report.checks] == ["parity"] * 3
+    assert sorted(p.name for p in tmp_path.glob("*.npz")) == [f"c-{n}.npz" for n in "agl"]
+    for name, recurrence in (("a", "SimpleRNN"), ("g", "GRU"), ("l", "LSTM")):
+        assert read_case(tmp_path / f"c-{name}.npz").recurrence == recurrence
+        _, now = check_case(tmp_path / f"c-{name}.npz").checks
+        assert now.verdict == "parity"
+        assert "bit for bit" in now.notes[-1]
 
 
 def test_names_are_safe_and_distinct(tmp_path):
@@ -206,28 +211,6 @@ def test_names_are_safe_and_distinct(tmp_path):
         record(seen, tmp_path / "d.npz")
     with pytest.raises(InputError, match=r"ends in \.npz"):
         record(seen[:1], tmp_path / "d.txt")
-
-
-def test_a_rebuilt_layer_has_the_options():
-    config = {
-        **CONFIG,
-        "activation": "relu",
-        "go_backwards": True,
-        "time_major": False,
-        "kernel_initializer": "ones",
-        "dtype": {"class_name": "Policy", "config": {"name": "mixed_float16"}},
-    }
-    layer = rebuild_layer("SimpleRNN", config, make().weights(), 3)
-    assert (layer.go_backwards, layer.compute_dtype, layer.units) == (True, "float16", 1)
-    assert layer.cell.activation.__name__ == "relu"
-    assert [w.numpy().tolist() for w in layer.weights] == [[[2]], [[0.5]], [1]]
-
-
-def test_what_cannot_be_rebuilt_is_named():
-    with pytest.raises(InputError, match="Mine: cannot be rebuilt with secret=3"):
-        rebuild_layer("Mine", {**CONFIG, "secret": 3}, make().weights(), 1)
-    with pytest.raises(InputError, match="SimpleRNN rebuilt from its config"):
-        rebuild_layer("SimpleRNN", {**CONFIG, "units": -1}, make().weights(), 1)
 
 
 def test_a_case_can_be_made_of_what_was_recorded():

@@ -81,6 +81,7 @@ def test_the_document_has_the_promised_keys():
     }
     assert set(check["subject"]) == {
         *("kind", "path", "layer_class", "layer_name", "config", "mode", "against", "call"),
+        "kernel",
     }
 
 

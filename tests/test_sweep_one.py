@@ -92,10 +92,11 @@ def test_the_mask_that_is_not_reversed_is_known(layer):
 
 
 @pytest.mark.skipif(not KERAS_3, reason="Keras 2 has no sparsemax")
-def test_sparsemax_is_known():
-    found, outcome = known(DEFAULT.but({"activation": "sparsemax"}))
+@pytest.mark.parametrize("layer", SPACES)
+def test_sparsemax_is_known(layer):
+    found, outcome = known(Configuration.default(layer).but({"activation": "sparsemax"}))
     assert outcome.verdict == "diverged"
-    assert found.id == "sparsemax-does-not-sum-to-1"
+    assert found.id == "sparsemax-threshold"
 
 
 @pytest.mark.parametrize("activation", ["gelu", "leaky_relu"])
@@ -142,6 +143,7 @@ def test_the_numbers_of_the_readme_are_recognised():
     ("changes", "numbers"),
     [
         ({}, of_call(outputs=np.array([[[0.0], [1.0], [1.5]]]))),  # not zeroed at all
+        ({}, of_call(outputs=np.array([[[0.0], [0.0], [2.0]]]))),  # zeroed elsewhere
         ({}, of_call(outputs=BY_HAND.expected)),  # right
         ({}, of_call(mask=None)),
         ({}, None),
@@ -166,12 +168,23 @@ def test_float64_layers_that_are_wrong_otherwise_are_not_known(bits):
     assert known_as(one, replace(DIVERGED, effective_bits=bits), None) is None
 
 
-def test_a_sparsemax_that_sums_to_1_is_not_known():
+def test_a_sparsemax_that_is_wrong_otherwise_is_not_known():
+    """Two units that see the input (1, 1/2): (3/4, 1/4) is right, (1/4, 0) is Keras 3.15's.
+
+    tau is (3/2 - 1) / 2 = 1/4, or (1 + 3/2 - 1) / 2 = 3/4.
+    """
     one = DEFAULT.but({"activation": "sparsemax"})
-    right, wrong = np.array([[[0.5, 0.5]]]), np.array([[[0.25, 0.0]]])
-    assert known_as(one, DIVERGED, of_call(expected=right, outputs=wrong)) is not None
-    swapped = np.array([[[0.25, 0.75]]])
-    assert known_as(one, DIVERGED, of_call(expected=right, outputs=swapped)) is None
+    identity, none = np.array([[1.0, 0.5]]), np.zeros((2, 2))
+
+    def of(*outputs):
+        right, seen = np.array([[[0.75, 0.25]]]), np.array([[outputs]])
+        call = replace(BY_HAND, inputs=np.ones((1, 1, 1)), mask=None, expected=right, outputs=seen)
+        return known_as(one, DIVERGED, Numbers(identity, none, None, (call,)))
+
+    assert of(0.25, 0.0).id == "sparsemax-threshold"
+    assert of(0.25, 0.75) is None
+    assert of(0.0, 0.0) is None
+    assert known_as(one, DIVERGED, None) is None
 
 
 def test_the_table_can_be_read():

@@ -1,6 +1,7 @@
 """What a sweep reports, in every form, on findings made by hand."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -30,7 +31,6 @@ DIVERGED = Outcome(
     causes=(Cause("time-shifted", "one step late", 28.0),),
 )
 UNCLEAR = Outcome("inconclusive", "the bound is vacuous", seconds=0.25)
-REFUSED = Outcome("refused", "no such thing as 'ELU'", seconds=0.125)
 OPTIONS = {"layers": ["simple_rnn"], "strength": 3, "limit": None, "seed": 0}
 
 
@@ -45,11 +45,15 @@ def report(outcomes, *findings, allow_known=False, unexplained=(), **options):
     return SweepReport(swept, {**OPTIONS, **options}, allow_known, {ZEROED: "repro/1.py"})
 
 
-REFUSING = [DEFAULT.but({"activation": name}) for name in ("ELU", "ReLU")]
+REFUSED = Outcome("refused", "no such thing as 'ELU'", seconds=0.125)
+REFUSING = {
+    DEFAULT.but({"activation": name}): replace(REFUSED, summary=f"no such thing as '{name}'")
+    for name in ("ELU", "ReLU")
+}
 WHOLE = report(
-    {DEFAULT: PARITY, ZEROED: DIVERGED, **dict.fromkeys(REFUSING, REFUSED)},
+    {DEFAULT: PARITY, ZEROED: DIVERGED, **REFUSING},
     finding(ZEROED, DIVERGED, KNOWN[0]),
-    *(finding(one, REFUSED) for one in REFUSING),
+    *(finding(*pair) for pair in REFUSING.items()),
 )
 
 
@@ -85,7 +89,7 @@ def test_the_table():
         "Python 3.11.7, NumPy 2.4, TensorFlow 2.21, Keras 3.15.1, cpu",
         "simple_rnn 4 1 0 1 0 2",
         # 4 in 2 s; each of them took 0.5, 0.25 and twice 0.125 s
-        "4 checks in 2 s, 2.00 per second; checks per second of each of 2 workers: eager 4.00",
+        "4 checks in 2 s, 2.00 per second by 2 workers; each worker per second: eager 4.00",
         "1. DIVERGED, known: zeroed-by-the-mask-as-given, in 1 configuration",
         "smallest simple_rnn with mask=right, go_backwards=True, unroll=True, "
         "zero_output_for_mask=True, batch 3, timesteps 3, features 4, units 4",

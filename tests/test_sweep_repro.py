@@ -7,15 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from rnn_parity import keras_adapter as ka
 from rnn_parity.activations import CATALOGUE
+from rnn_parity.environment import keras_version
 from rnn_parity.sweep.formulas import ACTIVATIONS, ALIASES, STEPS, formula
 from rnn_parity.sweep.numbers import numbers_of
 from rnn_parity.sweep.one import check_one
 from rnn_parity.sweep.repro import limit, literal, script
 from rnn_parity.sweep.space import NAMES, Configuration
 
-KERAS = ka.tensorflow_module().keras.__version__
+KERAS = keras_version()
 Z = np.array([[-3.0, -1.0, -0.25, 0.0, 0.75, 1.0, 2.5]])
 
 

@@ -140,6 +140,22 @@ def test_a_failure_hides_no_other():
     assert set(found["calls", "unroll"].members) == {refused}
 
 
+def test_a_refusal_is_not_explained_by_a_divergence():
+    """Though it has the same options and goes when they go."""
+
+    def one_of(c):
+        return ("refused" if c["calls"] == 3 else "diverged") if c.has(SPARSE) else "parity"
+
+    def both(ones):
+        return {c: Outcome(one_of(c), "") for c in ones}
+
+    found = by_options(grouped(both([DEFAULT.but(SPARSE | {"calls": n}) for n in (1, 3)]), both)[0])
+    assert {name: one.verdict for name, one in found.items()} == {
+        ("activation",): "diverged",
+        ("activation", "calls"): "refused",
+    }
+
+
 def test_what_fails_by_default_is_one_finding():
     outcomes = {DEFAULT.but({"calls": n}): Outcome("diverged", "") for n in (1, 2, 3)}
     groups, _ = grouped(outcomes, lambda ones: {one: Outcome("diverged", "") for one in ones})

@@ -247,11 +247,20 @@ def test_several_layers_and_more_implementations_than_fit():
     first, second = overview(checks).split("\n\n")
     assert first.splitlines()[0].split() == ["keras:jax", "keras:torch", "keras:numpy"]
     assert second.splitlines()[0].split() == ["keras:openvino"]
-    assert all(len(line) <= 80 for line in first.splitlines())
     assert [line.split("  ")[0] for line in second.splitlines()[2:]] == [
         *("a call 0", "", "", "", "a call 1", "", "", "")
     ]
     assert second.splitlines()[6].split() == ["a", "call", "1", "verdict", "not", "compared"]
+
+
+@pytest.mark.parametrize("length", [1, 12, 13, 14, 15, 40])
+def test_the_tables_fit_a_terminal(length):
+    names = [f"{chr(97 + i) * length}" for i in range(9)]
+    text = overview([other(NOT_COMPARED, name) for name in names])
+    assert all(len(line) <= 80 for line in text.splitlines())
+    heads = [block.partition("---")[0].split() for block in text.split("\n\n")]
+    assert sorted("".join("".join(head) for head in heads)) == sorted("".join(names))
+    assert len(heads) == 3
 
 
 def test_a_wrong_state_is_the_first_divergence_of_its_own():

@@ -9,7 +9,6 @@ import numpy as np
 from rnn_parity.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.implied import rows, total_rows
 from rnn_parity.layers import Array, Layer
-from rnn_parity.leastsquares import pursued
 from rnn_parity.precision import FORMATS, LAYER_DTYPES, Precision
 from rnn_parity.stack import changed_at, stacked, told, value
 
@@ -19,10 +18,8 @@ PRINTED = 4
 NARROW = ("tfloat32", "float16", "bfloat16")
 FEW = 8
 """So many entries at most are single differences; more of them are another mistake."""
-ROUNDS = 8
-"""So often at most are equations of first order set up anew."""
-EASED = 0.25
-"""Each time they may leave so large a part of what is off."""
+ROUNDS = 16
+"""So often at most are their equations set up."""
 
 
 def narrower(layer: Layer) -> list[Precision]:
@@ -101,32 +98,42 @@ def larger_weight(c: Computation) -> Variants:
 def other_weights(c: Computation, outputs: Outputs) -> Variants:
     """The layer with the few other entries that the outputs imply, where a few suffice.
 
-    Where the equations are only of first order, they are set up again at what they gave.
+    Each round sets up the equations of the layer that the one before has found.
     """
-    layer, changed = c.layer, dict[tuple[int, int], float]()
+    layer, entries = c.layer, dict[tuple[int, int], float]()
+    before = np.zeros(layer.units)
     # What the sum of so many terms may be off, about; whether it is enough is judged exactly.
     unit = (layer.features + layer.units + 9) * layer.precision.unit_roundoff
     for _ in range(ROUNDS):
-        exact = total_rows(layer, c.sequences, outputs)
-        found = exact or rows(layer, c.sequences, outputs)
-        tolerance = unit * (found.size(stacked(layer)) + 1)
-        off = np.flatnonzero((np.abs(found.residual) > tolerance).any(axis=(0, 1))).tolist()
-        if len(off) > FEW:
+        found = total_rows(layer, c.sequences, outputs) or rows(layer, c.sequences, outputs)
+        residual = np.abs(found.residual)
+        off = (residual > unit * (found.size(stacked(layer)) + 1)).any(axis=(0, 1))
+        if np.count_nonzero(off) > FEW:
             return
-        for j in off:
-            matrix, residual = found.of_unit(j)
-            left = 0.0 if exact else EASED * np.abs(residual).max()
-            most = min(FEW, np.count_nonzero(matrix.any(axis=1)) // 5)
-            some = pursued(matrix, residual, np.maximum(tolerance[..., j].ravel(), left), most)
-            if some is None:
-                return
-            for k, difference in zip(*some, strict=True):
-                changed[k, j] = changed.get((k, j), value(c.layer, k, j)) + difference
-        if not off or len(changed) > FEW:
+        # While the entries found so far bring a unit nearer, no other one is looked for.
+        worst = residual.max(axis=(0, 1))
+        stuck = off & ~(worst <= before / 2)
+        for j in sorted({j for _, j in entries} | set(np.flatnonzero(off).tolist())):
+            changes = corrections(*found.of_unit(j), [k for k, u in entries if u == j], stuck[j])
+            for k, change in changes.items():
+                entries[k, j] = entries.get((k, j), value(c.layer, k, j)) + change
+        if not 0 < len(entries) <= FEW:
+            return
+        layer, before = changed_at(c.layer, entries), worst
+        if not off.any():
             break
-        layer = changed_at(c.layer, changed)
-    if 0 < len(changed) <= FEW:
-        yield c.but("; ".join(told(c.layer, *at, new) for at, new in changed.items()), layer=layer)
+    yield c.but("; ".join(told(c.layer, *at, new) for at, new in entries.items()), layer=layer)
+
+
+def corrections(a: Array, r: Array, known: list[int], more: bool) -> dict[int, float]:
+    """By least squares on `|a d - r|`, the known entries of d, and the one that explains most."""
+    places = list(known)
+    if more and 5 * len(places) < np.count_nonzero(a.any(axis=1)):
+        score = np.nan_to_num(np.abs(r @ a) / np.sqrt((a * a).sum(axis=0)))
+        score[known] = -1
+        places.append(int(score.argmax()))
+    found = np.linalg.lstsq(a[:, places], r, rcond=None)[0]
+    return dict(zip(places, found.tolist(), strict=True))
 
 
 FAULTS = (

@@ -23,10 +23,10 @@ LINES = 3
 class Unwinding:
     """In a block with this, a signal that asks this process to end waits for a good moment.
 
-    It then raises `KeyboardInterrupt` or `SystemExit`, in `sleep` or at the end of the block, so
-    that everything is tidied up: raised in the middle of `subprocess`, it could leave a lock taken
-    or a program unknown. Signals arrive in the main thread only, and those that somebody else
-    handles are left alone.
+    `pause` and the end of the block then raise `KeyboardInterrupt` or `SystemExit`, so that
+    everything is tidied up: raised in the middle of `subprocess`, it could leave a lock taken or a
+    program unknown. Signals arrive in the main thread only, and those that somebody else handles
+    are left alone.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -35,7 +35,7 @@ class Unwinding:
         usual = (signal.SIG_DFL, signal.default_int_handler)
         is_main = threading.current_thread() is threading.main_thread()
         ours = [n for n in self.SIGNALS if is_main and signal.getsignal(n) in usual]
-        self.asleep, self.waiting = False, 0
+        self.waiting = 0
         self.before = {number: signal.signal(number, self._arrive) for number in ours}
         return self
 
@@ -44,19 +44,13 @@ class Unwinding:
             signal.signal(number, handler)
         self._unwind()
 
-    def sleep(self, seconds: float) -> None:
-        """Sleep, unless a signal has arrived or does so meanwhile."""
-        self.asleep = True
-        try:
-            self._unwind()
-            time.sleep(seconds)
-        finally:
-            self.asleep = False
+    def pause(self, seconds: float) -> None:
+        """Sleep, unless a signal has arrived."""
+        self._unwind()
+        time.sleep(seconds)
 
     def _arrive(self, number: int, frame: FrameType | None) -> None:
         self.waiting = number
-        if self.asleep:
-            self._unwind()
 
     def _unwind(self) -> None:
         if self.waiting == signal.SIGINT:
@@ -91,7 +85,7 @@ def waited(process: subprocess.Popen[bytes], limit: float, signals: Unwinding) -
     """What `Popen` calls its return code, once it has one; None after `limit` seconds."""
     until, pause = time.monotonic() + limit, 0.001
     while (code := process.poll()) is None and time.monotonic() < until:
-        signals.sleep(pause)
+        signals.pause(pause)
         pause = min(2 * pause, 0.05)
     return code
 

@@ -50,8 +50,8 @@ def write_scripts(swept: Swept, folder: str) -> dict[Configuration, str]:
         if finding.numbers is None:
             continue
         one = finding.configuration
-        name = "-".join([str(i), one.layer, *one.changed]) + ".py"
-        paths[one] = os.path.join(folder, name)
+        name = one.layer if finding.known is None else f"{one.layer}-{finding.known.id}"
+        paths[one] = os.path.join(folder, f"{i}-{name}.py")
         about = description(finding, keras)
         write_text(paths[one], script(one, finding.outcome, finding.numbers, about, keras))
     return paths

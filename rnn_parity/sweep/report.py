@@ -12,9 +12,8 @@ from rnn_parity.errors import InputError
 from rnn_parity.report import FORMATS, Report, plain
 from rnn_parity.sweep.journal import as_json
 from rnn_parity.sweep.one import Outcome, Status
-from rnn_parity.sweep.repro import CLASSES
 from rnn_parity.sweep.run import Finding, Swept
-from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.space import CLASSES, Configuration
 from rnn_parity.sweep.text import Text
 
 

@@ -12,124 +12,20 @@ from numpy.typing import NDArray
 from rnn_parity.sweep.formulas import STEPS, formula
 from rnn_parity.sweep.numbers import CallNumbers, Numbers
 from rnn_parity.sweep.one import Outcome
-from rnn_parity.sweep.space import Configuration
-
-CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
-STATES = {"simple_rnn": 1, "lstm": 2, "gru": 1}
-IN_16_BITS = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
-
-IMPORTS = """\
-import math
-import os
-import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import numpy as np
-import tensorflow as tf
-"""
-
-BY_HAND = """\
-def a(z):  # the activation
-    return {activation}
-
-
-def s(z):  # the recurrent activation
-    return {recurrent_activation}
-
-
-{step}
-
-def by_hand(inputs, states, mask=None):
-    # The recurrence as documented, in float64; outputs in the order of processing.
-    outputs, output = [], np.zeros_like(states[0])
-    for t in {order}:
-        new = step(inputs[:, t].astype("float64"), *states)
-        keep = np.ones((len(inputs), 1), bool) if mask is None else mask[:, t, None]
-        output = np.where(keep, new[0], {masked})
-        states = [np.where(keep, n, s) for n, s in zip(new, states)]
-        outputs.append(output)
-    return np.stack(outputs, axis=1), states
-"""
-
-KERAS = """\
-def call(data):
-    options = {{"mask": data["mask"]}} if "mask" in data else {{}}
-    if "states" in data:
-        states = [tf.cast(s, layer.{dtype}) for s in data["states"]]
-        options["initial_state"] = states
-    return layer(data["inputs"], **options)
-"""
-
-TIME_MAJOR = """\
-batch_major = call
-
-
-def call(data):  # the layer takes and returns (timesteps, batch, ...)
-    data = {**data, "inputs": tf.transpose(data["inputs"], (1, 0, 2))}
-    if "mask" in data:
-        data["mask"] = tf.transpose(data["mask"])
-    first, *rest = tf.nest.flatten(batch_major(data))
-    return [tf.transpose(first, (1, 0, 2)) if layer.return_sequences else first, *rest]
-"""
-
-RUN = {
-    "eager": "run = call\n",
-    "graph": "run = tf.function(call)\n",
-    "xla": "run = tf.function(call, jit_compile=True)\n",
-    "predict": """\
-class Model(tf.keras.Model):
-    def call(self, data):
-        return call(data)
-
-
-model = Model()
-
-
-def run(data):
-    return model.predict(data, batch_size=len(data["inputs"]), verbose=0)
-""",
-}
-
-LAYER = """\
-layer = tf.keras.layers.{layer}(
-    {arguments},
+from rnn_parity.sweep.space import CLASSES, Configuration
+from rnn_parity.sweep.templates import (
+    BY_HAND,
+    COMPARE,
+    GATES,
+    IMPORTS,
+    KERAS,
+    LAYER,
+    OPEN,
+    RUN,
+    TIME_MAJOR,
 )
-layer.build({shape})
-layer.cell.kernel.assign(U)
-layer.cell.recurrent_kernel.assign(W)
-{bias}"""
 
-OPEN = """\
-# The layer in a functional model, whose Input leaves the size of {open_size} open.
-symbol = tf.keras.Input({shape}, batch_size={batch}, dtype=CALLS[0]["inputs"].dtype.name)
-functional = tf.keras.Model(symbol, layer(symbol))
-
-
-def call(data):
-    return functional(data["inputs"], mask=data.get("mask"))
-"""
-
-COMPARE = """\
-np.set_printoptions(precision={digits})
-print(f"TensorFlow {{tf.__version__}}, Keras {{tf.keras.__version__}}, {layer}")
-worst, zeros = 0.0, [np.zeros((len(CALLS[0]["inputs"]), {units}))] * {states}
-carried = zeros
-for number, data in enumerate(CALLS):
-    results = run(data)
-    results = list(results) if isinstance(results, (list, tuple)) else [results]
-    outputs, states = by_hand(data["inputs"], data.get("states", carried), data.get("mask"))
-    right = [{returned}]
-{also}    for got, wanted in zip(results, right):
-        got = np.array(tf.cast(got, "float64"))
-        gap = np.abs(got - wanted).max()
-        worst = max(worst, np.inf if np.isnan(gap) else gap)
-        if not gap <= LIMIT:
-            print(f"call {{number}}, Keras:\\n{{got}}\\ncall {{number}}, by hand:\\n{{wanted}}")
-    carried = {carried}
-
-print(f"largest difference {{worst:.3g}}; rounding explains less than {{LIMIT}}")
-sys.exit(1 if worst > LIMIT else 0)
-"""
+STATES = {"simple_rnn": 1, "lstm": 2, "gru": 1}
 
 
 def script(
@@ -193,10 +89,11 @@ def by_hand(configuration: Configuration, keras: str) -> str:
     """The recurrence in NumPy."""
     kind, own = configuration.layer, dict(configuration.values)
     before = kind == "gru" and not own["reset_after"]
+    gated = "recurrent_activation" in own
     steps = "range(inputs.shape[1])"
     return BY_HAND.format(
         activation=formula(str(own["activation"]), keras),
-        recurrent_activation=formula(str(own.get("recurrent_activation", "linear")), keras),
+        gates=GATES.format(formula(str(own["recurrent_activation"]), keras)) if gated else "",
         step=STEPS["gru, reset_after=False" if before else kind],
         order=f"reversed({steps})" if own["go_backwards"] else steps,
         masked="0.0" if own["zero_output_for_mask"] else "output",

@@ -53,10 +53,12 @@ COMMON: Space = {
 }
 GATED: Space = {
     **COMMON,
-    "recurrent_activation": ("sigmoid", "hard_sigmoid", "tanh", "relu", "linear", "softmax"),
+    # Bounded ones: gates without a bound make the state grow until nothing can be proven.
+    "recurrent_activation": ("sigmoid", "hard_sigmoid", "tanh", "softsign", "softmax"),
     "implementation": (2, 1),
     "use_cudnn": ("auto", False),
 }
+CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 SPACES: Mapping[str, Space] = {
     "simple_rnn": COMMON,
     "lstm": {**GATED, "unit_forget_bias": (True, False)},

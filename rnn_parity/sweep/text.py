@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from rnn_parity.wording import explain, number, sentence
 COUNTED: tuple[Status, ...] = ("parity", "suspect", "diverged", "inconclusive", "refused")
 HEADERS = ("layer", "checks", *COUNTED)
 REFUSED = "Refused by Keras, for these reasons:"
-VARYING = re.compile(r"'[^']*'|\d+")
-"""What may differ in messages that mean the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +85,8 @@ class Text:
         if swept.new:
             speed = number(swept.new / swept.seconds)
             facts.append(f"{swept.new} checks in {swept.seconds:.0f} s, {speed} per second")
-        each = f"checks per second of each of {swept.workers} workers: " * (swept.workers > 1)
-        return f"{'; '.join(facts)}; {each or 'by mode: '}{', '.join(modes)}"
+            facts[-1] += f" by {swept.workers} workers" * (swept.workers > 1)
+        return f"{'; '.join(facts)}; each worker per second: {', '.join(modes)}"
 
     def failures(self) -> list[Finding]:
         """What was compared and is not in parity."""
@@ -117,8 +114,10 @@ class Text:
         alike: dict[tuple[str, ...], list[Finding]] = {}
         for finding in self.swept.findings:
             if finding.verdict == "refused":
-                message = VARYING.sub("", finding.outcome.summary)
-                alike.setdefault((message, *finding.configuration.changed), []).append(finding)
+                changed, message = finding.configuration.changed, finding.outcome.summary
+                for value in changed.values():
+                    message = message.replace(str(value), "")
+                alike.setdefault((message, *changed), []).append(finding)
         return [(sum(len(f.members) for f in found), refusal(found)) for found in alike.values()]
 
     def sentence(self) -> str:
