@@ -8,7 +8,6 @@ import pytest
 import rnn_parity as rp
 from rnn_parity.activations import custom
 from rnn_parity.errors import InputError, MissingPackageError
-from rnn_parity.implementations import keras_backend
 from rnn_parity.implementations.keras_backend import BACKENDS, implementation, installed
 from rnn_parity.implementations.request import Request
 
@@ -199,7 +198,7 @@ def test_hard_sigmoid_of_keras_2_is_asked_of_keras_3_by_its_name(numpy_backend):
 def test_unknown_and_missing_backends(monkeypatch):
     with pytest.raises(InputError, match="keras:mxnet: expected one of keras:jax, keras:torch"):
         implementation("mxnet")
-    monkeypatch.setattr(keras_backend, "BACKENDS", (*BACKENDS, "absent_package"))
+    monkeypatch.setitem(BACKENDS, "absent_package", "absent_package")
     assert "absent_package" not in installed()
     with pytest.raises(MissingPackageError, match=r"pip install 'rnn-parity\[absent_package\]'"):
         implementation("absent_package")

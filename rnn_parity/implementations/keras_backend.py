@@ -29,15 +29,15 @@ from rnn_parity.implementations.keras_child import OPTION, STATE, WEIGHTS, Messa
 from rnn_parity.implementations.process import end, ending
 from rnn_parity.implementations.request import Answer, Implementation, Request
 
-BACKENDS = ("jax", "torch", "numpy", "openvino")
-"""The names of Keras's backends, which are those of the packages and of the extras too."""
+BACKENDS = {"jax": "jax", "torch": "torch", "numpy": "scipy", "openvino": "openvino"}
+"""Keras's backends, which are the names of the extras too, and the package that each needs."""
 OPTIONS = ("go_backwards", "zero_output_for_mask", "reset_after", "units")
 ACTIVATIONS = ("activation", "recurrent_activation")
 
 
 def installed() -> list[str]:
     """The backends whose packages are installed; none without Keras 3."""
-    return [name for name in BACKENDS if has_keras_3() and version_of(name)]
+    return [name for name, needed in BACKENDS.items() if has_keras_3() and version_of(needed)]
 
 
 def implementation(backend: str) -> Implementation:
@@ -54,9 +54,9 @@ def implementation(backend: str) -> Implementation:
             f"keras:{backend} needs Keras 3, found {version_of('keras') or 'none'}; install it "
             "with: pip install 'keras>=3'"
         )
-    if version_of(backend) is None:
+    if version_of(BACKENDS[backend]) is None:
         raise MissingPackageError(
-            f"keras:{backend} needs {backend}; install it with: pip install 'rnn-parity[{backend}]'"
+            f"keras:{backend} needs {BACKENDS[backend]}; install it with: pip install 'rnn-parity[{backend}]'"
         )
     child = Child(backend, time_limit())
 
