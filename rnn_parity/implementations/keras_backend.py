@@ -56,7 +56,8 @@ def implementation(backend: str) -> Implementation:
         )
     if version_of(BACKENDS[backend]) is None:
         raise MissingPackageError(
-            f"keras:{backend} needs {BACKENDS[backend]}; install it with: pip install 'rnn-parity[{backend}]'"
+            f"keras:{backend} needs {BACKENDS[backend]}; install it with: "
+            f"pip install 'rnn-parity[{backend}]'"
         )
     child = Child(backend, time_limit())
 
