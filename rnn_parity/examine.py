@@ -12,7 +12,8 @@ from rnn_parity import implied
 from rnn_parity.compare import one_thread
 from rnn_parity.diagnose import causes
 from rnn_parity.equations import Rows
-from rnn_parity.faults import STALE, Computation, faults_of
+from rnn_parity.faults import Computation, faults_of
+from rnn_parity.faults.final import state_causes
 from rnn_parity.faults.weights import FEW, rounded_weights
 from rnn_parity.judge import Judged, Observations, judge
 from rnn_parity.layers import Layer
@@ -67,7 +68,7 @@ def diagnosed(judged: Judged, right: Computation, observed: Observations) -> Che
     if judged.found is None:
         return replace(check, causes=causes(right, outputs, None))
     if check.first_divergence is None:
-        return replace(check, causes=stale_state(check, right, observed))
+        return replace(check, causes=state_causes(right, outputs, observed.final_state))
     right, outputs = finite_part(right, outputs)
     if not outputs.size:
         return check
@@ -93,24 +94,6 @@ def finite_part(right: Computation, outputs: NDArray[Any]) -> tuple[Computation,
         return right.but(sequences=right.sequences.first(count)), outputs[:, :count]
     samples = np.flatnonzero(np.all(finite, axis=1))
     return right.but(sequences=right.sequences.samples(samples)), outputs[samples]
-
-
-def stale_state(check: Check, right: Computation, observed: Observations) -> tuple[Cause, ...]:
-    """The cause when every output is right and the returned state is that of another timestep."""
-    wrong = any(row.name == "h" and row.max_ratio > 1 for row in check.final_state)
-    if not wrong:
-        return ()
-    state = observed.final_state[0].astype(np.float64)
-    slack = 2 * right.layer.precision.unit_roundoff * np.abs(state)
-    apart = np.abs(observed.outputs.astype(np.float64) - state[:, np.newaxis])
-    same = np.flatnonzero((apart <= slack[:, np.newaxis]).all(axis=(0, 2)))
-    if len(same):
-        which = f"it is the output of timestep {same[-1]}"
-    elif (np.abs(state - right.sequences.initial_state[0]) <= slack).all():
-        which = "it is the initial state"
-    else:
-        return ()
-    return (Cause(STALE.id, f"{STALE.meaning}: {which}", None),)
 
 
 def suggestion(

@@ -25,6 +25,9 @@ from rnn_parity.stack import stacked, value, where
 
 CERTAIN = 7.0
 """Standard errors from which on a difference is real."""
+CORRELATED = 3.0
+"""So many times as large they must be for an LSTM: an implementation's rounding stays in its c, and
+right runs were up to 12 standard errors off."""
 SCREEN = 5.0
 """The score from which on a cell with gates gets a closer look: none may score `CERTAIN` there, for
 slopes that vary much are as heavy a tail as a few large residuals.
@@ -128,7 +131,8 @@ def differences(layer: Layer, equations: Rows, found: Estimate) -> tuple[Implied
     floor = RELATIVE * layer.precision.unit_roundoff * np.abs(weights).max()
     smallest = np.maximum(equations.systematic(weights), floor)
     sigma = np.abs(found.difference) / found.error
-    real = np.argwhere((sigma > CERTAIN) & (np.abs(found.difference) > smallest))
+    certain = CERTAIN if equations.forget is None else CORRELATED * CERTAIN
+    real = np.argwhere((sigma > certain) & (np.abs(found.difference) > smallest))
     order = sorted(real.tolist(), key=lambda kj: -sigma[kj[0], kj[1]])
     return tuple(
         ImpliedWeight(

@@ -17,7 +17,7 @@ PRINTED = 4
 """The decimals of a check's own test whether it would see rounded weights."""
 NARROW = ("tfloat32", "float16", "bfloat16")
 FEW = 8
-"""So many entries at most are single differences; more of them are another mistake."""
+"""So many entries, in half of the units, are single differences; more are another mistake."""
 ROUNDS = 16
 """So often at most are their equations set up."""
 
@@ -108,7 +108,7 @@ def other_weights(c: Computation, outputs: Outputs) -> Variants:
         found = total_rows(layer, c.sequences, outputs) or rows(layer, c.sequences, outputs)
         residual = np.abs(found.residual)
         off = (residual > unit * (found.size(stacked(layer)) + 1)).any(axis=(0, 1))
-        if np.count_nonzero(off) > FEW:
+        if np.count_nonzero(off) > min(FEW, max(1, layer.units // 2)):
             return
         # While the entries found so far bring a unit nearer, no other one is looked for.
         worst = residual.max(axis=(0, 1))
