@@ -168,6 +168,22 @@ def test_options_are_compared():
     assert changed(then, then, given(then, then)) == []
 
 
+def test_options_and_states_of_gated_layers_are_compared():
+    one = np.ones((1, 3))
+    options = {"activation": None, "recurrent_activation": None, "dtype": "float32"}
+    before, after = rp.GRU(one, one, **options), rp.GRU(one, one, **options, reset_after=False)
+    state = (np.zeros((1, 1)),)
+    then = case_of(replace(SEEN, weights=before), {})
+    now = case_of(replace(SEEN, weights=after, initial_state=state, final_state=state), {})
+    assert changed(then, now, given(then, now)) == [
+        "reset_after: True then, False now",
+        "initial_state_h: none then",
+    ]
+    lines = changed(case_of(SEEN, {}), then, given(case_of(SEEN, {}), then))
+    assert lines[0] == "recurrence: SimpleRNN then, GRU now"
+    assert "recurrent_activation: None then, linear now" in lines
+
+
 @pytest.mark.parametrize(
     ("then", "now", "text"),
     [
