@@ -29,8 +29,9 @@ from rnn_parity.implementations.keras_child import OPTION, STATE, WEIGHTS, Messa
 from rnn_parity.implementations.process import end, ending
 from rnn_parity.implementations.request import Answer, Implementation, Request
 
-BACKENDS = {"jax": "jax", "torch": "torch", "numpy": "scipy", "openvino": "openvino"}
-"""Keras's backends, which are the names of the extras too, and the package that each needs."""
+BACKENDS = {"jax": "jax", "torch": "torch", "numpy": "jax", "openvino": "openvino"}
+"""Keras's backends, which are the names of the extras too, and the package that each needs (that of
+NumPy uses some of JAX)."""
 OPTIONS = ("go_backwards", "zero_output_for_mask", "reset_after", "units")
 ACTIVATIONS = ("activation", "recurrent_activation")
 
