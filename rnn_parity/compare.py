@@ -37,6 +37,8 @@ COLUMNS = [f.name for f in fields(Timesteps)]
 
 FIRST_ROWS = 256
 """So many equations for each gate show whether other weights were used."""
+FIRST_WORK = 1 << 28
+"""Of many weights with gates fewer do: so many numbers, all equations and weights together."""
 THREADED_WORK = 1 << 27
 """From this many multiplications on, splitting the batch over threads pays."""
 
@@ -172,7 +174,9 @@ class FirstRows:
 
     def __init__(self, layer: Layer, sequences: Sequences) -> None:
         self.derivatives = Derivatives(layer, sequences)
-        self.wanted = max(1, FIRST_ROWS * len(layer.GATES) // sequences.shape[0])
+        affordable = FIRST_WORK // (layer.width * (layer.features + layer.units))
+        count = FIRST_ROWS * min(len(layer.GATES), max(1, affordable // FIRST_ROWS))
+        self.wanted = max(1, count // sequences.shape[0])
         self.parts: list[Rows] = []
 
     def take(self, block: Block, observed: Observed) -> None:

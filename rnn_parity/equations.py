@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.carry import scan
 from rnn_parity.layers import Array
+from rnn_parity.leastsquares import serial_variance
 
 Columns = tuple[Array, ...]
 
@@ -85,9 +86,10 @@ class Rows:
 
     def size(self, weights: Array) -> Array:
         """The absolute terms of each step, times the slopes: what its rounding grows with."""
-        size = np.zeros_like(self.residual)
+        size: NDArray[Any] = np.zeros_like(self.residual)
         for p, weight in enumerate(self.parts(np.abs(weights))):
-            part = np.abs(self.slopes[p]) * (np.abs(self.designs[p]) @ weight)
+            terms = np.abs(self.designs[p]).astype(np.float32) @ weight.astype(np.float32)
+            part: Array = np.abs(self.slopes[p]) * terms.astype(np.float64)
             size += self.reach(p, part, np.abs)
         return size
 
@@ -142,23 +144,43 @@ class Rows:
         """
         found = []
         for design, weighted in zip(self.designs, self.weighted(), strict=True):
-            d, w = flattened(design), flattened(weighted)
+            d, w = scaled(flattened(design)), scaled(flattened(weighted))
             found.append(np.abs(d.T @ w) / np.sqrt((d * d).T @ (w * w)))
         scores: Array = np.nan_to_num(np.concatenate(found))
         return scores
 
     @np.errstate(all="ignore")
-    def systematic(self, weights: Array) -> Array:
-        """So large a change of each weight, `(P, H)`, may be the implementation's own errors.
+    def alone(self, entries: NDArray[np.intp]) -> tuple[Array, Array]:
+        """For each of `entries` `(2, N)`: by how much it alone would be off, and its score.
+
+        The noise of timesteps near each other may go together here. Of what stays in a memory,
+        only the first step counts, so that it may seem further off than it is.
+        """
+        off, found = np.zeros(entries.shape[1]), np.zeros(entries.shape[1])
+        start = 0
+        for p, (design, weighted) in enumerate(zip(self.designs, self.weighted(), strict=True)):
+            here = (entries[0] >= start) & (entries[0] < start + design.shape[2])
+            k, j = entries[0, here] - start, entries[1, here]
+            terms = design[..., k] * weighted[..., j]
+            response = design[..., k] * self.reach(p, self.slopes[p])[..., j]
+            off[here] = terms.sum((0, 1)) / (response**2).sum((0, 1))
+            noise = serial_variance(terms - terms.mean((0, 1)))
+            found[here] = np.abs(terms.sum((0, 1))) / np.sqrt(noise)
+            start += design.shape[2]
+        return np.abs(off), found
+
+    @np.errstate(all="ignore")
+    def systematic(self, weights: Array, units: NDArray[np.intp]) -> Array:
+        """So large a change of these units' weights, `(P, N)`, may be the implementation's errors.
 
         An activation errs the same way wherever its argument is the same, which is no noise. A
         weight takes that on itself in proportion to its share of the argument; a bias, all of it.
         """
-        found = []
-        pieces = zip(self.designs, self.slopes, self.parts(weights), strict=True)
+        found, own = [], flattened(self.own)[:, units]
+        pieces = zip(self.designs, self.slopes, self.parts(weights[:, units]), strict=True)
         for p, (design, slope, weight) in enumerate(pieces):
-            d, s = np.abs(flattened(design)), np.abs(flattened(self.reach(p, slope)))
-            error = d.T @ (s * flattened(self.own)) / ((d * d).T @ (s * s))
+            d, s = np.abs(flattened(design)), np.abs(flattened(self.reach(p, slope))[:, units])
+            error = d.T @ (s * own) / ((d * d).T @ (s * s))
             terms = (d * d).sum(axis=0)[:, np.newaxis] * weight**2
             share = np.sqrt(terms / terms.sum(axis=0))
             share[-1] = 1
@@ -197,6 +219,13 @@ class Rows:
 def flattened(a: Array) -> Array:
     """`(t, B, K)` as `(t B, K)`."""
     return a.reshape(-1, a.shape[-1])
+
+
+def scaled(a: Array) -> NDArray[np.float32]:
+    """Columns that are 1 at most: then float32 holds their squares, at half the cost."""
+    most = np.abs(a).max(axis=0)
+    shares: Array = np.divide(a, most, where=most > 0, out=np.zeros_like(a))
+    return shares.astype(np.float32)
 
 
 def joined(rows: list[Rows]) -> Rows:

@@ -124,9 +124,10 @@ def doubted(judged: Judged, right: Computation, observed: Observations) -> Check
     if rows is None or coupled or layer.precision.digits < FLOAT32.digits:
         return check  # the errors of narrow formats are no noise: they depend on the numbers
     rows = rows.even(weights_now)
-    if not implied.suspicious(layer, rows):
+    scores = rows.scores()
+    if not implied.suspicious(layer, rows, scores):
         # Rounding changes every weight a little; of few equations no single score can be high.
-        hidden = rows.count < ROUNDING_SHOWS or np.mean(rows.scores() ** 2) > LOUD
+        hidden = rows.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
         if not hidden or likeliest_rounding(right, rows.some(ROUNDING_SHOWS)) is None:
             return check
     equations = implied.rows(layer, right.sequences, observed.outputs).even(weights_now)

@@ -18,20 +18,21 @@ from rnn_parity.equations import Rows, joined
 from rnn_parity.fit import observed_steps, part
 from rnn_parity.inverse import inverse_activation
 from rnn_parity.layers import Array, Layer, SimpleRNN
-from rnn_parity.leastsquares import selected, solve
+from rnn_parity.leastsquares import selected, serial_variance, solve
 from rnn_parity.results import ImpliedWeight
 from rnn_parity.sequences import Sequences
 from rnn_parity.stack import stacked, value, where
 
 CERTAIN = 7.0
 """Standard errors from which on a difference is real."""
-CORRELATED = 3.0
-"""So many times as large they must be for an LSTM: an implementation's rounding stays in its c, and
-right runs were up to 12 standard errors off."""
-SCREEN = 5.0
+PICKED = 8.0
+"""The same for a cell with gates, whose few differences are picked out of thousands of weights."""
+SCREEN = 5.5
 """The score from which on a cell with gates gets a closer look: none may score `CERTAIN` there, for
 slopes that vary much are as heavy a tail as a few large residuals.
 """
+SCREENED = 64
+"""So many entries, those of the highest scores, get a closer look first."""
 RELATIVE = 8
 """An implementation's own systematic rounding may look like so many u of the largest weight."""
 MOST_SHOWN = 20
@@ -90,9 +91,26 @@ def gated(layer: Layer) -> bool:
     return len(layer.GATES) > 1
 
 
-def suspicious(layer: Layer, equations: Rows) -> bool:
+@np.errstate(all="ignore")
+def suspicious(layer: Layer, equations: Rows, scores: Array) -> bool:
     """Whether any single entry would explain the residuals better than chance."""
-    return bool((equations.scores() > (SCREEN if gated(layer) else CERTAIN)).any())
+    if not gated(layer):
+        return bool((scores > CERTAIN).any())
+    highest = np.argpartition(-scores, min(SCREENED, scores.size - 1), axis=None)[:SCREENED]
+    entries = np.stack(np.unravel_index(highest, scores.shape))
+    off, score = equations.alone(entries)
+    return bool(((score > SCREEN) & (off > smallest_changes(layer, equations, entries))).any())
+
+
+def smallest_changes(layer: Layer, equations: Rows, entries: NDArray[np.intp]) -> Array:
+    """An implementation's own rounding may look like so large a change of the weights at `entries`
+    `(2, N)`: what is not above that is no difference.
+    """
+    weights = stacked(layer)
+    floor = RELATIVE * layer.precision.unit_roundoff * np.abs(weights).max()
+    units, column = np.unique(entries[1], return_inverse=True)
+    found: Array = np.maximum(equations.systematic(weights, units)[entries[0], column], floor)
+    return found
 
 
 @np.errstate(all="ignore")
@@ -108,7 +126,10 @@ def estimate(equations: Rows, units: int = MOST_UNITS) -> Estimate:
         return found
     for j in np.argsort(-scores.max(axis=0))[: FEW if several else units]:
         matrix, residual = equations.of_unit(j, mixed)
-        solved = selected(matrix, residual, CERTAIN, FEW) if several else solve(matrix, residual)
+        batch = equations.good.shape[1]
+        solved = (
+            selected(matrix, residual, batch, PICKED, FEW) if several else solve(matrix, residual)
+        )
         if solved is not None:
             found.difference[:, j], found.error[:, j] = solved
     return found
@@ -127,13 +148,10 @@ def fits(equations: Rows, found: Estimate) -> bool | None:
 @np.errstate(all="ignore")
 def differences(layer: Layer, equations: Rows, found: Estimate) -> tuple[ImpliedWeight, ...]:
     """The entries that differ beyond doubt, most certain first."""
-    weights = stacked(layer)
-    floor = RELATIVE * layer.precision.unit_roundoff * np.abs(weights).max()
-    smallest = np.maximum(equations.systematic(weights), floor)
     sigma = np.abs(found.difference) / found.error
-    certain = CERTAIN if equations.forget is None else CORRELATED * CERTAIN
-    real = np.argwhere((sigma > certain) & (np.abs(found.difference) > smallest))
-    order = sorted(real.tolist(), key=lambda kj: -sigma[kj[0], kj[1]])
+    certain = np.stack(np.nonzero(sigma > (PICKED if gated(layer) else CERTAIN)))
+    large = np.abs(found.difference[tuple(certain)]) > smallest_changes(layer, equations, certain)
+    order = sorted(certain[:, large].T.tolist(), key=lambda kj: -sigma[kj[0], kj[1]])
     return tuple(
         ImpliedWeight(
             *where(layer, k, j),
@@ -146,7 +164,13 @@ def differences(layer: Layer, equations: Rows, found: Estimate) -> tuple[Implied
 
 
 def likelihood_gain(equations: Rows, other: Rows) -> float:
-    """How much likelier the residuals are in `other`, as a logarithm."""
+    """How much likelier the residuals are in `other`, as a logarithm; not at all where noise, which
+    may go together in timesteps near each other, could have made them so.
+    """
     ours, theirs = (float((r.residual**2).sum()) for r in (equations, other))
+    gained = equations.residual * (equations.residual - other.residual)
+    noise = serial_variance(gained - gained.mean((0, 1))).sum()
+    if not gained.sum() > CERTAIN * math.sqrt(noise):
+        return -math.inf
     numbers = equations.count * equations.residual.shape[2]
     return 0.5 * numbers * math.log(ours / theirs) if theirs > 0 else math.inf

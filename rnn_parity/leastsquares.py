@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,16 +9,23 @@ from rnn_parity.layers import Array
 
 FREEDOM = 8
 """So many equations more than unknowns, or the errors themselves are too uncertain to use."""
+TOGETHER = 64
+"""Rounding that stays in a state may show for so many timesteps."""
 
 
-def solve(a: Array, r: Array) -> tuple[Array, Array] | None:
-    """`min |a d - r|`: the solution and its standard errors, infinite where a leaves it open."""
+def solve(a: Array, r: Array, batch: int | None = None) -> tuple[Array, Array] | None:
+    """`min |a d - r|`: the solution and its standard errors, infinite where a leaves it open.
+
+    With `batch`, the rows are `(t, batch)`, and the noise of timesteps may go together.
+    """
     scale = np.sqrt((a * a).sum(axis=0))
     used = np.flatnonzero(scale > 1e-9 * scale.max(initial=0))
     informative = a[:, used].any(axis=1)
     if len(used) == 0 or np.count_nonzero(informative) < len(used) + FREEDOM:
         return None
-    a, r = a[np.ix_(informative, used)] / scale[used], r[informative]
+    if batch is None:
+        a, r = a[informative], r[informative]
+    a = a[:, used] / scale[used]
     inverse, open_ = inverted(a.T @ a)
     solution = inverse @ (a.T @ r)
     projected = a @ inverse
@@ -28,10 +33,27 @@ def solve(a: Array, r: Array) -> tuple[Array, Array] | None:
     leverage = np.minimum((projected * a).sum(axis=1), 0.99)
     noise = (r - a @ solution) / (1 - leverage)
     projected *= noise[:, np.newaxis]
-    errors = np.where(open_, np.inf, np.sqrt(np.einsum("nk,nk->k", projected, projected)))
+    if batch is None:
+        variance = np.einsum("nk,nk->k", projected, projected)
+    else:
+        variance = serial_variance(projected.reshape(-1, batch, len(used)))
+    errors = np.where(open_, np.inf, np.sqrt(variance))
     difference, error = np.zeros(len(scale)), np.full(len(scale), np.inf)
     difference[used], error[used] = np.where(open_, 0, solution) / scale[used], errors / scale[used]
     return difference, error
+
+
+def serial_variance(noise: Array) -> Array:
+    """The variance of the sum of `noise` `(t, B, K)`, `(K,)`, when a sample's may go together.
+
+    From the sums over all windows of `TOGETHER` timesteps (Newey and West 1987, with Bartlett's
+    weights), and never less than that of independent noise.
+    """
+    pad = np.zeros((TOGETHER, *noise.shape[1:]))
+    total = np.cumsum(np.concatenate([pad, noise, pad]), axis=0)
+    windows = total[TOGETHER:] - total[:-TOGETHER]
+    sums: Array = np.maximum((noise**2).sum((0, 1)), (windows**2).sum((0, 1)) / TOGETHER)
+    return sums
 
 
 def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -50,7 +72,7 @@ def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
     return inverse, (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
 
 
-def selected(a: Array, r: Array, certain: float, most: int) -> tuple[Array, Array]:
+def selected(a: Array, r: Array, batch: int, certain: float, most: int) -> tuple[Array, Array]:
     """The same where few unknowns are not 0, and equations are too few for all of them.
 
     Forward selection: the column that explains most of what is left, as long as it is `certain`
@@ -64,31 +86,10 @@ def selected(a: Array, r: Array, certain: float, most: int) -> tuple[Array, Arra
         score = np.divide(np.abs(rest @ a), size, out=np.zeros(len(size)), where=size > 0)
         score[chosen] = -1
         some = [*chosen, int(score.argmax())]
-        solved = solve(a[:, some], r)
+        solved = solve(a[:, some], r, batch)
         if solved is None or not abs(solved[0][-1]) > certain * solved[1][-1]:
             break
         chosen = some
         difference[chosen], error[chosen] = solved
         rest = r - a[:, chosen] @ difference[chosen]
     return difference, error
-
-
-def pursued(a: Array, r: Array, tolerance: Array, most: int) -> tuple[list[int], Array] | None:
-    """The fewest unknowns, `most` of them at most, with `|a d - r| <= tolerance`, and their values.
-
-    Orthogonal matching pursuit: the column that explains most of what is left, again and again.
-    None where so many do not suffice.
-    """
-    size = np.sqrt((a * a).sum(axis=0))
-    chosen: list[int] = []
-    values: NDArray[Any] = np.zeros(0)
-    rest: NDArray[Any] = r
-    while not (np.abs(rest) <= tolerance).all():
-        if len(chosen) == most:
-            return None
-        score = np.divide(np.abs(rest @ a), size, out=np.zeros(len(size)), where=size > 0)
-        score[chosen] = -1
-        chosen.append(int(score.argmax()))
-        values = np.linalg.lstsq(a[:, chosen], r, rcond=None)[0]
-        rest = r - a[:, chosen] @ values
-    return chosen, values

@@ -5,7 +5,7 @@ import pytest
 from corpus import NARROW, examined, right_run, simulate, weights_of
 
 from rnn_parity import implied
-from rnn_parity.leastsquares import pursued, solve
+from rnn_parity.leastsquares import serial_variance, solve
 from rnn_parity.sequences import Sequences
 
 LARGE = (4, 200, 64, 64)
@@ -132,11 +132,14 @@ def test_least_squares_by_hand():
     assert solve(np.eye(9), np.ones(9)) is None
 
 
-def test_pursuit_finds_the_few_that_suffice():
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=(30, 50))  # more unknowns than equations
-    r = 2.0 * a[:, 7] - 0.5 * a[:, 31]
-    chosen, values = pursued(a, r, np.full(30, 1e-9), 3)
-    assert dict(zip(chosen, values, strict=True)) == pytest.approx({7: 2.0, 31: -0.5})
-    assert pursued(a, r, np.full(30, 1e-9), 1) is None
-    assert pursued(a, 0 * r, np.full(30, 1e-9), 0)[0] == []
+def test_the_noise_of_timesteps_that_go_together():
+    # 64 timesteps of +1, then 64 of -1. Of the 128 - k pairs k timesteps apart, k have opposite
+    # signs; Bartlett weighs them by 1 - k/64.
+    steps = np.repeat([1.0, -1.0], 64).reshape(128, 1, 1)
+    by_lags = 128 + 2 * sum((1 - k / 64) * ((128 - k) - 2 * k) for k in range(1, 64))
+    assert serial_variance(steps) == pytest.approx([by_lags])
+    # Noise that alternates has windows that sum to 0; as independent, it is 1 for each step.
+    assert serial_variance(np.resize([1.0, -1.0], (128, 1, 1))) == pytest.approx([128])
+    # Samples are independent of each other.
+    both = np.concatenate([steps, steps], axis=1)
+    assert serial_variance(both) == pytest.approx([2 * by_lags])
