@@ -92,6 +92,7 @@ class Derivatives:
             observed=np.where(every, seen, 0.0),
             own=np.where(every, found.own, 0.0),
             good=good,
+            units=np.arange(self.layer.units),
             **ways,
         )
 

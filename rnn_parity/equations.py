@@ -21,6 +21,9 @@ from rnn_parity.leastsquares import serial_variance
 
 Columns = tuple[Array, ...]
 
+LONGEST = 64
+"""The noise of so many timesteps is followed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -30,7 +33,8 @@ class Rows:
     the `observed` outputs and `own`, what the implementation's activations may err by, are
     `(t, B, H)`. The first `carried` pieces go through a memory, see `forget` and `gain`; the piece
     `mixed` reaches the outputs by `mixing` `(H, H)` and `gain`. A timestep that is masked or not
-    finite gives equations of zeros.
+    finite gives equations of zeros. `units` says which of the layer's units these H are; weights
+    are always handed over for all of them.
     """
 
     designs: Columns
@@ -39,6 +43,7 @@ class Rows:
     observed: Array
     own: Array
     good: NDArray[np.bool_]
+    units: NDArray[np.intp]
     carried: int = 0
     mixed: int | None = None
     mixing: Array | None = None
@@ -49,6 +54,14 @@ class Rows:
     def count(self) -> int:
         """The number of timesteps, of all samples, that give equations."""
         return int(self.good.sum())
+
+    @property
+    def together(self) -> int:
+        """For so many timesteps the noise may go together: about as long as a memory lasts."""
+        if self.forget is None:
+            return 1
+        longest = float(np.abs(self.forget).mean((0, 1)).max())
+        return int(np.clip(4 / max(1 - longest, 1e-9), 8, LONGEST))
 
     def of_arrays(self, f: Callable[[Array], Array]) -> Rows:
         """The same with `f` applied to every array that has a time axis."""
@@ -62,6 +75,15 @@ class Rows:
         every = -(-self.residual.shape[1] // count)
         few = self.of_arrays(lambda a: a[:, ::every])
         return few.of_arrays(lambda a: a[: -(-count // few.residual.shape[1])])
+
+    def of_units(self, units: NDArray[np.intp]) -> Rows:
+        """The equations of some units alone; of all where weights of one reach the others."""
+        if self.mixed is not None:
+            return self
+        timed = ("residual", "observed", "own", "forget", "gain")
+        arrays = {n: a[..., units] for n in timed if (a := getattr(self, n)) is not None}
+        slopes = tuple(slope[..., units] for slope in self.slopes)
+        return replace(self, **arrays, slopes=slopes, units=self.units[units])
 
     def parts(self, columns: Array) -> list[Array]:
         """Columns `(P, H)` piece by piece."""
@@ -87,7 +109,7 @@ class Rows:
     def size(self, weights: Array) -> Array:
         """The absolute terms of each step, times the slopes: what its rounding grows with."""
         size: NDArray[Any] = np.zeros_like(self.residual)
-        for p, weight in enumerate(self.parts(np.abs(weights))):
+        for p, weight in enumerate(self.parts(np.abs(weights[:, self.units]))):
             terms = np.abs(self.designs[p]).astype(np.float32) @ weight.astype(np.float32)
             part: Array = np.abs(self.slopes[p]) * terms.astype(np.float64)
             size += self.reach(p, part, np.abs)
@@ -105,7 +127,7 @@ class Rows:
     def but_weights(self, change: Array) -> Rows:
         """The same equations, had the weights been others by `change`, to first order."""
         residual, memory = self.residual, np.zeros_like(self.residual)
-        for p, weight in enumerate(self.parts(change)):
+        for p, weight in enumerate(self.parts(change[:, self.units])):
             part = self.slopes[p] * (self.designs[p] @ weight)
             if p < self.carried:
                 memory += part
@@ -164,22 +186,25 @@ class Rows:
             terms = design[..., k] * weighted[..., j]
             response = design[..., k] * self.reach(p, self.slopes[p])[..., j]
             off[here] = terms.sum((0, 1)) / (response**2).sum((0, 1))
-            noise = serial_variance(terms - terms.mean((0, 1)))
+            noise = serial_variance(terms - terms.mean((0, 1)), self.together)
             found[here] = np.abs(terms.sum((0, 1))) / np.sqrt(noise)
             start += design.shape[2]
         return np.abs(off), found
 
     @np.errstate(all="ignore")
-    def systematic(self, weights: Array, units: NDArray[np.intp]) -> Array:
-        """So large a change of these units' weights, `(P, N)`, may be the implementation's errors.
+    def systematic(self, weights: Array, columns: NDArray[np.intp]) -> Array:
+        """So large a change of weights, `(P, N)`, may be the implementation's own errors, in N of
+        the columns.
 
         An activation errs the same way wherever its argument is the same, which is no noise. A
         weight takes that on itself in proportion to its share of the argument; a bias, all of it.
         """
-        found, own = [], flattened(self.own)[:, units]
-        pieces = zip(self.designs, self.slopes, self.parts(weights[:, units]), strict=True)
+        found, own = [], flattened(self.own)[:, columns]
+        pieces = zip(
+            self.designs, self.slopes, self.parts(weights[:, self.units[columns]]), strict=True
+        )
         for p, (design, slope, weight) in enumerate(pieces):
-            d, s = np.abs(flattened(design)), np.abs(flattened(self.reach(p, slope))[:, units])
+            d, s = np.abs(flattened(design)), np.abs(flattened(self.reach(p, slope))[:, columns])
             error = d.T @ (s * own) / ((d * d).T @ (s * s))
             terms = (d * d).sum(axis=0)[:, np.newaxis] * weight**2
             share = np.sqrt(terms / terms.sum(axis=0))
@@ -234,7 +259,12 @@ def joined(rows: list[Rows]) -> Rows:
     for name in ("residual", "observed", "own", "good", "forget", "gain"):
         arrays = [getattr(r, name) for r in rows]
         joined[name] = None if arrays[0] is None else np.concatenate(arrays)
-    for name in ("designs", "slopes"):
-        every = zip(*(getattr(r, name) for r in rows), strict=True)
-        joined[name] = tuple(np.concatenate(arrays) for arrays in every)
+    slopes = zip(*(r.slopes for r in rows), strict=True)
+    joined["slopes"] = tuple(np.concatenate(arrays) for arrays in slopes)
+    # Most pieces have the same design: one copy does.
+    designs: dict[int, Array] = {}
+    for p, first in enumerate(rows[0].designs):
+        if id(first) not in designs:
+            designs[id(first)] = np.concatenate([r.designs[p] for r in rows])
+    joined["designs"] = tuple(designs[id(first)] for first in rows[0].designs)
     return replace(rows[0], **joined)

@@ -125,14 +125,16 @@ def doubted(judged: Judged, right: Computation, observed: Observations) -> Check
         return check  # the errors of narrow formats are no noise: they depend on the numbers
     rows = rows.even(weights_now)
     scores = rows.scores()
-    if not implied.suspicious(layer, rows, scores):
-        # Rounding changes every weight a little; of few equations no single score can be high.
-        hidden = rows.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
-        if not hidden or likeliest_rounding(right, rows.some(ROUNDING_SHOWS)) is None:
-            return check
-    equations = implied.rows(layer, right.sequences, observed.outputs).even(weights_now)
+    units = implied.suspects(layer, rows, scores)
+    # Rounding changes every weight a little; of few equations no single score can be high.
+    hidden = rows.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
+    rounded = hidden and likeliest_rounding(right, rows.some(ROUNDING_SHOWS)) is not None
+    if not (rounded or units.size):
+        return check
+    equations = implied.rows(layer, right.sequences, observed.outputs)
+    equations = (equations if rounded else equations.of_units(units)).even(weights_now)
     weights = implied.differences(layer, equations, implied.estimate(equations))
-    causes = weight_causes(right, equations, weights)
+    causes = weight_causes(right, equations, weights) if rounded or weights else ()
     if not weights and not causes:
         return check
     which = f": {len(weights)} of them, {name_of(weights[0])} first" if weights else ""
@@ -166,13 +168,13 @@ def weight_causes(
 def likeliest_rounding(right: Computation, equations: Rows) -> str | None:
     """The rounding of all weights that explains the residuals best, if any does beyond doubt."""
     best, detail = LIKELIER, None
-    weights = stacked(right.layer)
+    weights, units = stacked(right.layer), equations.units
     gradient = equations.gradient
-    noise = float((equations.residual**2).sum()) / max(1, equations.count * right.layer.units)
+    noise = float((equations.residual**2).sum()) / max(1, equations.count * len(units))
     for variant in rounded_weights(right):
         change = stacked(variant.layer) - weights
         # The gain is never more than this first term of it, which costs little.
-        if not np.vdot(change, gradient) > LIKELIER * noise:
+        if not np.vdot(change[:, units], gradient) > LIKELIER * noise:
             continue
         other = equations.but_weights(change)
         gain = implied.likelihood_gain(equations, other)

@@ -18,7 +18,7 @@ from rnn_parity.equations import Rows, joined
 from rnn_parity.fit import observed_steps, part
 from rnn_parity.inverse import inverse_activation
 from rnn_parity.layers import Array, Layer, SimpleRNN
-from rnn_parity.leastsquares import selected, serial_variance, solve
+from rnn_parity.leastsquares import certain, selected, serial_variance, solve
 from rnn_parity.results import ImpliedWeight
 from rnn_parity.sequences import Sequences
 from rnn_parity.stack import stacked, value, where
@@ -92,14 +92,16 @@ def gated(layer: Layer) -> bool:
 
 
 @np.errstate(all="ignore")
-def suspicious(layer: Layer, equations: Rows, scores: Array) -> bool:
-    """Whether any single entry would explain the residuals better than chance."""
+def suspects(layer: Layer, equations: Rows, scores: Array) -> NDArray[np.intp]:
+    """The units of which any single entry would explain the residuals better than chance."""
     if not gated(layer):
-        return bool((scores > CERTAIN).any())
+        return np.flatnonzero((scores > CERTAIN).any(axis=0))
     highest = np.argpartition(-scores, min(SCREENED, scores.size - 1), axis=None)[:SCREENED]
     entries = np.stack(np.unravel_index(highest, scores.shape))
     off, score = equations.alone(entries)
-    return bool(((score > SCREEN) & (off > smallest_changes(layer, equations, entries))).any())
+    limit = certain(SCREEN, equations.count, equations.together)
+    far = (score > limit) & (off > smallest_changes(layer, equations, entries))
+    return np.unique(entries[1, far])
 
 
 def smallest_changes(layer: Layer, equations: Rows, entries: NDArray[np.intp]) -> Array:
@@ -108,8 +110,8 @@ def smallest_changes(layer: Layer, equations: Rows, entries: NDArray[np.intp]) -
     """
     weights = stacked(layer)
     floor = RELATIVE * layer.precision.unit_roundoff * np.abs(weights).max()
-    units, column = np.unique(entries[1], return_inverse=True)
-    found: Array = np.maximum(equations.systematic(weights, units)[entries[0], column], floor)
+    columns, place = np.unique(entries[1], return_inverse=True)
+    found: Array = np.maximum(equations.systematic(weights, columns)[entries[0], place], floor)
     return found
 
 
@@ -125,14 +127,19 @@ def estimate(equations: Rows, units: int = MOST_UNITS) -> Estimate:
     if not several and equations.count < 2 * len(scores):
         return found
     for j in np.argsort(-scores.max(axis=0))[: FEW if several else units]:
-        matrix, residual = equations.of_unit(j, mixed)
-        batch = equations.good.shape[1]
-        solved = (
-            selected(matrix, residual, batch, PICKED, FEW) if several else solve(matrix, residual)
-        )
+        solved = of_one_unit(equations, int(j), mixed)
         if solved is not None:
             found.difference[:, j], found.error[:, j] = solved
     return found
+
+
+def of_one_unit(equations: Rows, j: int, mixed: bool) -> tuple[Array, Array] | None:
+    """The differences of one unit's weights and their errors, `(P,)` each."""
+    matrix, residual = equations.of_unit(j, mixed)
+    if len(equations.designs) == 1:
+        return solve(matrix, residual)
+    batch = equations.good.shape[1]
+    return selected(matrix, residual, batch, equations.together, PICKED, FEW)
 
 
 @np.errstate(all="ignore")
@@ -149,14 +156,15 @@ def fits(equations: Rows, found: Estimate) -> bool | None:
 def differences(layer: Layer, equations: Rows, found: Estimate) -> tuple[ImpliedWeight, ...]:
     """The entries that differ beyond doubt, most certain first."""
     sigma = np.abs(found.difference) / found.error
-    certain = np.stack(np.nonzero(sigma > (PICKED if gated(layer) else CERTAIN)))
-    large = np.abs(found.difference[tuple(certain)]) > smallest_changes(layer, equations, certain)
-    order = sorted(certain[:, large].T.tolist(), key=lambda kj: -sigma[kj[0], kj[1]])
+    sure = np.stack(np.nonzero(sigma > (PICKED if gated(layer) else CERTAIN)))
+    large = np.abs(found.difference[tuple(sure)]) > smallest_changes(layer, equations, sure)
+    units = equations.units.tolist()
+    order = sorted(sure[:, large].T.tolist(), key=lambda kj: -sigma[kj[0], kj[1]])
     return tuple(
         ImpliedWeight(
-            *where(layer, k, j),
-            expected=value(layer, k, j),
-            implied=value(layer, k, j) + float(found.difference[k, j]),
+            *where(layer, k, units[j]),
+            expected=value(layer, k, units[j]),
+            implied=value(layer, k, units[j]) + float(found.difference[k, j]),
             sigma=float(sigma[k, j]),
         )
         for k, j in order
@@ -169,7 +177,7 @@ def likelihood_gain(equations: Rows, other: Rows) -> float:
     """
     ours, theirs = (float((r.residual**2).sum()) for r in (equations, other))
     gained = equations.residual * (equations.residual - other.residual)
-    noise = serial_variance(gained - gained.mean((0, 1))).sum()
+    noise = serial_variance(gained - gained.mean((0, 1)), equations.together).sum()
     if not gained.sum() > CERTAIN * math.sqrt(noise):
         return -math.inf
     numbers = equations.count * equations.residual.shape[2]

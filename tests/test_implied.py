@@ -137,9 +137,9 @@ def test_the_noise_of_timesteps_that_go_together():
     # signs; Bartlett weighs them by 1 - k/64.
     steps = np.repeat([1.0, -1.0], 64).reshape(128, 1, 1)
     by_lags = 128 + 2 * sum((1 - k / 64) * ((128 - k) - 2 * k) for k in range(1, 64))
-    assert serial_variance(steps) == pytest.approx([by_lags])
+    assert serial_variance(steps, 64) == pytest.approx([by_lags])
     # Noise that alternates has windows that sum to 0; as independent, it is 1 for each step.
-    assert serial_variance(np.resize([1.0, -1.0], (128, 1, 1))) == pytest.approx([128])
+    assert serial_variance(np.resize([1.0, -1.0], (128, 1, 1)), 64) == pytest.approx([128])
     # Samples are independent of each other.
     both = np.concatenate([steps, steps], axis=1)
-    assert serial_variance(both) == pytest.approx([2 * by_lags])
+    assert serial_variance(both, 64) == pytest.approx([2 * by_lags])
