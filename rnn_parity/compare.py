@@ -6,19 +6,11 @@ threads.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
-from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from rnn_parity.balls import Arithmetic, Ball, copied
 from rnn_parity.derivatives import Derivatives
@@ -32,6 +24,7 @@ from rnn_parity.replay import Block, blocks
 from rnn_parity.residual import Steps
 from rnn_parity.results import Divergence, Timesteps
 from rnn_parity.sequences import Sequences
+from rnn_parity.threads import over_batch
 
 COLUMNS = [f.name for f in fields(Timesteps)]
 
@@ -39,8 +32,6 @@ FIRST_ROWS = 256
 """So many equations for each gate show whether other weights were used."""
 FIRST_WORK = 1 << 28
 """Of many weights with gates fewer do: so many numbers, all equations and weights together."""
-THREADED_WORK = 1 << 27
-"""From this many multiplications on, splitting the batch over threads pays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,60 +76,10 @@ def compare_outputs(
     layer: Layer, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
 ) -> Comparison:
     """Hold `outputs` `(B, T, H)`, in processing order, against the replay of `sequences`."""
-    parts = batch_parts(layer, sequences)
-    if len(parts) == 1:
-        return compare_samples(layer, sequences, outputs, arithmetic, parts[0])
-    # One BLAS thread in each of ours: the products of single timesteps are too small to share.
-    with one_thread(), quick_turns():
-        found = pool().map(
-            lambda part: compare_samples(layer, sequences, outputs, arithmetic, part), parts
-        )
-        return merge(list(found))
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Matrix products in the calling thread alone: small ones mostly wait for each other."""
-    limits: AbstractContextManager[Any] = blas().limit(limits=1)
-    return limits
-
-
-@cache
-def blas() -> Any:
-    """The control of NumPy's BLAS; finding it among all loaded libraries may take 50 ms."""
-    return ThreadpoolController().select(user_api="blas")
-
-
-@cache
-def pool() -> ThreadPoolExecutor:
-    """The threads, kept: what a thread has allocated it uses again."""
-    return ThreadPoolExecutor(processors())
-
-
-@contextmanager
-def quick_turns() -> Iterator[None]:
-    """Let threads that do short work take turns at the interpreter without waiting for long."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-
-
-def batch_parts(layer: Layer, sequences: Sequences) -> list[slice]:
-    """The batch in as many slices as there are processors, or in one when the work is small."""
-    batch, timesteps = sequences.shape
-    work = batch * timesteps * layer.width * (layer.features + layer.units)
-    threads = min(processors(), batch) if work >= THREADED_WORK else 1
-    edges = np.linspace(0, batch, threads + 1, dtype=int)
-    return [slice(a, b) for a, b in pairwise(edges)]
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    found = over_batch(
+        layer, sequences, lambda part: compare_samples(layer, sequences, outputs, arithmetic, part)
+    )
+    return found[0] if len(found) == 1 else merge(found)
 
 
 @np.errstate(all="ignore")  # infinities and NaN are judged, not warned of

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import implied
-from rnn_parity.compare import one_thread
 from rnn_parity.diagnose import causes
 from rnn_parity.equations import Rows
 from rnn_parity.faults import Computation, faults_of
@@ -22,6 +21,7 @@ from rnn_parity.results import Cause, Check, ImpliedWeight, LaterSensitivity, Su
 from rnn_parity.sensitivity import sensitivity
 from rnn_parity.sequences import Sequences
 from rnn_parity.stack import stacked
+from rnn_parity.threads import one_thread
 
 SAMPLE_UNITS = 8
 """So many units tell whether other weights would fit."""

@@ -1,5 +1,7 @@
 """Speed and memory, side by side in one run: `python tests/bench.py [--json FILE] [--quick]`.
 
+`--layer NAME` times one layer class alone.
+
 Every contender of a shape takes its turn in each round, so that a machine whose speed drifts
 changes all of them alike; the median of each is compared. Ratios are what counts.
 """
@@ -24,6 +26,7 @@ import numpy as np
 from bench_contenders import Problem, contenders, problem
 from tabulate import tabulate
 
+KINDS = ["SimpleRNN", "LSTM", "GRU"]
 SHAPES = [(32, 28, 32, 16), (64, 512, 128, 256), (1, 10_000, 64, 128), (16, 100, 512, 512)]
 ROUNDS = 7
 BUDGET = 20.0
@@ -67,14 +70,14 @@ def matrix_rate(dtype: str) -> float:
     return 2 * 2048**3 / min(seconds(lambda: a @ a) for _ in range(5))
 
 
-def speed(rounds: int) -> dict[str, object]:
+def speed(kind: str, rounds: int) -> dict[str, object]:
     rates = {dtype: matrix_rate(dtype) for dtype in ("float32", "float64")}
     results = {}
     for shape in SHAPES:
-        p = problem(shape)
+        p = problem(kind, shape)
         results[str(shape)] = {"flops": p.flops, "seconds": interleaved(contenders(p), rounds)}
         print_shape(p, results[str(shape)]["seconds"], rates)
-    return {"rates": rates, "shapes": results, "goals": goals(results)}
+    return {"rates": rates, "shapes": results, "goals": goals(kind, results)}
 
 
 def print_shape(p: Problem, times: dict[str, float], rates: dict[str, float]) -> None:
@@ -90,31 +93,33 @@ def print_shape(p: Problem, times: dict[str, float], rates: dict[str, float]) ->
         for name, t in times.items()
     ]
     headers = ["", "ms", "over tf.function", "of sgemm rate", "of dgemm rate"]
-    print(f"\n(batch, timesteps, features, units) = {p.shape}")
+    print(f"\n{p.kind}, (batch, timesteps, features, units) = {p.shape}")
     print(tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * 4)))
 
 
-def goals(results: dict[str, dict[str, dict[str, float]]]) -> list[dict[str, object]]:
+def goals(kind: str, results: dict[str, dict[str, dict[str, float]]]) -> list[dict[str, object]]:
     """The ratios that were aimed at, with what was measured."""
     found = []
     for what, over, limits in GOALS:
         for i, limit in limits.items():
             times = results[str(SHAPES[i])]["seconds"]
-            ratio = times[what] / times[over]
-            found.append(
-                {"what": what, "over": over, "shape": SHAPES[i], "ratio": ratio, "goal": limit}
-            )
+            if over in times:
+                ratio = times[what] / times[over]
+                goal = {"layer": kind, "what": what, "over": over, "shape": SHAPES[i]}
+                found.append({**goal, "ratio": ratio, "goal": limit})
     return found
 
 
 def print_goals(found: list[dict[str, object]]) -> None:
     rows = [
-        [g["what"], g["over"], g["shape"], f"{g['ratio']:.2f}", f"{g['goal']:.2f}",
+        [g["layer"], g["what"], g["over"], g["shape"], f"{g['ratio']:.2f}", f"{g['goal']:.2f}",
          "yes" if g["ratio"] <= g["goal"] else "NO"]
         for g in found
     ]  # fmt: skip
     print("\nAims")
-    print(tabulate(rows, ["", "over", "shape", "ratio", "at most", "met"], disable_numparse=True))
+    print(
+        tabulate(rows, ["", "", "over", "shape", "ratio", "at most", "met"], disable_numparse=True)
+    )
 
 
 def long_sequences() -> list[dict[str, float]]:
@@ -172,12 +177,13 @@ def start_up(rounds: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="also write all numbers there")
+    parser.add_argument("--layer", choices=KINDS, action="append", help="only this class")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     arguments = parser.parse_args()
     rounds = 2 if arguments.quick else ROUNDS
     print(f"{platform.platform()}, {os.cpu_count()} processors, NumPy {np.__version__}")
-    found = speed(rounds)
-    print_goals(found["goals"])
+    found: dict[str, object] = {kind: speed(kind, rounds) for kind in arguments.layer or KINDS}
+    print_goals([goal for one in found.values() for goal in one["goals"]])
     found["long"] = long_sequences()
     found["start_up"] = start_up(rounds)
     if arguments.json:
