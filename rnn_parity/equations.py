@@ -8,7 +8,7 @@ unit through W.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -126,16 +126,23 @@ class Rows:
 
     def but_weights(self, change: Array) -> Rows:
         """The same equations, had the weights been others by `change`, to first order."""
-        residual, memory = self.residual, np.zeros_like(self.residual)
-        for p, weight in enumerate(self.parts(change[:, self.units])):
-            part = self.slopes[p] * (self.designs[p] @ weight)
+        pairs = zip(self.designs, self.parts(change[:, self.units]), strict=True)
+        return replace(self, residual=self.residual - self.shown([d @ w for d, w in pairs]))
+
+    def shown(self, changes: Sequence[Array | None]) -> Array:
+        """How the outputs change, `(t, B, H)`, when the pieces' arguments change by so much."""
+        memory, found = np.zeros_like(self.residual), np.zeros_like(self.residual)
+        for p, change in enumerate(changes):
+            if change is None:
+                continue
+            part = self.slopes[p] * change
             if p < self.carried:
                 memory += part
             else:
-                residual = residual - self.reach(p, part)
+                found += self.reach(p, part)
         if self.forget is not None:
-            residual = residual - self.gain * scan(self.forget, memory)
-        return replace(self, residual=residual)
+            found += self.gain * scan(self.forget, memory)
+        return found
 
     def weighted(self) -> Columns:
         """Each residual times what its output owes to a piece's argument, `(t, B, H)`."""

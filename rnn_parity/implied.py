@@ -61,9 +61,13 @@ def rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     batch, timesteps = sequences.shape
     enough = max(2048, 8 * len(stacked(layer)))
     steps = slice(0, min(timesteps, max(2, enough // batch)))
-    few, seen = part(sequences, outputs, slice(0, enough // steps.stop + 1), steps)
-    derivatives = Derivatives(layer, few)
-    return joined([derivatives.equations(*one) for one in observed_steps(layer, few, seen)])
+    return all_rows(layer, *part(sequences, outputs, slice(0, enough // steps.stop + 1), steps))
+
+
+def all_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
+    """The equations of all steps."""
+    derivatives = Derivatives(layer, sequences)
+    return joined([derivatives.equations(*o) for o in observed_steps(layer, sequences, outputs)])
 
 
 @np.errstate(all="ignore")

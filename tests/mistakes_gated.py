@@ -75,7 +75,7 @@ def state_zeroed(part):
     return change
 
 
-OWN = ("kernel-transposed", "recurrent-kernel-transposed", "features-permuted", "dropout-active")
+OWN = ("kernel-transposed", "recurrent-kernel-transposed")
 SHARED = [m for m in MISTAKES if m.fault not in OWN and not m.detail.startswith("in ")]
 GATED = [
     *SHARED,

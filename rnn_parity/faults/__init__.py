@@ -1,6 +1,6 @@
 """The fault catalogue. A new cell adds its own faults in a module beside these."""
 
-from rnn_parity.faults import common, gates, gru, lstm, orders, timing, weights
+from rnn_parity.faults import common, gates, gru, inputs, lstm, timing, units, weights
 from rnn_parity.faults.fault import Computation, Fault
 from rnn_parity.faults.final import STALE
 from rnn_parity.layers import Layer
@@ -12,7 +12,8 @@ FAULTS: tuple[Fault, ...] = (
     *gru.FAULTS,
     *timing.FAULTS,
     STALE,
-    *orders.FAULTS,
+    *inputs.FAULTS,
+    *units.FAULTS,
     *weights.FAULTS,
 )
 
