@@ -1,6 +1,7 @@
 """Other implementations on the command line and in a test suite, and the inputs they read."""
 
 import json
+import pickle
 import resource
 import subprocess
 import sys
@@ -20,6 +21,16 @@ from rnn_parity.recheck import record_generated
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
+
+
+class Touch:
+    """What creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
 
 
 @pytest.fixture
@@ -88,6 +99,20 @@ def test_bad_usage_is_one_line(here, line, words, capsys):
     assert (out, err.count("\n")) == ("", 1)
     assert words in err
     assert sorted(path.name for path in here.iterdir()) == ["case.npz", "i.npy", "x.csv"]
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.bin", "last.CKPT", "w.pkl", "w.pickle"])
+def test_a_pickled_checkpoint_is_not_opened(here, name, capsys):
+    (here / name).write_bytes(pickle.dumps(Touch(str(here / "ran"))))
+    assert run("check --against", name) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"rnn-parity: error: {name!r}: a pickled checkpoint runs code of its own and is never "
+        "loaded; save it with: safetensors.torch.save_file(module.state_dict(), "
+        "'weights.safetensors')\n"
+    )
+    assert [path.name for path in here.iterdir()] == [name]
 
 
 def test_the_notebook_size_takes_less_than_half_a_second(here):

@@ -63,7 +63,8 @@ KINDS = (
     Kind(
         "weights.safetensors",
         "the state_dict of a PyTorch nn.RNN, nn.LSTM or nn.GRU, run by PyTorch",
-        r"(.+\.safetensors)",
+        # Its module says what to do with a pickled one.
+        r"(.+\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle))",
         "torch_weights",
     ),
     Kind(

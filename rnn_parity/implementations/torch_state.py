@@ -20,7 +20,6 @@ from rnn_parity.files import reason
 from rnn_parity.keras_adapter.runtime import one_line
 from rnn_parity.layers import Array, Layer
 
-PICKLED = (".pt", ".pth", ".bin", ".ckpt")
 MODULES = {"SimpleRNN": "RNN", "LSTM": "LSTM", "GRU": "GRU"}
 GATES = {"SimpleRNN": (0,), "LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2)}
 """Where PyTorch has each of Keras's gates: its GRU's come as r, z, n."""

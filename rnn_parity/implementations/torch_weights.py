@@ -16,7 +16,6 @@ from rnn_parity.errors import InputError
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.implementations.torch_state import (
     MODULES,
-    PICKLED,
     Stored,
     agreement,
     choose,
@@ -33,7 +32,7 @@ def implementation(path: str) -> Implementation:
     Raises `InputError` for a file that is no such `state_dict` (a pickled one is not even opened),
     `MissingPackageError` without PyTorch or safetensors.
     """
-    if path.lower().endswith(PICKLED):
+    if not path.lower().endswith(".safetensors"):
         raise InputError(
             f"{path!r}: a pickled checkpoint runs code of its own and is never loaded; save it "
             "with: safetensors.torch.save_file(module.state_dict(), 'weights.safetensors')"
