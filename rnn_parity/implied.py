@@ -6,7 +6,6 @@ the signed step residual: weighted least squares in `F + H + 1` unknowns, one pr
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -175,14 +174,16 @@ def differences(layer: Layer, equations: Rows, found: Estimate) -> tuple[Implied
     )
 
 
+@np.errstate(all="ignore")
 def likelihood_gain(equations: Rows, other: Rows) -> float:
     """How much likelier the residuals are in `other`, as a logarithm; not at all where noise, which
-    may go together in timesteps near each other, could have made them so.
+    may go together in timesteps near each other, could have made them so, nor where a weight of
+    `other` is infinite: rounded to a format that cannot hold it, it would have been seen.
     """
-    ours, theirs = (float((r.residual**2).sum()) for r in (equations, other))
+    ours, theirs = ((r.residual**2).sum() for r in (equations, other))
     gained = equations.residual * (equations.residual - other.residual)
     noise = serial_variance(gained - gained.mean((0, 1)), equations.together).sum()
     if not gained.sum() > CERTAIN * math.sqrt(noise):
         return -math.inf
     numbers = equations.count * equations.residual.shape[2]
-    return 0.5 * numbers * math.log(ours / theirs) if theirs > 0 else math.inf
+    return float(0.5 * numbers * np.log(ours / theirs))

@@ -71,6 +71,18 @@ def test_a_right_run_implies_nothing(seed):
     assert (check.verdict, check.implied_weights, check.causes) == ("parity", None, ())
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_weight_beyond_the_range_of_float16_was_not_rounded_to_it(seed):
+    # float16 ends at 65504, so that rounding makes the weight infinite: no residual would be less.
+    run = right_run((3, 5, 8, 4), seed, "relu")
+    kernel, x = run.kernel.copy(), run.x.copy()
+    kernel[2, 1] = 1e5
+    x[:, :, 2] *= np.float32(1e-5)
+    run = run.but(kernel=kernel, x=x)
+    check = examined(run, simulate(run))
+    assert (check.verdict, check.causes) == ("parity", ())
+
+
 def estimated(run, outputs):
     layer = weights_of(run)
     equations = implied.total_rows(layer, Sequences.of(layer, run.x, run.mask, run.state), outputs)
