@@ -20,7 +20,7 @@ from rnn_parity.residual import final_balls
 from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
 from rnn_parity.sequences import Sequences, states
 from rnn_parity.shapes import misfit
-from rnn_parity.wording import number, ratio
+from rnn_parity.wording import number, ratio, step_beyond
 
 NOTHING_FINITE = "no expected number is finite, so that there was nothing to compare"
 TOO_LONG = (
@@ -225,10 +225,7 @@ def concluded(check: Check, step_ratio: float, unproven: str) -> Check:
     verdict: Verdict = "parity"
     if step_ratio > 1:
         verdict = "diverged"
-        off = f"{number(step_ratio)} times as far off as rounding can explain"
-        summary = f"a step is {off if math.isfinite(step_ratio) else 'infinity or no number'}"
-        if check.first_divergence is not None:
-            summary += f", first at timestep {check.first_divergence.timestep}"
+        summary = step_beyond(step_ratio, check.first_divergence)
     elif beyond:
         row, verdict = beyond[0], "diverged"
         what = "last output" if row.name == "output" else f"final state {row.name}"

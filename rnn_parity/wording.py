@@ -147,6 +147,18 @@ def state_beyond(check: Check) -> list[tuple[str, str]]:
     ]
 
 
+def step_beyond(times: float, first: Divergence | None) -> str:
+    """How far off the worst step is, in multiples of its bound, and where the first one is."""
+    off = "further off than rounding can explain"
+    if math.isfinite(times):
+        off = f"{number(times)} times as far off as rounding can explain"
+    elif first is not None and not math.isfinite(first.observed):
+        off = "infinity or no number"
+    elif first is not None and not math.isfinite(first.expected):
+        off = f"a number where {number(first.expected)} is right"
+    return f"a step is {off}" + (f", first at timestep {first.timestep}" if first else "")
+
+
 def beyond(times: float) -> str:
     """How far beyond, as a multiple where it is a number."""
     return f"{ratio(times)} x" if math.isfinite(times) else "beyond"

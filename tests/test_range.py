@@ -63,3 +63,28 @@ def test_a_result_beyond_float32_is_not_taken_for_zero(observed):
 def test_infinity_times_zero_is_no_number():
     """r h = 1e40 times a recurrent kernel of 0."""
     assert one_step(gru(0.0, 1e20, 1.0), NOTHING, initial_state=[[1e20]]) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("x", "observed", "words"),
+    [
+        ([1.0, 1.0], [1.0, 1.5], "times as far off as rounding can explain, first at timestep 1"),
+        ([1.0, 1.0], [1.0, np.nan], "a step is infinity or no number, first at timestep 1"),
+        ([1.0, np.inf], [1.0, 0.0], "a step is a number where inf is right, first at timestep 1"),
+        ([np.nan, 1.0], [0.0, 1.0], "a step is a number where nan is right, first at timestep 0"),
+        # The first is half of what is right; only the second is no number.
+        ([1.0, 1.0], [0.5, np.nan], "a step is further off than rounding can explain, first at ti"),
+    ],
+)
+def test_what_is_infinitely_far_off_is_told_by_its_kind(x, observed, words):
+    weights = rp.SimpleRNN([[1.0]], [[0.0]], activation=None, dtype="float32")
+    report = rp.compare(weights, np.reshape(x, (1, 2, 1)), np.reshape(observed, (1, 2, 1)))
+    assert report.verdict == "diverged"
+    assert words in report.summary
+
+
+def test_a_masked_step_that_should_be_zero_is_a_number_nevertheless():
+    # 5 over the smallest normal float32, 1.2e-38, is more than a float32 holds.
+    weights = rp.SimpleRNN([[1.0]], [[0.0]], zero_output_for_mask=True, dtype="float32")
+    report = rp.compare(weights, ONE, 5 * ONE, mask=[[False]])
+    assert report.summary.startswith("a step is further off than rounding can explain, first at t")
