@@ -112,7 +112,8 @@ def smallest_changes(layer: Layer, equations: Rows, entries: NDArray[np.intp]) -
     `(2, N)`: what is not above that is no difference.
     """
     weights = stacked(layer)
-    floor = RELATIVE * layer.precision.unit_roundoff * np.abs(weights).max()
+    largest = max(np.abs(array).max() for array in (weights, *layer.input_addends))
+    floor = RELATIVE * layer.precision.unit_roundoff * largest
     columns, place = np.unique(entries[1], return_inverse=True)
     found: Array = np.maximum(equations.systematic(weights, columns)[entries[0], place], floor)
     return found

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.activations import Activation, named
 from rnn_parity.errors import InputError
-from rnn_parity.precision import Precision, precision_of, real
+from rnn_parity.precision import Precision, precision_of, real, weight
 
 Array = NDArray[np.float64]
 Named = str | Callable[..., object] | Activation | None
@@ -45,6 +45,8 @@ class Layer:
     precision: Precision
     operands: Precision | None
     """The format to which a faulty implementation rounds the operands of its matrix products."""
+    addends: tuple[Array, ...]
+    """The biases `(G units,)` of an implementation that has two where Keras has their sum."""
 
     def _set(
         self,
@@ -73,14 +75,20 @@ class Layer:
             "bias": None if bias is None else weight("bias", bias, (*bias_rows, width), precision),
             "precision": precision,
             "operands": None,
+            "addends": (),
             **options,
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
     def changed(self: Self, **changes: object) -> Self:
-        """This layer with other attributes, taken as they are: weights are not rounded again."""
+        """This layer with other attributes, taken as they are: weights are not rounded again.
+
+        Another bias is not the sum of the same two.
+        """
         other = copy.copy(self)
+        if "bias" in changes:
+            changes = {"addends": (), **changes}
         for name, value in changes.items():
             object.__setattr__(other, name, value)
         return other
@@ -109,6 +117,11 @@ class Layer:
     def input_bias(self) -> Array | None:
         """What is added to `x_t U`, `(G units,)`."""
         return self.bias
+
+    @property
+    def input_addends(self) -> tuple[Array, ...]:
+        """What an implementation adds to `x_t U`, one after the other, `(G units,)` each."""
+        return () if self.input_bias is None else self.addends or (self.input_bias,)
 
     @property
     def recurrent_bias(self) -> Array | None:
@@ -235,18 +248,3 @@ class GRU(Gated):
 
 
 LAYERS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (SimpleRNN, LSTM, GRU)}
-
-
-def weight(
-    name: str, value: ArrayLike, shape: tuple[int | None, ...], precision: Precision
-) -> Array:
-    """`value` in float64, rounded to `precision`; None in `shape` stands for any size >= 1."""
-    array = np.asarray(value)
-    wanted = str(shape).replace("None", "any")
-    fits = array.ndim == len(shape) and all(
-        size >= 1 and n in (None, size) for size, n in zip(array.shape, shape, strict=True)
-    )
-    if not fits:
-        raise InputError(f"{name}: expected shape {wanted}, received {array.shape}")
-    # The order in which BLAS multiplies a few rows by a matrix fastest.
-    return np.asfortranarray(precision.round(array, name))

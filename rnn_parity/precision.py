@@ -78,6 +78,21 @@ def real(value: ArrayLike, name: str) -> NDArray[Any]:
     return array
 
 
+def weight(
+    name: str, value: ArrayLike, shape: tuple[int | None, ...], precision: Precision
+) -> NDArray[np.float64]:
+    """`value` in float64, rounded to `precision`; None in `shape` stands for any size >= 1."""
+    array = np.asarray(value)
+    wanted = str(shape).replace("None", "any")
+    fits = array.ndim == len(shape) and all(
+        size >= 1 and n in (None, size) for size, n in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        raise InputError(f"{name}: expected shape {wanted}, received {array.shape}")
+    # The order in which BLAS multiplies a few rows by a matrix fastest.
+    return np.asfortranarray(precision.round(array, name))
+
+
 @np.errstate(all="ignore")
 def round_to(x: NDArray[Any], precision: Precision) -> NDArray[np.float64]:
     """`x` rounded to `precision`, to nearest, ties to even, with subnormals and overflow."""

@@ -61,8 +61,8 @@ class Steps:
         self.keep = keep
         magnitude = self.inputs.magnitude(narrow(block.inputs, self.dtype), self.every)
         x = self.arithmetic.sum_of(block.projection, magnitude, self.inputs.terms)
-        if self.layer.input_bias is not None:
-            x = x.known_part(np.abs(self.layer.input_bias))
+        for addend in self.layer.input_addends:
+            x = x.known_part(np.abs(addend))
         ball: Ball = self.step(x, before)
         return ball
 

@@ -67,9 +67,8 @@ def test_rnn_by_hand(tmp_path):
     # 2 1 + 1 + 3 = 6, then 2 2 + 6 + 4 = 14.
     assert answer.outputs[0, :, 0].tolist() == [6, 14]
     assert [s.tolist() for s in answer.final_state] == [[[14]]]
-    assert answer.layer is None
-    ran, weights, biases = answer.notes
-    assert biases == "its two biases are added before it runs, for Keras has only their sum"
+    assert [bias.tolist() for bias in answer.layer.addends] == [[1], [3]]
+    ran, weights = answer.notes
     assert ran == f"PyTorch {torch.__version__}, nn.RNN with *_l0, float32"
     assert weights == "its weights are the layer's exactly"
 
@@ -198,16 +197,42 @@ def test_of_several_that_fit_the_one_with_the_layers_weights_is_chosen(tmp_path)
         checked(path, other, x)
 
 
-@pytest.mark.parametrize("kind", [rp.SimpleRNN, rp.LSTM])
-def test_biases_that_cancel_are_no_false_alarm(tmp_path, kind):
-    module = KINDS[kind][0](2, 3)
+def test_biases_that_cancel_by_hand(tmp_path):
+    # float32 has steps of 2**-14 near 1000: 0.3 + 1000 is rounded to 16388915 of them, and 999.9 is
+    # 16382362. PyTorch's difference is 6553 / 2**14 = 0.3999634; right is 0.3 + 1638 / 2**14 =
+    # 0.3999756, which is 170 times as far off as rounding 0.3 + 0.1 explains.
+    path = saved(
+        tmp_path,
+        weight_ih_l0=f32([[1]]),
+        weight_hh_l0=f32([[0]]),
+        bias_ih_l0=f32([1000]),
+        bias_hh_l0=f32([-999.9]),
+    )
+    layer = rp.SimpleRNN(f32([[1]]), f32([[0]]), f32([1638 / 2**14]), activation="relu")
+    x = f32([[[0.3]]])
+    answer = implementation(path)(Request(layer, x))
+    assert answer.outputs.item() == 6553 / 2**14
+    assert answer.notes[1] == "its weights are the layer's exactly"
+    assert rp.compare(layer, x, answer.outputs).verdict == "diverged"
+    (check,) = rp.check(layer, x, against=path).checks
+    # Two products and two biases: 1.222e-5 in 4 / 2**24 (0.3 + 1000 + 999.9) = 4.769e-4.
+    assert (check.verdict, check.max_ratio) == ("parity", pytest.approx(0.02562, rel=1e-3))
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", KINDS)
+def test_biases_that_cancel_are_no_false_alarm(tmp_path, kind, seed, scale):
+    torch.manual_seed(seed)
+    module = KINDS[kind][0](3, 8)
+    large, small = 1000 * torch.randn(module.bias_ih_l0.shape), torch.randn(module.bias_ih_l0.shape)
     with torch.no_grad():
-        module.bias_ih_l0.fill_(1000.0)
-        module.bias_hh_l0.copy_(torch.linspace(-999.9, -1000.1, module.bias_hh_l0.numel()))
+        module.bias_ih_l0.copy_(large)
+        module.bias_hh_l0.copy_(0.3 * small - large)
     path = saved(tmp_path, **module.state_dict())
-    x = f32(1e-3 * np.random.default_rng(6).normal(size=(4, 20, 2)))
-    report, answer = checked(path, as_keras(kind, module), x)
-    assert (report.verdict, answer.notes[1]) == ("parity", "its weights are the layer's exactly")
+    x = f32(scale * np.random.default_rng(seed).normal(size=(8, 60, 3)))
+    (check,) = rp.check(as_keras(kind, module), x, against=path).checks
+    assert check.verdict == "parity", check.summary
 
 
 def test_what_pytorch_has_not_is_diverged_or_refused(tmp_path):

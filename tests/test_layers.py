@@ -109,3 +109,14 @@ def test_options_that_do_not_exist_are_refused(options, message):
 
 def test_no_activation_is_linear():
     assert rp.SimpleRNN(KERNEL, RECURRENT, activation=None).activation.name == "linear"
+
+
+def test_the_addends_of_a_bias_go_with_it():
+    layer = rp.LSTM(np.ones((1, 4)), np.ones((1, 4)), [1.0, 2, 3, 4])
+    assert [a.tolist() for a in layer.input_addends] == [[1, 2, 3, 4]]
+    pair = (np.full(4, 9.0), np.arange(1.0, 5) - 9)
+    two = layer.changed(addends=pair)
+    assert two.input_addends == pair
+    assert two.changed(go_backwards=True).input_addends == pair
+    assert [a.tolist() for a in two.changed(bias=np.ones(4)).input_addends] == [[1, 1, 1, 1]]
+    assert two.changed(bias=None).input_addends == ()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import rnn_parity as rp
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.implementations.onnx_weights import directions, layers
 from rnn_parity.layers import GRU, LSTM, SimpleRNN
@@ -50,6 +51,23 @@ def test_a_gru_that_resets_after_keeps_both_biases():
     arrays = numbered("GRU", 3)
     del arrays["B"]
     assert layers("GRU", {"linear_before_reset": 1}, arrays)["forward"].bias is None
+
+
+def test_biases_that_cancel_are_added_one_by_one():
+    # float32 has steps of 2**-14 near 1000: 0.3 + 1000 is rounded to 16388915 of them, and 999.9 is
+    # 16382362; their difference is 6553. Where the two biases are added first it is 0.3 + 1638 of
+    # them, rounded to steps of 2**-25.
+    arrays = {"W": [[[1]]], "R": [[[0]]], "B": [[1000, -999.9]]}
+    arrays = {name: np.array(array, np.float32) for name, array in arrays.items()}
+    layer = layers("RNN", {"activations": ["Relu"]}, arrays)["forward"]
+    assert layer.bias.tolist() == [1638 / 2**14]
+    x = np.full((1, 1, 1), 0.3, np.float32)
+    for outputs in (6553 / 2**14, 0.3 + 1638 / 2**14):
+        assert rp.compare(layer, x, np.full((1, 1, 1), outputs)).verdict == "parity"
+    # Two products and two biases: 4 / 2**24 (0.3 + 1000 + 999.9) = 4.8e-4.
+    for error in (-5e-4, 5e-4):
+        observed = np.full((1, 1, 1), 0.3 + 1638 / 2**14 + error)
+        assert rp.compare(layer, x, observed).verdict == "diverged"
 
 
 def test_two_directions_are_two_layers():

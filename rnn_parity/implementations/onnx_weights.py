@@ -110,19 +110,22 @@ def layer(
     """One direction's layer, from W `(G H, F)`, R `(G H, H)` and B `(2 G H,)` or None."""
     W, R, B = weights
     kernel, recurrent_kernel, bias = in_order(op_type, W), in_order(op_type, R), None
+    addends: tuple[NDArray[Any], ...] = ()
     if B is not None:
-        # In float64: the constructor rounds the sum of the two biases once, as a runtime does.
+        # In float64: the sum of the two biases is rounded once, by the constructor.
         both = np.stack([in_order(op_type, b) for b in np.split(B.astype(np.float64), 2)])
-        bias = both if options.get("reset_after") else both.sum(axis=0)
+        addends = () if options.get("reset_after") else tuple(both)
+        bias = both.sum(axis=0) if addends else both
     if op_type == "RNN":
-        return SimpleRNN(kernel, recurrent_kernel, bias, functions[0], **options)
+        made = SimpleRNN(kernel, recurrent_kernel, bias, functions[0], **options)
+        return made.changed(addends=addends)
     f, g, *h = functions
     if h not in ([], [g]):
         raise UnsupportedError(
             f"the activations g={g} and h={h[0]} of LSTM are not replayed: Keras has one for both"
         )
     kind = GRU if op_type == "GRU" else LSTM
-    return kind(kernel, recurrent_kernel, bias, g, f, **options)
+    return kind(kernel, recurrent_kernel, bias, g, f, **options).changed(addends=addends)
 
 
 def in_order(op_type: str, weights: NDArray[Any]) -> NDArray[Any]:

@@ -123,16 +123,32 @@ def choose(path: str, modules: list[Stored], layer: Layer) -> Stored:
     return fitting[0]
 
 
+def in_order(module: Stored, layer: Layer, name: str) -> Array:
+    """One of the tensors, exactly, with the gates in Keras's order along its last axis."""
+    order = GATES[type(layer).__name__]
+    blocks = np.split(module.tensors[name].double().numpy(), len(order))
+    found: Array = np.concatenate([blocks[gate] for gate in order]).T
+    return found
+
+
+def biases(module: Stored, layer: Layer) -> tuple[Array, ...]:
+    """Both biases; none where there are none."""
+    names = [name for name in ("bias_ih", "bias_hh") if name in module.tensors]
+    return tuple(in_order(module, layer, name) for name in names)
+
+
+def with_both_biases(module: Stored, layer: Layer) -> Layer:
+    """The layer as PyTorch computes it, which adds two biases where Keras has their sum."""
+    if getattr(layer, "reset_after", False):
+        return layer
+    return layer.changed(addends=biases(module, layer))
+
+
 def as_keras(module: Stored, layer: Layer) -> dict[str, Array]:
     """The weights as Keras has them, rounded to the layer's precision; no bias where none is."""
-    order = GATES[type(layer).__name__]
-    found = {}
-    for name, tensor in module.tensors.items():
-        blocks = np.split(tensor.double().numpy(), len(order))
-        found[name] = np.concatenate([blocks[gate] for gate in order]).T
-    weights = {"kernel": found["weight_ih"], "recurrent_kernel": found["weight_hh"]}
-    if "bias_ih" in found:
-        pair = found["bias_ih"], found["bias_hh"]
+    names = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh"}
+    weights = {keras: in_order(module, layer, name) for keras, name in names.items()}
+    if pair := biases(module, layer):
         two = getattr(layer, "reset_after", False)
         weights["bias"] = np.stack(pair) if two else pair[0] + pair[1]
     return {name: layer.precision.round(weight) for name, weight in weights.items()}

@@ -21,6 +21,7 @@ from rnn_parity.implementations.torch_state import (
     choose,
     read,
     stored,
+    with_both_biases,
 )
 from rnn_parity.keras_adapter.runtime import one_line
 from rnn_parity.layers import Layer
@@ -46,23 +47,11 @@ def implementation(path: str) -> Implementation:
         kind = f"nn.{MODULES[type(request.layer).__name__]}"
         notes = [f"PyTorch {version_of('torch')}, {kind} with {chosen.name}, {dtype}"]
         notes.append(agreement(chosen, request.layer))
-        if folds(chosen):
-            notes.append("its two biases are added before it runs, for Keras has only their sum")
         if request.mask is not None:
             notes.append("PyTorch's padding is filled as Keras fills masked steps")
-        return Answer(outputs, states, tuple(notes))
+        return Answer(outputs, states, tuple(notes), with_both_biases(chosen, request.layer))
 
     return compute
-
-
-def folds(stored: Stored) -> bool:
-    """Whether the two biases are one in Keras.
-
-    PyTorch rounds each partial sum, which may be much larger than the sum of both where they
-    cancel: so much error is within its own rules, and not within a bound that knows the sum alone.
-    """
-    rows, units = stored.tensors["weight_hh"].shape
-    return "bias_ih" in stored.tensors and rows != 3 * units
 
 
 def run(
@@ -115,10 +104,6 @@ def module(torch: Any, stored: Stored, layer: Layer) -> Any:
         **options,
     )
     made.load_state_dict({f"{name}_l0": tensor for name, tensor in stored.tensors.items()})
-    if folds(stored):
-        with torch.no_grad():
-            made.bias_ih_l0.copy_(made.bias_ih_l0.double() + made.bias_hh_l0.double())
-            made.bias_hh_l0.zero_()
     return made.eval()
 
 
