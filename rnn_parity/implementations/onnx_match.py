@@ -1,6 +1,8 @@
 """Which input of a model takes what of a layer's call, and which output gives what: by shape.
 
-A name decides only between an LSTM's h and c, which have the same shape. NumPy alone.
+A name decides only between an LSTM's h and c, which have the same shape; where it does not, a final
+h is the last output, and else the order is taken for that of h and c, which a note says. NumPy
+alone.
 """
 
 from __future__ import annotations
@@ -19,12 +21,17 @@ Array = NDArray[Any]
 
 CELL = re.compile(r"(^|[^a-z])c(ell|n)?([^a-z]|$)", re.IGNORECASE)
 """The name of a cell state: c, c0, c_0, cn, Y_c, initial_c, cell_state."""
+HIDDEN = re.compile(r"(^|[^a-z])h(idden|n)?([^a-z]|$)", re.IGNORECASE)
+"""The name of the other: h, h0, h_0, hn, Y_h, initial_h, hidden_state."""
 
 LAST_ONLY = (
     "only the last output is exported: export the whole sequence (return_sequences=True, ONNX's Y, "
     "PyTorch's output) for a verdict on every step"
 )
 FILLED = "beyond the lengths of the sequences, ONNX's zeros are filled as Keras fills masked steps"
+IN_ORDER = (
+    "the {} {} and {} are taken as the states h and c: their names do not tell which is which"
+)
 NO_MASK = "the model has no input for the mask, which was not passed on"
 
 
@@ -83,6 +90,8 @@ def feeds(request: Request, ports: Sequence[Port], hint: Mapping[str, bool]) -> 
     states = state_feeds(request, [p for p in ports if p.name not in arrays])
     if states is None:
         return None
+    if request.initial_state is not None and not is_told(list(states)):
+        notes.append(IN_ORDER.format("inputs", *states))
     arrays |= states
     masks = mask_feeds(request, [p for p in ports if p.name not in arrays])
     by_length = any(array.ndim == 1 for array in masks.values())
@@ -111,16 +120,29 @@ def state_feeds(request: Request, ports: Sequence[Port]) -> dict[str, Array] | N
     if len(takers) < len(names):
         return {} if request.initial_state is None else None
     states = request.initial_state or (np.zeros(size),) * len(names)
-    takers.sort(key=lambda port: is_cell(port.name))
+    found = {port.name: fits[port][0] for port in takers}
     return {
-        port.name: np.reshape(state, fits[port][0])
-        for port, state in zip(takers, states, strict=True)
+        name: np.reshape(state, found[name])
+        for name, state in zip(cell_last(list(found)), states, strict=True)
     }
 
 
-def is_cell(name: str) -> bool:
-    """Whether `name` is that of a cell state."""
-    return bool(CELL.search(name))
+def cell_of(names: Sequence[str]) -> str | None:
+    """The one of several states that is c: named so, or the only one not named h; or None."""
+    named = [name for name in names if CELL.search(name)]
+    others = [name for name in names if not HIDDEN.search(name)]
+    return next((found[0] for found in (named, others) if len(found) == 1), None)
+
+
+def cell_last(names: Sequence[str]) -> list[str]:
+    """The names of states with c at the end, if they tell which it is."""
+    cell = cell_of(names)
+    return sorted(names, key=lambda name: name == cell)
+
+
+def is_told(names: Sequence[str]) -> bool:
+    """Whether the names of states tell which is c, if there are several at all."""
+    return len(names) < 2 or cell_of(names) is not None
 
 
 def mask_feeds(request: Request, ports: Sequence[Port]) -> dict[str, Array]:
@@ -150,16 +172,38 @@ def answer(request: Request, outputs: Mapping[str, Array], time_first: bool) -> 
         if sequence is not None:
             del others[name]
             break
-    states = [as_state(others[name], (batch, units)) for name in sorted(others, key=is_cell)]
-    found = tuple(state for state in states if state is not None)
-    if len(found) < len(others):
+    names = cell_last(list(others))
+    found = [as_state(others[name], (batch, units)) for name in names]
+    states = tuple(state for state in found if state is not None)
+    if len(states) < len(others):
         return None
     if sequence is not None:
-        return Answer(sequence, found) if len(found) <= count else None
-    if len(found) not in (1, count, count + 1):
+        if len(states) > count:
+            return None
+        if len(states) == 1 < count and CELL.search(names[0]):
+            return Answer(sequence, (), (f"not compared: {names[0]}, a state c without its h",))
+        final, notes = hidden_first(names, states, sequence[:, -1])
+        return Answer(sequence, final, notes)
+    if len(states) not in (1, count, count + 1):
         return None
     # A last output of its own, or an h that is the last output as well.
-    return Answer(found[0], () if len(found) == 1 else found[-count:], (LAST_ONLY,))
+    last = states[0] if len(states) > count else None
+    final, notes = hidden_first(names[-count:], states[-count:], last)
+    return Answer(
+        final[0] if last is None else last, final if len(states) > 1 else (), (LAST_ONLY, *notes)
+    )
+
+
+def hidden_first(
+    names: Sequence[str], states: tuple[Array, ...], last: Array | None
+) -> tuple[tuple[Array, ...], tuple[str, ...]]:
+    """The final states, h before c: by name, by what equals the last output, or with a note."""
+    if is_told(names):
+        return states, ()
+    told = [i for i, state in enumerate(states) if last is not None and np.array_equal(state, last)]
+    if len(told) != 1:
+        return states, (IN_ORDER.format("outputs", *names),)
+    return (states[told[0]], states[1 - told[0]]), ()
 
 
 def filled(request: Request, outputs: Array) -> Array | None:
