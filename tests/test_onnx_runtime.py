@@ -28,6 +28,7 @@ WEIGHTS = {
 }
 """The same as the textbook has them, for a loop in NumPy."""
 RIGHT = loop(WEIGHTS, X)
+LOSS = "the bound allows for what ONNX Runtime's RNN loses of tanh near 0: 4 units of roundoff"
 ONE = numpy_helper.from_array(np.array([1]), "one")
 
 
@@ -69,7 +70,7 @@ def test_time_first(path):
     assert close(found.outputs, RIGHT)
     assert [close(state, RIGHT[:, -1]) for state in found.final_state] == [True]
     assert found.notes[0].startswith("ONNX Runtime 1.")
-    assert len(found.notes) == 1
+    assert found.notes[1:] == (LOSS,)
 
 
 @pytest.mark.parametrize("shape", [(B, T, F), (None, T, F), ("N", "T", F), (None, None, None)])
@@ -77,7 +78,7 @@ def test_batch_first(path, shape):
     found = ask(batch_first(shape, ("out", "h")), path)
     assert close(found.outputs, RIGHT)
     assert close(found.final_state[0], RIGHT[:, -1])
-    assert len(found.notes) == 1
+    assert found.notes[1:] == (LOSS,)
 
 
 def test_axes_that_nothing_tells_apart(path):
@@ -149,7 +150,7 @@ def test_a_mask_as_lengths(path):
     zeroed = LAYER.changed(zero_output_for_mask=True)
     found = implementation(path)(Request(zeroed, X, mask))
     assert close(found.outputs, expected * mask[:, :, None])
-    assert len(found.notes) == 1
+    assert found.notes[1:] == (LOSS,)
     assert close(implementation(path)(Request(LAYER, X)).outputs, RIGHT)
 
 
@@ -187,7 +188,7 @@ def test_a_mask_of_its_own(path):
 
 def test_a_mask_that_the_model_does_not_take_is_said(path):
     found = ask(squeezed(), path, mask=np.ones((B, T), bool))
-    assert found.notes[1] == "the model has no input for the mask, which was not passed on"
+    assert found.notes[-1] == "the model has no input for the mask, which was not passed on"
 
 
 @pytest.mark.parametrize("outputs", [("h",), ("last", "h"), ("last",)])

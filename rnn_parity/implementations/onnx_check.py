@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.examine import examine
+from rnn_parity.implementations.onnx_activations import of_runtime
 from rnn_parity.implementations.onnx_graph import Operator, exposed
 from rnn_parity.implementations.onnx_inputs import complete
 from rnn_parity.implementations.onnx_model import read_model, run, runtime_name, session
@@ -80,5 +81,7 @@ def checks(operator: Operator, arrays: Mapping[str, NDArray[Any]], path: str) ->
 
 def direction_check(part: Direction, subject: Subject) -> Check:
     """One direction held against its replay."""
-    sequences = Sequences.of(part.layer, part.inputs, part.mask, part.initial_state)
-    return examine(part.layer, sequences, Observations(part.outputs, part.final_state), subject)
+    layer, notes = of_runtime(part.layer, {subject.layer_class})
+    sequences = Sequences.of(layer, part.inputs, part.mask, part.initial_state)
+    check = examine(layer, sequences, Observations(part.outputs, part.final_state), subject)
+    return replace(check, notes=(*check.notes, *notes))

@@ -70,6 +70,16 @@ def is_standard(node: Any) -> bool:
     return node.op_type in INPUTS and node.domain in ("", "ai.onnx")
 
 
+def operators(graph: Any) -> Iterator[str]:
+    """The types of the recurrent operators in a graph and in the bodies of its nodes."""
+    for node in graph.node:
+        if is_standard(node):
+            yield node.op_type
+        for attribute in node.attribute:
+            for inner in subgraphs(attribute):
+                yield from operators(inner)
+
+
 def attributes_of(node: Any) -> dict[str, Any]:
     """The attributes of a node, text decoded."""
     value = package("onnx").helper.get_attribute_value

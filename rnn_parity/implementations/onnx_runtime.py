@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.onnx_graph import time_first
+from rnn_parity.implementations.onnx_activations import of_runtime
+from rnn_parity.implementations.onnx_graph import operators, time_first
 from rnn_parity.implementations.onnx_match import FILLED, Port, answer, feeds, filled, orders
 from rnn_parity.implementations.onnx_model import dtype_of, read_model, run, runtime_name, session
 from rnn_parity.implementations.request import Answer, Implementation, Request
@@ -28,7 +29,7 @@ def implementation(path: str) -> Implementation:
     loaded, hint = session(model, where), time_first(model.graph)
     ports = [port_of(value) for value in loaded.get_inputs()]
     names = [value.name for value in loaded.get_outputs()]
-    runtime = f"{runtime_name()} on the CPU"
+    runtime, inside = f"{runtime_name()} on the CPU", set(operators(model.graph))
 
     def compute(request: Request) -> Answer:
         fed = feeds(request, ports, hint)
@@ -38,12 +39,13 @@ def implementation(path: str) -> Implementation:
         found = answer(request, computed, fed.time_first)
         if found is None:
             raise InputError(f"{where}: {others(request, computed)}")
-        notes = (runtime, *fed.notes, *found.notes)
+        layer, losses = of_runtime(request.layer, inside)
+        notes = (runtime, *losses, *fed.notes, *found.notes)
         if fed.by_length and found.outputs.ndim == 3:
             whole = filled(request, found.outputs)
             if whole is not None:
-                return Answer(whole, found.final_state, (*notes, FILLED))
-        return replace(found, notes=notes)
+                return Answer(whole, found.final_state, (*notes, FILLED), layer)
+        return replace(found, notes=notes, layer=layer)
 
     return compute
 
