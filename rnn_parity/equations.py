@@ -206,12 +206,9 @@ class Rows:
         An activation errs the same way wherever its argument is the same, which is no noise. A
         weight takes that on itself in proportion to its share of the argument; a bias, all of it.
         """
-        found, own = [], flattened(self.own)[:, columns]
-        pieces = zip(
-            self.designs, self.slopes, self.parts(weights[:, self.units[columns]]), strict=True
-        )
-        for p, (design, slope, weight) in enumerate(pieces):
-            d, s = np.abs(flattened(design)), np.abs(flattened(self.reach(p, slope))[:, columns])
+        found, parts = [], self.parts(weights[:, self.units[columns]])
+        for p, (design, weight) in enumerate(zip(self.designs, parts, strict=True)):
+            d, (s, own) = np.abs(flattened(design)), self.response(p, columns)
             error = d.T @ (s * own) / ((d * d).T @ (s * s))
             terms = (d * d).sum(axis=0)[:, np.newaxis] * weight**2
             share = np.sqrt(terms / terms.sum(axis=0))
@@ -219,6 +216,20 @@ class Rows:
             found.append(error * share)
         changes: Array = np.nan_to_num(np.concatenate(found))
         return changes
+
+    def response(self, p: int, columns: NDArray[np.intp]) -> tuple[Array, Array]:
+        """How a piece's argument shows in the equations of `of_unit`, and what errs in those.
+
+        Both are `(t B, N)`, absolute; the latter `(t B, 1)` where all outputs are in one equation.
+        """
+        slope = self.slopes[p]
+        if p == self.mixed and self.mixing is not None and self.gain is not None:
+            size = np.abs(slope) * np.sqrt(self.gain**2 @ (self.mixing**2).T)
+            # The outputs err independently: in any combination of them, by the mean square.
+            total = np.sqrt((self.own**2).mean(axis=2, keepdims=True))
+            return flattened(size)[:, columns], flattened(total)
+        reached = np.abs(flattened(self.reach(p, slope)))
+        return reached[:, columns], flattened(self.own)[:, columns]
 
     def of_unit(self, j: int, mixed: bool = False) -> tuple[Array, Array]:
         """The equations for unit j's column alone: a matrix `(N, P)` and a right-hand side `(N,)`.
