@@ -112,7 +112,7 @@ def read_npz(path: str, where: str) -> Numbers:
 def answer(numbers: Numbers, axes: str, where: str, request: Request) -> Answer:
     """The numbers as the answer to `request`, with the axes that they must have."""
     batch, timesteps, _ = request.inputs.shape
-    sizes = {"B": batch, "T": timesteps, "H": request.layer.units}
+    sizes = {"B": batch, "T": timesteps, "H": request.units}
     names = [name for name in STATES[: len(request.layer.STATES)] if name in numbers.states]
     ignored = [*numbers.others, *(name for name in numbers.states if name not in names)]
     notes = (f"not compared: {', '.join(ignored)} of the file",) if ignored else ()

@@ -165,7 +165,7 @@ def answer(request: Request, outputs: Mapping[str, Array], time_first: bool) -> 
     have an axis of 1 before B or H. The output comes first, then h, then c.
     """
     batch, timesteps, _ = request.inputs.shape
-    count, units = len(request.layer.STATES), request.layer.units
+    count, units = len(request.layer.STATES), request.units
     sequence, others = None, dict(outputs)
     for name, array in outputs.items():
         sequence = as_sequence(array, (batch, timesteps, units), time_first)

@@ -73,9 +73,9 @@ def misfit(request: Request, ports: list[Port]) -> str:
 def others(request: Request, outputs: dict[str, Any]) -> str:
     """What the layer gives and what the model gave, side by side."""
     batch, timesteps, _ = request.inputs.shape
-    state = f"({batch}, {request.layer.units})"
+    state = f"({batch}, {request.units})"
     received = ", ".join(f"{name} {np.shape(array)}" for name, array in outputs.items())
     return (
-        f"expected the layer's outputs ({batch}, {timesteps}, {request.layer.units}), or the last "
+        f"expected the layer's outputs ({batch}, {timesteps}, {request.units}), or the last "
         f"one {state}, and final states {state}, received {received}; export the layer alone"
     )

@@ -19,7 +19,8 @@ class Request:
     `inputs` is `(B, T, F)` and `mask` `(B, T)` in the order in which the layer is given them
     (before `go_backwards` reverses it); `initial_state` holds one `(B, H)` array for each of the
     layer's states, h before an LSTM's c, or is None for zeros. `config` is Keras's own description
-    of the layer, empty where only weights are known.
+    of the layer, empty where only weights are known. `merged_units` is how many units the outputs
+    of a `Bidirectional` have side by side, of which `layer` is one; None for a layer alone.
     """
 
     layer: Layer
@@ -28,6 +29,12 @@ class Request:
     initial_state: tuple[NDArray[Any], ...] | None = None
     layer_name: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+    merged_units: int | None = None
+
+    @property
+    def units(self) -> int:
+        """How many units the outputs have."""
+        return self.layer.units if self.merged_units is None else self.merged_units
 
 
 @dataclass(frozen=True, eq=False)

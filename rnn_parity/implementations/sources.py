@@ -11,7 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnn_parity.errors import InputError
@@ -27,7 +27,8 @@ Scope = Literal["call", "layer", "model"]
 class Kind:
     """One kind of source: how it is written, what it is, and the module that implements it.
 
-    A source is of this kind when it matches `pattern`, whose group is what the module is given.
+    A source is of this kind when it matches `pattern`, whose group is what the module is given. One
+    that `merges` may compute a `Bidirectional` as a whole; others, each of its two layers alone.
     """
 
     form: str
@@ -35,6 +36,7 @@ class Kind:
     pattern: str
     module: str
     scope: Scope = "layer"
+    merges: bool = True
 
 
 KINDS = (
@@ -50,6 +52,7 @@ KINDS = (
         r"keras:(\w*)",
         "keras_backend",
         "model",
+        merges=False,
     ),
     Kind(
         "outputs.npy|.npz|.csv",
@@ -66,6 +69,7 @@ KINDS = (
         # Its module says what to do with a pickled one.
         r"(.+\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle))",
         "torch_weights",
+        merges=False,
     ),
     Kind(
         "module:function",
@@ -84,6 +88,7 @@ class Source:
     name: str
     compute: Implementation
     scope: Scope = "layer"
+    merges: bool = True
 
 
 def implementation(source: str) -> Implementation:
@@ -122,7 +127,7 @@ def sources(against: Any) -> list[Source]:
         seen[source.name] += 1
         if total[source.name] > 1:
             name = f"{source.name} {seen[source.name]}"
-            found[i] = Source(name, source.compute, source.scope)
+            found[i] = replace(source, name=name)
     return found
 
 
@@ -143,7 +148,8 @@ def understood(against: Any) -> Iterator[Source]:
         source = os.fspath(against)
         names = [f"keras:{one}" for one in backends()] if source == "keras:all" else [source]
         for name in names:
-            yield Source(name, implementation(name), recognised(name)[0].scope)
+            kind, _ = recognised(name)
+            yield Source(name, implementation(name), kind.scope, kind.merges)
     elif callable(against):
         from rnn_parity.implementations.python_function import of_callable
 
