@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rnn_parity.bidirectional import Both, answered_by_half
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.request import Request
 from rnn_parity.implementations.sources import Source, sources
@@ -40,6 +41,26 @@ def given(weights: Layer, inputs: ArrayLike, mask: Any, initial_state: Any) -> O
         mask=None if mask is None else boolean(mask, x.shape[:2]),
         initial_state=None if state is None else tuple(state),
     )
+
+
+def answers(
+    observations: Sequence[Observation], others: Sequence[Source]
+) -> Iterator[tuple[Observation, Source]]:
+    """What each of `others` computes from what reached each layer, and who it is.
+
+    A `Bidirectional` is asked for as a whole where that tells what its layers computed. Raises
+    `InputError` as `refuse_several` and `answered` do.
+    """
+    both = Both.of(observations)
+    merging = [source for source in others if source.merges and both]
+    refuse_several(observations, [source for source in others if source not in merging])
+    for seen in observations:
+        for source in others:
+            if source not in merging:
+                yield answered(seen, source), source
+    for source in merging:
+        for half in answered_by_half(both, source) if both else ():
+            yield half, source
 
 
 def refuse_several(observations: Sequence[Observation], others: Iterable[Source]) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity import keras_adapter
-from rnn_parity.against import answered, given, others_of, refuse_several
-from rnn_parity.bidirectional import Both, answered_by_half
+from rnn_parity.against import answers, given, others_of
 from rnn_parity.errors import InputError
 from rnn_parity.examine import examine
 from rnn_parity.generate import GeneratedLayer, random_inputs, random_mask, random_state
@@ -217,25 +216,13 @@ def judged(
     What is not replayed is named, never skipped.
     """
     found = list(observations)
-    both = Both.of(found)
-    merging = [source for source in others if source.merges and both]
-    refuse_several(found, [source for source in others if source not in merging])
-    for seen in found:
-        if not others:
+    if not others:
+        for seen in found:
             yield judged_one(seen, subject_of(seen, kind, path))
-        for source in others:
-            if source not in merging:
-                yield judged_answer(answered(seen, source), source, kind, path)
-    for source in merging:
-        for seen in answered_by_half(both, source) if both else ():
-            yield judged_answer(seen, source, kind, path)
-
-
-def judged_answer(seen: Observation, source: Source, kind: str, path: str | None) -> Check:
-    """What `source` computed, held against the replay."""
-    # How Keras ran is how the inputs were found; what is checked ran elsewhere.
-    subject = replace(subject_of(seen, kind, path), mode=None, kernel=None, against=source.name)
-    return judged_one(seen, subject)
+    for seen, source in answers(found, others):
+        # How Keras ran is how the inputs were found; what is checked ran elsewhere.
+        keras = subject_of(seen, kind, path)
+        yield judged_one(seen, replace(keras, mode=None, kernel=None, against=source.name))
 
 
 def judged_one(seen: Observation, subject: Subject) -> Check:
