@@ -43,7 +43,7 @@ compat: $(VENV)/main/.done $(VENV)/tf215/.done $(VENV)/tf216/.done $(VENV)/tf_ke
 	$(VENV)/main/bin/rnn-parity $(RECORD) -o build/new.npz
 	$(VENV)/tf215/bin/rnn-parity check build/new.npz -q
 
-$(VENV)/main/.done: WHAT = -e .[test,lint,onnx,litert,jax]
+$(VENV)/main/.done: WHAT = -e .[test,lint,export,onnx,litert,jax,openvino]
 $(VENV)/bench/.done: WHAT = -e .[bench]
 $(VENV)/tf215/.done: WHAT = -e .[test] tensorflow==2.15.1
 $(VENV)/tf216/.done: WHAT = -e .[test] tensorflow==2.16.2
