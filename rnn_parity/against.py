@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnn_parity.bidirectional import Both, answered_by_half
+from rnn_parity.bidirectional import Both, answered_by_half, grouped
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.request import Request
 from rnn_parity.implementations.sources import Source, sources
@@ -48,22 +48,27 @@ def answers(
 ) -> Iterator[tuple[Observation, Source]]:
     """What each of `others` computes from what reached each layer, and who it is.
 
-    A `Bidirectional` is asked for as a whole where that tells what its layers computed. Raises
-    `InputError` as `refuse_several` and `answered` do.
+    A `Bidirectional` is asked for as a whole where that can be. Raises `InputError` as
+    `refuse_several` and `answered` do.
     """
-    both = Both.of(observations)
-    merging = [source for source in others if source.merges and both]
-    refuse_several(observations, [source for source in others if source not in merging])
-    for seen in observations:
+    calls = grouped(observations)
+    for source in others:
+        refuse_several(calls if source.merges else observations, [source])
+    for call in calls:
         for source in others:
-            if source not in merging:
-                yield answered(seen, source), source
-    for source in merging:
-        for half in answered_by_half(both, source) if both else ():
-            yield half, source
+            yield from ((seen, source) for seen in asked(call, source))
 
 
-def refuse_several(observations: Sequence[Observation], others: Iterable[Source]) -> None:
+def asked(call: Observation | Both, source: Source) -> Iterable[Observation]:
+    """What `source` computes from what reached one layer, or the two of a `Bidirectional`."""
+    if not isinstance(call, Both):
+        return [answered(call, source)]
+    if source.merges:
+        return answered_by_half(call, source)
+    return [answered(seen, source) for seen in (*call.parts, call.merge)]
+
+
+def refuse_several(observations: Sequence[Observation | Both], others: Iterable[Source]) -> None:
     """Raise `InputError` where a source cannot say which of several layers or calls it answers."""
     names = list(dict.fromkeys(seen.layer_name for seen in observations))
     for source in others:

@@ -25,7 +25,7 @@ def inputs():
 
 def wrapper(weights, mode="concat", sequences=True):
     layers = tensorflow_module().keras.layers
-    inner = layers.SimpleRNN(H, return_sequences=sequences)
+    inner = layers.SimpleRNN(H, return_sequences=sequences, name="rnn")
     both = layers.Bidirectional(inner, mode, name="both")
     both.build((None, None, F))
     both.set_weights([array for one in weights for array in one.values()])
@@ -129,3 +129,32 @@ def test_an_exported_operator(weights, inputs, tmp_path):
     assert [check.verdict for check in report.checks] == ["parity", "parity"]
     report = rp.check(wrapper(weights[::-1]), inputs, against=path)
     assert [check.verdict for check in report.checks] == ["diverged", "diverged"]
+
+
+def test_another_backend_runs_the_wrapper_itself(weights, inputs):
+    pytest.importorskip("jax")
+    keras = tensorflow_module().keras
+    first = wrapper(weights)
+    second = keras.layers.Bidirectional(keras.layers.LSTM(2, name="lstm"), "sum", name="added")
+    model = keras.Sequential([keras.Input((T, F)), first, second])
+    report = rp.check(model, inputs, against="keras:jax")
+    verdicts = {check.subject.layer_name: check.verdict for check in report.checks}
+    assert verdicts == {
+        "both/forward/rnn": "parity",
+        "both/backward/rnn": "parity",
+        "added/forward/lstm": "parity",
+        "added/backward/lstm": "parity",
+        "added/merge": "inconclusive",
+    }
+    assert report.exit_code == 3
+    both = rp.check(first, inputs, against=["keras:jax", lambda x: merged(weights, x)])
+    assert (both.exit_code, len(both.checks)) == (0, 4)
+
+
+def test_a_mask_is_handed_to_each_layer_alone(weights, inputs):
+    pytest.importorskip("jax")
+    mask = np.array([[True] * T, [True] * 3 + [False] * 2])
+    report = rp.check(wrapper(weights), inputs, mask, against="keras:jax")
+    assert [check.verdict for check in report.checks] == ["parity", "parity", "inconclusive"]
+    with pytest.raises(InputError, match="expected one recurrent layer, received 3"):
+        rp.check(wrapper(weights), inputs, mask, against=lambda x: merged(weights, x))

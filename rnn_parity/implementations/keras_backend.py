@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -25,7 +26,15 @@ from rnn_parity.activations import CATALOGUE, Activation
 from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError, MissingPackageError
 from rnn_parity.implementations.command import TIME_LIMIT, time_limit
-from rnn_parity.implementations.keras_child import OPTION, STATE, WEIGHTS, Message, receive, send
+from rnn_parity.implementations.keras_child import (
+    BACKWARD,
+    OPTION,
+    STATE,
+    WEIGHTS,
+    Message,
+    receive,
+    send,
+)
 from rnn_parity.implementations.process import end, ending
 from rnn_parity.implementations.request import Answer, Implementation, Request
 
@@ -90,6 +99,11 @@ def notes(backend: str, dtype: str) -> tuple[str, ...]:
 
 def question(request: Request, name: str) -> dict[str, ArrayLike]:
     """The request as a message. Numbers are rounded here: no backend can do it in another way."""
+    if request.side_by_side:
+        alone = (replace(request, layer=one, side_by_side=()) for one in request.side_by_side)
+        forward, backward = (question(one, name) for one in alone)
+        del backward["inputs"]
+        return forward | {BACKWARD + n: value for n, value in backward.items()}
     layer = request.layer
     message: dict[str, ArrayLike] = {
         "layer_class": type(layer).__name__,

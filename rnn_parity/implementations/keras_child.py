@@ -19,8 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from rnn_parity.keras_adapter.runtime import one_line
 
 Message = dict[str, NDArray[Any]]
-OPTION, STATE = "option_", "state_"
-"""What the names of the constructor's arguments and of the states begin with."""
+OPTION, STATE, BACKWARD = "option_", "state_", "backward_"
+"""What the names of the constructor's arguments, of the states, and of all that belongs to the
+second layer of a `Bidirectional` begin with."""
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
 
@@ -60,10 +61,40 @@ def main() -> None:
 
 
 def computed(request: Message) -> dict[str, ArrayLike]:
-    """The outputs `(B, T, H)` in processing order, and the last states `(B, H)`."""
+    """The outputs `(B, T, H)` in processing order, and the last states `(B, H)`.
+
+    Of a `Bidirectional`, its outputs `(B, T, H + H)` alone.
+    """
     from keras import layers, ops
 
     dtype = str(request["dtype"])
+    second = {n.removeprefix(BACKWARD): a for n, a in request.items() if n.startswith(BACKWARD)}
+    layer = made(request, return_state=not second)
+    if second:
+        other = made(second, return_state=False)
+        layer = layers.Bidirectional(layer, "concat", backward_layer=other, dtype=dtype)
+    layer.build(request["inputs"].shape)
+    if second:
+        assign(layer.forward_layer, request)
+        assign(layer.backward_layer, second)
+    else:
+        assign(layer, request)
+    options: dict[str, Any] = {}
+    if "mask" in request:
+        options["mask"] = ops.convert_to_tensor(request["mask"], "bool")
+    states = sorted(name for name in request if name.startswith(STATE))
+    if states:
+        options["initial_state"] = [ops.convert_to_tensor(request[n], dtype) for n in states]
+    found = layer(ops.convert_to_tensor(request["inputs"], dtype), **options)
+    results = [ops.convert_to_numpy(one) for one in ([found] if second else found)]
+    names = ("outputs", *(f"{STATE}{i}" for i in range(len(results) - 1)))
+    return {name: storable(array) for name, array in zip(names, results, strict=True)}
+
+
+def made(request: Message, return_state: bool) -> Any:
+    """Keras's layer that a message describes, without its weights."""
+    from keras import layers
+
     arguments = {
         name.removeprefix(OPTION): value.item()
         for name, value in request.items()
@@ -71,24 +102,15 @@ def computed(request: Message) -> dict[str, ArrayLike]:
     }
     # Zeros, because Keras's default for the recurrent kernel does not exist in all dtypes.
     zeros = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}
-    layer = getattr(layers, str(request["layer_class"]))(
-        **arguments, **zeros, dtype=dtype, return_sequences=True, return_state=True
-    )
-    layer.build(request["inputs"].shape)
+    returned = {"return_sequences": True, "return_state": return_state}
+    kind = getattr(layers, str(request["layer_class"]))
+    return kind(**arguments, **zeros, **returned, dtype=str(request["dtype"]))
+
+
+def assign(layer: Any, request: Message) -> None:
+    """Give a layer the weights that a message holds."""
     for name in request.keys() & set(WEIGHTS):
         getattr(layer.cell, name).assign(request[name])
-    options: dict[str, Any] = {}
-    if "mask" in request:
-        options["mask"] = ops.convert_to_tensor(request["mask"], "bool")
-    states = sorted(name for name in request if name.startswith(STATE))
-    if states:
-        options["initial_state"] = [ops.convert_to_tensor(request[n], dtype) for n in states]
-    results = [
-        ops.convert_to_numpy(result)
-        for result in layer(ops.convert_to_tensor(request["inputs"], dtype), **options)
-    ]
-    names = ("outputs", *(f"{STATE}{i}" for i in range(len(results) - 1)))
-    return {name: storable(array) for name, array in zip(names, results, strict=True)}
 
 
 def storable(array: NDArray[Any]) -> NDArray[Any]:

@@ -19,8 +19,9 @@ class Request:
     `inputs` is `(B, T, F)` and `mask` `(B, T)` in the order in which the layer is given them
     (before `go_backwards` reverses it); `initial_state` holds one `(B, H)` array for each of the
     layer's states, h before an LSTM's c, or is None for zeros. `config` is Keras's own description
-    of the layer, empty where only weights are known. `merged_units` is how many units the outputs
-    of a `Bidirectional` have side by side, of which `layer` is one; None for a layer alone.
+    of the layer, empty where only weights are known. `side_by_side` are the two layers of
+    a `Bidirectional`, one of them `layer`, whose outputs are asked for together, the second's
+    reversed in time; empty for a layer alone.
     """
 
     layer: Layer
@@ -29,12 +30,12 @@ class Request:
     initial_state: tuple[NDArray[Any], ...] | None = None
     layer_name: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
-    merged_units: int | None = None
+    side_by_side: tuple[Layer, ...] = ()
 
     @property
     def units(self) -> int:
         """How many units the outputs have."""
-        return self.layer.units if self.merged_units is None else self.merged_units
+        return sum(layer.units for layer in self.side_by_side or (self.layer,))
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,7 +52,6 @@ KINDS = (
         r"keras:(\w*)",
         "keras_backend",
         "model",
-        merges=False,
     ),
     Kind(
         "outputs.npy|.npz|.csv",
