@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from rnn_parity.carry import scan
 from rnn_parity.layers import Array
-from rnn_parity.leastsquares import serial_variance
 
 Columns = tuple[Array, ...]
 
@@ -165,72 +164,6 @@ class Rows:
         pairs = zip(self.designs, self.weighted(), strict=True)
         return np.concatenate([flattened(d).T @ flattened(w) for d, w in pairs])
 
-    @np.errstate(all="ignore")
-    def scores(self) -> Array:
-        """How many standard errors each entry alone is off, `(P, H)`: a cheap screen.
-
-        Correlated entries show together, and an entry that differs shows whatever the others do.
-        """
-        found = []
-        for design, weighted in zip(self.designs, self.weighted(), strict=True):
-            d, w = scaled(flattened(design)), scaled(flattened(weighted))
-            found.append(np.abs(d.T @ w) / np.sqrt((d * d).T @ (w * w)))
-        scores: Array = np.nan_to_num(np.concatenate(found))
-        return scores
-
-    @np.errstate(all="ignore")
-    def alone(self, entries: NDArray[np.intp]) -> tuple[Array, Array]:
-        """For each of `entries` `(2, N)`: by how much it alone would be off, and its score.
-
-        The noise of timesteps near each other may go together here. Of what stays in a memory,
-        only the first step counts, so that it may seem further off than it is.
-        """
-        off, found = np.zeros(entries.shape[1]), np.zeros(entries.shape[1])
-        start = 0
-        for p, (design, weighted) in enumerate(zip(self.designs, self.weighted(), strict=True)):
-            here = (entries[0] >= start) & (entries[0] < start + design.shape[2])
-            k, j = entries[0, here] - start, entries[1, here]
-            terms = design[..., k] * weighted[..., j]
-            response = design[..., k] * self.reach(p, self.slopes[p])[..., j]
-            off[here] = terms.sum((0, 1)) / (response**2).sum((0, 1))
-            noise = serial_variance(terms - terms.mean((0, 1)), self.together)
-            found[here] = np.abs(terms.sum((0, 1))) / np.sqrt(noise)
-            start += design.shape[2]
-        return np.abs(off), found
-
-    @np.errstate(all="ignore")
-    def systematic(self, weights: Array, columns: NDArray[np.intp]) -> Array:
-        """So large a change of weights, `(P, N)`, may be the implementation's own errors, in N of
-        the columns.
-
-        An activation errs the same way wherever its argument is the same, which is no noise. A
-        weight takes that on itself in proportion to its share of the argument; a bias, all of it.
-        """
-        found, parts = [], self.parts(weights[:, self.units[columns]])
-        for p, (design, weight) in enumerate(zip(self.designs, parts, strict=True)):
-            d, (s, own) = np.abs(flattened(design)), self.response(p, columns)
-            error = d.T @ (s * own) / ((d * d).T @ (s * s))
-            terms = (d * d).sum(axis=0)[:, np.newaxis] * weight**2
-            share = np.sqrt(terms / terms.sum(axis=0))
-            share[-1] = 1
-            found.append(error * share)
-        changes: Array = np.nan_to_num(np.concatenate(found))
-        return changes
-
-    def response(self, p: int, columns: NDArray[np.intp]) -> tuple[Array, Array]:
-        """How a piece's argument shows in the equations of `of_unit`, and what errs in those.
-
-        Both are `(t B, N)`, absolute; the latter `(t B, 1)` where all outputs are in one equation.
-        """
-        slope = self.slopes[p]
-        if p == self.mixed and self.mixing is not None and self.gain is not None:
-            size = np.abs(slope) * np.sqrt(self.gain**2 @ (self.mixing**2).T)
-            # The outputs err independently: in any combination of them, by the mean square.
-            total = np.sqrt((self.own**2).mean(axis=2, keepdims=True))
-            return flattened(size)[:, columns], flattened(total)
-        reached = np.abs(flattened(self.reach(p, slope)))
-        return reached[:, columns], flattened(self.own)[:, columns]
-
     def of_unit(self, j: int, mixed: bool = False) -> tuple[Array, Array]:
         """The equations for unit j's column alone: a matrix `(N, P)` and a right-hand side `(N,)`.
 
@@ -253,22 +186,10 @@ class Rows:
                 columns[p] = flattened(column)
         return np.concatenate(columns, axis=1), self.residual[..., j].ravel()
 
-    def mostly_mixed(self, scores: Array) -> bool:
-        """Whether the highest score is that of a weight in the mixed piece."""
-        highest = [part.max() for part in self.parts(scores)]
-        return int(np.argmax(highest)) == self.mixed
-
 
 def flattened(a: Array) -> Array:
     """`(t, B, K)` as `(t B, K)`."""
     return a.reshape(-1, a.shape[-1])
-
-
-def scaled(a: Array) -> NDArray[np.float32]:
-    """Columns that are 1 at most: then float32 holds their squares, at half the cost."""
-    most = np.abs(a).max(axis=0)
-    shares: Array = np.divide(a, most, where=most > 0, out=np.zeros_like(a))
-    return shares.astype(np.float32)
 
 
 def joined(rows: list[Rows]) -> Rows:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity import implied
+from rnn_parity import implied, screen
 from rnn_parity.diagnose import causes
 from rnn_parity.equations import Rows
 from rnn_parity.faults import Computation, faults_of
@@ -124,7 +124,7 @@ def doubted(judged: Judged, right: Computation, observed: Observations) -> Check
     if rows is None or coupled or layer.precision.digits < FLOAT32.digits:
         return check  # the errors of narrow formats are no noise: they depend on the numbers
     rows = rows.even(weights_now)
-    scores = rows.scores()
+    scores = screen.scores(rows)
     units = implied.suspects(layer, rows, scores)
     # Rounding changes every weight a little; of few equations no single score can be high.
     hidden = rows.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD

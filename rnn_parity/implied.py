@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity import screen
 from rnn_parity.derivatives import Derivatives, useful
 from rnn_parity.equations import Rows, joined
 from rnn_parity.fit import observed_steps, part
@@ -101,7 +102,7 @@ def suspects(layer: Layer, equations: Rows, scores: Array) -> NDArray[np.intp]:
         return np.flatnonzero((scores > CERTAIN).any(axis=0))
     highest = np.argpartition(-scores, min(SCREENED, scores.size - 1), axis=None)[:SCREENED]
     entries = np.stack(np.unravel_index(highest, scores.shape))
-    off, score = equations.alone(entries)
+    off, score = screen.alone(equations, entries)
     limit = certain(SCREEN, equations.count, equations.together)
     far = (score > limit) & (off > smallest_changes(layer, equations, entries))
     return np.unique(entries[1, far])
@@ -115,7 +116,9 @@ def smallest_changes(layer: Layer, equations: Rows, entries: NDArray[np.intp]) -
     largest = max(np.abs(array).max() for array in (weights, *layer.input_addends))
     floor = RELATIVE * layer.precision.unit_roundoff * largest
     columns, place = np.unique(entries[1], return_inverse=True)
-    found: Array = np.maximum(equations.systematic(weights, columns)[entries[0], place], floor)
+    found: Array = np.maximum(
+        screen.systematic(equations, weights, columns)[entries[0], place], floor
+    )
     return found
 
 
@@ -125,9 +128,9 @@ def estimate(equations: Rows, units: int = MOST_UNITS) -> Estimate:
 
     Of the many weights that a unit with gates has, for the few that explain most.
     """
-    scores = equations.scores()
+    scores = screen.scores(equations)
     found = Estimate(np.zeros(scores.shape), np.full(scores.shape, np.inf))
-    several, mixed = len(equations.designs) > 1, equations.mostly_mixed(scores)
+    several, mixed = len(equations.designs) > 1, screen.mostly_mixed(equations, scores)
     if not several and equations.count < 2 * len(scores):
         return found
     for j in np.argsort(-scores.max(axis=0))[: FEW if several else units]:
@@ -184,7 +187,7 @@ def likelihood_gain(equations: Rows, other: Rows) -> float:
     ours, theirs = ((r.residual**2).sum() for r in (equations, other))
     gained = equations.residual * (equations.residual - other.residual)
     noise = serial_variance(gained - gained.mean((0, 1)), equations.together).sum()
-    if not gained.sum() > CERTAIN * math.sqrt(noise):
-        return -math.inf
+    if not gained.sum() > CERTAIN * np.sqrt(noise):
+        return -np.inf
     numbers = equations.count * equations.residual.shape[2]
     return float(0.5 * numbers * np.log(ours / theirs))
