@@ -38,8 +38,8 @@ def alone(equations: Rows, entries: NDArray[np.intp]) -> tuple[Array, Array]:
         here = (entries[0] >= start) & (entries[0] < start + design.shape[2])
         k, j = entries[0, here] - start, entries[1, here]
         terms = design[..., k] * weighted[..., j]
-        response = design[..., k] * equations.reach(p, equations.slopes[p])[..., j]
-        off[here] = terms.sum((0, 1)) / (response**2).sum((0, 1))
+        shows = flattened(design)[:, k] * response(equations, p, j)[0]
+        off[here] = terms.sum((0, 1)) / (shows**2).sum(axis=0)
         noise = serial_variance(terms - terms.mean((0, 1)), equations.together)
         found[here] = np.abs(terms.sum((0, 1))) / np.sqrt(noise)
         start += design.shape[2]
