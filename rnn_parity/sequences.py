@@ -36,8 +36,17 @@ class Dropout:
     inputs: Array | None = None
     state: Array | None = None
 
+    @classmethod
+    def of(cls, inputs: NDArray[Any] | None, state: NDArray[Any] | None) -> Dropout:
+        """From masks in the dtype that they came in."""
+        if inputs is None and state is None:
+            return NO_DROPOUT
+        return cls(*(None if m is None else m.astype(np.float64) for m in (inputs, state)))
+
     def samples(self, part: slice | NDArray[Any]) -> Dropout:
         """The same for some of the samples."""
+        if self is NO_DROPOUT:
+            return self
         return Dropout(*(None if m is None else m[:, part] for m in (self.inputs, self.state)))
 
 

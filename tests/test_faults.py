@@ -42,8 +42,9 @@ def test_under_other_options(mistake, options):
 
 def test_the_corpus_has_every_fault_and_the_catalogue_no_other():
     own = [fault.id for fault in FAULTS if "SimpleRNN" in fault.layers]
-    assert {m.fault for m in MISTAKES} | {STALE.id} == set(own)
-    assert len(own) == 22
+    elsewhere = {STALE.id, "dropout-ignored"}  # in what is here nothing is dropped
+    assert {m.fault for m in MISTAKES} | elsewhere == set(own)
+    assert len(own) == 23
     assert len({fault.id for fault in FAULTS}) == len(FAULTS)
 
 

@@ -1,6 +1,6 @@
-"""Mistakes of what the kernel meets: features in another order, and inputs that are dropped.
+"""Mistakes of what the kernels meet: features in another order, dropout where none is or not.
 
-Which order, and which inputs, is read off what was observed. Neither is near the right computation,
+Which order, and which inputs are dropped, is read off what was observed. Neither is near the right computation,
 so they are approached step by step, to first order each time (Gauss and Newton; damped as Levenberg
 and Marquardt do).
 """
@@ -19,7 +19,7 @@ from rnn_parity.faults.units import TELLING, first_and_last
 from rnn_parity.fit import part
 from rnn_parity.implied import all_rows, rows
 from rnn_parity.layers import Array, Layer
-from rnn_parity.sequences import Sequences
+from rnn_parity.sequences import NO_DROPOUT, Sequences
 from rnn_parity.stack import pieces
 
 Order = NDArray[np.intp]
@@ -113,6 +113,8 @@ def every_second_input(c: Computation) -> Variants:
 def dropouts(c: Computation, outputs: Outputs) -> Variants:
     """Input dropout: each sample has one mask of zeros and 1 / (1 - rate) for all its timesteps."""
     layer, s = c.layer, c.sequences
+    if s.dropout is not NO_DROPOUT:
+        return
     few = part(s, outputs, slice(None), slice(0, TELLING + 8 * layer.features // layer.units))
     scales = np.ones((s.shape[0], layer.features))
     for _ in range(ROUNDS):
@@ -146,6 +148,17 @@ def missing(layer: Layer, scales: Array, sequences: Sequences, outputs: Outputs)
     return change
 
 
+def without_dropout(c: Computation) -> Variants:
+    """Without any of it; then, where inputs and state have some, without that of each alone."""
+    masks = c.sequences.dropout
+    if masks is NO_DROPOUT:
+        return
+    yield c.sequences_but(dropout=NO_DROPOUT)
+    if masks.inputs is not None and masks.state is not None:
+        yield c.sequences_but("that of the inputs", dropout=replace(masks, inputs=None))
+        yield c.sequences_but("that of the state", dropout=replace(masks, state=None))
+
+
 FAULTS = (
     Fault(
         "features-permuted",
@@ -162,5 +175,11 @@ FAULTS = (
         every_second_input,
         candidates=dropouts,
         alone=True,
+    ),
+    Fault(
+        "dropout-ignored",
+        "dropout is left out in training",
+        "multiply inputs and state with the masks of a call in training",
+        without_dropout,
     ),
 )

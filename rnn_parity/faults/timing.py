@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rnn_parity.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.layers import Array
 from rnn_parity.replay import replay
-from rnn_parity.sequences import Sequences
+from rnn_parity.sequences import NO_DROPOUT, Sequences
 
 
 def backwards(array: NDArray[Any] | None) -> Any:
@@ -65,7 +65,7 @@ def time_shifted(c: Computation) -> Variants:
         first, rest = replay(c.layer, s.first(1)), outputs[:, : count - 1]
         if s.mask is None:
             state = np.reshape(first.final_state, (len(c.layer.STATES), -1, c.layer.units))
-            return Sequences(s.inputs[:, 1:], None, state), rest
+            return Sequences(s.inputs[:, 1:], None, state, s.dropout), rest
         if rest.shape[::2] != first.outputs.shape[::2]:
             return s, outputs
         zero = first.outputs
@@ -100,7 +100,7 @@ def batch_time_swapped(c: Computation) -> Variants:
         undo=lambda c, y: (c.sequences, swapped(y)),
     )
     s = c.sequences
-    if s.mask is None and not s.initial_state.any():
+    if s.mask is None and not s.initial_state.any() and s.dropout is NO_DROPOUT:
         zeros = np.zeros((len(s.initial_state), s.shape[1], c.layer.units))
         along = Sequences(swapped(s.inputs), None, zeros)
         yield c.but(
