@@ -19,8 +19,16 @@ from rnn_parity.precision import real
 from rnn_parity.sequences import Sequences, boolean, states
 
 
-def others_of(against: Any) -> list[Source]:
-    """The implementations that `against` stands for; none where Keras itself is checked."""
+def others_of(against: Any, training: bool = False) -> list[Source]:
+    """The implementations that `against` stands for; none where Keras itself is checked.
+
+    Raises `InputError` for any of a call in `training`.
+    """
+    if training and against is not None:
+        raise InputError(
+            "training: expected it without against, since no other implementation gets the dropout "
+            "masks that Keras draws; leave out one of the two"
+        )
     return [] if against is None else sources(against)
 
 
@@ -93,6 +101,9 @@ def answered(seen: Observation, source: Source) -> Observation:
     """
     if seen.weights is None:
         return seen
+    if seen.dropout_inputs is not None or seen.dropout_recurrent is not None:
+        reason = "the call ran in training, and no other implementation gets its dropout masks"
+        return replace(seen, weights=None, not_compared=reason)
     data = (seen.inputs, seen.mask, seen.initial_state)
     Sequences.of(seen.weights, *data)  # what does not fit is refused before anybody is asked
     answer = source.compute(Request(seen.weights, *data, seen.layer_name, seen.config))

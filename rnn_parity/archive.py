@@ -36,10 +36,13 @@ SHAPES = {
     "final_state_h": "BH",
     "final_state_c": "BH",
     "last_output": "BH",
+    "dropout_inputs": "NBF",
+    "dropout_recurrent": "NBH",
 }
-"""The axes of a case's arrays; one letter stands for one size throughout a case, G for the units of
-all gates. The bias of a GRU with `reset_after` is "2G"."""
+"""The axes of a case's arrays; one letter stands for one size throughout a case, N for the number
+of gates and G for the units of all of them. The bias of a GRU with `reset_after` is "2G"."""
 REQUIRED = ("inputs", "outputs", "kernel", "recurrent_kernel")
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 STATES = ("initial_state", "final_state")
 CHECKSUM_NAMES = {f"{name}_h": name for name in STATES}
 """What the checksum calls an array, where that is not its name."""
@@ -48,6 +51,14 @@ TEXTS = ("layer_class", "layer_name", "mode", "dtype", "recurrence")
 LEFT_OUT = {"recurrence": "SimpleRNN"}
 """What meta left out while there was nothing else."""
 KINDS = {"b": "booleans", "f": "floats", "U": "text"}
+
+
+def stored(array: NDArray[Any], name: str, dtype: str) -> NDArray[Any]:
+    """`array` as a file holds it; weights in the compute `dtype`, to which they are rounded."""
+    if name == "mask":
+        return np.ascontiguousarray(array, bool)
+    wanted = dtype if name in WEIGHTS else array.dtype.name
+    return np.ascontiguousarray(array, "float32" if wanted == "bfloat16" else wanted)
 
 
 def packed(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -151,7 +162,7 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], wh
     """Raise `InputError` when two arrays, or the weights and the config, contradict each other."""
     layer, config = LAYERS[meta["recurrence"]], meta["config"]
     both_rows = issubclass(layer, GRU) and config.get("reset_after")
-    sizes: dict[str, int] = {"2": 2}
+    sizes: dict[str, int] = {"2": 2, "N": len(layer.GATES)}
     for name, axes in {**SHAPES, "bias": "2G" if both_rows else "G"}.items():
         if name not in arrays:
             continue

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from rnn_parity import files
 from rnn_parity.activations import CATALOGUE, Activation
-from rnn_parity.archive import MOST_BYTES, STATES, TEXTS, check_arrays, packed, unpacked
+from rnn_parity.archive import (
+    MOST_BYTES,
+    STATES,
+    TEXTS,
+    WEIGHTS,
+    check_arrays,
+    packed,
+    stored,
+    unpacked,
+)
 from rnn_parity.environment import environment, own_version
 from rnn_parity.errors import InputError
 from rnn_parity.layers import GRU, LAYERS, Gated, Layer
@@ -27,8 +36,7 @@ from rnn_parity.layers import GRU, LAYERS, Gated, Layer
 if TYPE_CHECKING:
     from rnn_parity.keras_adapter import Observation
 
-WEIGHTS = ("kernel", "recurrent_kernel", "bias")
-DATA = ("inputs", "outputs", "mask", "last_output")
+DATA = ("inputs", "outputs", "mask", "last_output", "dropout_inputs", "dropout_recurrent")
 OPTIONS = ("go_backwards", "zero_output_for_mask", "reset_after")
 
 
@@ -39,10 +47,12 @@ class Case:
     `inputs` is `(B, T, F)`, `outputs` `(B, T, H)` in processing order, `kernel` `(F, G H)`,
     `recurrent_kernel` `(H, G H)`, `bias` `(G H,)`, `(2, G H)` or None, with G gates; `mask` is
     `(B, T)` or None, `last_output` `(B, H)` or None. The states are one `(B, H)` each, h before an
-    LSTM's c; the initial ones None for zeros, the final ones empty where there are none. `dtype` is
-    the compute dtype; bfloat16 numbers are held in float32, which has them all. `config` is the
-    layer's description of itself, with the cell's own entries beside the others, `versions` what
-    was installed. `recurrence`, a name of `layers.LAYERS`, is what the layer computes.
+    LSTM's c; the initial ones None for zeros, the final ones empty where there are none. The masks
+    of a call in training are `dropout_inputs` `(G, B, F)` and `dropout_recurrent` `(G, B, H)`, None
+    for no dropout there. `dtype` is the compute dtype; bfloat16 numbers are held in float32, which
+    has them all. `config` is the layer's description of itself, with the cell's own entries beside
+    the others, `versions` what was installed. `recurrence`, a name of `layers.LAYERS`, is what the
+    layer computes.
     """
 
     layer_class: str
@@ -61,6 +71,8 @@ class Case:
     initial_state: tuple[NDArray[Any], ...] | None = None
     final_state: tuple[NDArray[Any], ...] = ()
     last_output: NDArray[Any] | None = None
+    dropout_inputs: NDArray[Any] | None = None
+    dropout_recurrent: NDArray[Any] | None = None
     recurrence: str = "SimpleRNN"
 
     @property
@@ -182,14 +194,6 @@ def flat(config: Mapping[str, Any], weights: Layer) -> dict[str, Any]:
     return {**merged, **options, **sizes}
 
 
-def stored(array: NDArray[Any], name: str, dtype: str) -> NDArray[Any]:
-    """`array` as a file holds it; weights in the compute `dtype`, to which they are rounded."""
-    if name == "mask":
-        return np.ascontiguousarray(array, bool)
-    wanted = dtype if name in WEIGHTS else array.dtype.name
-    return np.ascontiguousarray(array, "float32" if wanted == "bfloat16" else wanted)
-
-
 def write_case(path: str | os.PathLike[str], case: Case) -> None:
     """Write `case` to `path`, so that a crash leaves the old file or the new one.
 
@@ -199,7 +203,7 @@ def write_case(path: str | os.PathLike[str], case: Case) -> None:
     name = os.fspath(path)
     arrays = case.arrays
     meta: dict[str, Any] = {key: getattr(case, key) for key in (*TEXTS, "call")}
-    meta |= {"config": dict(case.config), "versions": dict(case.versions)}
+    meta |= {key: dict(getattr(case, key)) for key in ("config", "versions")}
     check_arrays(arrays, meta, f"case {name!r}")
     if sum(array.nbytes for array in arrays.values()) > MOST_BYTES // 2:
         raise InputError(f"case {name!r}: expected at most 512 MiB of arrays; record a smaller one")

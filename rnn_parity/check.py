@@ -21,7 +21,7 @@ from rnn_parity.replay import Trace
 from rnn_parity.replay import replay as replay_sequences
 from rnn_parity.report import Report
 from rnn_parity.results import Check, Subject
-from rnn_parity.sequences import Sequences, boolean
+from rnn_parity.sequences import Dropout, Sequences, boolean
 
 if TYPE_CHECKING:
     from rnn_parity.implementations.sources import Source
@@ -81,12 +81,13 @@ def check(
     against: Any = None,
     mode: str = "graph",
     layer_name: str | None = None,
+    training: bool = False,
 ) -> Report:
     """Run a Keras layer (or every recurrent layer of a model) and hold it against its replay.
 
     `inputs` is what the layer or model takes; `mask` is `(B, T)`; `initial_state` `(B, H)`, a pair
     (h, c) of them for an LSTM, is for a layer only. `mode` is "eager", "graph", "xla", "predict" or
-    "all". `layer_name` selects one layer of a model.
+    "all"; `layer_name` selects one layer of a model; `training` calls it so, dropout and all.
 
     With `against`, what other implementations compute from the same inputs is checked instead of
     Keras's own outputs: outputs `(B, T, H)`, a callable `f(inputs) -> outputs`, a source as the
@@ -94,7 +95,7 @@ def check(
     for the layer, and Keras runs once, in the (first) mode, where it is needed at all. Raises
     `InputError` for what Keras, the replay or an implementation cannot take.
     """
-    others = others_of(against)
+    others = others_of(against, training)
     if isinstance(layer_or_model, Layer):
         if not others:
             raise InputError("against: expected an implementation of these weights, received none")
@@ -107,12 +108,11 @@ def check(
             boolean(mask, inputs.shape[:2])
     if is_model and initial_state is not None:
         raise InputError("initial_state: expected none for a model, whose layers get their own")
+    own = {"layer_name": layer_name} if is_model else {"initial_state": initial_state}
+    observe: Any = keras_adapter.observe_model if is_model else keras_adapter.observe_layer
     checks: list[Check] = []
-    for one in modes(mode, others):
-        if is_model:
-            found = keras_adapter.observe_model(layer_or_model, inputs, one, layer_name, mask)
-        else:
-            found = keras_adapter.observe_layer(layer_or_model, inputs, mask, initial_state, one)
+    for one in modes(mode, others, training):
+        found = observe(layer_or_model, inputs, mask=mask, mode=one, training=training, **own)
         checks += judged(found, "model" if is_model else "layer", others=others)
     return report(checks)
 
@@ -124,17 +124,19 @@ def check_generated(
     mask: NDArray[np.bool_] | None = None,
     mode: str = "graph",
     against: Any = None,
+    training: bool = False,
 ) -> Report:
     """Build the layer that `spec` describes, run it on random data, and check it.
 
     Unless its arguments say otherwise, the layer returns its sequence and its state: there is more
-    to see. `inputs` `(B, T, F)` and `mask` `(B, T)` replace the random ones; `against` is as in
-    `check`. Raises `InputError` for an argument, a dtype or data that Keras refuses.
+    to see. `inputs` `(B, T, F)` and `mask` `(B, T)` replace the random ones; `against` and
+    `training` are as in `check`. Raises `InputError` for an argument, a dtype or data that Keras
+    refuses.
     """
-    others = others_of(against)
+    others = others_of(against, training)
     checks: list[Check] = []
-    for one in modes(mode, others):
-        found = observe_generated(spec, inputs, mask, one)
+    for one in modes(mode, others, training):
+        found = observe_generated(spec, inputs, mask, one, training)
         checks += judged(found, "generated", others=others)
     return report(checks)
 
@@ -144,6 +146,7 @@ def observe_generated(
     inputs: NDArray[Any] | None,
     mask: NDArray[np.bool_] | None,
     mode: str,
+    training: bool = False,
 ) -> list[Observation]:
     """Build the layer and run it on random data, or on `inputs` `(B, T, F)` and `mask` `(B, T)`."""
     arguments = {"return_sequences": True, "return_state": True, **spec.arguments}
@@ -157,7 +160,7 @@ def observe_generated(
     )
     count = keras_adapter.state_count(layer)
     state = random_state(spec.initial_state, batch, spec.units, rng, count)
-    return keras_adapter.observe_layer(layer, list(calls), mask, state, mode)
+    return keras_adapter.observe_layer(layer, list(calls), mask, state, mode, training)
 
 
 def check_model(
@@ -172,31 +175,29 @@ def check_model(
     timesteps: int = 28,
     safe_mode: bool = True,
     against: Any = None,
+    training: bool = False,
 ) -> Report:
     """Load a `.keras` or `.h5` model and check every recurrent layer on what really reaches it.
 
     Without `inputs`, random ones that fit the model's signature are used; `batch` and `timesteps`
-    fill its open dimensions; `against` is as in `check`. Raises `InputError` for a file that is no
-    model or not a safe one.
+    fill its open dimensions; `against` and `training` are as in `check`. Raises `InputError` for a
+    file that is no model or not a safe one.
     """
-    others = others_of(against)
+    others = others_of(against, training)
     model = keras_adapter.load_model(path, safe_mode=safe_mode)
     data = (
         keras_adapter.generate_inputs(model, batch, timesteps, seed) if inputs is None else inputs
     )
     checks: list[Check] = []
-    for one in modes(mode, others):
-        found = keras_adapter.observe_model(model, data, one, layer_name, mask)
+    for one in modes(mode, others, training):
+        found = keras_adapter.observe_model(model, data, one, layer_name, mask, training)
         checks += judged(found, "model", path, others)
     return report(checks, () if checks else (f"{path} has no recurrent layer",))
 
 
-def modes(mode: str, others: Sequence[Source] = ()) -> tuple[str, ...]:
+def modes(mode: str, others: Sequence[Source] = (), training: bool = False) -> tuple[str, ...]:
     """The modes that a name stands for; the first one where Keras's outputs are not checked."""
-    if mode not in (*keras_adapter.MODES, "all"):
-        expected = ", ".join((*keras_adapter.MODES, "all"))
-        raise InputError(f"mode: expected one of {expected}, received {mode!r}")
-    names = keras_adapter.MODES if mode == "all" else (mode,)
+    names = keras_adapter.modes_of(mode, training)
     return names[:1] if others else names
 
 
@@ -232,7 +233,8 @@ def judged_one(seen: Observation, subject: Subject) -> Check:
         return replace(check, notes=(*check.notes, *seen.notes))
     if seen.weights is None:
         return Check(subject, "inconclusive", f"not compared: {seen.not_compared}")
-    sequences = Sequences.of(seen.weights, seen.inputs, seen.mask, seen.initial_state)
+    dropout = Dropout.of(seen.dropout_inputs, seen.dropout_recurrent)
+    sequences = Sequences.of(seen.weights, seen.inputs, seen.mask, seen.initial_state, dropout)
     observed = Observations(seen.outputs, seen.final_state, seen.last_output)
     stateful = bool(seen.config.get("stateful"))
     check = examine(seen.weights, sequences, observed, subject, stateful)

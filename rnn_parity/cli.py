@@ -165,6 +165,7 @@ def generated_report(given: Mapping[str, Any]) -> Report:
     mask = read_mask(given, (spec.batch, spec.timesteps))
 
     settled: dict[str, Any] = {"inputs": inputs, "mask": mask, "mode": given.get("mode", "graph")}
+    settled |= named(given, "training")
     if given["command"] == "record":
         from rnn_parity.recheck import record_generated
 
@@ -199,6 +200,7 @@ def model_report(given: Mapping[str, Any]) -> Report:
     options |= {"layer_name": given.get("layer_name"), "safe_mode": not given["unsafe"]}
 
     options |= {"inputs": inputs, "mask": mask, "mode": given.get("mode", "graph")}
+    options |= named(given, "training")
     if given["command"] == "record":
         from rnn_parity.recheck import record_model
 

@@ -21,7 +21,8 @@ OF_GENERATED = (
     "calls",
 )
 OF_MODEL = ("layer_name", "unsafe")
-NOT_OF_ONNX = ("unsafe", "mode", "mask_file", "no_keras", "against", "inputs_as")
+NOT_OF_ONNX = ("unsafe", "mode", "mask_file", "no_keras", "against", "inputs_as", "training")
+RATES = ("dropout", "recurrent_dropout")
 OF_INPUT = ("batch", "timesteps", "features")
 OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
 FLAGS = {"arguments": "--arg", "quiet": "-q"}
@@ -51,7 +52,8 @@ def refuse_combinations(given: Mapping[str, Any]) -> None:
         for source in given["against"]:
             recognised(source)
     if is_case(given):
-        refuse(given, (*OF_GENERATED, *OF_MODEL, *OF_DATA), "settled by the case; leave it out")
+        of_case = (*OF_GENERATED, *OF_MODEL, *OF_DATA, "training")
+        refuse(given, of_case, "settled by the case; leave it out")
         if "no_keras" in given:
             refuse(given, ("mode",), "nothing runs with --no-keras; leave out one of the two")
         return refuse_output(given)
@@ -67,10 +69,27 @@ def refuse_combinations(given: Mapping[str, Any]) -> None:
         refuse(given, OF_MODEL, "only for a model; add the TARGET or leave this out")
     else:
         refuse(given, OF_GENERATED, "only for a generated layer; leave out this or the TARGET")
+    refuse_training(given)
     if "input" in given:
         settled = OF_INPUT if generated else (*OF_INPUT, "seed")
         refuse(given, settled, "settled by --input; leave out one of the two")
     refuse_output(given)
+
+
+def refuse_training(given: Mapping[str, Any]) -> None:
+    """Raise `InputError` where `--training` would change nothing, or nobody could follow it."""
+    arguments = dict(given.get("arguments", ()))
+    if given["target"] is None and not any(arguments.get(rate) for rate in RATES):
+        refuse(given, ("training",), "there is no dropout; add --arg dropout=RATE, or leave it out")
+    if given.get("mode") == "predict":
+        refuse(given, ("training",), "predict never trains; choose another --mode, or leave it out")
+    if "against" in given:
+        refuse(
+            given,
+            ("training",),
+            "no other implementation gets the dropout masks that Keras draws; leave out one of "
+            "--training and --against",
+        )
 
 
 def refuse_output(given: Mapping[str, Any]) -> None:

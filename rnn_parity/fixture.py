@@ -61,15 +61,17 @@ class RnnParity:
         against: Any = None,
         mode: str | None = None,
         layer_name: str | None = None,
+        training: bool = False,
     ) -> Report:
         """Run a Keras layer (or every recurrent layer of a model): `rnn_parity.check`.
 
-        With `against`, hold what other implementations compute against its replay instead.
+        With `against`, hold what other implementations compute against its replay instead; with
+        `training`, call it in training.
         Raises `AssertionError` unless everything is in parity, `InputError` for unusable input.
         """
         __tracebackhide__ = True
         mode = self._mode if mode is None else mode
-        data = (layer_or_model, inputs, mask, initial_state, against, mode, layer_name)
+        data = (layer_or_model, inputs, mask, initial_state, against, mode, layer_name, training)
         return self._hold(without_internals(rnn_parity.check, data))
 
     def compare(

@@ -178,6 +178,7 @@ def add_data(group: argparse._ArgumentGroup) -> None:
         help="load a model with Lambda layers: runs its code",
     )
     add("--mode", choices=MODES, help="how Keras runs it (default graph; a case's own)")
+    add("--training", action="store_true", help="call it in training, where dropout is active")
 
 
 def add_output(group: argparse._ArgumentGroup) -> None:

@@ -22,6 +22,7 @@ from rnn_parity.generate import GeneratedLayer
 from rnn_parity.implementations.numbers import encoded
 from rnn_parity.implementations.sources import Source
 from rnn_parity.keras_adapter import Observation
+from rnn_parity.keras_adapter.dropout import IN_TRAINING, MASKS
 from rnn_parity.keras_adapter.rebuild import rebuild_layer
 from rnn_parity.movement import change, versions_of
 from rnn_parity.report import Report
@@ -115,14 +116,28 @@ def recorded(case: Case) -> Observation:
         initial_state=case.initial_state,
         last_output=case.last_output,
         final_state=case.final_state,
+        dropout_inputs=case.dropout_inputs,
+        dropout_recurrent=case.dropout_recurrent,
+        notes=(IN_TRAINING,) * bool(masks_of(case)),
     )
 
 
+def masks_of(case: Case) -> dict[str, NDArray[Any]]:
+    """The dropout masks of a call in training, by name; none for any other."""
+    masks = {name: getattr(case, name) for name in MASKS}
+    return {name: array for name, array in masks.items() if array is not None}
+
+
 def run(case: Case, mode: str) -> Observation:
-    """What the layer computes in the Keras installed now; what it is to compute stays."""
-    then = recorded(case)
-    layer = rebuild_layer(case.layer_class, case.config, case.weights(), len(case.inputs))
-    (now,) = keras_adapter.observe_layer(layer, case.inputs, case.mask, case.initial_state, mode)
+    """What the layer computes in the Keras installed now; what it is to compute stays.
+
+    A layer recorded in training is run in training again, with the masks that it drew then.
+    """
+    then, masks = recorded(case), masks_of(case)
+    layer = rebuild_layer(case.layer_class, case.config, case.weights(), len(case.inputs), masks)
+    (now,) = keras_adapter.observe_layer(
+        layer, case.inputs, case.mask, case.initial_state, mode, bool(masks), masks
+    )
     computed = {name: getattr(now, name) for name in ("outputs", "last_output", "final_state")}
     return replace(then, mode=mode, notes=now.notes, kernel=now.kernel, **computed)
 
@@ -197,11 +212,12 @@ def record_generated(
     mask: NDArray[np.bool_] | None = None,
     mode: str = "graph",
     inputs_as: str | None = None,
+    training: bool = False,
 ) -> Report:
-    """Record the layer that `spec` describes, with the data that `check_generated` runs it on."""
+    """Record the layer that `spec` describes, run as `check_generated` runs it."""
     found = []
-    for one in modes(mode):
-        found += observe_generated(spec, inputs, mask, one)
+    for one in modes(mode, training=training):
+        found += observe_generated(spec, inputs, mask, one, training)
     return record(found, path, "generated", inputs_as)
 
 
@@ -218,6 +234,7 @@ def record_model(
     timesteps: int = 28,
     safe_mode: bool = True,
     inputs_as: str | None = None,
+    training: bool = False,
 ) -> Report:
     """Record every recurrent layer of a saved model, run as `check_model` runs it."""
     model = keras_adapter.load_model(path, safe_mode=safe_mode)
@@ -225,8 +242,8 @@ def record_model(
         keras_adapter.generate_inputs(model, batch, timesteps, seed) if inputs is None else inputs
     )
     found: list[Observation] = []
-    for one in modes(mode):
-        found += keras_adapter.observe_model(model, data, one, layer_name, mask)
+    for one in modes(mode, training=training):
+        found += keras_adapter.observe_model(model, data, one, layer_name, mask, training)
     if not found:
         return report((), (f"{path} has no recurrent layer",))
     return record(found, out, "model", inputs_as)

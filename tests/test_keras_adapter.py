@@ -205,16 +205,6 @@ def test_time_major(mode):
         assert np.array_equal(getattr(seen, name), getattr(expected, name)), name
 
 
-def test_active_dropout_is_not_compared():
-    inputs = keras.Input((T, F))
-    outputs = keras.layers.SimpleRNN(H, dropout=0.5)(inputs, training=True)
-    (seen,) = ka.observe_model(keras.Model(inputs, outputs), X[0])
-    assert seen.weights is None
-    assert "dropout active" in seen.not_compared
-    (seen,) = ka.observe_layer(build(dropout=0.5, recurrent_dropout=0.5), X[0])
-    assert seen.not_compared is None
-
-
 @pytest.mark.parametrize("mode", ka.MODES)
 @pytest.mark.parametrize(
     ("arguments", "inputs"),

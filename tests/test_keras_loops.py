@@ -210,27 +210,6 @@ def test_what_runs_out_of_sight_is_named(mode):
     assert "inside a tf.function or loop of its own" in found[2].not_compared
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_dropout_in_a_part_is_named(training):
-    class Model(keras.Model):
-        def __init__(self):
-            super().__init__()
-            gru = layers.GRU(2, dropout=0.5, name="gru")
-            self.both = layers.Bidirectional(gru, name="both")
-            self.rnn = layers.RNN([layers.LSTMCell(2, recurrent_dropout=0.5, name="a")], name="rnn")
-
-        def call(self, x):
-            return self.both(x, training=training), self.rnn(x, training=training)
-
-    reasons = not_compared(Model())
-    active = "{} is called with training=True, which makes dropout active"
-    for name, kind in {"both/forward/gru": "GRU", "both/backward/gru": "GRU"}.items():
-        assert reasons[name] == (active.format(kind) if training else None)
-    assert reasons["rnn" if training else "rnn/cell_0/a"] == (
-        active.format("RNN") if training else None
-    )
-
-
 def test_a_layer_that_holds_recurrent_ones():
     block = randomised(Block(name="block"))
     (seen,) = ka.observe_layer(block, X, MASK)

@@ -6,7 +6,7 @@ TensorFlow is imported inside functions, never by importing this package. Everyt
 
 from rnn_parity.keras_adapter.build import POLICIES, build_layer
 from rnn_parity.keras_adapter.load import load_model
-from rnn_parity.keras_adapter.modes import MODES
+from rnn_parity.keras_adapter.modes import MODES, modes_of
 from rnn_parity.keras_adapter.observation import Observation
 from rnn_parity.keras_adapter.observe import is_model, observe_layer, observe_model
 from rnn_parity.keras_adapter.parts import state_count
@@ -29,6 +29,7 @@ __all__ = [
     "is_model",
     "layer_weights",
     "load_model",
+    "modes_of",
     "observe_layer",
     "observe_model",
     "state_count",

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rnn_parity.keras_adapter.build import is_time_major
+from rnn_parity.keras_adapter.dropout import Drawn, noted
 from rnn_parity.keras_adapter.parts import directions, is_bidirectional, stacked_cells
-from rnn_parity.keras_adapter.runtime import keras_major, tensorflow_module
+from rnn_parity.keras_adapter.runtime import tensorflow_module
 from rnn_parity.keras_adapter.stacked import cell_tensors, widened
+from rnn_parity.keras_adapter.tensors import Passed, observed, passed
 from rnn_parity.keras_adapter.weights import unsupported, unsupported_cell
 
 
@@ -29,30 +30,6 @@ class Call:
     cell: Any = None
 
 
-@dataclass(frozen=True, eq=False)
-class Passed:
-    """What a call was given, and all that it returned."""
-
-    layer: Any
-    inputs: Any
-    mask: Any
-    initial_state: Sequence[Any]
-    returned: Sequence[Any]
-
-    def tensors(self) -> dict[str, Any]:
-        """Everything that is there, batch first."""
-        given = {"inputs": self.inputs, "mask": self.mask}
-        given |= numbered("initial_state", self.initial_state)
-        seen = {name: value for name, value in given.items() if value is not None}
-        sequences = sequence_outputs(self.layer)
-        returned = [
-            batch_first(self.layer, "outputs" if i < sequences else "state", value)
-            for i, value in enumerate(self.returned)
-        ]
-        batches = {name: batch_first(self.layer, name, value) for name, value in seen.items()}
-        return batches | numbered("returned", returned)
-
-
 def observe(
     layer: Any,
     name: str,
@@ -68,30 +45,45 @@ def observe(
     if is_bidirectional(layer):
         result = run()
         found = [merge(layer, name, passed(layer, arguments, result), list(inside()))]
-    elif reason := not_replayed(layer, arguments):
+    elif reason := not_replayed(layer):
         result, tensors = opaque(arguments, run)
         found = [Call(layer, name, reason, tensors)]
-    elif stacked_cells(layer):
-        with widened(layer) as widths:
-            wide, tensors = observed(layer, arguments, run)
-        result, note = widths.narrow(wide), narrow_stack(layer)
-        found = [
-            Call(layer, f"{name}/{part}", unsupported_cell(layer, cell), own, note, cell)
-            for part, cell, own in cell_tensors(layer, tensors, widths)
-        ]
     else:
-        result, tensors = observed(layer, arguments, run)
-        found = [Call(layer, name, None, tensors)]
+        with noted(layer, arguments.get("training")) as masks:
+            kind = of_stack if stacked_cells(layer) else of_layer
+            result, found = kind(layer, name, arguments, run, masks)
+        found = [replace(call, not_compared=call.not_compared or masks.unseen()) for call in found]
     return result, [replace(call, notes=(*notes, *call.notes)) for call in found]
 
 
-def passed(layer: Any, arguments: Mapping[str, Any], result: Any) -> Passed:
-    """What passed through a call."""
-    flatten = tensorflow_module().nest.flatten
-    given = arguments.get("initial_state")
-    states = [] if given is None else flatten(given)
-    inputs = flatten(next(iter(arguments.values())))[0]
-    return Passed(layer, inputs, arguments.get("mask"), states, flatten(result))
+def of_layer(
+    layer: Any, name: str, arguments: Mapping[str, Any], run: Callable[[], Any], masks: Drawn
+) -> tuple[Any, list[Call]]:
+    """The same of a layer that runs one cell."""
+    result, tensors = observed(layer, arguments, run, masks)
+    cell = layer.cell
+    return result, [Call(layer, name, None, tensors | masks.of(cell), masks.notes(cell))]
+
+
+def of_stack(
+    layer: Any, name: str, arguments: Mapping[str, Any], run: Callable[[], Any], masks: Drawn
+) -> tuple[Any, list[Call]]:
+    """The same of a layer that runs a stack of cells, with a call for each of them."""
+    with widened(layer) as widths:
+        wide, tensors = observed(layer, arguments, run, masks)
+    notes = narrow_stack(layer)
+    found = [
+        Call(
+            layer,
+            f"{name}/{part}",
+            unsupported_cell(layer, cell),
+            own | masks.of(cell),
+            (*notes, *masks.notes(cell)),
+            cell,
+        )
+        for part, cell, own in cell_tensors(layer, tensors, widths)
+    ]
+    return widths.narrow(wide), found
 
 
 def merge(layer: Any, name: str, whole: Passed, inside: Sequence[Passed]) -> Call:
@@ -169,24 +161,11 @@ def narrow_stack(layer: Any) -> tuple[str, ...]:
     )
 
 
-def not_replayed(layer: Any, arguments: Mapping[str, Any]) -> str | None:
-    """Why nothing of this call is compared; None where something is."""
-    kind = type(layer).__name__
-    if not hasattr(layer, "cell"):
-        if hasattr(layer, "state_size"):
-            return f"{kind} is called step by step by a layer of the model's own"
-        return unsupported(layer)
-    cells = stacked_cells(layer)
-    reason = None if cells else unsupported(layer)
-    return reason or dropout(layer, arguments.get("training"), cells or [layer.cell])
-
-
-def dropout(layer: Any, training: Any, cells: Sequence[Any]) -> str | None:
-    """Why a call with active dropout is not compared: its random masks are not observed."""
-    rates = [getattr(cell, n, 0) for cell in cells for n in ("dropout", "recurrent_dropout")]
-    if training in (None, False) or not any(rates):
-        return None
-    return f"{type(layer).__name__} is called with training={training}, which makes dropout active"
+def not_replayed(layer: Any) -> str | None:
+    """Why no call of this layer is compared; None where something is."""
+    if not hasattr(layer, "cell") and hasattr(layer, "state_size"):
+        return f"{type(layer).__name__} is called step by step by a layer of the model's own"
+    return None if stacked_cells(layer) else unsupported(layer)
 
 
 def opaque(arguments: Mapping[str, Any], run: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
@@ -195,86 +174,3 @@ def opaque(arguments: Mapping[str, Any], run: Callable[[], Any]) -> tuple[Any, d
     result = run()
     inputs = flatten(next(iter(arguments.values())))[0]
     return result, {"inputs": inputs, "outputs": flatten(result)[0]}
-
-
-def observed(
-    layer: Any, arguments: Mapping[str, Any], run: Callable[[], Any]
-) -> tuple[Any, dict[str, Any]]:
-    """The layer's result, unchanged, and everything that `Observation` holds of this call."""
-    before = states(layer)
-    given = passed(layer, arguments, ())
-    tensors = {
-        "inputs": given.inputs,
-        "mask": given.mask,
-        **numbered("initial_state", initial_state(layer, given.initial_state, before)),
-    }
-    result = run()
-    returned = tensorflow_module().nest.flatten(result)
-    after = states(layer)
-    tensors["outputs"] = returned[0]
-    if not layer.return_sequences:
-        tensors["last_output"] = returned[0]
-        tensors["outputs"] = whole_sequence(layer, run, before, after)
-    tensors |= numbered("final_state", returned[1:] if layer.return_state else after)
-    seen = {name: value for name, value in tensors.items() if value is not None}
-    return result, {name: batch_first(layer, name, value) for name, value in seen.items()}
-
-
-def numbered(name: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Several tensors of one name."""
-    return {f"{name}_{i}": value for i, value in enumerate(values)}
-
-
-def initial_state(layer: Any, given: Sequence[Any], stored: list[Any]) -> list[Any]:
-    """The states that this call starts from, in the dtype that it computes with; none for zeros."""
-    tf = tensorflow_module()
-    found = list(given) or stored
-    if given and stored and keras_major() == 2:
-        # Keras 2 takes given states only while the stored ones are still zero.
-        used = tf.reduce_any([tf.reduce_any(state != 0) for state in stored])
-        pairs = zip(stored, given, strict=True)
-        found = [tf.where(used, old, tf.cast(new, old.dtype)) for old, new in pairs]
-    return [tf.cast(state, layer.compute_dtype) for state in found]
-
-
-def whole_sequence(layer: Any, run: Callable[[], Any], before: list[Any], after: list[Any]) -> Any:
-    """All outputs of the same call, by the same layer, from the same state."""
-    kept = layer.return_state
-    assign(layer, before)
-    layer.return_sequences, layer.return_state = True, True
-    try:
-        return tensorflow_module().nest.flatten(run())[0]
-    finally:
-        layer.return_sequences, layer.return_state = False, kept
-        assign(layer, after)
-
-
-def states(layer: Any) -> list[Any]:
-    """A copy of a stateful layer's state, `[(B, H)]`; empty when the layer is not stateful."""
-    tf = tensorflow_module()
-    return [tf.identity(state) for state in tf.nest.flatten(layer.states)] if layer.stateful else []
-
-
-def assign(layer: Any, values: list[Any]) -> None:
-    """Give a stateful layer back the state that it had."""
-    if values:
-        for state, value in zip(
-            tensorflow_module().nest.flatten(layer.states), values, strict=True
-        ):
-            state.assign(value)
-
-
-def sequence_outputs(layer: Any) -> int:
-    """How many of the tensors that a layer returns are sequences."""
-    two = is_bidirectional(layer) and layer.merge_mode is None
-    return (1 + two) * bool(getattr(layer, "return_sequences", False))
-
-
-def batch_first(layer: Any, name: str, value: Any) -> Any:
-    """One of a layer's tensors with the batch axis first, and a mask as booleans."""
-    tf = tensorflow_module()
-    if name == "mask":
-        value = tf.cast(value, tf.bool)
-    if is_time_major(layer) and name in ("inputs", "mask", "outputs"):
-        value = tf.experimental.numpy.swapaxes(value, 0, 1)
-    return value

@@ -12,9 +12,22 @@ from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.runtime import keras_major, tensorflow_module
 
 MODES = ("eager", "graph", "xla", "predict")
+NEVER_TRAINS = "predict"
 
 Program: TypeAlias = Callable[[Any], Mapping[str, Any]]
 """From a nested structure of tensors to named tensors."""
+
+
+def modes_of(name: str, training: bool = False) -> tuple[str, ...]:
+    """The modes that a name stands for; "all" for every one of them, in training that trains.
+
+    Raises `InputError` for any other name, and for a mode that never trains.
+    """
+    known = tuple(mode for mode in MODES if not training or mode != NEVER_TRAINS)
+    if name not in (*known, "all"):
+        why = f"; {NEVER_TRAINS} never trains" * training
+        raise InputError(f"mode: expected one of {', '.join(known)}, all, received {name!r}{why}")
+    return known if name == "all" else (name,)
 
 
 def runner(program: Program, root: Any, mode: str) -> Callable[[Any], dict[str, NDArray[Any]]]:

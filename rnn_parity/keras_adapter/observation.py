@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import UnsupportedError
 from rnn_parity.keras_adapter.calls import Call
+from rnn_parity.keras_adapter.dropout import MASKS
 from rnn_parity.keras_adapter.kernel import CUDNN, kernel_of
 from rnn_parity.keras_adapter.parts import is_bidirectional
 from rnn_parity.keras_adapter.runtime import device
@@ -34,6 +35,8 @@ class Observation:
     LSTM's c, or is None for zeros. `outputs` is `(B, T, H)`,
     the whole sequence in processing order; `last_output` `(B, H)` what the layer returned where it
     returns no sequence; `final_state` `(B, H)` the returned state, or what a stateful layer stored.
+    `dropout_inputs` `(G, B, F)` and `dropout_recurrent` `(G, B, H)` are what a layer in training
+    multiplied its inputs and its state with, for each of G gates; None for no dropout there.
 
     When `weights` is None, `not_compared` is the reason, and only `inputs` and `outputs` are there:
     the first tensor that the layer was given and the first that it returned, of whatever shape
@@ -56,6 +59,8 @@ class Observation:
     initial_state: tuple[NDArray[Any], ...] | None = None
     last_output: NDArray[Any] | None = None
     final_state: tuple[NDArray[Any], ...] = ()
+    dropout_inputs: NDArray[Any] | None = None
+    dropout_recurrent: NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
     merge: Merge | None = None
     kernel: str | None = None
@@ -74,6 +79,8 @@ def observation(
     else:
         names = [name for name in arrays if not name.startswith(STATES)]
         fields = {name: arrays[name] for name in names}
+        # Gates first, where `predict` and a loop over slices want the batch.
+        fields |= {name: arrays[name].swapaxes(0, 1) for name in MASKS if name in arrays}
         fields |= {name: found for name in STATES if (found := numbered(arrays, name))}
     if reason is None:
         try:

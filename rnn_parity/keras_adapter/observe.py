@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.build import is_time_major
 from rnn_parity.keras_adapter.calls import Call
+from rnn_parity.keras_adapter.dropout import handed
 from rnn_parity.keras_adapter.modes import runner
 from rnn_parity.keras_adapter.observation import Observation, not_seen, observation
 from rnn_parity.keras_adapter.parts import selected, state_structure, watched_layers
@@ -25,6 +27,8 @@ def observe_layer(
     mask: ArrayLike | Sequence[ArrayLike] | None = None,
     initial_state: Any = None,
     mode: str = "graph",
+    training: bool = False,
+    dropout: Mapping[str, NDArray[Any]] | None = None,
 ) -> list[Observation]:
     """What every recurrent layer in a Keras layer did: in the layer itself, where it is one.
 
@@ -32,9 +36,11 @@ def observe_layer(
     arrays or an array `(calls, B, T, F)` for consecutive calls. `mask` is `(B, T)`, the same for
     every call, or one per call in the same two ways. `initial_state`, `(B, H)` (a list of them for
     a layer with several states, nested as Keras has them for a stack), is given to the first call
-    only. A layer that is not built yet is built, with Keras's initial weights. The parts of
-    wrappers and stacks are named as in `observe_model`. Raises `InputError` for what is no layer of
-    `tf.keras` and for what Keras refuses.
+    only. A layer that is not built yet is built, with Keras's initial weights. With `training` the
+    call is one in training, in which the layer, one with a single cell, takes the masks `dropout`,
+    named as in an observation, in place of drawing its own. The parts of wrappers and stacks are
+    named as in `observe_model`. Raises `InputError` for what is no layer of `tf.keras` and for what
+    Keras refuses.
     """
     _check_kind(layer, "Layer")
     rank = _rank(layer)
@@ -47,9 +53,10 @@ def observe_layer(
         for i, (x, m) in enumerate(zip(calls, masks, strict=True))
     ]
     recorder = Recorder(watched_layers(layer))
-    with refusals(f"layer {layer.name!r} in mode {mode}"), recorder.attached():
+    fixed = handed(layer, dropout) if dropout else nullcontext()
+    with refusals(f"layer {layer.name!r} in mode {mode}"), fixed, recorder.attached():
         _build(layer, data[0]["inputs"].shape)
-        found = _run(recorder, partial(_call_layer, layer), layer, mode, data)
+        found = _run(recorder, partial(_call_layer, layer, training), layer, mode, data)
     return _observations(recorder, found, mode)
 
 
@@ -59,16 +66,18 @@ def observe_model(
     mode: str = "graph",
     layer_name: str | None = None,
     mask: ArrayLike | None = None,
+    training: bool = False,
 ) -> list[Observation]:
     """One observation per call of every recurrent layer in a Keras model, in the order they ran.
 
     `inputs` is what the model takes: an array, a list or a dictionary; `mask` goes to the model as
-    its own. Layers of nested models are named "inner/simple_rnn". A `Bidirectional` is taken apart
-    into "both/forward/lstm", "both/backward/lstm" and "both/merge", a stack of cells into
-    "rnn/cell_0/lstm_cell" and so on; the layers in a `TimeDistributed` are named "each/lstm", with
-    all slices in one batch. What is not replayed is reported once, and so is a layer that was not
-    seen to run. `layer_name` selects by the full name or by any whole part of it. Raises
-    `InputError` for an unknown name, for what is no model of `tf.keras` and for what Keras refuses.
+    its own; with `training` the call is one in training. Layers of nested models are named
+    "inner/simple_rnn". A `Bidirectional` is taken apart into "both/forward/lstm",
+    "both/backward/lstm" and "both/merge", a stack of cells into "rnn/cell_0/lstm_cell" and so on;
+    the layers in a `TimeDistributed` are named "each/lstm", with all slices in one batch. What is
+    not replayed is reported once, and so is a layer that was not seen to run. `layer_name` selects
+    by the full name or by any whole part of it. Raises `InputError` for an unknown name, for what
+    is no model of `tf.keras` and for what Keras refuses.
     """
     _check_kind(model, "Model")
     layers = watched_layers(model)
@@ -79,7 +88,7 @@ def observe_model(
     if mask is not None:
         data["mask"] = np.asarray(mask, dtype=bool)
     with refusals(f"model {model.name!r} in mode {mode}"), recorder.attached():
-        found = _run(recorder, partial(_call_model, model), model, mode, [data])
+        found = _run(recorder, partial(_call_model, model, training), model, mode, [data])
     return _observations(recorder, found, mode, layer_name)
 
 
@@ -133,7 +142,7 @@ def _named_once(found: Found) -> Found:
     return list(kept.values())
 
 
-def _call_layer(layer: Any, data: Mapping[str, Any]) -> None:
+def _call_layer(layer: Any, training: bool, data: Mapping[str, Any]) -> None:
     tf = tensorflow_module()
     inputs, options = data["inputs"], {}
     if not inputs.dtype.is_floating:  # Keras casts real numbers only
@@ -148,11 +157,17 @@ def _call_layer(layer: Any, data: Mapping[str, Any]) -> None:
         dtype = layer.variable_dtype if layer.stateful else layer.compute_dtype
         cast = partial(tf.cast, dtype=dtype)
         options["initial_state"] = tf.nest.map_structure(cast, data["initial_state"])
-    layer(inputs, **options)
+    layer(inputs, **options, **_in_training(training))
 
 
-def _call_model(model: Any, data: Mapping[str, Any]) -> None:
-    model(data["inputs"], **({"mask": data["mask"]} if "mask" in data else {}))
+def _call_model(model: Any, training: bool, data: Mapping[str, Any]) -> None:
+    options = {"mask": data["mask"]} if "mask" in data else {}
+    model(data["inputs"], **options, **_in_training(training))
+
+
+def _in_training(training: bool) -> dict[str, Any]:
+    """The argument of a call in training; any other is left to Keras, and may have none."""
+    return {"training": True} if training else {}
 
 
 def _layer_data(layer: Any, inputs: Any, mask: Any, initial_state: Any) -> dict[str, Any]:

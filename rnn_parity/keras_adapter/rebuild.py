@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
+
+from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.build import is_time_major
@@ -35,20 +38,29 @@ HARMLESS = (
     "batch_input_shape",
     "unit_forget_bias",
 )
-"""Entries that change nothing in a layer whose weights are given and which is not trained."""
+"""Entries that change nothing in a layer whose weights and dropout masks are given."""
 HARMLESS_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 
 
-def rebuild_layer(layer_class: str, config: Mapping[str, Any], weights: Layer, batch: int) -> Any:
+def rebuild_layer(
+    layer_class: str,
+    config: Mapping[str, Any],
+    weights: Layer,
+    batch: int,
+    dropout: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+) -> Any:
     """The layer that `config` describes, in the Keras installed now, with these weights.
 
     `layer_class` "RNN" stands for one around a cell, whose entries are among the others; every
     other class computes what Keras's own layer for these weights does. It is built for `batch`
-    samples. Raises `InputError` for an entry that is not known to change nothing, and for what this
-    Keras refuses.
+    samples; where the masks of `dropout`, `(G, B, F)` and `(G, B, H)`, are not the same for all
+    gates, so that each gate takes one of its own. Raises `InputError` for an entry that is not
+    known to change nothing, and for what this Keras refuses.
     """
     kind = type(weights).__name__
     arguments = options(layer_class, kind, config)
+    if any((masks != masks[0]).any() for masks in dropout.values()):
+        arguments["implementation"] = 1
     with refusals(f"{layer_class} rebuilt from its config"):
         layer = construct(layer_class, kind, arguments)
         shape = (batch, None, weights.features)
@@ -84,7 +96,8 @@ def construct(layer_class: str, kind: str, arguments: Mapping[str, Any]) -> Any:
     if layer_class != "RNN":
         return getattr(layers, kind)(**arguments, **zeros)
     make = getattr(layers, f"{kind}Cell")
-    cell = make(**{n: arguments[n] for n in OF_CELL[kind] if n in arguments}, **zeros)
+    of_cell = (*OF_CELL[kind], "implementation")
+    cell = make(**{n: arguments[n] for n in of_cell if n in arguments}, **zeros)
     return layers.RNN(cell, **{n: arguments[n] for n in OF_SEQUENCE if n in arguments})
 
 

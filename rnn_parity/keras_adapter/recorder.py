@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from rnn_parity.keras_adapter.calls import Call, Passed, folded, observe, passed
+from rnn_parity.keras_adapter.calls import Call, folded, observe
+from rnn_parity.keras_adapter.instead import instead
 from rnn_parity.keras_adapter.parts import is_time_distributed
 from rnn_parity.keras_adapter.runtime import tensorflow_module
-from rnn_parity.keras_adapter.stacked import instead
+from rnn_parity.keras_adapter.tensors import Passed, passed
 
 SCRATCH = ("scratch_graph", "keras_graph")
 """In the names of graphs in which Keras works out shapes, and computes nothing."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any
 
+from rnn_parity.keras_adapter.instead import instead
 from rnn_parity.keras_adapter.parts import stacked_cells
 from rnn_parity.keras_adapter.runtime import tensorflow_module
 
@@ -67,24 +66,6 @@ def widened(layer: Any) -> Iterator[Widths]:
             replaced.enter_context(instead(cell, noting))
         replaced.enter_context(instead(stack, widening))
         yield widths
-
-
-@contextmanager
-def instead(
-    layer: Any, change: Callable[[Callable[..., Any]], Callable[..., Any]]
-) -> Iterator[None]:
-    """The layer runs `change(layer.call)` as its `call` in this block, and its own after it."""
-    call, kept = layer.call, {n: c for n, c in layer.__dict__.items() if n == "call"}
-    changed = functools.wraps(call)(change(call))
-    # Keras looks at the names of the arguments before it passes any.
-    changed.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]
-    # Straight into the instance's dictionary: Keras's own __setattr__ tracks what it is given.
-    layer.__dict__["call"] = changed
-    try:
-        yield
-    finally:
-        del layer.__dict__["call"]
-        layer.__dict__.update(kept)
 
 
 def cell_tensors(
