@@ -14,6 +14,7 @@ TESTS = Path(__file__).parent
 TOUCH_KERAS = (
     "test_keras_adapter.py",
     "test_keras_build.py",
+    "test_keras_dropout.py",
     "test_keras_load.py",
     "test_keras_models.py",
     "test_keras_loops.py",

@@ -5,7 +5,7 @@ import numpy as np
 from rnn_parity import keras_adapter as ka
 
 tf = ka.tensorflow_module()
-layers = tf.keras.layers
+keras, layers = tf.keras, tf.keras.layers
 
 B, T, F, H = 3, 6, 4, 5
 RNG = np.random.default_rng(13)
