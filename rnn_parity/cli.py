@@ -110,6 +110,10 @@ def with_settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def find(given: Mapping[str, Any]) -> Report:
     """The report on whatever was named."""
+    if "training" in given:
+        from rnn_parity.keras_adapter import seed_masks
+
+        seed_masks(given.get("seed", 0))
     if given["target"] is None:
         return generated_report(given)
     if is_onnx(given):

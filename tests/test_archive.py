@@ -66,6 +66,13 @@ def test_another_checksum(path):
     assert "its checksum fails" in refusal(other)
 
 
+def test_dropout_masks_are_under_the_checksum(path):
+    write_case(path, make(dropout_inputs=np.float32([[[2]]])))
+    assert "its checksum fails" in refusal(
+        rewritten(path, signed=False, dropout_inputs=np.float32([[[0]]]))
+    )
+
+
 def test_the_description_is_under_the_checksum(path):
     assert "its checksum fails" in refusal(rewritten(path, {"mode": "xla"}, signed=False))
 
@@ -90,6 +97,11 @@ def test_another_schema(path, schema):
         ({"inputs": np.float32([[1, 3]])}, "inputs: expected shape (any, any, any)"),
         ({"inputs": np.zeros((0, 2, 1))}, "inputs: expected shape (any, any, any)"),
         ({"bias": None}, "expected units and use_bias of its config"),
+        (
+            {"dropout_inputs": np.ones((2, 1, 1))},
+            "dropout_inputs: expected shape (1, 1, 1), received (2, 1, 1)",
+        ),
+        ({"dropout_recurrent": np.ones((1, 1, 1), bool)}, "expected floats, received dtype bool"),
     ],
 )
 def test_other_arrays(path, changes, expected):
@@ -124,6 +136,11 @@ def test_another_description(path, meta, expected):
         (GRU, {"bias": np.ones(3)}, "bias: expected shape (2, 3), received (3,)"),
         (GRU, {"bias": np.ones((1, 3))}, "bias: expected shape (2, 3), received (1, 3)"),
         (GRU, {"final_state_c": np.ones((1, 1))}, "final_state: expected h or none, received h, c"),
+        (
+            GRU,
+            {"dropout_recurrent": np.ones((1, 1, 1))},
+            "dropout_recurrent: expected shape (3, 1, 1), received (1, 1, 1)",
+        ),
         ({}, {"initial_state_c": np.ones((1, 1))}, "initial_state: expected h or none, received c"),
     ],
 )

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hand_case import make
 
 import rnn_parity as rp
+from rnn_parity.cases import read_case, write_case
 from rnn_parity.examine import examine
 from rnn_parity.judge import Observations, judge
+from rnn_parity.recheck import check_case
 from rnn_parity.results import Subject
 from rnn_parity.sequences import NO_DROPOUT, Dropout, Sequences
 
@@ -170,3 +173,23 @@ def test_outputs_one_step_early_are_named_with_masks_too(kind):
 def test_no_masks_are_no_dropout_for_some_samples_too():
     assert Dropout.of(None, None) is NO_DROPOUT
     assert NO_DROPOUT.samples(slice(1)) is NO_DROPOUT
+
+
+# By hand, with masks of 2 for the inputs and m for the state: h0 = 1*2*2 + 1 = 5, then
+# h1 = 3*2*2 + 5*m*0.5 + 1.
+@pytest.mark.parametrize(("m", "last"), [(0, 13), (2, 18)])
+def test_a_case_with_masks(tmp_path, m, last):
+    masks = {"dropout_inputs": np.float32([[[2]]]), "dropout_recurrent": np.float32([[[m]]])}
+    outputs = np.float32([[[5], [last]]])
+    path = tmp_path / "case.npz"
+    write_case(path, make(outputs=outputs, final_state=(outputs[:, -1],), **masks))
+    case = read_case(path)
+    assert {name: getattr(case, name).tolist() for name in masks} == {
+        "dropout_inputs": [[[2.0]]],
+        "dropout_recurrent": [[[float(m)]]],
+    }
+    (check,) = check_case(path, keras=False).checks
+    assert check.verdict == "parity"
+    assert any("in training" in note for note in check.notes)
+    write_case(path, make(outputs=outputs, final_state=(outputs[:, -1],)))
+    assert check_case(path, keras=False).verdict == "diverged"

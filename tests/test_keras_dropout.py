@@ -1,5 +1,6 @@
 """Calls in training: the replay takes the dropout masks that Keras used in the very call."""
 
+import json
 from contextlib import nullcontext
 
 import numpy as np
@@ -10,6 +11,7 @@ import rnn_parity as rp
 from rnn_parity import keras_adapter as ka
 from rnn_parity.cases import read_case
 from rnn_parity.check import judged
+from rnn_parity.cli import main
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.dropout import EACH_STEP, IN_TRAINING, REDRAWN
 from rnn_parity.recheck import check_case, record
@@ -286,3 +288,29 @@ def test_keras_3_drops_nothing_at_a_rate_of_1_in_layers_with_gates(kind, rate):
     (check,) = rp.check(layer, X, mode="eager", training=True).checks
     assert check.verdict == ("parity" if kind == "simple_rnn" else "diverged")
     assert [cause.fault for cause in check.causes] == ["dropout-ignored"] * (kind != "simple_rnn")
+
+
+def test_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sizes = "--layer gru --units 3 --features 2 --timesteps 3 --batch 2 --arg unroll=True"
+    line = [
+        *f"--training {sizes}".split(),
+        "--arg",
+        "dropout=0.4",
+        "--arg",
+        "recurrent_dropout=0.3",
+    ]
+    assert main(["record", *line, "-o", "case.npz"]) == 0
+    assert " ".join(IN_TRAINING.split()) in " ".join(capsys.readouterr().out.split())
+    assert main(["check", "case.npz", "-q"]) == 0
+    assert main(["record", *line, "-o", "same.npz"]) == 0
+    for name in ("dropout_inputs", "dropout_recurrent"):  # which follow from --seed
+        masks, again = (getattr(read_case(path), name) for path in ("case.npz", "same.npz"))
+        assert np.array_equal(masks, again)
+    inputs = keras.Input((3, 2))
+    layer = layers.SimpleRNN(3, unroll=True, dropout=0.4)
+    keras.Model(inputs, layer(inputs)).save("model.keras")
+    capsys.readouterr()
+    assert main(["check", "model.keras", "--training", "--format", "json"]) == 0
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert check["notes"] == [IN_TRAINING]

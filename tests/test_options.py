@@ -65,6 +65,23 @@ REFUSED = {
     "--every --format github": "--every: there is no table to show; leave it out",
     "--every -q": "--every: there is no table to show; leave it out",
     "case.npz --units 3": "--units: settled by the case; leave it out",
+    "case.npz --training": "--training: settled by the case; leave it out",
+    "net.onnx --training": (
+        "--training: not for an ONNX model, which runs by itself; leave it out"
+    ),
+    **{
+        f"--training {more}": (
+            "--training: there is no dropout; add --arg dropout=RATE, or leave it out"
+        )
+        for more in ("", "--arg dropout=0.0", "--arg activation=relu")
+    },
+    "net.keras --training --mode predict": (
+        "--training: predict never trains; choose another --mode, or leave it out"
+    ),
+    "net.keras --training --against x.npy": (
+        "--training: no other implementation gets the dropout masks that Keras draws; leave out "
+        "one of --training and --against"
+    ),
     "a.keras b.keras": f"unrecognized arguments: b.keras{HINT}",
     "--units 100000": (
         "sizes: expected inputs, outputs and weights of at most 8 GiB in float64, received about "

@@ -5,6 +5,7 @@ TensorFlow is imported inside functions, never by importing this package. Everyt
 """
 
 from rnn_parity.keras_adapter.build import POLICIES, build_layer
+from rnn_parity.keras_adapter.dropout import seed_masks
 from rnn_parity.keras_adapter.load import load_model
 from rnn_parity.keras_adapter.modes import MODES, modes_of
 from rnn_parity.keras_adapter.observation import Observation
@@ -32,6 +33,7 @@ __all__ = [
     "modes_of",
     "observe_layer",
     "observe_model",
+    "seed_masks",
     "state_count",
     "tensorflow_module",
 ]

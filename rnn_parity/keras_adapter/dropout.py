@@ -125,6 +125,11 @@ def handed(layer: Any, masks: Mapping[str, NDArray[Any]]) -> Iterator[None]:
         yield
 
 
+def seed_masks(seed: int) -> None:
+    """Every mask that is drawn in this process from now on follows from `seed`."""
+    tensorflow_module().keras.utils.set_random_seed(seed)
+
+
 def asked(layer: Any) -> list[tuple[Any, str]]:
     """Who may be asked for masks in a call of this layer, with the name of each."""
     owners = {id(owner): owner for owner in (layer, *cells_of(layer))}
