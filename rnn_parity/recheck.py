@@ -22,7 +22,7 @@ from rnn_parity.generate import GeneratedLayer
 from rnn_parity.implementations.numbers import encoded
 from rnn_parity.implementations.sources import Source
 from rnn_parity.keras_adapter import Observation
-from rnn_parity.keras_adapter.dropout import IN_TRAINING, MASKS
+from rnn_parity.keras_adapter.dropout import EACH_STEP, IN_TRAINING, MASKS
 from rnn_parity.keras_adapter.rebuild import rebuild_layer
 from rnn_parity.movement import change, versions_of
 from rnn_parity.report import Report
@@ -129,17 +129,15 @@ def masks_of(case: Case) -> dict[str, NDArray[Any]]:
 
 
 def run(case: Case, mode: str) -> Observation:
-    """What the layer computes in the Keras installed now; what it is to compute stays.
-
-    A layer recorded in training is run in training again, with the masks that it drew then.
-    """
+    """What the layer computes in the Keras installed now, with the dropout masks of then."""
     then, masks = recorded(case), masks_of(case)
     layer = rebuild_layer(case.layer_class, case.config, case.weights(), len(case.inputs), masks)
     (now,) = keras_adapter.observe_layer(
         layer, case.inputs, case.mask, case.initial_state, mode, bool(masks), masks
     )
     computed = {name: getattr(now, name) for name in ("outputs", "last_output", "final_state")}
-    return replace(then, mode=mode, notes=now.notes, kernel=now.kernel, **computed)
+    notes = (*then.notes, *(note for note in now.notes if note not in (IN_TRAINING, EACH_STEP)))
+    return replace(then, mode=mode, notes=notes, kernel=now.kernel, **computed)
 
 
 def record(
