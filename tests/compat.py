@@ -22,6 +22,7 @@ TOUCH_KERAS = (
     "test_keras_stacks.py",
     "test_keras_wrapped.py",
     "test_keras_signature.py",
+    "test_keras_training.py",
     "test_notebook.py",
     "test_no_false_alarm.py",
     "test_mutations.py",

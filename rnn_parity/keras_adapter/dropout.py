@@ -111,7 +111,12 @@ def noted(layer: Any, training: Any) -> Iterator[Drawn]:
         for owner, name in asked(layer):
             note = partial(noting, (id(owner), name))
             replaced.enter_context(instead(owner, note, method(name)))
-        yield drawn
+        try:
+            yield drawn
+        except Exception:  # after which Keras 3 would use the masks of this call in the next one
+            for owner, name in asked(layer):
+                getattr(owner, f"reset_{MASKS[name]}_mask")()
+            raise
 
 
 @contextmanager
