@@ -39,11 +39,6 @@ class Product:
         first, last = columns.start // units, columns.stop // units
         return [(gate, slice(gate * units, (gate + 1) * units)) for gate in range(first, last)]
 
-    @property
-    def terms(self) -> int:
-        """How many products are added up; multiplying with a mask rounds once more."""
-        return len(self.matrix) + (self.masks is not None)
-
 
 class BoundedProduct(Product):
     """The same, with upper bounds of `|a| |M|` for columns that are cut at `cuts`."""

@@ -60,7 +60,8 @@ class Steps:
         """
         self.keep = keep
         magnitude = self.inputs.magnitude(narrow(block.inputs, self.dtype), self.every)
-        x = self.arithmetic.sum_of(block.projection, magnitude, self.inputs.terms)
+        masked = self.of_masks(self.inputs, magnitude)
+        x = self.arithmetic.sum_of(block.projection, magnitude, len(self.layer.kernel), masked)
         for addend in self.layer.input_addends:
             x = x.known_part(np.abs(addend))
         ball: Ball = self.step(x, before)
@@ -75,12 +76,17 @@ class Steps:
             size += h.radius
         magnitude = self.state.magnitude(size, columns)
         value = self.state(h.value, columns)
-        product = self.arithmetic.sum_of(value, magnitude, self.state.terms, spread)
+        spread = spread + self.of_masks(self.state, magnitude)
+        product = self.arithmetic.sum_of(value, magnitude, self.layer.units, spread)
         bias = self.layer.recurrent_bias
         if bias is None:
             return product
         product.value[...] += bias[columns]
         return product.known_part(np.abs(bias[columns]))
+
+    def of_masks(self, product: BoundedProduct, magnitude: NDArray[Any]) -> NDArray[Any] | float:
+        """How far a product may be off because each operand was rounded on its dropout mask."""
+        return 0.0 if product.masks is None else self.arithmetic.unit * magnitude
 
     def carry(self, p: Ball, q: Ball) -> Ball:
         """An LSTM's c after each step."""

@@ -98,6 +98,26 @@ def test_right_masks_are_in_parity(kind, seed):
     assert "dropout-ignored" in check.sensitivity.visible
 
 
+def half(a):
+    return a.astype("float16").astype("float32")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_16_bits_an_operand_is_rounded_on_its_mask(seed):
+    """Sums in float32, results in float16: where terms cancel, what is left is of the operands."""
+    rng = np.random.default_rng(seed)
+    U, W, x, h = (half(numbers(rng, *s)) for s in ((40, 32), (32, 32), (64, 1, 40), (64, 32)))
+    masks = [half(KEPT * (rng.random((1, 64, n)) < 0.6)) for n in (40, 32)]
+    products = [
+        half(half(a * m[0]) @ w) for a, m, w in zip((x[:, 0], h), masks, (U, W), strict=True)
+    ]
+    outputs = half(sum(products))[:, np.newaxis]
+    layer = rp.SimpleRNN(U, W, activation=None, dtype="float16")
+    sequences = Sequences.of(layer, x, None, h, Dropout.of(*masks))
+    check = judge(layer, sequences, Observations(outputs), Subject()).check
+    assert (check.verdict, check.arithmetic) == ("parity", "float16, sums in float32")
+
+
 @every_kind
 def test_masks_left_out_are_named(kind):
     loop = Loop(kind)
