@@ -12,6 +12,7 @@ from rnn_parity import keras_adapter as ka
 from rnn_parity.cases import read_case
 from rnn_parity.cli import main
 from rnn_parity.errors import InputError
+from rnn_parity.fixture import RnnParity
 from rnn_parity.keras_adapter.dropout import IN_TRAINING, REDRAWN
 from rnn_parity.recheck import check_case, record
 
@@ -132,6 +133,12 @@ def test_modes_in_training():
         rp.check(layer, X, mode="predict", training=True)
     with pytest.raises(InputError, match="no other implementation gets the dropout masks"):
         rp.check(layer, X, against=np.zeros((B, T, H)), training=True)
+
+
+def test_the_fixture_of_a_test_suite(tmp_path):
+    fixture = RnnParity([], lambda name: tmp_path, root=tmp_path)
+    layer = build("simple_rnn", unroll=True, return_sequences=True, **BOTH)
+    assert fixture.check(layer, X, training=True).checks[0].notes == (IN_TRAINING,)
 
 
 @pytest.mark.parametrize("kind", ["simple_rnn", "lstm", "gru"])

@@ -59,7 +59,7 @@ def observe(
 def of_layer(
     layer: Any, name: str, arguments: Mapping[str, Any], run: Callable[[], Any], masks: Drawn
 ) -> tuple[Any, list[Call]]:
-    """The same of a layer that runs one cell."""
+    """`observe` of a layer that runs one cell."""
     result, tensors = observed(layer, arguments, run, masks)
     cell = layer.cell
     return result, [Call(layer, name, None, tensors | masks.of(cell), masks.notes(cell))]
@@ -68,7 +68,7 @@ def of_layer(
 def of_stack(
     layer: Any, name: str, arguments: Mapping[str, Any], run: Callable[[], Any], masks: Drawn
 ) -> tuple[Any, list[Call]]:
-    """The same of a layer that runs a stack of cells, with a call for each of them."""
+    """`observe` of a layer that runs a stack of cells, with a call for each of them."""
     with widened(layer) as widths:
         wide, tensors = observed(layer, arguments, run, masks)
     notes = narrow_stack(layer)
