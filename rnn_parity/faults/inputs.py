@@ -1,8 +1,8 @@
-"""Mistakes of what the kernels meet: features in another order, dropout where none is or not.
+"""Mistakes of what the kernels meet: features in another order, dropout where there is none.
 
-Which order, and which inputs are dropped, is read off what was observed. Neither is near the right computation,
-so they are approached step by step, to first order each time (Gauss and Newton; damped as Levenberg
-and Marquardt do).
+Which order, and which inputs are dropped, is read off what was observed. Neither is near the right
+computation, so they are approached step by step, to first order each time (Gauss and Newton; damped
+as Levenberg and Marquardt do).
 """
 
 from __future__ import annotations
