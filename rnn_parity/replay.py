@@ -17,6 +17,7 @@ from rnn_parity.activations import Activation
 from rnn_parity.layers import Array, Layer
 from rnn_parity.products import Product, operand
 from rnn_parity.sequences import NO_DROPOUT, Dropout, Sequences, time_major
+from rnn_parity.threads import over_batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +61,20 @@ class Block:
         )
 
 
-@np.errstate(all="ignore")  # infinities and NaN are results like others
 def replay(layer: Layer, sequences: Sequences) -> Trace:
     """Replay a whole sequence; outputs and states as documented in `cells`."""
     outputs = np.empty((*sequences.shape, layer.units))
-    for block in blocks(layer, sequences):
-        outputs[:, block.steps] = block.outputs.swapaxes(0, 1)
-    h = block.states[-1].copy()
-    c = block.cell_states
-    return Trace(outputs, h if c is None else (h, c[-1].copy()))
+
+    @np.errstate(all="ignore")  # infinities and NaN are results like others
+    def of(samples: slice) -> list[Array]:
+        for block in blocks(layer, sequences.samples(samples)):
+            outputs[samples, block.steps] = block.outputs.swapaxes(0, 1)
+        every = (block.states, block.cell_states)
+        return [states[-1].copy() for states in every if states is not None]
+
+    parts = over_batch(layer, sequences, of)
+    h, *c = (np.concatenate(states) for states in zip(*parts, strict=True))
+    return Trace(outputs, (h, *c) if c else h)
 
 
 def blocks(layer: Layer, sequences: Sequences) -> Iterator[Block]:

@@ -19,6 +19,8 @@ from rnn_parity.sequences import Sequences
 
 T = TypeVar("T")
 
+SINGLE_WORK = 1 << 20
+"""Up to so many multiplications BLAS stays in one thread by itself."""
 THREADED_WORK = 1 << 27
 """From this many multiplications on, splitting the batch over threads pays."""
 
@@ -28,21 +30,18 @@ def over_batch(layer: Layer, sequences: Sequences, work: Callable[[slice], T]) -
 
     The results stand in the order of the slices.
     """
-    parts = batch_parts(layer, sequences)
-    if len(parts) == 1:
-        return [work(parts[0])]
-    # One BLAS thread in each of ours: the products of single timesteps are too small to share.
-    with one_thread(), quick_turns():
-        return list(pool().map(work, parts))
-
-
-def batch_parts(layer: Layer, sequences: Sequences) -> list[slice]:
-    """The batch in as many slices as there are processors, or in one when the work is small."""
     batch, timesteps = sequences.shape
-    work = batch * timesteps * layer.width * (layer.features + layer.units)
-    threads = min(processors(), batch) if work >= THREADED_WORK else 1
-    edges = np.linspace(0, batch, threads + 1, dtype=int)
-    return [slice(a, b) for a, b in pairwise(edges)]
+    cost = batch * timesteps * layer.width * (layer.features + layer.units)
+    if cost < SINGLE_WORK:
+        return [work(slice(0, batch))]
+    # One BLAS thread in each of ours: the products of single timesteps are too small to share, and
+    # on a busy machine its threads wait for each other many times as long as they work.
+    with one_thread():
+        if cost < THREADED_WORK or batch == 1:
+            return [work(slice(0, batch))]
+        edges = np.linspace(0, batch, min(processors(), batch) + 1, dtype=int)
+        with quick_turns():
+            return list(pool().map(work, [slice(a, b) for a, b in pairwise(edges)]))
 
 
 def one_thread() -> AbstractContextManager[Any]:

@@ -120,16 +120,20 @@ def equal(found, expected):
 def test_threads_do_not_matter(processors, masked, monkeypatch):
     layer, x, _ = case(batch=7)
     mask = np.random.default_rng(1).random(x.shape[:2]) < 0.6 if masked else None
-    outputs = rp.replay(layer, x, mask).outputs.astype(np.float32)
-    state = rp.replay(layer, x, mask).final_state.astype(np.float32)
+    whole = rp.replay(layer, x, mask)
+    outputs, state = (a.astype(np.float32) for a in (whole.outputs, whole.final_state))
     outputs[[2, 5, 6], [3, 3, 7], [1, 0, 4]] += 1e-3
     state[4, 3] += 1e-3
     expected = rp.compare(layer, x, outputs, state, mask).checks[0]
+    monkeypatch.setattr(threads, "SINGLE_WORK", 0)
     monkeypatch.setattr(threads, "THREADED_WORK", 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: processors)
     found = rp.compare(layer, x, outputs, state, mask).checks[0]
     equal(found, expected)
+    again = rp.replay(layer, x, mask)
+    np.testing.assert_allclose(again.outputs, whole.outputs, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(again.final_state, whole.final_state, rtol=0, atol=1e-14)
     for row, wanted in zip(found.final_state, expected.final_state, strict=True):
         assert (row.batch, row.unit) == (wanted.batch, wanted.unit) == (4, 3)
 
