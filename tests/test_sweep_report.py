@@ -31,7 +31,7 @@ DIVERGED = Outcome(
     causes=(Cause("time-shifted", "one step late", 28.0),),
 )
 UNCLEAR = Outcome("inconclusive", "the bound is vacuous", seconds=0.25)
-OPTIONS = {"layers": ["simple_rnn"], "strength": 3, "limit": None, "seed": 0}
+OPTIONS = {"layers": ["simple_rnn"], "strength": 3, "limit": None, "seed": 0, "against": None}
 
 
 def finding(one, outcome, known=None, members=None):

@@ -1,8 +1,9 @@
 """`module:function`: a Python function of the inputs `(B, T, F)` that returns the outputs.
 
 It returns outputs `(B, T, H)`, or the last one `(B, H)`, or a tuple of those and the final state: h
-alone, `h, c` or the pair `(h, c)`. It is also given `mask` and `initial_state` where its signature
-names them; `initial_state` is `(B, H)`, or the pair `(h, c)`.
+alone, `h, c` or the pair `(h, c)`. It is also given `mask`, `initial_state` and `layer` where its
+signature names them; `initial_state` is `(B, H)`, or the pair `(h, c)`, and `layer` the weights and
+options, such as an `rnn_parity.LSTM`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ def implementation(source: str) -> Implementation:
 
     Raises `InputError` for a module that cannot be imported, and for one without that function.
     """
+    return of_callable(function_of(source), source)
+
+
+def function_of(source: str) -> Callable[..., Any]:
+    """The function that `source` names; raises as `implementation` does."""
     where = f"against {source!r}"
     module_name, _, name = source.partition(":")
     with current_folder(), in_one_line(f"{where}: {module_name} cannot be imported"):
@@ -41,7 +47,8 @@ def implementation(source: str) -> Implementation:
         known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         some = ", ".join(known[:10]) or "none"
         raise InputError(f"{where}: expected a function of {module_name}: {some}; received {name}")
-    return of_callable(function, source)
+    found: Callable[..., Any] = function
+    return found
 
 
 def of_callable(function: Callable[..., Any], name: str) -> Implementation:
@@ -67,20 +74,26 @@ def options(
     function: Callable[..., Any], request: Request
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The keywords that the function takes, and notes on what is not handed over."""
-    try:
-        names = inspect.signature(function).parameters.keys()
-    except (TypeError, ValueError):  # written in C, without a signature
-        names = {}.keys()
+    names = parameters(function)
     state: Any = request.initial_state
     if state is not None and len(state) == 1:
         (state,) = state
-    values = {"mask": request.mask, "initial_state": state}
+    values: dict[str, Any] = {"mask": request.mask, "initial_state": state}
     notes = [
         f"the {name.replace('_', ' ')} is not handed over: its signature has no {name}"
         for name, value in values.items()
         if value is not None and name not in names
     ]
+    values["layer"] = request.layer
     return {name: value for name, value in values.items() if name in names}, tuple(notes)
+
+
+def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names in the function's signature; none where it is written in C and has no signature."""
+    try:
+        return tuple(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return ()
 
 
 @contextmanager

@@ -29,6 +29,7 @@ class Kind:
 
     A source is of this kind when it matches `pattern`, whose group is what the module is given. One
     that `merges` may compute a `Bidirectional` as a whole; others, each of its two layers alone.
+    One for `any_weights` is given the layer's weights and options: it can answer for any layer.
     """
 
     form: str
@@ -37,6 +38,7 @@ class Kind:
     module: str
     scope: Scope = "layer"
     merges: bool = True
+    any_weights: bool = False
 
 
 KINDS = (
@@ -52,6 +54,7 @@ KINDS = (
         r"keras:(\w*)",
         "keras_backend",
         "model",
+        any_weights=True,
     ),
     Kind(
         "outputs.npy|.npz|.csv",
@@ -75,6 +78,7 @@ KINDS = (
         "a Python function of the inputs that returns the outputs",
         r"([\w.]+:[\w.]+)",
         "python_function",
+        any_weights=True,
     ),
 )
 """All kinds, in the order in which a source is held against them."""

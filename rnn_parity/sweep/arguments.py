@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rnn_parity.implementations.sources import KINDS
+
 EPILOG = """\
 exit codes: 0 parity; 1 diverged; 2 bad usage or bad input; 3 something was not
-proven. What Keras refuses is counted apart and changes none of them."""
+proven. What Keras refuses is counted apart and changes none of them.
+
+With --against, every configuration is built in Keras, and what the source computes
+from the same weights and inputs is checked. A function is given `layer`, too: the
+weights and the options. What the source refuses is counted as refused."""
 
 
 def add_sweep(
@@ -39,6 +45,8 @@ def add_sweep(
     )
     add("--limit", type=size, metavar="N", help="check the first N of the shuffled combinations")
     add("--seed", type=seed, default=0, metavar="S", help="of the shuffle and of all data")
+    able = ", ".join(kind.form for kind in KINDS if kind.any_weights)
+    add("--against", metavar="SOURCE", help=f"check this in place of Keras's outputs: {able}")
     add = sweep.add_argument_group("who does it").add_argument
     add("--workers", type=size, metavar="N", help="so many processes (default: this one alone)")
     add("--dask", metavar="ADDRESS", help="the workers of the Dask scheduler there instead")

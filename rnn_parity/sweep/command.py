@@ -12,22 +12,31 @@ from rnn_parity.sweep.journal import journal
 from rnn_parity.sweep.report import SweepReport
 from rnn_parity.sweep.repro import script
 from rnn_parity.sweep.run import Finding, Swept, sweep
+from rnn_parity.sweep.source import refuse_source
 from rnn_parity.sweep.space import SPACES, Configuration
 from rnn_parity.sweep.workers import pool
 
-OPTIONS = ("strength", "limit", "seed")
+OPTIONS = ("against", "strength", "limit", "seed")
 
 
 def report_on(given: Mapping[str, Any]) -> SweepReport:
     """Sweep as the options say. Raises `InputError`, one line, for what is in the way."""
     if given["workers"] is not None and given["dask"] is not None:
         raise InputError("--workers: the Dask cluster has its own; leave out one of the two")
+    against = given["against"]
+    if against is not None:
+        refuse_source(against)
+        if given["repro"] is not None:
+            raise InputError(
+                "--repro: its scripts need TensorFlow and NumPy alone, and cannot run "
+                f"{against}; leave it out: the report says how to check each finding again"
+            )
     layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
     if given["repro"] is not None:
         make_folder(given["repro"])
     strength = None if given["strength"] == "full" else given["strength"]
     with journal(given["resume"]) as known, pool(given["workers"], given["dask"]) as workers:
-        swept = sweep(layers, strength, given["limit"], given["seed"], workers, known)
+        swept = sweep(layers, strength, given["limit"], given["seed"], workers, known, against)
     scripts = {} if given["repro"] is None else write_scripts(swept, given["repro"])
     options = {"layers": layers, **{name: given[name] for name in OPTIONS}}
     return SweepReport(swept, options, given["allow_known"], scripts)

@@ -40,13 +40,21 @@ class Known:
     right: str
     marks: Marks
 
+    against: tuple[str | None, ...] = (None,)
+    """Who makes the mistake: None is Keras on TensorFlow, others are named as sources are."""
+
     def matches(
-        self, configuration: Configuration, outcome: Outcome, numbers: Numbers | None
+        self,
+        configuration: Configuration,
+        outcome: Outcome,
+        numbers: Numbers | None,
+        against: str | None,
     ) -> bool:
         """Whether a smallest configuration shows this mistake and nothing else."""
         changed = configuration.changed
         return (
             configuration.layer in self.layers
+            and against in self.against
             and changed.keys() == self.options.keys()
             and all(changed[name] in values for name, values in self.options.items())
             and outcome.verdict == self.verdict
@@ -55,10 +63,16 @@ class Known:
 
 
 def known_as(
-    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
+    configuration: Configuration,
+    outcome: Outcome,
+    numbers: Numbers | None,
+    against: str | None = None,
 ) -> Known | None:
-    """The known mistake that a smallest configuration shows, if it is one."""
-    matching = (known for known in KNOWN if known.matches(configuration, outcome, numbers))
+    """The known mistake that a smallest configuration shows, if it is one.
+
+    `against` is who computed it, where that was not Keras on TensorFlow.
+    """
+    matching = (k for k in KNOWN if k.matches(configuration, outcome, numbers, against))
     return next(matching, None)
 
 

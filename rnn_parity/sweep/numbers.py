@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.sweep.one import ALONE, observe
+from rnn_parity.sweep.one import ALONE, observe, others
 from rnn_parity.sweep.space import Configuration
 
 Array = NDArray[np.float64]
@@ -37,13 +37,19 @@ class Numbers:
     calls: tuple[CallNumbers, ...]
 
 
-def numbers_of(configuration: Configuration, seed: int) -> Numbers:
-    """Run a configuration again for its numbers; it must be one that can be compared."""
+def numbers_of(configuration: Configuration, seed: int, against: str | None = None) -> Numbers:
+    """Run a configuration again for its numbers; it must be one that can be compared.
+
+    With `against`, the outputs are those of that source.
+    """
+    from rnn_parity.against import answered
     from rnn_parity.replay import replay
     from rnn_parity.sequences import Sequences
 
     with ALONE:
         observations = observe(configuration, seed)
+        for source in others(against):
+            observations = [answered(seen, source) for seen in observations]
     calls = []
     for seen in observations:
         assert seen.weights is not None, "a failure has been compared"

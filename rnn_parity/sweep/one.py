@@ -7,7 +7,7 @@ their arguments and results are plain data.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,10 +16,21 @@ import numpy as np
 
 from rnn_parity.errors import InputError, MissingPackageError
 from rnn_parity.results import Cause, Check, Divergence
-from rnn_parity.sweep.space import OF_RUN, RULES, SPACES, Configuration, Rule, Space, example
+from rnn_parity.sweep.source import source_of
+from rnn_parity.sweep.space import (
+    OF_KERAS,
+    OF_RUN,
+    RULES,
+    SPACES,
+    Configuration,
+    Rule,
+    Space,
+    example,
+)
 
 if TYPE_CHECKING:
     from rnn_parity.generate import GeneratedLayer
+    from rnn_parity.implementations.sources import Source
     from rnn_parity.keras_adapter import Observation
 
 Status = Literal["diverged", "inconclusive", "suspect", "parity", "refused"]
@@ -48,35 +59,44 @@ class Outcome:
     causes: tuple[Cause, ...] = ()
 
 
-def check_one(configuration: Configuration, seed: int) -> Outcome:
+def check_one(configuration: Configuration, seed: int, against: str | None = None) -> Outcome:
     """Check one configuration on data from `seed`; never raises for what it finds.
 
-    Raises `MissingPackageError` where TensorFlow is not installed.
+    With `against`, what that source computes is checked in place of Keras's outputs. Raises
+    `MissingPackageError` where TensorFlow, or a package that the source needs, is not installed.
     """
     with ALONE:
         start = time.perf_counter()
-        outcome = _checked(configuration, seed)
+        outcome = _checked(configuration, seed, against)
         return replace(outcome, seconds=round(time.perf_counter() - start, 4))
 
 
-def _checked(configuration: Configuration, seed: int) -> Outcome:
+def _checked(configuration: Configuration, seed: int, against: str | None) -> Outcome:
     from rnn_parity.check import judged
 
+    seen = None
     try:
-        checks = list(judged(observe(configuration, seed), "generated"))
+        seen = observe(configuration, seed)
+        checks = list(judged(seen, "generated", others=others(against)))
     except MissingPackageError:
         raise
     except InputError as error:
-        return Outcome("refused", refusal(error))
+        who = "" if seen is None or against is None else f"{against}: "
+        return Outcome("refused", who + refusal(error))
     except Exception as error:  # a mistake of this program's own must not end the sweep
         return Outcome("inconclusive", f"not compared: {type(error).__name__}: {error}")
     return min(map(outcome, checks), key=lambda one: WORST_FIRST.index(one.verdict))
 
 
+def others(against: str | None) -> list[Source]:
+    """The source of this name, who answers in place of Keras; none for None."""
+    return [] if against is None else [source_of(against)]
+
+
 def refusal(error: InputError) -> str:
-    """Keras's own words, without what this program says around them."""
+    """Keras's own words, or a source's, without what this program says around them."""
     text = str(error)
-    for words in ("Keras refused: ", "refused it: "):
+    for words in ("Keras refused: ", "refused it: ", "it failed: "):
         text = text.rpartition(words)[2]
     return text
 
@@ -153,11 +173,15 @@ class Site:
     refused: tuple[Configuration, ...]
 
 
-def describe(layer: str) -> Site:
-    """The site that this process is. Takes seconds where TensorFlow is not imported yet."""
+def describe(layer: str, against: str | None = None) -> Site:
+    """The site that this process is. Takes seconds where TensorFlow is not imported yet.
+
+    With `against`, options that only say how Keras runs have one value. Raises as `source_of` does.
+    """
     from rnn_parity import keras_adapter
     from rnn_parity.environment import environment
 
+    others(against)
     default = Configuration.default(layer)
     unknown = [
         default.but({name: value})
@@ -170,11 +194,32 @@ def describe(layer: str) -> Site:
         name: tuple(value for value in values if (name, value) not in alone)
         for name, values in SPACES[layer].items()
     }
+    if against is not None:
+        space |= {name: space[name][:1] for name in OF_KERAS}
     tried = [(rule, example(rule, layer, space)) for rule in RULES if rule.keras]
-    broken = [(rule, one) for rule, one in tried if one and check_one(one, 0).verdict == "refused"]
+    broken = [(rule, one) for rule, one in tried if one and refuses(one, against)]
     rules = [rule for rule in RULES if not rule.keras] + [rule for rule, _ in broken]
     refused = (*unknown, *(one for _, one in broken))
     return Site(layer, environment(keras_adapter.device()), space, tuple(rules), refused)
+
+
+def refuses(configuration: Configuration, against: str | None) -> bool:
+    """Whether Keras, or the source in its place, refuses it."""
+    return check_one(configuration, 0, against).verdict == "refused"
+
+
+def narrowed(site: Site, refused: Iterable[Configuration]) -> Site:
+    """The site without the values that are refused alone; `refused` differ from the default in one.
+
+    Combined with others, such a value would hide whatever else these do.
+    """
+    ones = tuple(refused)
+    alone = {item for one in ones for item in one.changed.items()}
+    space = {
+        name: tuple(value for value in values if (name, value) not in alone)
+        for name, values in site.space.items()
+    }
+    return replace(site, space=space, refused=(*site.refused, *ones))
 
 
 def builds(configuration: Configuration) -> bool:

@@ -67,7 +67,7 @@ class SweepReport:
             raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
         if format == "json":
             return self.to_json()
-        text = Text(self.swept, self.verdict, self.options["seed"], self.scripts)
+        text = Text(self.swept, self.verdict, self.options, self.scripts)
         return text.table(colour) if format == "table" else getattr(text, format)()
 
     def to_json(self) -> str:
@@ -81,7 +81,7 @@ class SweepReport:
             "verdict": self.verdict,
             "exit_code": self.exit_code,
             "notes": [],
-            "checks": [check(one, outcome) for one, outcome in compared.items()],
+            "checks": [self._check(one, outcome) for one, outcome in compared.items()],
             "sweep": {
                 **self.options,
                 "count": len(swept.outcomes),
@@ -102,27 +102,30 @@ class SweepReport:
         }
         return json.dumps(plain(document), allow_nan=False)
 
+    def _check(self, configuration: Configuration, outcome: Outcome) -> dict[str, Any]:
+        return check(configuration, outcome, self.options["against"])
+
     def _finding(self, finding: Finding) -> dict[str, Any]:
         return {
             "verdict": finding.verdict,
             "known": None if finding.known is None else finding.known.id,
-            "smallest": check(finding.configuration, finding.outcome),
+            "smallest": self._check(finding.configuration, finding.outcome),
             "count": len(finding.members),
             "configurations": list(map(as_json, finding.members)),
             "script": self.scripts.get(finding.configuration),
         }
 
 
-def check(configuration: Configuration, outcome: Outcome) -> dict[str, Any]:
-    """An entry of `checks`: the worst call of one configuration."""
+def check(configuration: Configuration, outcome: Outcome, against: str | None) -> dict[str, Any]:
+    """An entry of `checks`: the worst call of one configuration, computed by `against` or Keras."""
     subject = {
         "kind": "generated",
         "path": None,
         "layer_class": CLASSES[configuration.layer],
         "layer_name": None,
         "config": configuration.arguments,
-        "mode": configuration["mode"],
-        "against": None,
+        "mode": configuration["mode"] if against is None else None,
+        "against": against,
         "call": outcome.call,
     }
     found = {name: value for name, value in vars(outcome).items() if name != "call"}

@@ -16,7 +16,15 @@ from rnn_parity.sweep.findings import Known, known_as
 from rnn_parity.sweep.group import Group, grouped
 from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.numbers import Numbers, numbers_of
-from rnn_parity.sweep.one import WORST_FIRST, Outcome, Site, Status, check_one, describe
+from rnn_parity.sweep.one import (
+    WORST_FIRST,
+    Outcome,
+    Site,
+    Status,
+    check_one,
+    describe,
+    narrowed,
+)
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.sweep.workers import Pool
 
@@ -79,21 +87,25 @@ def sweep(
     seed: int,
     pool: Pool,
     journal: Journal,
+    against: str | None = None,
 ) -> Swept:
     """Check the combinations of each layer's options, and look into what failed.
 
     A covering array of this `strength`, or everything for None; the first `limit` of them if given.
-    What `journal` knows is not checked again. Raises `InputError` for what cannot be swept.
+    What `journal` knows is not checked again. `against` names what is checked in place of Keras.
+    Raises `InputError` for what cannot be swept.
     """
-    job = Job(pool, journal, seed)
+    job = Job(pool, journal, seed, against)
     sites = [job.site(layer) for layer in layers]
     here = {name: sites[0].environment[name] for name in IDENTITY}
-    journal.begin({"rnn-parity": own_version(), "seed": seed, **here})
+    journal.begin({"rnn-parity": own_version(), "seed": seed, "against": against, **here})
+    before, start = set(journal.known), time.perf_counter()
+    sites = [job.narrowed(site) for site in sites]
     configurations = [one for site in sites for one in combinations(site, strength, limit, seed)]
-    before, start = len(journal.known), time.perf_counter()
     known = job.outcomes(configurations, "sweep")
-    new, seconds = len(known) - before, time.perf_counter() - start
+    seconds = time.perf_counter() - start
     outcomes = {one: known[one] for one in configurations}
+    new = len(outcomes.keys() - before)
     findings, unexplained = job.findings(outcomes)
     return Swept(sites[0].environment, outcomes, findings, unexplained, new, seconds, pool.count)
 
@@ -105,13 +117,23 @@ class Job:
     pool: Pool
     journal: Journal
     seed: int
+    against: str | None = None
 
     def site(self, layer: str) -> Site:
         """Where the work is done, as it takes a layer."""
-        ((_, site),) = self.pool.run(describe, [layer])
+        ((_, site),) = self.pool.run(partial(describe, against=self.against), [layer])
         if site is None:
             raise InputError("workers: expected ones that stay alive, received two that died")
         return site
+
+    def narrowed(self, site: Site) -> Site:
+        """The site without what another implementation refuses, whatever it is combined with."""
+        if self.against is None:
+            return site  # what Keras does not take is found out without running it
+        default = Configuration.default(site.layer)
+        alone = [default.but({n: v}) for n, values in site.space.items() for v in values[1:]]
+        found = self.outcomes(alone, "single options")
+        return narrowed(site, [one for one in alone if found[one].verdict == "refused"])
 
     def outcomes(
         self, configurations: Sequence[Configuration], doing: str
@@ -120,7 +142,7 @@ class Job:
         from tqdm import tqdm
 
         todo = [one for one in dict.fromkeys(configurations) if one not in self.journal.known]
-        results = self.pool.run(partial(check_one, seed=self.seed), todo)
+        results = self.pool.run(partial(check_one, seed=self.seed, against=self.against), todo)
         bar = tqdm(results, doing, len(todo), delay=1, leave=False, disable=None, unit=" checks")
         for configuration, outcome in bar:
             self.journal.add(configuration, outcome or DIED)
@@ -141,9 +163,9 @@ class Job:
         outcome, numbers = self.journal.known[group.smallest], None
         outcome = replace(outcome, causes=shared(outcome, map(outcomes.__getitem__, group.members)))
         if outcome.max_ratio is not None:
-            job = partial(numbers_of, seed=self.seed)
+            job = partial(numbers_of, seed=self.seed, against=self.against)
             ((_, numbers),) = self.pool.run(job, [group.smallest])
-        known = known_as(group.smallest, outcome, numbers)
+        known = known_as(group.smallest, outcome, numbers, self.against)
         return Finding(group.smallest, outcome, numbers, tuple(group.members), known)
 
 

@@ -21,6 +21,9 @@ SIZES = ("batch", "timesteps", "features", "units")
 OF_RUN = (*SIZES, "dtype", "mask", "initial_state", "calls", "mode", "open_size")
 """How the layer is run; every other option is an argument of its Keras constructor."""
 
+OF_KERAS = ("mode", "open_size")
+"""How Keras runs it, which is nothing to another implementation that is given the same data."""
+
 # Keras calls hard_sigmoid by one name, whatever its slope.
 NAMES = tuple(name for name in CATALOGUE if name not in ("tanh", "hard_sigmoid_keras2"))
 OF_KERAS_2 = tuple(name for name in NAMES if name[0].isupper())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tabulate import tabulate
 
@@ -18,7 +19,6 @@ from rnn_parity.wording import explain, number, sentence
 
 COUNTED: tuple[Status, ...] = ("parity", "suspect", "diverged", "inconclusive", "refused")
 HEADERS = ("layer", "checks", *COUNTED)
-REFUSED = "Refused by Keras, for these reasons:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Text:
 
     swept: Swept
     verdict: Status
-    seed: int
+    options: Mapping[str, Any]
     scripts: Mapping[Configuration, str]
 
     def table(self, colour: bool) -> str:
@@ -39,7 +39,7 @@ class Text:
             about = [wrap(f"  {name:<10}{text}", " " * 12) for name, text in self.about(finding)]
             blocks.append("\n".join([wrap(f"{i}. {title(finding)}"), *about]))
         refused = [wrap(f"{count:>5}  {text}", " " * 7) for count, text in self.refusals()]
-        blocks += ["\n".join([REFUSED, *refused])] if refused else []
+        blocks += ["\n".join([self.refused(), *refused])] if refused else []
         return "\n\n".join([*blocks, painted(wrap(self.sentence()), self.verdict, colour)])
 
     def markdown(self) -> str:
@@ -51,7 +51,9 @@ class Text:
             about = [f"- {name}: {escaped(text)}" for name, text in self.about(finding)]
             blocks += [f"### {escaped(title(finding))}", "\n".join(about)]
         refused = [f"- {count}: {escaped(text)}" for count, text in self.refusals()]
-        return "\n\n".join([*blocks, *(["\n".join([REFUSED, "", *refused])] if refused else [])])
+        return "\n\n".join(
+            [*blocks, *(["\n".join([self.refused(), "", *refused])] if refused else [])]
+        )
 
     def github(self) -> str:
         """Workflow annotations: an error where Keras is wrong and nobody knew."""
@@ -63,8 +65,19 @@ class Text:
         return "\n".join([*lines, annotation("notice", "rnn-parity", self.sentence())])
 
     def header(self) -> list[str]:
-        """The tool and the versions."""
-        return [f"rnn-parity {own_version()}", environment_line(self.swept.environment)]
+        """The tool, the versions, and what is checked where that is not Keras itself."""
+        lines = [f"rnn-parity {own_version()}", environment_line(self.swept.environment)]
+        against = self.options["against"]
+        return lines if against is None else [*lines, f"{against} in place of Keras"]
+
+    def refuses(self) -> str:
+        """Who may refuse a configuration."""
+        against = self.options["against"]
+        return "Keras" if against is None else f"Keras or {against}"
+
+    def refused(self) -> str:
+        """What stands above the refusals."""
+        return f"Refused by {self.refuses()}, for these reasons:"
 
     def counts(self) -> list[list[str]]:
         """A row for each layer."""
@@ -105,12 +118,12 @@ class Text:
         if known is not None:
             yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.keras)]
         if configuration["open_size"] == "none":
-            yield "again", command(configuration, self.seed)
+            yield "again", command(configuration, self.options)
         if configuration in self.scripts:
             yield "script", self.scripts[configuration]
 
     def refusals(self) -> list[tuple[int, str]]:
-        """What Keras refused, how often and in which words; equal ones together."""
+        """What was refused, how often and in which words; equal ones together."""
         alike: dict[tuple[str, ...], list[Finding]] = {}
         for finding in self.swept.findings:
             if finding.verdict == "refused":
@@ -129,7 +142,7 @@ class Text:
             if counts[verdict]:
                 parts.append(f"{counts[verdict]} {verdict}{self.reasons(verdict)}")
         if counts["refused"]:
-            parts.append(f"{counts['refused']} more were refused by Keras")
+            parts.append(f"{counts['refused']} more were refused by {self.refuses()}")
         if self.swept.unexplained:
             parts.append(f"{len(self.swept.unexplained)} were not looked into")
         return sentence(self.verdict, "; ".join(parts))
@@ -169,11 +182,12 @@ def refusal(found: list[Finding]) -> str:
     return f"{options or 'every option'}: {found[0].outcome.summary}{known}"
 
 
-def command(configuration: Configuration, seed: int) -> str:
+def command(configuration: Configuration, options: Mapping[str, Any]) -> str:
     """The command line that checks this configuration again."""
     words = ["rnn-parity check", f"--layer {configuration.layer}"]
     run = {"mode": configuration["mode"], **configuration.sizes}
     run |= {name: value for name, value in configuration.changed.items() if name in OF_RUN}
     words += [f"--{name.replace('_', '-')} {value}" for name, value in run.items()]
     words += [f"--arg {name}={value}" for name, value in configuration.arguments.items()]
-    return " ".join([*words, *([f"--seed {seed}"] if seed else [])])
+    words += [f"--{name} {options[name]}" for name in ("seed", "against") if options[name]]
+    return " ".join(words)
