@@ -40,7 +40,7 @@ def test_the_worst_call_counts(monkeypatch):
     verdicts = ("parity", "diverged", "suspect")
     checks = [Check(Subject(call=i), verdict, "") for i, verdict in enumerate(verdicts)]
     # The package's attribute of this name is the function.
-    monkeypatch.setattr(import_module("rnn_parity.check"), "judged", lambda *_: checks)
+    monkeypatch.setattr(import_module("rnn_parity.check"), "judged", lambda *_, **__: checks)
     monkeypatch.setattr(module, "observe", lambda *_: [])
     outcome = check_one(DEFAULT, 0)
     assert (outcome.verdict, outcome.call) == ("diverged", 1)
