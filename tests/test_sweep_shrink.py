@@ -72,6 +72,17 @@ def test_the_first_value_that_shows_it_stands_for_the_others():
     assert one.changed == {"mask": "random"}
 
 
+def test_what_a_mask_does_backwards_its_mirror_does_forwards():
+    def shows(c):
+        """The first timestep that is processed is masked."""
+        return c["mask"] == ("right" if c["go_backwards"] else "left") and c["timesteps"] > 1
+
+    one = shrink(BUSY.but({"mask": "right"}), shows)
+    assert one.changed == {"mask": "left"}
+    one = shrink(BUSY.but({"mask": "right"}), lambda c: shows(c) and c["go_backwards"])
+    assert one.changed == {"mask": "right", "go_backwards": True}
+
+
 def test_a_function_makes_place_only_where_several_show_the_same():
     wrong = ("leaky_relu", "gelu")
     one = shrink(BUSY, lambda c: c["activation"] in wrong and c["dtype"] == "float64")

@@ -46,7 +46,8 @@ def add_sweep(
     add("--limit", type=size, metavar="N", help="check the first N of the shuffled combinations")
     add("--seed", type=seed, default=0, metavar="S", help="of the shuffle and of all data")
     able = ", ".join(kind.form for kind in KINDS if kind.any_weights)
-    add("--against", metavar="SOURCE", help=f"check this in place of Keras's outputs: {able}")
+    help = f"check this in place of Keras's outputs: {able}"
+    add("--against", dest="source", metavar="SOURCE", help=help)
     add = sweep.add_argument_group("who does it").add_argument
     add("--workers", type=size, metavar="N", help="so many processes (default: this one alone)")
     add("--dask", metavar="ADDRESS", help="the workers of the Dask scheduler there instead")

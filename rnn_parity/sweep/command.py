@@ -16,14 +16,14 @@ from rnn_parity.sweep.source import refuse_source
 from rnn_parity.sweep.space import SPACES, Configuration
 from rnn_parity.sweep.workers import pool
 
-OPTIONS = ("against", "strength", "limit", "seed")
+OPTIONS = ("strength", "limit", "seed")
 
 
 def report_on(given: Mapping[str, Any]) -> SweepReport:
     """Sweep as the options say. Raises `InputError`, one line, for what is in the way."""
     if given["workers"] is not None and given["dask"] is not None:
         raise InputError("--workers: the Dask cluster has its own; leave out one of the two")
-    against = given["against"]
+    against = given["source"]
     if against is not None:
         refuse_source(against)
         if given["repro"] is not None:
@@ -38,7 +38,7 @@ def report_on(given: Mapping[str, Any]) -> SweepReport:
     with journal(given["resume"]) as known, pool(given["workers"], given["dask"]) as workers:
         swept = sweep(layers, strength, given["limit"], given["seed"], workers, known, against)
     scripts = {} if given["repro"] is None else write_scripts(swept, given["repro"])
-    options = {"layers": layers, **{name: given[name] for name in OPTIONS}}
+    options = {"layers": layers, "against": against, **{name: given[name] for name in OPTIONS}}
     return SweepReport(swept, options, given["allow_known"], scripts)
 
 

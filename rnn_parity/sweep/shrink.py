@@ -14,6 +14,7 @@ Shows = Callable[[Configuration], bool]
 
 FUNCTIONS = ("activation", "recurrent_activation")
 SEVERAL = 3
+MIRRORED = {"left": "right", "right": "left"}
 
 
 def shrink(configuration: Configuration, shows: Shows) -> Configuration:
@@ -22,11 +23,23 @@ def shrink(configuration: Configuration, shows: Shows) -> Configuration:
     Those that matter have the first value, and every size is the smallest, with which it `shows`.
     """
     while True:
-        smaller = fewest_options(configuration, shows)
+        smaller = forwards(fewest_options(configuration, shows), shows)
         smaller = smallest_sizes(first_values(smaller, shows), shows)
         if smaller == configuration:
             return smaller
         configuration = smaller
+
+
+def forwards(configuration: Configuration, shows: Shows) -> Configuration:
+    """Forwards with the mirrored mask, where that shows it too: it is the same thing, only simpler.
+
+    `fewest_options` does not find it, for it leaves what it keeps as it is.
+    """
+    mask = str(configuration["mask"])
+    if not configuration["go_backwards"] or mask not in MIRRORED:
+        return configuration
+    simpler = configuration.without("go_backwards").but({"mask": MIRRORED[mask]})
+    return simpler if shows(simpler) else configuration
 
 
 def fewest_options(configuration: Configuration, shows: Shows) -> Configuration:
