@@ -196,3 +196,4 @@ def test_the_table_can_be_read():
         assert known.wrong
         assert known.right
         assert known.keras
+        assert known.against

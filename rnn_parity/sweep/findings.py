@@ -6,24 +6,31 @@ message) bear the marks of this very mistake: anything else must not hide behind
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from rnn_parity.activations import custom
-from rnn_parity.layers import LAYERS
-from rnn_parity.replay import replay
-from rnn_parity.sequences import Sequences
-from rnn_parity.sweep.numbers import Array, Numbers
+from rnn_parity.sweep.marks import (
+    Marks,
+    accurate_to_float32,
+    repeated_where_zeros_are_due,
+    says,
+    shows_the_first_state,
+    sums_of_sums,
+    zeroed_by_the_mask_as_given,
+)
+from rnn_parity.sweep.numbers import Numbers
 from rnn_parity.sweep.one import Outcome, Status
-from rnn_parity.sweep.space import CLASSES, Configuration, Space
-
-Marks = Callable[[Configuration, Outcome, Numbers | None], bool]
+from rnn_parity.sweep.space import Configuration, Space
 
 EVERY_LAYER = ("simple_rnn", "lstm", "gru")
 A_MASK = ("right", "left", "random")
+OTHER_BACKENDS = ("keras:jax", "keras:torch", "keras:numpy", "keras:openvino")
+STEP_BY_STEP = ("keras:jax", "keras:numpy")
+"""The backends whose `rnn` is written as JAX's."""
+SHOWN = (
+    "the output of a timestep that is masked before any other is the first state: one linear unit "
+    "without bias, all weights 1, first state 3, inputs [1, 1], mask [F, T] give [3, 4]"
+)
+NOT_SHOWN = "it is zeros, as on TensorFlow: no output is there yet to be repeated, [0, 4]"
 
 
 @dataclass(frozen=True)
@@ -76,54 +83,6 @@ def known_as(
     return next(matching, None)
 
 
-def zeroed_by_the_mask_as_given(
-    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
-) -> bool:
-    """Outputs are exactly 0 wherever the mask is False before it is reversed, unlike the replay."""
-    (call,) = numbers.calls if numbers else (None,)
-    if call is None or call.mask is None:
-        return False
-    zeros = np.all(call.outputs == 0, axis=-1)
-    expected = np.all(call.expected == 0, axis=-1)
-    return bool(zeros[~call.mask].all() and (zeros != expected).any())
-
-
-def sums_of_sums(configuration: Configuration, outcome: Outcome, numbers: Numbers | None) -> bool:
-    """The outputs are those of a layer whose sparsemax is Keras 3.15's."""
-    if numbers is None:
-        return False
-    weights = (numbers.kernel, numbers.recurrent_kernel, numbers.bias)
-    kind: Any = LAYERS[CLASSES[configuration.layer]]
-    wrong = kind(*weights, activation=custom(keras_3_15_sparsemax))
-    first = numbers.calls[0]
-    outputs = replay(wrong, Sequences.of(wrong, first.inputs, None, None)).outputs
-    off = np.abs(first.outputs - outputs).max()
-    # The last digits are float32's, or those of 16 bits.
-    return bool(off < 0.01 * np.abs(first.outputs - first.expected).max())
-
-
-def keras_3_15_sparsemax(z: Array) -> Array:
-    """Keras 3.15's own formula, in which the sums of the k largest are summed once more."""
-    largest = -np.sort(-z, axis=-1)
-    sums, k = np.cumsum(largest, axis=-1), np.arange(1, z.shape[-1] + 1)
-    support = largest - (sums - 1) / k > 0
-    total = np.where(support, sums, 0.0).sum(axis=-1, keepdims=True)
-    result: Array = np.maximum(z - (total - 1) / support.sum(axis=-1, keepdims=True), 0.0)
-    return result
-
-
-def accurate_to_float32(
-    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
-) -> bool:
-    """A float64 layer with no more than float32's precision, and no less."""
-    return outcome.effective_bits is not None and 22 < outcome.effective_bits < 44
-
-
-def says(words: str) -> Marks:
-    """Keras's message has these words."""
-    return lambda configuration, outcome, numbers: words in outcome.summary
-
-
 KNOWN = (
     Known(
         "zeroed-by-the-mask-as-given",
@@ -154,6 +113,7 @@ KNOWN = (
         right="tau is taken from the last of them, (1 + 1 - 1) / 2 = 1/2, so that the outputs sum "
         "to 1: [0.5, 0.5] (Martins and Astudillo 2016, arXiv:1602.02068)",
         marks=sums_of_sums,
+        against=(None, *OTHER_BACKENDS),
     ),
     Known(
         "float32-constants-in-float64",
@@ -196,6 +156,77 @@ KNOWN = (
         "a graph: tf.function(lambda: tf.range(1, 3, dtype=tf.float16))() fails, eagerly it works",
         right="they can be made as integers and cast, so that a graph does what eager calls do",
         marks=says("Range[Tidx=DT_HALF]"),
+    ),
+    Known(
+        "float64-in-float32",
+        EVERY_LAYER,
+        {"dtype": ("float64",)},
+        "diverged",
+        keras="3.15",
+        wrong="64-bit types become 32-bit ones on every backend but TensorFlow: a linear unit with "
+        "the weight 0.1 and the input 1 gives 0.10000000149011612",
+        right="0.1, to the 16 digits of the float64 that the layer was asked for",
+        marks=accurate_to_float32,
+        against=OTHER_BACKENDS,
+    ),
+    Known(
+        "unrolled-zeros-repeat-the-output",
+        EVERY_LAYER,
+        {"unroll": (True,), "zero_output_for_mask": (True,), "mask": A_MASK},
+        "diverged",
+        keras="3.15",
+        wrong="unrolled, zero_output_for_mask is ignored: one linear unit without bias, all "
+        "weights 1, inputs [1, 1], mask [T, F] give [1, 1]",
+        right="the output of a masked timestep is zeros: [1, 0], which the same layer gives "
+        "without unroll",
+        marks=repeated_where_zeros_are_due,
+        against=STEP_BY_STEP,
+    ),
+    Known(
+        "initial-state-in-place-of-zeros",
+        EVERY_LAYER,
+        {"mask": A_MASK, "initial_state": ("random",)},
+        "diverged",
+        keras="3.15",
+        wrong=SHOWN,
+        right=NOT_SHOWN,
+        marks=shows_the_first_state,
+        against=STEP_BY_STEP,
+    ),
+    Known(
+        "stored-state-in-place-of-zeros",
+        EVERY_LAYER,
+        {"mask": A_MASK, "calls": (2, 3), "stateful": (True,)},
+        "diverged",
+        keras="3.15",
+        wrong=f"{SHOWN}; so does the state that a stateful layer kept",
+        right=NOT_SHOWN,
+        marks=shows_the_first_state,
+        against=STEP_BY_STEP,
+    ),
+    Known(
+        "unrolled-backwards-mask-has-no-shape",
+        EVERY_LAYER,
+        {"unroll": (True,), "go_backwards": (True,), "mask": A_MASK},
+        "refused",
+        keras="3.15",
+        wrong="unrolled, the mask is a tuple of timesteps by the time that it is reversed, and the "
+        "call fails",
+        right="the mask can be reversed as the inputs are, which works without unroll",
+        marks=says("'tuple' object has no attribute 'shape'"),
+        against=("keras:torch",),
+    ),
+    Known(
+        "float64-and-float32-in-one-select",
+        EVERY_LAYER,
+        {"dtype": ("float64",), "mask": A_MASK},
+        "refused",
+        keras="3.15",
+        wrong="a masked float64 layer chooses between new outputs in float32 and old ones in "
+        "float64, which OpenVINO refuses",
+        right="both have the layer's dtype, float64",
+        marks=says("'element::Type::merge(result_et"),
+        against=("keras:openvino",),
     ),
 )
 """The readable table: known upstream divergences, and calls that ought not to be refused."""

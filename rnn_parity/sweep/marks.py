@@ -1,0 +1,103 @@
+"""By which numbers, or words, a known mistake is recognised.
+
+Each function tells of a smallest configuration, what came of it and its numbers, if any, whether
+they bear the marks of one mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.activations import custom
+from rnn_parity.layers import LAYERS
+from rnn_parity.replay import replay
+from rnn_parity.sequences import Sequences
+from rnn_parity.sweep.numbers import Array, CallNumbers, Numbers
+from rnn_parity.sweep.one import Outcome
+from rnn_parity.sweep.space import CLASSES, Configuration
+
+Marks = Callable[[Configuration, Outcome, Numbers | None], bool]
+
+
+def zeroed_by_the_mask_as_given(
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """Outputs are exactly 0 wherever the mask is False before it is reversed, unlike the replay."""
+    (call,) = numbers.calls if numbers else (None,)
+    if call is None or call.mask is None:
+        return False
+    zeros = np.all(call.outputs == 0, axis=-1)
+    expected = np.all(call.expected == 0, axis=-1)
+    return bool(zeros[~call.mask].all() and (zeros != expected).any())
+
+
+def sums_of_sums(configuration: Configuration, outcome: Outcome, numbers: Numbers | None) -> bool:
+    """The outputs are those of a layer whose sparsemax is Keras 3.15's."""
+    if numbers is None:
+        return False
+    weights = (numbers.kernel, numbers.recurrent_kernel, numbers.bias)
+    kind: Any = LAYERS[CLASSES[configuration.layer]]
+    wrong = kind(*weights, activation=custom(keras_3_15_sparsemax))
+    first = numbers.calls[0]
+    outputs = replay(wrong, Sequences.of(wrong, first.inputs, None, None)).outputs
+    off = np.abs(first.outputs - outputs).max()
+    # The last digits are float32's, or those of 16 bits.
+    return bool(off < 0.01 * np.abs(first.outputs - first.expected).max())
+
+
+def keras_3_15_sparsemax(z: Array) -> Array:
+    """Keras 3.15's own formula, in which the sums of the k largest are summed once more."""
+    largest = -np.sort(-z, axis=-1)
+    sums, k = np.cumsum(largest, axis=-1), np.arange(1, z.shape[-1] + 1)
+    support = largest - (sums - 1) / k > 0
+    total = np.where(support, sums, 0.0).sum(axis=-1, keepdims=True)
+    result: Array = np.maximum(z - (total - 1) / support.sum(axis=-1, keepdims=True), 0.0)
+    return result
+
+
+def accurate_to_float32(
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """A float64 layer with no more than float32's precision, and no less."""
+    return outcome.effective_bits is not None and 22 < outcome.effective_bits < 44
+
+
+def repeated_where_zeros_are_due(
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """Forwards: where the mask is False, every output is the one before, unlike the replay."""
+    (call,) = numbers.calls if numbers else (None,)
+    if call is None or call.mask is None:
+        return False
+    masked, right = ~call.mask[:, 1:], (call.expected != 0).any(axis=-1)
+    repeated = (call.outputs[:, 1:] == call.outputs[:, :-1]).all(axis=-1)
+    wrong = (call.outputs != 0).any(axis=-1) & ~right
+    return bool(repeated[masked].all() and wrong[:, 1:][masked].any())
+
+
+def shows_the_first_state(
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """Forwards: before the first timestep that is not masked, the outputs are the first state."""
+    calls = numbers.calls if numbers else ()
+    # Zeros are shown by everybody.
+    tell = [c for c in calls if c.mask is not None and any(s.any() for s in c.initial_state[:1])]
+    return bool(tell) and all(map(shows_its_first_state, tell))
+
+
+def shows_its_first_state(call: CallNumbers) -> bool:
+    """As `shows_the_first_state`, in one call."""
+    assert call.mask is not None
+    leading: NDArray[np.bool_] = ~np.logical_or.accumulate(call.mask, axis=1)
+    first = np.broadcast_to(call.initial_state[0][:, None], call.outputs.shape)
+    due = (call.expected[leading] == 0).all() and (first[leading] != 0).any()
+    return bool(due and (call.outputs[leading] == first[leading]).all())
+
+
+def says(words: str) -> Marks:
+    """Keras's message has these words."""
+    return lambda configuration, outcome, numbers: words in outcome.summary
