@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
         ("y.npy", "numbers", "y.npy", "call"),
         ("a b/Y.NPZ", "numbers", "a b/Y.NPZ", "call"),
         ("y.csv?axes=TBH", "numbers", "y.csv?axes=TBH", "call"),
+        ("onnx", "exported", "onnx", "model"),
+        ("litert", "exported", "litert", "model"),
         ("net.onnx", "onnx_runtime", "net.onnx", "layer"),
         ("net.tflite", "litert", "net.tflite", "layer"),
         ("w.safetensors", "torch_weights", "w.safetensors", "layer"),

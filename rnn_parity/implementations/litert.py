@@ -34,6 +34,21 @@ def implementation(path: str) -> Implementation:
     `MissingPackageError` without the extra `litert`.
     """
     where = f"LiteRT model {path!r}"
+    required(where)
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {reason(error)}") from None
+    return of_content(content, where)
+
+
+def of_content(content: bytes, where: str) -> Implementation:
+    """The same of a model in memory; `where` begins its messages."""
+    return Model(partial(required(where), model_content=content), where).compute
+
+
+def required(where: str) -> Any:
+    """LiteRT's `Interpreter`; raises `MissingPackageError` without it."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
@@ -41,12 +56,7 @@ def implementation(path: str) -> Implementation:
             f"{where} needs LiteRT ({one_line(error)}); install it with: "
             "pip install 'rnn-parity[litert]'"
         ) from error
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{where} cannot be read: {reason(error)}") from None
-    model = Model(partial(Interpreter, model_content=content), where)
-    return model.compute
+    return Interpreter
 
 
 class Model:

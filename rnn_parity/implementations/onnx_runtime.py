@@ -11,7 +11,14 @@ from rnn_parity.errors import InputError
 from rnn_parity.implementations.onnx_activations import of_runtime
 from rnn_parity.implementations.onnx_graph import operators, time_first
 from rnn_parity.implementations.onnx_match import FILLED, Port, answer, feeds, filled, orders
-from rnn_parity.implementations.onnx_model import dtype_of, read_model, run, runtime_name, session
+from rnn_parity.implementations.onnx_model import (
+    dtype_of,
+    package,
+    read_model,
+    run,
+    runtime_name,
+    session,
+)
 from rnn_parity.implementations.request import Answer, Implementation, Request
 
 
@@ -24,8 +31,22 @@ def implementation(path: str) -> Implementation:
     and when called for inputs and outputs that are not the layer's; `MissingPackageError` without
     the extra `onnx`.
     """
-    where = f"ONNX model {path!r}"
-    model = read_model(path)
+    return of_model(read_model(path), f"ONNX model {path!r}")
+
+
+def of_content(content: bytes, where: str) -> Implementation:
+    """The same of a model in memory, which has all of its data in it; `where` begins messages."""
+    return of_model(package("onnx").ModelProto.FromString(content), where)
+
+
+def required(where: str) -> None:
+    """Raise `MissingPackageError` without ONNX Runtime and `onnx`."""
+    package("onnx")
+    package("onnxruntime")
+
+
+def of_model(model: Any, where: str) -> Implementation:
+    """An `onnx.ModelProto` as an implementation of one layer."""
     loaded, hint = session(model, where), time_first(model.graph)
     ports = [port_of(value) for value in loaded.get_inputs()]
     names = [value.name for value in loaded.get_outputs()]

@@ -63,6 +63,14 @@ KINDS = (
         "numbers",
         "call",
     ),
+    Kind(
+        "onnx|litert",
+        "the layer as Keras exports it to ONNX, or TensorFlow converts it to LiteRT",
+        r"(onnx|litert)",
+        "exported",
+        "model",
+        any_weights=True,
+    ),
     Kind("model.onnx", "an ONNX model, run by ONNX Runtime", r"(.+\.onnx)", "onnx_runtime"),
     Kind("model.tflite", "a LiteRT (TensorFlow Lite) model", r"(.+\.tflite)", "litert"),
     Kind(

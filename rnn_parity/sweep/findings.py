@@ -113,7 +113,7 @@ KNOWN = (
         right="tau is taken from the last of them, (1 + 1 - 1) / 2 = 1/2, so that the outputs sum "
         "to 1: [0.5, 0.5] (Martins and Astudillo 2016, arXiv:1602.02068)",
         marks=sums_of_sums,
-        against=(None, *OTHER_BACKENDS),
+        against=(None, *OTHER_BACKENDS, "onnx", "litert"),
     ),
     Known(
         "float32-constants-in-float64",

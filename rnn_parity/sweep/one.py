@@ -82,7 +82,7 @@ def _checked(configuration: Configuration, seed: int, against: str | None) -> Ou
         raise
     except InputError as error:
         who = "" if seen is None or against is None else f"{against}: "
-        return Outcome("refused", who + refusal(error))
+        return Outcome("refused", who + refusal(error).removeprefix(who))
     except Exception as error:  # a mistake of this program's own must not end the sweep
         return Outcome("inconclusive", f"not compared: {type(error).__name__}: {error}")
     return min(map(outcome, checks), key=lambda one: WORST_FIRST.index(one.verdict))
