@@ -150,11 +150,21 @@ def test_a_rule_is_shown_by_its_smallest_example():
     assert one.breaks(rule)
     assert not one.without("unroll").breaks(rule)
     assert example(rule, "lstm", {**SPACES["lstm"], "unroll": (False,)}) is None
+    gated = Rule({"use_cudnn": (False,), "mask": ("left",)})
+    assert example(gated, "simple_rnn", SPACES["simple_rnn"]) is None
+    assert not Configuration.default("simple_rnn").but({"mask": "left"}).breaks(gated)
 
 
 def test_what_reaches_the_constructor():
     one = Configuration.default("gru").but({"reset_after": False, "mask": "left", "units": 1})
     returned = {"return_sequences": True, "return_state": False}
     assert one.arguments == {**returned, "reset_after": False}
+    assert one.kind == "gru"
+    wrapped = one.but({"wrapper": "bidirectional", "merge_mode": "none"})
+    assert wrapped.kind == "bidirectional"
+    own = {"layer": "gru", "merge_mode": None}
+    assert wrapped.arguments == {**own, **returned, "reset_after": False}
+    wrapped = one.but({"wrapper": "stacked", "merge_mode": "sum"})
+    assert wrapped.arguments == {"cells": "gru", **returned, "reset_after": False}
     assert one.has({"mask": "left", "units": 1})
     assert not one.has({"mask": "left", "units": 4})

@@ -36,6 +36,34 @@ def test_a_functional_model_with_an_open_size(open_size, mode):
     assert check_one(one, 0).verdict == "parity"
 
 
+@pytest.mark.parametrize("layer", SPACES)
+@pytest.mark.parametrize("wrapper", ["rnn", "stacked", "bidirectional"])
+def test_a_wrapper_is_in_parity(layer, wrapper):
+    changes = {"wrapper": wrapper, "merge_mode": "mul", "initial_state": "random"}
+    outcome = check_one(Configuration.default(layer).but({**changes, "return_state": True}), 0)
+    assert outcome.verdict == "parity", outcome.summary
+
+
+def test_a_merge_that_is_wrong_is_found(monkeypatch):
+    """Merged in the order backward, forward: side by side it is seen, added it is not."""
+    layers = ka.tensorflow_module().keras.layers
+    call = layers.Bidirectional.call
+
+    def swapped(self, *given, **options):
+        outputs = np.asarray(call(self, *given, **options))
+        half = outputs.shape[-1] // 2
+        if self.merge_mode == "sum":
+            return ka.tensorflow_module().constant(outputs)
+        return ka.tensorflow_module().constant(np.roll(outputs, half, axis=-1))
+
+    monkeypatch.setattr(layers.Bidirectional, "call", swapped)
+    wrapped = DEFAULT.but({"wrapper": "bidirectional"})
+    outcome = check_one(wrapped, 0)
+    assert outcome.verdict == "diverged"
+    assert outcome.summary.startswith("merge: ")
+    assert check_one(wrapped.but({"merge_mode": "sum"}), 0).verdict == "parity"
+
+
 def test_the_worst_call_counts(monkeypatch):
     verdicts = ("parity", "diverged", "suspect")
     checks = [Check(Subject(call=i), verdict, "") for i, verdict in enumerate(verdicts)]
@@ -104,6 +132,40 @@ def test_constants_in_float32_are_known(activation):
     found, outcome = known(DEFAULT.but({"activation": activation, "dtype": "float64"}))
     assert outcome.verdict == "diverged"
     assert found.id == "float32-constants-in-float64"
+
+
+BIDIRECTIONAL = {"wrapper": "bidirectional", "unroll": True, "mask": "right"}
+
+
+@pytest.mark.parametrize("layer", SPACES)
+def test_the_mask_that_a_bidirectional_does_not_reverse_is_known(layer):
+    found, outcome = known(Configuration.default(layer).but({**BIDIRECTIONAL, "units": 1}))
+    assert outcome.verdict == "diverged"
+    assert outcome.summary.startswith("backward: ")
+    assert found.id == "bidirectional-zeroed-by-the-mask-as-given"
+
+
+STACK_OF_ONE = "mask-of-a-stack-of-one-cell"
+STATEFUL = {"wrapper": "bidirectional", "stateful": True, "return_state": True}
+
+
+@pytest.mark.parametrize(
+    ("layer", "changes", "expected"),
+    [
+        ("simple_rnn", {"wrapper": "stacked", "mask": "left"}, STACK_OF_ONE),
+        ("gru", {"wrapper": "stacked", "mask": "right"}, STACK_OF_ONE),
+        ("lstm", {"wrapper": "stacked", "unroll": True}, "unrolled-stack-of-one-lstm"),
+        ("gru", STATEFUL, "states-of-a-stateful-bidirectional"),
+    ],
+)
+def test_what_keras_3_refuses_of_wrappers_is_known(layer, changes, expected):
+    one = Configuration.default(layer).but(changes)
+    outcome = check_one(one, 0)
+    if not KERAS_3:  # which shows that it can be done
+        assert outcome.verdict == "parity", outcome.summary
+        return
+    assert outcome.verdict == "refused"
+    assert known_as(one, outcome, None).id == expected
 
 
 @pytest.mark.skipif(KERAS_3, reason="Keras 3 does not refuse it")

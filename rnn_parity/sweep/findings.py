@@ -6,84 +6,19 @@ message) bear the marks of this very mistake: anything else must not hide behind
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from rnn_parity.sweep.known import A_MASK, EVERY_LAYER, OTHER_BACKENDS, Known
+from rnn_parity.sweep.known_elsewhere import KNOWN_ELSEWHERE
 from rnn_parity.sweep.marks import (
-    Marks,
     accurate_to_float32,
-    repeated_where_zeros_are_due,
     says,
-    shows_the_first_state,
     sums_of_sums,
     zeroed_by_the_mask_as_given,
 )
 from rnn_parity.sweep.numbers import Numbers
-from rnn_parity.sweep.one import Outcome, Status
-from rnn_parity.sweep.space import Configuration, Space
+from rnn_parity.sweep.one import Outcome
+from rnn_parity.sweep.space import Configuration
 
-EVERY_LAYER = ("simple_rnn", "lstm", "gru")
-A_MASK = ("right", "left", "random")
-OTHER_BACKENDS = ("keras:jax", "keras:torch", "keras:numpy", "keras:openvino")
-STEP_BY_STEP = ("keras:jax", "keras:numpy")
-"""The backends whose `rnn` is written as JAX's."""
-SHOWN = (
-    "the output of a timestep that is masked before any other is the first state: one linear unit "
-    "without bias, all weights 1, first state 3, inputs [1, 1], mask [F, T] give [3, 4]"
-)
-NOT_SHOWN = "it is zeros, as on TensorFlow: no output is there yet to be repeated, [0, 4]"
-
-
-@dataclass(frozen=True)
-class Known:
-    """One mistake of Keras's: the options that matter, what is wrong and what would be right."""
-
-    id: str
-    layers: tuple[str, ...]
-    options: Space
-    verdict: Status
-    keras: str
-    """The versions in which it was seen."""
-    wrong: str
-    right: str
-    marks: Marks
-
-    against: tuple[str | None, ...] = (None,)
-    """Who makes the mistake: None is Keras on TensorFlow, others are named as sources are."""
-
-    def matches(
-        self,
-        configuration: Configuration,
-        outcome: Outcome,
-        numbers: Numbers | None,
-        against: str | None,
-    ) -> bool:
-        """Whether a smallest configuration shows this mistake and nothing else."""
-        changed = configuration.changed
-        return (
-            configuration.layer in self.layers
-            and against in self.against
-            and changed.keys() == self.options.keys()
-            and all(changed[name] in values for name, values in self.options.items())
-            and outcome.verdict == self.verdict
-            and self.marks(configuration, outcome, numbers)
-        )
-
-
-def known_as(
-    configuration: Configuration,
-    outcome: Outcome,
-    numbers: Numbers | None,
-    against: str | None = None,
-) -> Known | None:
-    """The known mistake that a smallest configuration shows, if it is one.
-
-    `against` is who computed it, where that was not Keras on TensorFlow.
-    """
-    matching = (k for k in KNOWN if k.matches(configuration, outcome, numbers, against))
-    return next(matching, None)
-
-
-KNOWN = (
+KNOWN_HERE = (
     Known(
         "zeroed-by-the-mask-as-given",
         EVERY_LAYER,
@@ -158,75 +93,66 @@ KNOWN = (
         marks=says("Range[Tidx=DT_HALF]"),
     ),
     Known(
-        "float64-in-float32",
+        "bidirectional-zeroed-by-the-mask-as-given",
         EVERY_LAYER,
-        {"dtype": ("float64",)},
+        {"wrapper": ("bidirectional",), "unroll": (True,), "mask": A_MASK},
         "diverged",
-        keras="3.15",
-        wrong="64-bit types become 32-bit ones on every backend but TensorFlow: a linear unit with "
-        "the weight 0.1 and the input 1 gives 0.10000000149011612",
-        right="0.1, to the 16 digits of the float64 that the layer was asked for",
-        marks=accurate_to_float32,
-        against=OTHER_BACKENDS,
+        keras="2.15 to 3.15",
+        wrong="the backward layer runs backwards with zero_output_for_mask and is zeroed by the "
+        "mask in the order in which it was given: one linear unit without bias, all weights 1, "
+        "inputs [1, 1, 1], mask [T, T, F] give [0, 1, 0] in place of the backward outputs",
+        right="the mask is reversed with the inputs: [2, 1, 0], which the same layer gives without "
+        "unroll",
+        marks=zeroed_by_the_mask_as_given,
     ),
     Known(
-        "unrolled-zeros-repeat-the-output",
+        "mask-of-a-stack-of-one-cell",
         EVERY_LAYER,
-        {"unroll": (True,), "zero_output_for_mask": (True,), "mask": A_MASK},
-        "diverged",
-        keras="3.15",
-        wrong="unrolled, zero_output_for_mask is ignored: one linear unit without bias, all "
-        "weights 1, inputs [1, 1], mask [T, F] give [1, 1]",
-        right="the output of a masked timestep is zeros: [1, 0], which the same layer gives "
-        "without unroll",
-        marks=repeated_where_zeros_are_due,
-        against=STEP_BY_STEP,
-    ),
-    Known(
-        "initial-state-in-place-of-zeros",
-        EVERY_LAYER,
-        {"mask": A_MASK, "initial_state": ("random",)},
-        "diverged",
-        keras="3.15",
-        wrong=SHOWN,
-        right=NOT_SHOWN,
-        marks=shows_the_first_state,
-        against=STEP_BY_STEP,
-    ),
-    Known(
-        "stored-state-in-place-of-zeros",
-        EVERY_LAYER,
-        {"mask": A_MASK, "calls": (2, 3), "stateful": (True,)},
-        "diverged",
-        keras="3.15",
-        wrong=f"{SHOWN}; so does the state that a stateful layer kept",
-        right=NOT_SHOWN,
-        marks=shows_the_first_state,
-        against=STEP_BY_STEP,
-    ),
-    Known(
-        "unrolled-backwards-mask-has-no-shape",
-        EVERY_LAYER,
-        {"unroll": (True,), "go_backwards": (True,), "mask": A_MASK},
+        {"wrapper": ("stacked",), "mask": A_MASK},
         "refused",
         keras="3.15",
-        wrong="unrolled, the mask is a tuple of timesteps by the time that it is reversed, and the "
-        "call fails",
-        right="the mask can be reversed as the inputs are, which works without unroll",
-        marks=says("'tuple' object has no attribute 'shape'"),
-        against=("keras:torch",),
+        wrong="the state of a stack of one cell is a list of one, the masked loop carries a tuple, "
+        "and the call fails: RNN([SimpleRNNCell(1)]) with a mask",
+        right="what RNN(SimpleRNNCell(1)) gives, and Keras 2 for the stack",
+        marks=says("don't have the same nested structure"),
     ),
     Known(
-        "float64-and-float32-in-one-select",
-        EVERY_LAYER,
-        {"dtype": ("float64",), "mask": A_MASK},
+        "unrolled-stack-of-one-lstm",
+        ("lstm",),
+        {"wrapper": ("stacked",), "unroll": (True,)},
         "refused",
         keras="3.15",
-        wrong="a masked float64 layer chooses between new outputs in float32 and old ones in "
-        "float64, which OpenVINO refuses",
-        right="both have the layer's dtype, float64",
-        marks=says("'element::Type::merge(result_et"),
-        against=("keras:openvino",),
+        wrong="unrolled, a stack of one LSTMCell is given only the first of its two states: "
+        "RNN([LSTMCell(1)], unroll=True)",
+        right="what the same layer gives without unroll",
+        marks=says("list index out of range"),
+    ),
+    Known(
+        "states-of-a-stateful-bidirectional",
+        EVERY_LAYER,
+        {"wrapper": ("bidirectional",), "stateful": (True,), "return_state": (True,)},
+        "refused",
+        keras="3.15",
+        wrong="the shapes of the states are made by a generator, which is multiplied by the number "
+        "of states: Bidirectional(SimpleRNN(1, stateful=True, return_state=True)) cannot be called",
+        right="the output and the states of both layers, as in Keras 2",
+        marks=says("unsupported operand type(s) for *: 'generator' and 'int'"),
     ),
 )
 """The readable table: known upstream divergences, and calls that ought not to be refused."""
+
+KNOWN = (*KNOWN_HERE, *KNOWN_ELSEWHERE)
+
+
+def known_as(
+    configuration: Configuration,
+    outcome: Outcome,
+    numbers: Numbers | None,
+    against: str | None = None,
+) -> Known | None:
+    """The known mistake that a smallest configuration shows, if it is one.
+
+    `against` is who computed it, where that was not Keras on TensorFlow.
+    """
+    matching = (k for k in KNOWN if k.matches(configuration, outcome, numbers, against))
+    return next(matching, None)

@@ -20,7 +20,7 @@ from rnn_parity.results import Cause, Divergence
 from rnn_parity.sweep.one import WORST_FIRST, Outcome
 from rnn_parity.sweep.space import SIZES, SPACES, Configuration
 
-SCHEMA = "rnn-parity/sweep/1"
+SCHEMA = "rnn-parity/sweep/2"
 NUMBERS = ("max_ratio", "effective_bits", "max_deviation")
 
 

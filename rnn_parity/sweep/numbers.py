@@ -40,6 +40,9 @@ class Numbers:
 def numbers_of(configuration: Configuration, seed: int, against: str | None = None) -> Numbers:
     """Run a configuration again for its numbers; it must be one that can be compared.
 
+    Those of a `Bidirectional` are its backward layer's: what goes wrong forwards does so without a
+    wrapper, and the merge has no weights.
+
     With `against`, the outputs are those of that source.
     """
     from rnn_parity.against import answered
@@ -50,6 +53,8 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
         observations = observe(configuration, seed)
         for source in others(against):
             observations = [answered(seen, source) for seen in observations]
+    parts = [seen for seen in observations if seen.weights is not None]
+    observations = [seen for seen in parts if seen.layer_name == parts[-1].layer_name]
     calls = []
     for seen in observations:
         assert seen.weights is not None, "a failure has been compared"

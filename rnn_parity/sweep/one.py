@@ -20,6 +20,7 @@ from rnn_parity.sweep.source import source_of
 from rnn_parity.sweep.space import (
     OF_KERAS,
     OF_RUN,
+    OF_WRAPPER,
     RULES,
     SPACES,
     Configuration,
@@ -102,10 +103,11 @@ def refusal(error: InputError) -> str:
 
 
 def outcome(check: Check) -> Outcome:
-    """What a sweep keeps of a check."""
+    """What a sweep keeps of a check; of a wrapper, the summary begins with its part."""
+    part = str(check.subject.layer_name).split("/")[1:2]
     return Outcome(
         check.verdict,
-        check.summary,
+        ": ".join((*part, check.summary)),
         max_ratio=check.max_ratio,
         effective_bits=check.effective_bits,
         arithmetic=check.arithmetic,
@@ -123,7 +125,7 @@ def generated(configuration: Configuration, seed: int) -> GeneratedLayer:
     fields = ("dtype", "mask", "initial_state", "calls", "batch", "timesteps", "features", "units")
     options: dict[str, Any] = {name: configuration[name] for name in fields}
     return GeneratedLayer(
-        configuration.layer, seed=seed, arguments=configuration.arguments, **options
+        configuration.kind, seed=seed, arguments=configuration.arguments, **options
     )
 
 
@@ -187,7 +189,8 @@ def describe(layer: str, against: str | None = None) -> Site:
         default.but({name: value})
         for name, values in SPACES[layer].items()
         for value in values[1:]
-        if (name == "dtype" or name not in OF_RUN) and not builds(default.but({name: value}))
+        if name not in set(OF_RUN + OF_WRAPPER) - {"dtype"}
+        and not builds(default.but({name: value}))
     ]
     alone = {item for one in unknown for item in one.changed.items()}
     space = {

@@ -12,9 +12,10 @@ from rnn_parity.environment import own_version
 from rnn_parity.errors import InputError
 from rnn_parity.results import Cause
 from rnn_parity.sweep.arrays import combinations
-from rnn_parity.sweep.findings import Known, known_as
+from rnn_parity.sweep.findings import known_as
 from rnn_parity.sweep.group import Group, grouped
 from rnn_parity.sweep.journal import Journal
+from rnn_parity.sweep.known import Known
 from rnn_parity.sweep.numbers import Numbers, numbers_of
 from rnn_parity.sweep.one import (
     WORST_FIRST,

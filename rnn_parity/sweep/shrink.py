@@ -35,10 +35,10 @@ def forwards(configuration: Configuration, shows: Shows) -> Configuration:
 
     `fewest_options` does not find it, for it leaves what it keeps as it is.
     """
-    mask = str(configuration["mask"])
-    if not configuration["go_backwards"] or mask not in MIRRORED:
+    mirror = MIRRORED.get(str(configuration["mask"]))
+    if not configuration["go_backwards"] or mirror not in SPACES[configuration.layer]["mask"]:
         return configuration
-    simpler = configuration.without("go_backwards").but({"mask": MIRRORED[mask]})
+    simpler = configuration.without("go_backwards").but({"mask": mirror})
     return simpler if shows(simpler) else configuration
 
 

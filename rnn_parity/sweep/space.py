@@ -20,8 +20,9 @@ SIZES = ("batch", "timesteps", "features", "units")
 """What is made smaller, down to 1, instead of being given a default."""
 OF_RUN = (*SIZES, "dtype", "mask", "initial_state", "calls", "mode", "open_size")
 """How the layer is run; every other option is an argument of its Keras constructor."""
-
-OF_KERAS = ("mode", "open_size")
+OF_WRAPPER = ("wrapper", "merge_mode")
+"""What the layer is wrapped in."""
+OF_KERAS = ("mode", "open_size", *OF_WRAPPER)
 """How Keras runs it, which is nothing to another implementation that is given the same data."""
 
 # Keras calls hard_sigmoid by one name, whatever its slope.
@@ -38,6 +39,10 @@ COMMON: Space = {
     "calls": (1, 2, 3),
     # Called on arrays; or in a functional model whose Input leaves this size open.
     "open_size": ("none", "timesteps", "batch"),
+    # A cell in an RNN, a stack of this one cell, or a layer that runs in both directions; the
+    # merge mode is nothing to the others.
+    "wrapper": ("none", "rnn", "stacked", "bidirectional"),
+    "merge_mode": ("concat", "sum", "mul", "ave", "none"),
     "use_bias": (True, False),
     "return_sequences": (True, False),
     "return_state": BOTH,
@@ -84,6 +89,12 @@ RULES = (
     Rule({"unroll": (True,), "open_size": ("timesteps",)}, keras=True),
     Rule({"stateful": (True,), "open_size": ("batch",)}, keras=True),
     Rule({"activation": OF_KERAS_2, "dtype": COMMON["dtype"][1:]}, keras=True),
+    Rule({"wrapper": ("bidirectional",), "go_backwards": (True,)}, keras=True),
+    Rule({"wrapper": ("bidirectional",), "stateful": (True,), "return_state": (True,)}, keras=True),
+    Rule({"wrapper": ("stacked",), "mask": COMMON["mask"][1:]}, keras=True),
+    Rule({"wrapper": ("stacked",), "unroll": (True,)}, keras=True),
+    Rule({"wrapper": ("rnn", "stacked"), "use_cudnn": (False,)}, keras=True),
+    Rule({"wrapper": ("rnn", "stacked"), "implementation": (1,)}, keras=True),
     Rule({"open_size": ("timesteps", "batch"), "calls": (2, 3)}),
     Rule({"open_size": ("timesteps", "batch"), "initial_state": ("random",)}),
     Rule({"open_size": ("timesteps", "batch"), "time_major": (True,)}),
@@ -127,11 +138,26 @@ class Configuration:
         return {name: value for name, value in options if value != space[name][0]}
 
     @property
-    def arguments(self) -> dict[str, Value]:
-        """The arguments of the Keras constructor that matter: what to return, and what changed."""
+    def kind(self) -> str:
+        """What is built: the layer, or its wrapper, as `--layer` names it."""
+        return self.layer if self["wrapper"] == "none" else str(self["wrapper"])
+
+    @property
+    def arguments(self) -> dict[str, Value | None]:
+        """The arguments of the Keras constructor that matter: what to return, and what changed.
+
+        A wrapper has its own first.
+        """
+        mode = None if self["merge_mode"] == "none" else self["merge_mode"]
+        own: dict[str, dict[str, Value | None]] = {
+            "rnn": {"cell": self.layer},
+            "stacked": {"cells": self.layer},
+            "bidirectional": {"layer": self.layer, "merge_mode": mode},
+        }
         returned = {name: self[name] for name in ("return_sequences", "return_state")}
-        changed = {name: value for name, value in self.changed.items() if name not in OF_RUN}
-        return {**returned, **changed}
+        others = (*OF_RUN, *OF_WRAPPER)
+        changed = {name: value for name, value in self.changed.items() if name not in others}
+        return {**own.get(self.kind, {}), **returned, **changed}
 
     def has(self, options: Mapping[str, Value]) -> bool:
         """Whether it has all of these values."""
@@ -141,13 +167,13 @@ class Configuration:
     def breaks(self, rule: Rule) -> bool:
         """Whether it has values that do not go together."""
         own = dict(self.values)
-        return all(own[name] in values for name, values in rule.together.items())
+        return all(own.get(name) in values for name, values in rule.together.items())
 
 
 def example(rule: Rule, layer: str, space: Space) -> Configuration | None:
     """The smallest change of the default that breaks `rule`; None where `space` cannot."""
     possible = [
-        (name, [value for value in space[name] if value in values])
+        (name, [value for value in space.get(name, ()) if value in values])
         for name, values in rule.together.items()
     ]
     if not all(values for _, values in possible):

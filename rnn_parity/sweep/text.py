@@ -121,6 +121,8 @@ class Text:
             yield "again", command(configuration, self.options)
         if configuration in self.scripts:
             yield "script", self.scripts[configuration]
+        elif configuration["wrapper"] != "none" and self.scripts:
+            yield "script", "none: they are written for layers without a wrapper"
 
     def refusals(self) -> list[tuple[int, str]]:
         """What was refused, how often and in which words; equal ones together."""
@@ -184,7 +186,7 @@ def refusal(found: list[Finding]) -> str:
 
 def command(configuration: Configuration, options: Mapping[str, Any]) -> str:
     """The command line that checks this configuration again."""
-    words = ["rnn-parity check", f"--layer {configuration.layer}"]
+    words = ["rnn-parity check", f"--layer {configuration.kind}"]
     run = {"mode": configuration["mode"], **configuration.sizes}
     run |= {name: value for name, value in configuration.changed.items() if name in OF_RUN}
     words += [f"--{name.replace('_', '-')} {value}" for name, value in run.items()]

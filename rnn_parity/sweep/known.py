@@ -1,0 +1,50 @@
+"""What one known mistake is, and how it is recognised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnn_parity.sweep.marks import Marks
+from rnn_parity.sweep.numbers import Numbers
+from rnn_parity.sweep.one import Outcome, Status
+from rnn_parity.sweep.space import Configuration, Space
+
+EVERY_LAYER = ("simple_rnn", "lstm", "gru")
+A_MASK = ("right", "left", "random")
+OTHER_BACKENDS = ("keras:jax", "keras:torch", "keras:numpy", "keras:openvino")
+
+
+@dataclass(frozen=True)
+class Known:
+    """One mistake of Keras's: the options that matter, what is wrong and what would be right."""
+
+    id: str
+    layers: tuple[str, ...]
+    options: Space
+    verdict: Status
+    keras: str
+    """The versions in which it was seen."""
+    wrong: str
+    right: str
+    marks: Marks
+
+    against: tuple[str | None, ...] = (None,)
+    """Who makes the mistake: None is Keras on TensorFlow, others are named as sources are."""
+
+    def matches(
+        self,
+        configuration: Configuration,
+        outcome: Outcome,
+        numbers: Numbers | None,
+        against: str | None,
+    ) -> bool:
+        """Whether a smallest configuration shows this mistake and nothing else."""
+        changed = configuration.changed
+        return (
+            configuration.layer in self.layers
+            and against in self.against
+            and changed.keys() == self.options.keys()
+            and all(changed[name] in values for name, values in self.options.items())
+            and outcome.verdict == self.verdict
+            and self.marks(configuration, outcome, numbers)
+        )
