@@ -6,6 +6,7 @@ their arguments and results are plain data.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -66,9 +67,13 @@ def check_one(configuration: Configuration, seed: int, against: str | None = Non
     With `against`, what that source computes is checked in place of Keras's outputs. Raises
     `MissingPackageError` where TensorFlow, or a package that the source needs, is not installed.
     """
-    with ALONE:
+    from rnn_parity.keras_adapter.runtime import quiet
+
+    with ALONE, quiet():
         start = time.perf_counter()
         outcome = _checked(configuration, seed, against)
+        if outcome.verdict == "refused":
+            gc.collect()  # TensorFlow complains when what a refused call left unused is let go
         return replace(outcome, seconds=round(time.perf_counter() - start, 4))
 
 
