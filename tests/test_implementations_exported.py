@@ -63,9 +63,20 @@ def test_a_gru_backwards_whose_own_sequence_stays_inside(run):
     assert len(report.checks[0].timesteps) == T
 
 
-def test_weights_alone_cannot_be_exported(run):
-    with pytest.raises(InputError, match="expected a Keras layer to export, received weights"):
-        run(Request(rp.SimpleRNN([[1.0]], [[0.5]]), np.ones((1, 1, 1))))
+def test_weights_alone_are_a_layer(run):
+    """relu(1 + 0.5 h), exactly."""
+    one = np.ones((1, 1), np.float32)
+    weights = rp.SimpleRNN(one, one / 2, activation="relu")
+    answer = run(Request(weights, np.ones((1, 3, 1), np.float32)))
+    assert answer.outputs.ravel().tolist() == [1, 1.5, 1.75]
+
+
+def test_a_cell_is_the_layer_that_computes_the_same(run):
+    layer = ka.build_layer("rnn", H, F, {"cell": "gru", "reset_after": False}, None, 0, B)
+    (seen,) = ka.observe_layer(layer, X)
+    answer = run(Request(seen.weights, seen.inputs, None, None, "", seen.config))
+    report = rp.compare(seen.weights, X, answer.outputs)
+    assert report.verdict == "parity", report
 
 
 def test_on_the_command_line(run, capsys):

@@ -1,7 +1,8 @@
 """`onnx`, `litert`: the layer itself, exported by Keras or TensorFlow and run by that runtime.
 
-It is exported anew for every call, with its sizes, and with a mask and states as inputs of the
-model where there are any: that takes a second or more each.
+A cell in an `RNN` becomes the layer that computes the same, and so do weights alone. It is exported
+anew for every call, with its sizes, and with a mask and states as inputs of the model where there
+are any: that takes a second or more each.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from rnn_parity.errors import InputError
+from rnn_parity.cases import flat
 from rnn_parity.implementations.request import Answer, Implementation, Request
 
 RUNTIMES = {"onnx": "onnx_runtime", "litert": "litert"}
@@ -28,12 +29,12 @@ def implementation(format: str) -> Implementation:
     def compute(request: Request) -> Answer:
         from rnn_parity.keras_adapter.export import Sizes, exported
 
-        if not request.config:
-            raise InputError(f"{format}: expected a Keras layer to export, received weights alone")
+        layer = request.layer
+        config = {"dtype": layer.precision.name, **flat(request.config, layer)}
         batch, timesteps, _ = request.inputs.shape
         mask, states = request.mask is not None, request.initial_state is not None
         sizes = Sizes(batch, timesteps, mask, states)
-        content = exported(format, request.layer, request.config, sizes)
+        content = exported(format, layer, config, sizes)
         return run(content, format)(request)
 
     return compute
