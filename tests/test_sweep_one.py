@@ -168,6 +168,18 @@ def test_what_keras_3_refuses_of_wrappers_is_known(layer, changes, expected):
     assert known_as(one, outcome, None).id == expected
 
 
+@pytest.mark.parametrize("layer", SPACES)
+def test_the_state_that_keras_2_refuses_of_a_stack_is_known(layer):
+    changes = {"wrapper": "stacked", "stateful": True, "initial_state": "random"}
+    one = Configuration.default(layer).but(changes)
+    assert check_one(one, 0).verdict == "parity"
+    one = one.but({"mode": "graph"})
+    outcome = check_one(one, 0)
+    assert outcome.verdict == ("parity" if KERAS_3 else "refused")
+    found = known_as(one, outcome, None)
+    assert KERAS_3 or found.id == "state-of-a-stateful-stack-in-a-graph"
+
+
 @pytest.mark.skipif(KERAS_3, reason="Keras 3 does not refuse it")
 def test_the_last_output_that_is_not_zeroed_is_known():
     changes = {"return_sequences": False, "unroll": True, "zero_output_for_mask": True}

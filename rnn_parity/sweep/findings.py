@@ -138,6 +138,23 @@ KNOWN_HERE = (
         right="the output and the states of both layers, as in Keras 2",
         marks=says("unsupported operand type(s) for *: 'generator' and 'int'"),
     ),
+    Known(
+        "state-of-a-stateful-stack-in-a-graph",
+        EVERY_LAYER,
+        {
+            "wrapper": ("stacked",),
+            "stateful": (True,),
+            "initial_state": ("random",),
+            "mode": ("graph", "xla", "predict"),
+        },
+        "refused",
+        keras="2.15",
+        wrong="the stored states of a stack are a tuple and the given ones a list, and the choice "
+        "between them cannot be made in a graph: RNN([SimpleRNNCell(1)], stateful=True) with "
+        "initial_state in a tf.function",
+        right="what the same call gives without tf.function, and what Keras 3 gives",
+        marks=says("true_fn and false_fn arguments to tf.cond must have the same"),
+    ),
 )
 """The readable table: known upstream divergences, and calls that ought not to be refused."""
 
