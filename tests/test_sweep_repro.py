@@ -1,6 +1,7 @@
 """The scripts that go with findings: run as they are, and the formulas that they are made of."""
 
 import math
+import re
 import subprocess
 import sys
 
@@ -39,9 +40,48 @@ def test_a_finding_is_shown_wrong_beside_right(tmp_path):
     assert "call 0, Keras:\n[[[0.]\n  [0.]]]\ncall 0, by hand:\n[[[ 0." in out
 
 
+def test_what_a_wrapper_shows_is_shown_in_the_wrapper(tmp_path):
+    """The forward half is right, the backward one zeroed where the mask is not."""
+    changes = {"wrapper": "bidirectional", "unroll": True, "mask": "right"}
+    sizes = {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
+    code, out = ran(tmp_path, Configuration.default("simple_rnn").but({**changes, **sizes}))
+    assert code == 1
+    by_keras, by_hand = (
+        np.array(eval(re.sub(r"(?<=[\d.\]])\s+(?=[\[\d-])", ", ", text)))
+        for text in re.findall(r"(?:Keras|by hand):\n(\[\[\[.*?\]\]\])", out, re.DOTALL)
+    )
+    assert by_keras[..., 0] == pytest.approx(by_hand[..., 0], abs=1e-6)
+    assert by_keras[0, :, 1].tolist() == [0, 0]
+    assert (by_hand[0, :, 1] != 0).tolist() == [True, False]
+
+
 @pytest.mark.parametrize(
     ("layer", "changes"),
     [
+        ("gru", {"wrapper": "rnn", "go_backwards": True, "return_state": True, "mask": "left"}),
+        ("lstm", {"wrapper": "stacked", "initial_state": "random", "mode": "graph"}),
+        (
+            "lstm",
+            {
+                "wrapper": "bidirectional",
+                "initial_state": "random",
+                "return_state": True,
+                "mask": "random",
+                "calls": 2,
+            },
+        ),
+        (
+            "simple_rnn",
+            {
+                "wrapper": "bidirectional",
+                "merge_mode": "none",
+                "return_sequences": False,
+                "use_bias": False,
+                "open_size": "batch",
+            },
+        ),
+        ("gru", {"wrapper": "bidirectional", "merge_mode": "mul", "dtype": "float64"}),
+        ("gru", {"wrapper": "bidirectional", "merge_mode": "ave", "dtype": "mixed_float16"}),
         (
             "lstm",
             {

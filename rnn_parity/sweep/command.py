@@ -56,7 +56,7 @@ def write_scripts(swept: Swept, folder: str) -> dict[Configuration, str]:
     keras = swept.environment["keras"] or ""
     shown = [f for f in swept.findings if f.verdict in ("diverged", "suspect")]
     for i, finding in enumerate(shown, 1):
-        if finding.numbers is None or finding.configuration["wrapper"] != "none":
+        if finding.numbers is None:
             continue
         one = finding.configuration
         name = one.layer if finding.known is None else f"{one.layer}-{finding.known.id}"

@@ -52,24 +52,28 @@ ALIASES = {
 
 STEPS = {
     "simple_rnn": """\
-def step(x, h):
+def step(x, weights, h):
+    U, W, b = weights
     return (a(x @ U + h @ W + b),)
 """,
     "lstm": """\
-def step(x, h, c):
+def step(x, weights, h, c):
+    U, W, b = weights
     i, f, g, o = np.split(x @ U + h @ W + b, 4, axis=-1)
     c = s(f) * c + s(i) * a(g)
     return s(o) * a(c), c
 """,
     "gru": """\
-def step(x, h):
+def step(x, weights, h):
+    U, W, b = weights
     xz, xr, xh = np.split(x @ U + b[0], 3, axis=-1)
     hz, hr, hh = np.split(h @ W + b[1], 3, axis=-1)
     z, r = s(xz + hz), s(xr + hr)
     return (z * h + (1 - z) * a(xh + r * hh),)
 """,
     "gru, reset_after=False": """\
-def step(x, h):
+def step(x, weights, h):
+    U, W, b = weights
     n = h.shape[-1]
     xz, xr, xh = np.split(x @ U + b, 3, axis=-1)
     z, r = s(xz + h @ W[:, :n]), s(xr + h @ W[:, n : 2 * n])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.sweep.one import ALONE, observe, others
 from rnn_parity.sweep.space import Configuration
+
+if TYPE_CHECKING:
+    from rnn_parity.keras_adapter import Observation
 
 Array = NDArray[np.float64]
 
@@ -29,37 +34,50 @@ class CallNumbers:
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """The weights of a layer, and its calls."""
+    """The weights of a layer, and its calls.
+
+    Of a `Bidirectional` those of its backward layer; `forward` are the other one's. `zeroed` tells
+    whether masked outputs are zeros, which a `Bidirectional` decides by itself.
+    """
 
     kernel: Array
     recurrent_kernel: Array
     bias: Array | None
     calls: tuple[CallNumbers, ...]
+    forward: Numbers | None = None
+    zeroed: bool = False
 
 
 def numbers_of(configuration: Configuration, seed: int, against: str | None = None) -> Numbers:
     """Run a configuration again for its numbers; it must be one that can be compared.
 
-    Those of a `Bidirectional` are its backward layer's: what goes wrong forwards does so without a
-    wrapper, and the merge has no weights.
-
     With `against`, the outputs are those of that source.
     """
     from rnn_parity.against import answered
-    from rnn_parity.replay import replay
-    from rnn_parity.sequences import Sequences
 
     with ALONE:
         observations = observe(configuration, seed)
         for source in others(against):
             observations = [answered(seen, source) for seen in observations]
+    found: Numbers | None = None
     parts = [seen for seen in observations if seen.weights is not None]
-    observations = [seen for seen in parts if seen.layer_name == parts[-1].layer_name]
+    for name in dict.fromkeys(seen.layer_name for seen in parts):
+        found = numbers_in([seen for seen in parts if seen.layer_name == name], found)
+    assert found is not None, "a failure has been compared"
+    return found
+
+
+def numbers_in(observations: Sequence[Observation], forward: Numbers | None) -> Numbers:
+    """The numbers of one layer, all calls of which were observed."""
+    from rnn_parity.replay import replay
+    from rnn_parity.sequences import Sequences
+
+    weights = observations[0].weights
+    assert weights is not None
     calls = []
     for seen in observations:
-        assert seen.weights is not None, "a failure has been compared"
-        sequences = Sequences.of(seen.weights, seen.inputs, seen.mask, seen.initial_state)
-        trace = replay(seen.weights, sequences)
+        sequences = Sequences.of(weights, seen.inputs, seen.mask, seen.initial_state)
+        trace = replay(weights, sequences)
         calls.append(
             CallNumbers(
                 wide(seen.inputs),
@@ -72,9 +90,8 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
                 trace.final_state if isinstance(trace.final_state, tuple) else (trace.final_state,),
             )
         )
-    weights = observations[0].weights
-    assert weights is not None
-    return Numbers(weights.kernel, weights.recurrent_kernel, weights.bias, tuple(calls))
+    arrays = (weights.kernel, weights.recurrent_kernel, weights.bias)
+    return Numbers(*arrays, tuple(calls), forward, weights.zero_output_for_mask)
 
 
 def wide(array: NDArray[np.generic]) -> Array:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity.keras_adapter.wrapped import OF_RNN
 from rnn_parity.sweep.formulas import STEPS, formula
 from rnn_parity.sweep.numbers import CallNumbers, Numbers
 from rnn_parity.sweep.one import Outcome
-from rnn_parity.sweep.space import CLASSES, Configuration
+from rnn_parity.sweep.space import CLASSES, Configuration, Value
 from rnn_parity.sweep.templates import (
+    BOTH,
     BY_HAND,
     COMPARE,
     GATES,
@@ -26,6 +28,19 @@ from rnn_parity.sweep.templates import (
 )
 
 STATES = {"simple_rnn": 1, "lstm": 2, "gru": 1}
+CELLS = {
+    "none": "[layer.cell]",
+    "rnn": "[layer.cell]",
+    "stacked": "[layer.cell.cells[0]]",
+    "bidirectional": "[layer.forward_layer.cell, layer.backward_layer.cell]",
+}
+MERGED = {
+    "concat": "np.concatenate(outputs, axis=-1)",
+    "sum": "sum(outputs)",
+    "mul": "outputs[0] * outputs[1]",
+    "ave": "sum(outputs) / 2",
+    "none": "*outputs",
+}
 
 
 def script(
@@ -38,7 +53,7 @@ def script(
     blocks = [
         f'"""{textwrap.fill(about, 96)}"""\n\n{IMPORTS}',
         "\n".join(data(configuration, outcome, numbers)),
-        by_hand(configuration, keras),
+        by_hand(configuration, numbers, keras),
         layer(configuration, numbers),
         called(configuration),
         RUN[str(configuration["mode"])],
@@ -50,19 +65,26 @@ def script(
 def data(configuration: Configuration, outcome: Outcome, numbers: Numbers) -> Iterator[str]:
     """The literal numbers."""
     dtype = "float64" if configuration["dtype"] == "float64" else "float32"
+    parts = [part for part in (numbers.forward, numbers) if part is not None]
     yield "CALLS = ["
     for i, call in enumerate(numbers.calls):
         entries = {"inputs": literal(call.inputs, dtype)}
         if call.mask is not None:
             entries["mask"] = literal(call.mask, "bool")
         if i == 0 and configuration["initial_state"] != "zeros":
-            entries["states"] = f"[{', '.join(literal(s, dtype) for s in call.initial_state)}]"
+            states = [state for part in parts for state in part.calls[0].initial_state]
+            entries["states"] = f"[{', '.join(literal(state, dtype) for state in states)}]"
         yield from ["    {", *(f'        "{name}": {text},' for name, text in entries.items())]
         yield "    },"
     yield "]"
-    yield f"U = {literal(numbers.kernel, dtype)}  # kernel"
-    yield f"W = {literal(numbers.recurrent_kernel, dtype)}  # recurrent kernel"
-    yield f"b = {0.0 if numbers.bias is None else literal(numbers.bias, dtype)}  # bias"
+    yield "WEIGHTS = ["
+    for part in parts:
+        bias = "0.0" if part.bias is None else literal(part.bias, dtype)
+        kernels = (part.kernel, part.recurrent_kernel)
+        lines = [*(literal(kernel, dtype) for kernel in kernels), bias]
+        yield from ["    (  # kernel, recurrent kernel, bias", *(f"        {x}," for x in lines)]
+        yield "    ),"
+    yield "]"
     yield f"LIMIT = {limit(numbers.calls, outcome.max_ratio or 1.0):.1e}"
 
 
@@ -85,38 +107,60 @@ def limit(calls: tuple[CallNumbers, ...], max_ratio: float) -> float:
     return gap / sqrt(max_ratio) if np.isfinite(gap) and np.isfinite(max_ratio) else 1e-3
 
 
-def by_hand(configuration: Configuration, keras: str) -> str:
-    """The recurrence in NumPy."""
+def by_hand(configuration: Configuration, numbers: Numbers, keras: str) -> str:
+    """The recurrence in NumPy, in both directions where it runs in both."""
     kind, own = configuration.layer, dict(configuration.values)
     before = kind == "gru" and not own["reset_after"]
     gated = "recurrent_activation" in own
     steps = "range(inputs.shape[1])"
-    return BY_HAND.format(
+    both = configuration.kind == "bidirectional"
+    last = not own["return_sequences"]
+    y, z = ("y[:, -1]", "z[:, -1]") if last else ("y", "z[:, ::-1]")
+    text = BY_HAND.format(
+        name="one_way" if both else "by_hand",
         activation=formula(str(own["activation"]), keras),
         gates=GATES.format(formula(str(own["recurrent_activation"]), keras)) if gated else "",
         step=STEPS["gru, reset_after=False" if before else kind],
         order=f"reversed({steps})" if own["go_backwards"] else steps,
-        masked="0.0" if own["zero_output_for_mask"] else "output",
+        masked="0.0" if numbers.zeroed else "output",
     )
+    return f"{text}\n\n{BOTH.format(y=y, z=z)}" if both else text
 
 
 def layer(configuration: Configuration, numbers: Numbers) -> str:
     """The Keras layer with its weights."""
-    arguments = {**configuration.arguments, "dtype": configuration["dtype"]}
-    if arguments["dtype"] not in ("float32", "float64"):
-        arguments["recurrent_initializer"] = "zeros"  # the default needs what 16 bits lack
-    texts = [
-        str(configuration["units"]),
-        *(f"{name}={value!r}" for name, value in arguments.items()),
-    ]
     batch = None if configuration["open_size"] == "batch" else configuration["batch"]
     shape = (batch, None, configuration["features"])
     return LAYER.format(
-        layer=CLASSES[configuration.layer],
-        arguments=",\n    ".join(texts),
+        layer=constructed(configuration),
         shape=(None, *shape[::2]) if configuration["time_major"] else shape,
-        bias="" if numbers.bias is None else "layer.cell.bias.assign(b)\n",
+        cells=CELLS[str(configuration["wrapper"])],
+        bias="" if numbers.bias is None else "    cell.bias.assign(b)\n",
     )
+
+
+def constructed(configuration: Configuration) -> str:
+    """The expression that makes the layer, and what it is wrapped in."""
+    dtype, wrapper = configuration["dtype"], configuration["wrapper"]
+    name, units = CLASSES[configuration.layer], configuration["units"]
+    arguments = {**configuration.but({"wrapper": "none"}).arguments, "dtype": dtype}
+    if dtype not in ("float32", "float64"):
+        arguments["recurrent_initializer"] = "zeros"  # the default needs what 16 bits lack
+    if wrapper in ("none", "bidirectional"):
+        inner = written(name, [str(units)], arguments)
+        merge = {"merge_mode": configuration.arguments.get("merge_mode"), "dtype": dtype}
+        return inner if wrapper == "none" else written("Bidirectional", [inner], merge)
+    own = {n: value for n, value in arguments.items() if n in (*OF_RNN, "dtype")}
+    of_cell = {n: value for n, value in arguments.items() if n not in OF_RNN}
+    cell = written(f"{name}Cell", [str(units)], of_cell)
+    return written("RNN", [cell if wrapper == "rnn" else f"[{cell}]"], own)
+
+
+def written(name: str, inside: list[str], arguments: Mapping[str, Value | None]) -> str:
+    """A call of one of Keras's classes."""
+    texts = [*inside, *(f"{key}={value!r}" for key, value in arguments.items())]
+    lines = ",\n".join(textwrap.indent(text, "    ") for text in texts)
+    return f"tf.keras.layers.{name}(\n{lines},\n)"
 
 
 def called(configuration: Configuration) -> str:
@@ -126,20 +170,27 @@ def called(configuration: Configuration) -> str:
         sizes = {**own, str(own["open_size"]): None}
         shape = (sizes["timesteps"], own["features"])
         return OPEN.format(open_size=own["open_size"], shape=shape, batch=sizes["batch"])
-    text = KERAS.format(dtype="variable_dtype" if own["stateful"] else "compute_dtype")
+    nested = own["wrapper"] == "stacked" and STATES[configuration.layer] > 1
+    text = KERAS.format(
+        dtype="variable_dtype" if own["stateful"] else "compute_dtype",
+        nested="[states]" if nested else "states",
+    )
     return f"{text}\n\n{TIME_MAJOR}" if own["time_major"] else text
 
 
 def comparison(configuration: Configuration) -> str:
     """What is printed, and the exit code."""
     own = dict(configuration.values)
+    both = own["wrapper"] == "bidirectional"
     outputs = "outputs" if own["return_sequences"] else "outputs[:, -1]"
-    stored = own["stateful"] and not own["return_state"]
+    if both:
+        outputs = MERGED[str(own["merge_mode"])]
+    stored = own["stateful"] and not own["return_state"] and own["wrapper"] == "none"
     return COMPARE.format(
         layer=CLASSES[configuration.layer],
         units=own["units"],
         digits=17 if own["dtype"] == "float64" else 9,
-        states=STATES[configuration.layer],
+        states=STATES[configuration.layer] * (1 + both),
         returned=f"{outputs}, *states" if own["return_state"] or stored else outputs,
         also="    results += layer.states\n" if stored else "",
         carried="states" if own["stateful"] else "zeros",

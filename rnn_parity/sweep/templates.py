@@ -27,11 +27,11 @@ def a(z):  # the activation
 
 {gates}{step}
 
-def by_hand(inputs, states, mask=None):
+def {name}(inputs, states, mask=None, weights=WEIGHTS[0]):
     # The recurrence as documented, in float64; outputs in the order of processing.
     outputs, output = [], np.zeros_like(states[0])
     for t in {order}:
-        new = step(inputs[:, t].astype("float64"), *states)
+        new = step(inputs[:, t].astype("float64"), weights, *states)
         keep = np.ones((len(inputs), 1), bool) if mask is None else mask[:, t, None]
         output = np.where(keep, new[0], {masked})
         states = [np.where(keep, n, s) for n, s in zip(new, states)]
@@ -39,12 +39,22 @@ def by_hand(inputs, states, mask=None):
     return np.stack(outputs, axis=1), states
 """
 
+BOTH = """\
+def by_hand(inputs, states, mask=None):
+    # Forwards and backwards: the latter on everything reversed, its outputs reversed again.
+    n = len(states) // 2
+    y, first = one_way(inputs, states[:n], mask)
+    mask = None if mask is None else mask[:, ::-1]
+    z, last = one_way(inputs[:, ::-1], states[n:], mask, WEIGHTS[1])
+    return ({y}, {z}), [*first, *last]
+"""
+
 KERAS = """\
 def call(data):
     options = {{"mask": data["mask"]}} if "mask" in data else {{}}
     if "states" in data:
         states = [tf.cast(s, layer.{dtype}) for s in data["states"]]
-        options["initial_state"] = states
+        options["initial_state"] = {nested}
     return layer(data["inputs"], **options)
 """
 
@@ -79,12 +89,11 @@ def run(data):
 }
 
 LAYER = """\
-layer = tf.keras.layers.{layer}(
-    {arguments},
-)
+layer = {layer}
 layer.build({shape})
-layer.cell.kernel.assign(U)
-layer.cell.recurrent_kernel.assign(W)
+for cell, (U, W, b) in zip({cells}, WEIGHTS):
+    cell.kernel.assign(U)
+    cell.recurrent_kernel.assign(W)
 {bias}"""
 
 OPEN = """\
@@ -105,7 +114,7 @@ worst, zeros = 0.0, [np.zeros((len(CALLS[0]["inputs"]), {units}))] * {states}
 carried = zeros
 for number, data in enumerate(CALLS):
     results = run(data)
-    results = list(results) if isinstance(results, (list, tuple)) else [results]
+    results = tf.nest.flatten(results)
     outputs, states = by_hand(data["inputs"], data.get("states", carried), data.get("mask"))
     right = [{returned}]
 {also}    for got, wanted in zip(results, right):

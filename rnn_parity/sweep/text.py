@@ -121,8 +121,6 @@ class Text:
             yield "again", command(configuration, self.options)
         if configuration in self.scripts:
             yield "script", self.scripts[configuration]
-        elif configuration["wrapper"] != "none" and self.scripts:
-            yield "script", "none: they are written for layers without a wrapper"
 
     def refusals(self) -> list[tuple[int, str]]:
         """What was refused, how often and in which words; equal ones together."""
