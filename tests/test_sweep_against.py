@@ -3,16 +3,14 @@
 import json
 import sys
 
-import numpy as np
 import pytest
 
 from rnn_parity import cli
 from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError
 from rnn_parity.implementations import keras_backend
-from rnn_parity.sweep.findings import known_as
-from rnn_parity.sweep.numbers import CallNumbers, Numbers, numbers_of
-from rnn_parity.sweep.one import Outcome, check_one, describe, narrowed
+from rnn_parity.sweep.numbers import numbers_of
+from rnn_parity.sweep.one import check_one, describe, narrowed
 from rnn_parity.sweep.source import refuse_source, source_of
 from rnn_parity.sweep.space import SPACES, Configuration
 
@@ -211,80 +209,6 @@ def test_another_backend_is_started_once(monkeypatch):
         assert outcome.verdict == "parity", outcome.summary
     assert len(started) == 1
     source_of.cache_clear()
-
-
-# What Keras computes wrongly on its other backends; each was proven by hand, see the table.
-
-ZEROED = {"unroll": True, "zero_output_for_mask": True, "mask": "right"}
-STORED = {"mask": "left", "stateful": True, "calls": 2}
-ON_OTHER_BACKENDS = [
-    ("jax", {"dtype": "float64"}, "float64-in-float32"),
-    ("jax", {"activation": "sparsemax"}, "sparsemax-threshold"),
-    ("jax", ZEROED, "unrolled-zeros-repeat-the-output"),
-    ("jax", {"mask": "left", "initial_state": "random"}, "initial-state-in-place-of-zeros"),
-    ("jax", STORED, "stored-state-in-place-of-zeros"),
-    (
-        "torch",
-        {"unroll": True, "go_backwards": True, "mask": "right"},
-        "unrolled-backwards-mask-has-no-shape",
-    ),
-    ("openvino", {"dtype": "float64", "mask": "right"}, "float64-and-float32-in-one-select"),
-]
-
-
-@pytest.mark.parametrize(("backend", "changes", "expected"), ON_OTHER_BACKENDS)
-def test_what_another_backend_is_known_for(backend, changes, expected):
-    if version_of(backend) is None or not keras_backend.has_keras_3():
-        pytest.skip(f"no Keras 3 on {backend} here")
-    one, source = DEFAULT.but({**changes, "batch": 1, "units": 2}), f"keras:{backend}"
-    outcome = check_one(one, 0, source)
-    numbers = None if outcome.verdict == "refused" else numbers_of(one, 0, source)
-    assert known_as(one, outcome, numbers, source).id == expected
-    assert check_one(one, 0).verdict in ("parity", "diverged")
-    # Nobody else is known for it, and Keras on TensorFlow for sparsemax alone.
-    assert known_as(one, outcome, numbers, "ports_of_mine:port") is None
-    on_tensorflow = known_as(one, outcome, numbers)
-    assert (on_tensorflow is not None) == (expected == "sparsemax-threshold")
-
-
-DIVERGED = Outcome("diverged", "", max_ratio=1e6, effective_bits=4.0)
-
-
-def of_outputs(outputs, expected, mask, state=None):
-    """One linear unit that saw ones in one sample."""
-    column = [np.array(values, float).reshape(1, -1, 1) for values in (outputs, expected)]
-    states = () if state is None else (np.full((1, 1), state),)
-    call = CallNumbers(
-        inputs=np.ones((1, len(mask), 1)),
-        mask=np.array([mask]),
-        initial_state=states,
-        outputs=column[0],
-        last_output=None,
-        final_state=(),
-        expected=column[1],
-        expected_state=(),
-    )
-    one = np.ones((1, 1))
-    return Numbers(one, one, None, (call,))
-
-
-def test_the_numbers_of_the_table_are_recognised_and_others_are_not():
-    def of(changes, *numbers):
-        found = known_as(DEFAULT.but(changes), DIVERGED, of_outputs(*numbers), "keras:numpy")
-        return found and found.id
-
-    zeroed = "unrolled-zeros-repeat-the-output"
-    assert of(ZEROED, [1, 1], [1, 0], [True, False]) == zeroed
-    assert of(ZEROED, [1, 2], [1, 0], [True, False]) is None  # masked steps computed
-    assert of(ZEROED, [1, 1, 0], [1, 0, 0], [True, False, False]) is None  # zeroed in part
-    assert of(ZEROED, [1, 0], [1, 0], [True, False]) is None  # right
-    shown = "initial-state-in-place-of-zeros"
-    state = {"mask": "left", "initial_state": "random"}
-    assert of(state, [3, 4], [0, 4], [False, True], 3) == shown
-    assert of(state, [2, 4], [0, 4], [False, True], 3) is None  # something else
-    assert of(state, [3, 3, 4], [0, 0, 4], [False, False, True], 3) == shown
-    assert of(state, [3, 0, 4], [0, 0, 4], [False, False, True], 3) is None  # not each
-    assert of(state, [0, 4], [0, 4], [False, True], 0) is None  # the state is zeros
 
 
 def test_a_file_is_refused_before_it_is_read():

@@ -11,9 +11,9 @@ EPILOG = """\
 exit codes: 0 parity; 1 diverged; 2 bad usage or bad input; 3 something was not
 proven. What Keras refuses is counted apart and changes none of them.
 
-With --against, every configuration is built in Keras, and what the source computes
-from the same weights and inputs is checked. A function is given `layer`, too: the
-weights and the options. What the source refuses is counted as refused."""
+With --against, every configuration is built in Keras, and what the source
+computes from the same weights and inputs is checked. A function is given `layer`,
+too: the weights and the options. What the source refuses is counted as refused."""
 
 
 def add_sweep(

@@ -1,0 +1,221 @@
+"""What a sweep recognises: every known mistake where it happens, and nothing that looks like it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rnn_parity import keras_adapter as ka
+from rnn_parity.environment import version_of
+from rnn_parity.implementations import keras_backend
+from rnn_parity.sweep.findings import KNOWN, known_as
+from rnn_parity.sweep.numbers import CallNumbers, Numbers, numbers_of
+from rnn_parity.sweep.one import Outcome, check_one
+from rnn_parity.sweep.space import SPACES, Configuration
+
+KERAS_3 = hasattr(ka.tensorflow_module().keras, "ops")
+DEFAULT = Configuration.default("simple_rnn")
+ZEROED = DEFAULT.but(
+    {"go_backwards": True, "unroll": True, "zero_output_for_mask": True, "mask": "right"}
+)
+
+
+def known(one):
+    outcome = check_one(one, 0)
+    return known_as(one, outcome, numbers_of(one, 0)), outcome
+
+
+@pytest.mark.parametrize("layer", SPACES)
+def test_the_mask_that_is_not_reversed_is_known(layer):
+    changes = {**ZEROED.changed, "timesteps": 2, "units": 1}
+    found, outcome = known(Configuration.default(layer).but(changes))
+    assert outcome.verdict == "diverged"
+    assert found.id == "zeroed-by-the-mask-as-given"
+
+
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 has no sparsemax")
+@pytest.mark.parametrize("layer", SPACES)
+def test_sparsemax_is_known(layer):
+    found, outcome = known(Configuration.default(layer).but({"activation": "sparsemax"}))
+    assert outcome.verdict == "diverged"
+    assert found.id == "sparsemax-threshold"
+
+
+@pytest.mark.parametrize("activation", ["gelu", "leaky_relu"])
+def test_constants_in_float32_are_known(activation):
+    found, outcome = known(DEFAULT.but({"activation": activation, "dtype": "float64"}))
+    assert outcome.verdict == "diverged"
+    assert found.id == "float32-constants-in-float64"
+
+
+BIDIRECTIONAL = {"wrapper": "bidirectional", "unroll": True, "mask": "right"}
+
+
+@pytest.mark.parametrize("layer", SPACES)
+def test_the_mask_that_a_bidirectional_does_not_reverse_is_known(layer):
+    found, outcome = known(Configuration.default(layer).but({**BIDIRECTIONAL, "units": 1}))
+    assert outcome.verdict == "diverged"
+    assert outcome.summary.startswith("backward: ")
+    assert found.id == "bidirectional-zeroed-by-the-mask-as-given"
+
+
+STACK_OF_ONE = "mask-of-a-stack-of-one-cell"
+STATEFUL = {"wrapper": "bidirectional", "stateful": True, "return_state": True}
+
+
+@pytest.mark.parametrize(
+    ("layer", "changes", "expected"),
+    [
+        ("simple_rnn", {"wrapper": "stacked", "mask": "left"}, STACK_OF_ONE),
+        ("gru", {"wrapper": "stacked", "mask": "right"}, STACK_OF_ONE),
+        ("lstm", {"wrapper": "stacked", "unroll": True}, "unrolled-stack-of-one-lstm"),
+        ("gru", STATEFUL, "states-of-a-stateful-bidirectional"),
+    ],
+)
+def test_what_keras_3_refuses_of_wrappers_is_known(layer, changes, expected):
+    one = Configuration.default(layer).but(changes)
+    outcome = check_one(one, 0)
+    if not KERAS_3:  # which shows that it can be done
+        assert outcome.verdict == "parity", outcome.summary
+        return
+    assert outcome.verdict == "refused"
+    assert known_as(one, outcome, None).id == expected
+
+
+@pytest.mark.parametrize("layer", SPACES)
+def test_the_state_that_keras_2_refuses_of_a_stack_is_known(layer):
+    changes = {"wrapper": "stacked", "stateful": True, "initial_state": "random"}
+    one = Configuration.default(layer).but(changes)
+    assert check_one(one, 0).verdict == "parity"
+    one = one.but({"mode": "graph"})
+    outcome = check_one(one, 0)
+    assert outcome.verdict == ("parity" if KERAS_3 else "refused")
+    found = known_as(one, outcome, None)
+    assert KERAS_3 or found.id == "state-of-a-stateful-stack-in-a-graph"
+
+
+@pytest.mark.skipif(KERAS_3, reason="Keras 3 does not refuse it")
+def test_the_last_output_that_is_not_zeroed_is_known():
+    changes = {"return_sequences": False, "unroll": True, "zero_output_for_mask": True}
+    one = DEFAULT.but({**changes, "mask": "right"})
+    outcome = check_one(one, 0)
+    assert outcome.verdict == "refused"
+    assert known_as(one, outcome, None).id == "unrolled-last-output-is-not-zeroed"
+
+
+# What looks like a known mistake and is none must not hide behind it.
+
+BY_HAND = CallNumbers(
+    inputs=np.ones((1, 3, 1)),
+    mask=np.array([[True, True, False]]),
+    initial_state=(),
+    outputs=np.array([[[0.0], [1.0], [0.0]]]),
+    last_output=None,
+    final_state=(),
+    expected=np.array([[[0.0], [1.0], [2.0]]]),
+    expected_state=(),
+)
+DIVERGED = Outcome("diverged", "", max_ratio=1e6, effective_bits=4.0)
+
+
+def of_call(**changes):
+    one = np.ones((1, 1))
+    return Numbers(one, one, None, (replace(BY_HAND, **changes),))
+
+
+def test_the_numbers_of_the_readme_are_recognised():
+    assert known_as(ZEROED, DIVERGED, of_call()).id == "zeroed-by-the-mask-as-given"
+
+
+@pytest.mark.parametrize(
+    ("changes", "numbers"),
+    [
+        ({}, of_call(outputs=np.array([[[0.0], [1.0], [1.5]]]))),  # not zeroed at all
+        ({}, of_call(outputs=np.array([[[0.0], [0.0], [2.0]]]))),  # zeroed elsewhere
+        ({}, of_call(outputs=BY_HAND.expected)),  # right
+        ({}, of_call(mask=None)),
+        ({}, None),
+        ({"unroll": False}, of_call()),
+        ({"mode": "xla"}, of_call()),
+        ({"mask": "none"}, of_call()),
+        ({"activation": "sparsemax"}, of_call()),
+    ],
+)
+def test_near_misses_are_not_known(changes, numbers):
+    assert known_as(ZEROED.but(changes), DIVERGED, numbers) is None
+
+
+def test_a_verdict_that_is_another_is_not_known():
+    assert known_as(ZEROED, replace(DIVERGED, verdict="inconclusive"), of_call()) is None
+
+
+@pytest.mark.parametrize("bits", [53.0, 10.0, None])
+def test_float64_layers_that_are_wrong_otherwise_are_not_known(bits):
+    one = DEFAULT.but({"activation": "gelu", "dtype": "float64"})
+    assert known_as(one, replace(DIVERGED, effective_bits=30.0), None) is not None
+    assert known_as(one, replace(DIVERGED, effective_bits=bits), None) is None
+
+
+def test_a_sparsemax_that_is_wrong_otherwise_is_not_known():
+    """Two units that see the input (1, 1/2): (3/4, 1/4) is right, (1/4, 0) is Keras 3.15's.
+
+    tau is (3/2 - 1) / 2 = 1/4, or (1 + 3/2 - 1) / 2 = 3/4.
+    """
+    one = DEFAULT.but({"activation": "sparsemax"})
+    identity, none = np.array([[1.0, 0.5]]), np.zeros((2, 2))
+
+    def of(*outputs):
+        right, seen = np.array([[[0.75, 0.25]]]), np.array([[outputs]])
+        call = replace(BY_HAND, inputs=np.ones((1, 1, 1)), mask=None, expected=right, outputs=seen)
+        return known_as(one, DIVERGED, Numbers(identity, none, None, (call,)))
+
+    assert of(0.25, 0.0).id == "sparsemax-threshold"
+    assert of(0.25, 0.75) is None
+    assert of(0.0, 0.0) is None
+    assert known_as(one, DIVERGED, None) is None
+
+
+# What Keras computes wrongly on its other backends; each was proven by hand, see the table.
+
+UNROLLED = {"unroll": True, "zero_output_for_mask": True, "mask": "right"}
+STORED = {"mask": "left", "stateful": True, "calls": 2}
+ON_OTHER_BACKENDS = [
+    ("jax", {"dtype": "float64"}, "float64-in-float32"),
+    ("jax", {"activation": "sparsemax"}, "sparsemax-threshold"),
+    ("jax", UNROLLED, "unrolled-zeros-repeat-the-output"),
+    ("jax", {"mask": "left", "initial_state": "random"}, "initial-state-in-place-of-zeros"),
+    ("jax", STORED, "stored-state-in-place-of-zeros"),
+    (
+        "torch",
+        {"unroll": True, "go_backwards": True, "mask": "right"},
+        "unrolled-backwards-mask-has-no-shape",
+    ),
+    ("openvino", {"dtype": "float64", "mask": "right"}, "float64-and-float32-in-one-select"),
+]
+
+
+@pytest.mark.parametrize(("backend", "changes", "expected"), ON_OTHER_BACKENDS)
+def test_what_another_backend_is_known_for(backend, changes, expected):
+    if version_of(backend) is None or not keras_backend.has_keras_3():
+        pytest.skip(f"no Keras 3 on {backend} here")
+    one, source = DEFAULT.but({**changes, "batch": 1, "units": 2}), f"keras:{backend}"
+    outcome = check_one(one, 0, source)
+    numbers = None if outcome.verdict == "refused" else numbers_of(one, 0, source)
+    assert known_as(one, outcome, numbers, source).id == expected
+    assert check_one(one, 0).verdict in ("parity", "diverged")
+    # Nobody else is known for it, and Keras on TensorFlow for sparsemax alone.
+    assert known_as(one, outcome, numbers, "ports_of_mine:port") is None
+    on_tensorflow = known_as(one, outcome, numbers)
+    assert (on_tensorflow is not None) == (expected == "sparsemax-threshold")
+
+
+def test_the_table_can_be_read():
+    assert len({known.id for known in KNOWN}) == len(KNOWN)
+    for known in KNOWN:
+        for layer in known.layers:
+            space = SPACES[layer]
+            assert all(set(values) <= set(space[name]) for name, values in known.options.items())
+        assert known.wrong
+        assert known.right
+        assert known.keras
+        assert known.against
