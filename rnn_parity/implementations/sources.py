@@ -69,6 +69,7 @@ KINDS = (
         r"(onnx|litert)",
         "exported",
         "model",
+        merges=False,
         any_weights=True,
     ),
     Kind("model.onnx", "an ONNX model, run by ONNX Runtime", r"(.+\.onnx)", "onnx_runtime"),

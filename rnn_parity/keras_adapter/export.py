@@ -69,7 +69,10 @@ def alone(built: Any, layer: Layer, sizes: Sizes) -> Any:
 def onnx(model: Any) -> bytes:
     """Keras 3's own export, through tf2onnx."""
     if find_spec("tf2onnx") is None:
-        raise MissingPackageError("onnx: this needs tf2onnx; install it with: pip install tf2onnx")
+        raise MissingPackageError(
+            "onnx: exporting a layer needs tf2onnx; install it with: "
+            "pip install 'rnn-parity[export]'"
+        )
     if not hasattr(model, "export") or not hasattr(tensorflow_module().keras, "ops"):
         raise InputError("onnx: expected Keras 3.8 or later, which exports to ONNX")
     with TemporaryDirectory(prefix="rnn-parity-") as folder:
