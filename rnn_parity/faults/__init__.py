@@ -12,8 +12,8 @@ FAULTS: tuple[Fault, ...] = (
     *gru.FAULTS,
     *timing.FAULTS,
     STALE,
-    *inputs.FAULTS,
     *units.FAULTS,
+    *inputs.FAULTS,
     *weights.FAULTS,
 )
 
