@@ -33,6 +33,7 @@ TOUCH_KERAS = (
     "test_rebuild.py",
     "test_recheck.py",
     "test_sweep_known.py",
+    "test_sweep_against.py",
     "test_sweep_one.py",
     "test_sweep_repro.py",
     "test_cli_cases.py",
