@@ -28,8 +28,9 @@ def scores(equations: Rows) -> Array:
 def alone(equations: Rows, entries: NDArray[np.intp]) -> tuple[Array, Array]:
     """For each of `entries` `(2, N)`: by how much it alone would be off, and its score.
 
-    The noise of timesteps near each other may go together here. Of what stays in a memory, only
-    the first step counts, so that it may seem further off than it is.
+    The noise of timesteps near each other may go together here, and what the bias would explain as
+    well is left to it: an activation that always errs to one side is no weight of another kind. Of
+    what stays in a memory, only the first step counts, so that it may seem further off than it is.
     """
     off, found = np.zeros(entries.shape[1]), np.zeros(entries.shape[1])
     start = 0
@@ -37,9 +38,12 @@ def alone(equations: Rows, entries: NDArray[np.intp]) -> tuple[Array, Array]:
     for p, (design, weighted) in enumerate(pairs):
         here = (entries[0] >= start) & (entries[0] < start + design.shape[2])
         k, j = entries[0, here] - start, entries[1, here]
-        terms = design[..., k] * weighted[..., j]
-        shows = flattened(design)[:, k] * response(equations, p, j)[0]
-        off[here] = terms.sum((0, 1)) / (shows**2).sum(axis=0)
+        shows = response(equations, p, j)[0].reshape(*design.shape[:2], -1) ** 2
+        varies = design[..., k]
+        mean = (varies * shows).sum((0, 1)) / shows.sum((0, 1))
+        varies = varies - np.where(k < design.shape[2] - 1, mean, 0.0) * equations.good[..., None]
+        terms = varies * weighted[..., j]
+        off[here] = terms.sum((0, 1)) / (varies**2 * shows).sum((0, 1))
         noise = serial_variance(terms - terms.mean((0, 1)), equations.together)
         found[here] = np.abs(terms.sum((0, 1))) / np.sqrt(noise)
         start += design.shape[2]
