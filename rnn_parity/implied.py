@@ -147,8 +147,10 @@ def of_one_unit(equations: Rows, j: int, mixed: bool) -> tuple[Array, Array] | N
     matrix, residual = equations.of_unit(j, mixed)
     if len(equations.designs) == 1:
         return solve(matrix, residual)
+    rows = np.cumsum([design.shape[2] for design in equations.designs]) - 1
+    biases = [int(row) for row in rows if matrix[:, row].any()]
     batch = equations.good.shape[1]
-    return selected(matrix, residual, batch, equations.together, PICKED, FEW)
+    return selected(matrix, residual, batch, equations.together, biases, PICKED, FEW)
 
 
 @np.errstate(all="ignore")
@@ -186,10 +188,11 @@ def likelihood_gain(equations: Rows, other: Rows) -> float:
     may go together in timesteps near each other, could have made them so, nor where a weight of
     `other` is infinite: rounded to a format that cannot hold it, it would have been seen.
     """
-    ours, theirs = ((r.residual**2).sum() for r in (equations, other))
-    gained = equations.residual * (equations.residual - other.residual)
+    # A mean may be what an activation always errs by.
+    ours, theirs = (r.residual - r.residual.mean((0, 1)) for r in (equations, other))
+    gained = ours * (ours - theirs)
     noise = serial_variance(gained - gained.mean((0, 1)), equations.together).sum()
     if not gained.sum() > CERTAIN * np.sqrt(noise):
         return -np.inf
     numbers = equations.count * equations.residual.shape[2]
-    return float(0.5 * numbers * np.log(ours / theirs))
+    return float(0.5 * numbers * np.log((ours**2).sum() / (theirs**2).sum()))

@@ -81,25 +81,26 @@ def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def selected(
-    a: Array, r: Array, batch: int, together: int, least: float, most: int
+    a: Array, r: Array, batch: int, together: int, biases: list[int], least: float, most: int
 ) -> tuple[Array, Array]:
     """The same where few unknowns are not 0, and equations are too few for all of them.
 
-    Forward selection: the column that explains most of what is left, as long as it is `least`
-    standard errors from 0. The errors of all others are infinite.
+    Forward selection: the column that explains most of what is left beside the `biases`, as long as
+    it is `least` standard errors from 0. The errors of all others are infinite.
     """
     difference, error = np.zeros(a.shape[1]), np.full(a.shape[1], np.inf)
     size = np.sqrt((a * a).sum(axis=0))
-    chosen: list[int] = []
-    rest = r
-    while len(chosen) < most:
-        score = np.divide(np.abs(rest @ a), size, out=np.zeros(len(size)), where=size > 0)
-        score[chosen] = -1
-        some = [*chosen, int(score.argmax())]
-        solved = solve(a[:, some], r, batch, together)
-        if solved is None or not abs(solved[0][-1]) > least * solved[1][-1]:
-            break
-        chosen = some
+    chosen, rest = list(biases), r
+    solved = solve(a[:, chosen], r, batch, together)
+    while solved is not None:
         difference[chosen], error[chosen] = solved
         rest = r - a[:, chosen] @ difference[chosen]
+        if len(chosen) == most + len(biases):
+            break
+        score = np.divide(np.abs(rest @ a), size, out=np.zeros(len(size)), where=size > 0)
+        score[chosen] = -1
+        chosen = [*chosen, int(score.argmax())]
+        solved = solve(a[:, chosen], r, batch, together)
+        if solved is not None and not abs(solved[0][-1]) > least * solved[1][-1]:
+            break
     return difference, error
