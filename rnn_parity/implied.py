@@ -105,15 +105,17 @@ def suspects(layer: Layer, equations: Rows, scores: Array) -> NDArray[np.intp]:
     if entries.shape[1] > SCREENED:
         entries = entries[:, np.argpartition(-scores[tuple(entries)], SCREENED)[:SCREENED]]
     off, score = screen.alone(equations, entries)
-    limit = certain(SCREEN, equations.count, equations.together)
-    far = (score > limit) & (off > smallest_changes(layer, equations, entries))
-    return np.unique(entries[1, far])
+    far = score > certain(SCREEN, equations.count, equations.together)
+    entries, off = entries[:, far], off[far]
+    return np.unique(entries[1, off > smallest_changes(layer, equations, entries)])
 
 
 def smallest_changes(layer: Layer, equations: Rows, entries: NDArray[np.intp]) -> Array:
     """An implementation's own rounding may look like so large a change of the weights at `entries`
     `(2, N)`: what is not above that is no difference.
     """
+    if not entries.size:
+        return np.empty(0)
     weights = stacked(layer)
     largest = max(np.abs(array).max() for array in (weights, *layer.input_addends))
     floor = RELATIVE * layer.precision.unit_roundoff * largest

@@ -17,8 +17,9 @@ def scores(equations: Rows) -> Array:
     Correlated entries show together, and an entry that differs shows whatever the others do.
     """
     found = []
+    designs = {id(design): scaled(flattened(design)) for design in equations.designs}
     for design, weighted in zip(equations.designs, equations.weighted(), strict=True):
-        d, w = scaled(flattened(design)), scaled(flattened(weighted))
+        d, w = designs[id(design)], scaled(flattened(weighted))
         found.append(np.abs(d.T @ w) / np.sqrt((d * d).T @ (w * w)))
     scores: Array = np.nan_to_num(np.concatenate(found))
     return scores
