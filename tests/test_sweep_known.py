@@ -48,6 +48,26 @@ def test_constants_in_float32_are_known(activation):
     assert found.id == "float32-constants-in-float64"
 
 
+LARGE = {
+    **{"activation": "squareplus", "dtype": "mixed_float16", "recurrent_activation": "softmax"},
+    **{"go_backwards": True, "batch": 1, "timesteps": 8, "features": 1, "units": 1},
+}
+
+
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 has no squareplus")
+def test_squares_beyond_float16_are_known():
+    one = Configuration.default("lstm").but(LARGE)
+    found, outcome = known(one)
+    assert outcome.verdict == "diverged"
+    assert found.id == "squareplus-squares-in-float16"
+    # Not where the numbers are finite, or other options matter.
+    numbers = numbers_of(one, 0)
+    (call,) = numbers.calls
+    right = replace(numbers, calls=(replace(call, outputs=call.expected),))
+    assert known_as(one, outcome, right) is None
+    assert known_as(one.but({"unroll": True}), outcome, numbers) is None
+
+
 BIDIRECTIONAL = {"wrapper": "bidirectional", "unroll": True, "mask": "right"}
 
 

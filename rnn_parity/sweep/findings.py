@@ -11,6 +11,7 @@ from rnn_parity.sweep.known_elsewhere import KNOWN_ELSEWHERE
 from rnn_parity.sweep.marks import (
     accurate_to_float32,
     says,
+    squared_in_float16,
     sums_of_sums,
     zeroed_by_the_mask_as_given,
 )
@@ -60,6 +61,18 @@ KNOWN_HERE = (
         "the slope float32(0.2); gelu is off by 5e-9, with float32(sqrt(2))",
         right="-0.2, and gelu(z) = z (1 + erf(z / sqrt(2))) / 2, to the 16 digits of float64",
         marks=accurate_to_float32,
+    ),
+    Known(
+        "squareplus-squares-in-float16",
+        EVERY_LAYER,
+        {"activation": ("squareplus",), "dtype": ("float16", "mixed_float16")},
+        "diverged",
+        keras="3.15",
+        wrong="the argument is squared in float16, whose largest number is 65504: squareplus(256) "
+        "is infinity",
+        right="(256 + sqrt(256^2 + 4)) / 2 = 256.004, which float16 holds as 256",
+        marks=squared_in_float16,
+        beside=("go_backwards", "recurrent_activation", "reset_after", "use_bias"),
     ),
     Known(
         "unrolled-last-output-is-not-zeroed",

@@ -30,6 +30,8 @@ class Known:
 
     against: tuple[str | None, ...] = (None,)
     """Who makes the mistake: None is Keras on TensorFlow, others are named as sources are."""
+    beside: tuple[str, ...] = ()
+    """Options that may matter too, for what happens to large numbers alone."""
 
     def matches(
         self,
@@ -43,7 +45,7 @@ class Known:
         return (
             configuration.layer in self.layers
             and against in self.against
-            and changed.keys() == self.options.keys()
+            and changed.keys() - set(self.beside) == self.options.keys()
             and all(changed[name] in values for name, values in self.options.items())
             and outcome.verdict == self.verdict
             and self.marks(configuration, outcome, numbers)

@@ -49,6 +49,31 @@ def sums_of_sums(configuration: Configuration, outcome: Outcome, numbers: Number
     return bool(off < 0.01 * np.abs(first.outputs - first.expected).max())
 
 
+def squared_in_float16(
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """The outputs leave the numbers just where those of a layer do that squares in float16."""
+    if numbers is None:
+        return False
+    own = dict(configuration.values)
+    options = ("recurrent_activation", "go_backwards", "reset_after")
+    weights = (numbers.kernel, numbers.recurrent_kernel, numbers.bias)
+    kind: Any = LAYERS[CLASSES[configuration.layer]]
+    given = {name: own[name] for name in options if name in own}
+    wrong = kind(*weights, activation=custom(squareplus_by_float16_squares), **given)
+    first = numbers.calls[0]
+    outputs = replay(wrong, Sequences.of(wrong, first.inputs, None, None)).outputs
+    seen = np.isfinite(first.outputs)
+    return bool(np.array_equal(np.isfinite(outputs), seen) and not seen.all())
+
+
+def squareplus_by_float16_squares(z: Array) -> Array:
+    """`(z + sqrt(z^2 + 4)) / 2`, infinite where `z^2 + 4` is beyond float16's 65504."""
+    square = z * z + 4
+    result: Array = np.where(square > 65504, np.inf, (z + np.sqrt(square)) / 2)
+    return result
+
+
 def keras_3_15_sparsemax(z: Array) -> Array:
     """Keras 3.15's own formula, in which the sums of the k largest are summed once more."""
     largest = -np.sort(-z, axis=-1)
