@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from corpus import SIZES, examined, right_run, simulate, weights_of
+from corpus import SIZES, Run, examined, right_run, simulate, weights_of
+from corpus_gated import GRU, LSTM
 from mistakes import MISTAKES
 
 from rnn_parity.faults import FAULTS, STALE, Computation, faults_of
@@ -29,9 +30,7 @@ def test_every_mistake_is_named_and_nothing_else(mistake, size):
     assert check.causes[0].effective_bits > (5 if mistake.fault == "lower-precision" else 20)
 
 
-@pytest.mark.parametrize(
-    "mistake", [m for m in MISTAKES if m.fault != "dropout-active"], ids=name_of
-)
+@pytest.mark.parametrize("mistake", MISTAKES, ids=name_of)
 @pytest.mark.parametrize("options", [{"go_backwards": True, "state": True}, {"mask": True}])
 def test_under_other_options(mistake, options):
     run = run_for(mistake, (8, 9, 5, 6), seed=2, **options)
@@ -56,6 +55,15 @@ def test_the_permutations_are_the_true_ones():
     order = [2, 0, 3, 1]
     check = examined(run, simulate(run.but(kernel=run.kernel[order])))
     assert f"{order}" in check.causes[0].explanation
+
+
+@pytest.mark.parametrize("kind", [Run, LSTM, GRU])
+def test_the_order_of_many_features_is_the_true_one(kind):
+    run = right_run((16, 20, 12, 8), kind=kind, activation="relu", mask=True)
+    order = [5, 0, 11, 3, 2, 1, 10, 7, 6, 4, 9, 8]
+    (cause,) = examined(run, simulate(run.but(kernel=run.kernel[order]))).causes
+    assert cause.fault == "features-permuted"
+    assert f"{order}" in cause.explanation
 
 
 def test_a_kernel_whose_numbers_stand_in_the_other_order_of_memory():

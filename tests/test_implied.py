@@ -1,11 +1,12 @@
 """Implied weights: what cannot be seen in any single number, and silence where data say nothing."""
 
+import mpmath as mp
 import numpy as np
 import pytest
 from corpus import NARROW, examined, right_run, simulate, weights_of
 
 from rnn_parity import implied
-from rnn_parity.leastsquares import serial_variance, solve
+from rnn_parity.leastsquares import certain, serial_variance, solve
 from rnn_parity.sequences import Sequences
 
 LARGE = (4, 200, 64, 64)
@@ -142,6 +143,14 @@ def test_least_squares_by_hand():
     assert np.isinf(error).tolist() == [True, True, False]
     assert difference == pytest.approx([0, 0, 3], abs=1e-12)
     assert solve(np.eye(9), np.ones(9)) is None
+
+
+@pytest.mark.parametrize(("rows", "together"), [(160, 8), (512, 11), (896, 10), (4000, 1)])
+def test_few_windows_ask_for_more_standard_errors(rows, together):
+    # As rare by Student's distribution as 5.5 are by the normal one, within a factor.
+    freedom, t = mp.mpf(1.5) * rows / together, certain(5.5, rows, together)
+    student = mp.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t**2), regularized=True)
+    assert 0.5 < student / mp.erfc(5.5 / mp.sqrt(2)) < 2
 
 
 def test_the_noise_of_timesteps_that_go_together():
