@@ -100,6 +100,14 @@ def test_a_right_run_implies_nothing(kind, seed):
     assert (check.verdict, check.implied_weights, check.causes) == ("parity", None, ())
 
 
+@pytest.mark.parametrize("seed", [0, 3, 9, 10])
+def test_rounding_that_a_long_memory_keeps_is_no_other_weight(seed):
+    weights, x = case("LSTM", seed)
+    weights["bias"][10:20] += np.float32(5)  # forget gates of 0.993: c keeps what it rounds
+    check = rp.compare(layer_of("LSTM", weights), x, float32_loop("LSTM", weights, x)).checks[0]
+    assert (check.verdict, check.implied_weights, check.causes) == ("parity", None, ())
+
+
 @every_kind
 def test_weights_printed_with_six_decimals(kind):
     weights, x = case(kind, 2)
