@@ -48,6 +48,8 @@ class Activation:
     """From `(z, |y|)`: rounding that grows with the size of `z` or with the number of units."""
     writes: bool = False
     """Whether `function` takes `out=`, as NumPy's own do."""
+    limits: bool = True
+    """False where formulas of the same function may give its limit at infinity or NaN."""
     proven: bool = True
     """False for a user's own callable: its spread and its allowance are estimates."""
 
@@ -156,10 +158,12 @@ _ALL = (
     Activation("hard_tanh", f.hard_tanh, 0, 0),
     Activation("hard_sigmoid", f.hard_sigmoid, 2, 2),
     Activation("hard_sigmoid_keras2", f.hard_sigmoid_keras2, 2, 2),
-    Activation("hard_silu", f.hard_silu, 4, 4, turning_points=(-1.5,)),
+    Activation("hard_silu", f.hard_silu, 4, 4, turning_points=(-1.5,), limits=False),
     Activation("hard_shrink", f.hard_shrink, 0, 0),
     Activation("soft_shrink", f.soft_shrink, 1, 0),
-    Activation("softsign", f.softsign, 5, 0, lambda z, y: np.square(1.0 - np.abs(y)), 2.0),
+    Activation(
+        "softsign", f.softsign, 5, 0, lambda z, y: np.square(1.0 - np.abs(y)), 2.0, limits=False
+    ),
     Activation("softplus", f.softplus, 10, 0, lambda z, y: -np.expm1(-y), 0.25),
     Activation("log_sigmoid", f.log_sigmoid, 10, 0, lambda z, y: -np.expm1(y), 0.25),
     Activation("elu", f.elu, 2, 4),
@@ -167,7 +171,7 @@ _ALL = (
     Activation("selu", f.selu, 3, 6),
     Activation("exponential", np.exp, 7, 0),
     # The turning points of silu, gelu and mish: where f' = 0.
-    Activation("silu", f.silu, 10, 2, turning_points=(-1.2784645427610738,)),
+    Activation("silu", f.silu, 10, 2, turning_points=(-1.2784645427610738,), limits=False),
     Activation(
         "gelu",
         f.gelu,
@@ -175,8 +179,9 @@ _ALL = (
         absolute=22,
         turning_points=(-0.7517915246935646,),
         extra=lambda z, size: 2.0 * np.abs(z),
+        limits=False,
     ),
-    Activation("mish", f.mish, 16, 20, turning_points=(-1.1924312145154955,)),
+    Activation("mish", f.mish, 16, 20, turning_points=(-1.1924312145154955,), limits=False),
     Activation("tanh_shrink", f.tanh_shrink, 2, 10),
     Activation(
         "squareplus",
@@ -186,6 +191,7 @@ _ALL = (
         derivative=lambda z, y: 1.0 / (2.0 - z / y),
         curvature=0.25,
         extra=lambda z, size: np.abs(z),
+        limits=False,
     ),
     Activation("sparse_plus", f.sparse_plus, 4, 1),
     Activation("sparse_sigmoid", f.sparse_sigmoid, 1, 0),
@@ -196,9 +202,14 @@ _ALL = (
         absolute=1,
         coupling=f.softmax_spread,
         extra=f.softmax_sum,
+        limits=False,
     ),
-    Activation("log_softmax", f.log_softmax, 4, 6, coupling=f.reach, extra=f.log_softmax_sum),
-    Activation("sparsemax", f.sparsemax, 2, 1, coupling=f.reach, extra=f.sparsemax_sum),
+    Activation(
+        "log_softmax", f.log_softmax, 4, 6, coupling=f.reach, extra=f.log_softmax_sum, limits=False
+    ),
+    Activation(
+        "sparsemax", f.sparsemax, 2, 1, coupling=f.reach, extra=f.sparsemax_sum, limits=False
+    ),
 )
 CATALOGUE: dict[str, Activation] = {activation.name: activation for activation in _ALL}
 CATALOGUE.update(swish=CATALOGUE["silu"], hard_swish=CATALOGUE["hard_silu"])
@@ -252,4 +263,4 @@ def custom(function: Callable[..., Any], name: str | None = None) -> Activation:
             )
         return y.astype(np.float64)
 
-    return Activation(label, evaluate, relative=20, absolute=40, proven=False)
+    return Activation(label, evaluate, relative=20, absolute=40, limits=False, proven=False)

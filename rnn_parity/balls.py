@@ -260,4 +260,7 @@ def apply(activation: Activation, z: Sum | Ball) -> Ball:
         radius[np.isinf(argument.radius)] = np.inf
     if not np.isfinite(y).all():
         radius = np.where(np.isfinite(y), radius, np.where(argument.radius == 0, 0, np.inf))
+    if not activation.limits and np.isinf(argument.value).any():
+        unknown = np.isinf(argument.value)
+        radius[unknown if activation.coupling is None else unknown.any(axis=-1)] = np.inf
     return Ball(y, radius, z.arithmetic)

@@ -211,22 +211,24 @@ def judged(
     kind: str,
     path: str | None = None,
     others: Sequence[Source] = (),
+    why: bool = True,
 ) -> Iterable[Check]:
     """One check for each observation and each of `others`, who answer in place of Keras.
 
-    What is not replayed is named, never skipped.
+    What is not replayed is named, never skipped. `why` is as in `examine`.
     """
     found = list(observations)
     if not others:
         for seen in found:
-            yield judged_one(seen, subject_of(seen, kind, path))
+            yield judged_one(seen, subject_of(seen, kind, path), why)
     for seen, source in answers(found, others):
         # How Keras ran is how the inputs were found; what is checked ran elsewhere.
         keras = subject_of(seen, kind, path)
-        yield judged_one(seen, replace(keras, mode=None, kernel=None, against=source.name))
+        subject = replace(keras, mode=None, kernel=None, against=source.name)
+        yield judged_one(seen, subject, why)
 
 
-def judged_one(seen: Observation, subject: Subject) -> Check:
+def judged_one(seen: Observation, subject: Subject, why: bool) -> Check:
     """What was observed, held against the replay."""
     if seen.merge is not None and subject.against is None:
         check = examine_merge(seen.merge, subject)
@@ -237,7 +239,7 @@ def judged_one(seen: Observation, subject: Subject) -> Check:
     sequences = Sequences.of(seen.weights, seen.inputs, seen.mask, seen.initial_state, dropout)
     observed = Observations(seen.outputs, seen.final_state, seen.last_output)
     stateful = bool(seen.config.get("stateful"))
-    check = examine(seen.weights, sequences, observed, subject, stateful)
+    check = examine(seen.weights, sequences, observed, subject, stateful, why)
     return replace(check, notes=(*check.notes, *seen.notes))
 
 

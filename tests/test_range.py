@@ -88,3 +88,23 @@ def test_a_masked_step_that_should_be_zero_is_a_number_nevertheless():
     weights = rp.SimpleRNN([[1.0]], [[0.0]], zero_output_for_mask=True, dtype="float32")
     report = rp.compare(weights, ONE, 5 * ONE, mask=[[False]])
     assert report.summary.startswith("a step is further off than rounding can explain, first at t")
+
+
+@pytest.mark.parametrize("last", [1.0, np.nan])
+@pytest.mark.parametrize(
+    ("activation", "first"),
+    [("softsign", 0.5), ("softmax", 1.0), (lambda z: z / (1 + abs(z)), 0.5)],
+    ids=["softsign", "softmax", "custom"],
+)
+def test_at_infinity_a_formula_may_give_its_limit_or_no_number(activation, first, last):
+    """z / (1 + |z|) is infinity over infinity there, unless somebody divides by |z| first."""
+    weights = rp.SimpleRNN([[1.0]], [[0.0]], activation=activation, dtype="float32")
+    x = np.reshape([1.0, np.inf], (1, 2, 1))
+    assert one_step(weights, np.reshape([first, last], (1, 2, 1)), x) == "inconclusive"
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(1.0, "parity"), (np.nan, "diverged")])
+def test_at_infinity_other_functions_have_one_value(last, verdict):
+    weights = rp.SimpleRNN([[1.0]], [[0.0]], activation="hard_tanh", dtype="float32")
+    x = np.reshape([0.5, np.inf], (1, 2, 1))
+    assert one_step(weights, np.reshape([0.5, last], (1, 2, 1)), x) == verdict

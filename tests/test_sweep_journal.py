@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from rnn_parity.errors import InputError
-from rnn_parity.results import Cause, Divergence
+from rnn_parity.results import Divergence
 from rnn_parity.sweep.journal import journal
 from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.space import Configuration
@@ -27,7 +27,6 @@ OUTCOME = Outcome(
     call=1,
     max_deviation=math.nan,
     first_divergence=Divergence(1, 0, 0, math.nan, 0.5, 1e-7),
-    causes=(Cause("time-shifted", "early", None), Cause("bias-dropped", "no bias", math.inf)),
 )
 REFUSED = Outcome("refused", "Keras says no: \u00e9 \u2014 'x'")
 

@@ -41,6 +41,19 @@ def test_sparsemax_is_known(layer):
     assert found.id == "sparsemax-threshold"
 
 
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 has no sparsemax")
+def test_sparsemax_is_known_where_16_bits_prove_nothing():
+    wide = {"dtype": "mixed_bfloat16", "mask": "left", "batch": 1, "timesteps": 2}
+    one = Configuration.default("lstm").but({"activation": "sparsemax", **wide})
+    found, outcome = known(one)
+    assert outcome.verdict == "inconclusive"
+    assert found.id == "sparsemax-threshold"
+    numbers = numbers_of(one, 0)
+    (call,) = numbers.calls
+    right = replace(numbers, calls=(replace(call, outputs=call.expected + 1e-4),))
+    assert known_as(one, outcome, right) is None
+
+
 @pytest.mark.parametrize("activation", ["gelu", "leaky_relu"])
 def test_constants_in_float32_are_known(activation):
     found, outcome = known(DEFAULT.but({"activation": activation, "dtype": "float64"}))
@@ -66,6 +79,14 @@ def test_squares_beyond_float16_are_known():
     right = replace(numbers, calls=(replace(call, outputs=call.expected),))
     assert known_as(one, outcome, right) is None
     assert known_as(one.but({"unroll": True}), outcome, numbers) is None
+
+
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 has no squareplus")
+def test_squares_beyond_float16_in_a_later_call_are_known():
+    later = {"calls": 3, "stateful": True, "go_backwards": False, "timesteps": 3}
+    found, outcome = known(Configuration.default("lstm").but({**LARGE, **later}))
+    assert (outcome.verdict, outcome.call) == ("diverged", 2)
+    assert found.id == "squareplus-squares-in-float16"
 
 
 BIDIRECTIONAL = {"wrapper": "bidirectional", "unroll": True, "mask": "right"}

@@ -8,9 +8,10 @@ import pytest
 from rnn_parity.errors import InputError
 from rnn_parity.results import Cause, Divergence
 from rnn_parity.sweep.findings import KNOWN
+from rnn_parity.sweep.group import Group
 from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.report import SweepReport
-from rnn_parity.sweep.run import Finding, Swept, shared
+from rnn_parity.sweep.run import Finding, Swept, shared, witnesses
 from rnn_parity.sweep.space import Configuration
 
 DEFAULT = Configuration.default("simple_rnn")
@@ -28,14 +29,14 @@ DIVERGED = Outcome(
     max_ratio=float("inf"),
     effective_bits=4.0,
     first_divergence=Divergence(1, 0, 0, 0.5, -0.25, 1e-7),
-    causes=(Cause("time-shifted", "one step late", 28.0),),
 )
+LATE = Cause("time-shifted", "one step late", 28.0)
 UNCLEAR = Outcome("inconclusive", "the bound is vacuous", seconds=0.25)
 OPTIONS = {"layers": ["simple_rnn"], "strength": 3, "limit": None, "seed": 0, "against": None}
 
 
-def finding(one, outcome, known=None, members=None):
-    return Finding(one, outcome, None, members or (one,), known)
+def finding(one, outcome, known=None, members=None, causes=()):
+    return Finding(one, outcome, causes, None, members or (one,), known)
 
 
 def report(outcomes, *findings, allow_known=False, unexplained=(), **options):
@@ -52,7 +53,7 @@ REFUSING = {
 }
 WHOLE = report(
     {DEFAULT: PARITY, ZEROED: DIVERGED, **REFUSING},
-    finding(ZEROED, DIVERGED, KNOWN[0]),
+    finding(ZEROED, DIVERGED, KNOWN[0], causes=(LATE,)),
     *(finding(*pair) for pair in REFUSING.items()),
 )
 
@@ -61,6 +62,7 @@ def test_the_verdict_and_the_exit_code():
     new = finding(ZEROED, DIVERGED)
     known = finding(ZEROED, DIVERGED, KNOWN[0])
     both = {DEFAULT: PARITY, ZEROED: DIVERGED}
+    unclear, wide = finding(ZEROED, UNCLEAR), finding(ZEROED, UNCLEAR, KNOWN[1])
     for one, verdict, code in (
         (report({DEFAULT: PARITY}), "parity", 0),
         (report({}), "inconclusive", 3),
@@ -73,6 +75,10 @@ def test_the_verdict_and_the_exit_code():
         (report(both, new, allow_known=True), "diverged", 1),
         (report(both, known, new, allow_known=True), "diverged", 1),
         (report({**both, DEFAULT: UNCLEAR}, known, allow_known=True), "diverged", 3),
+        (report({ZEROED: UNCLEAR}, wide), "inconclusive", 3),
+        (report({ZEROED: UNCLEAR}, wide, allow_known=True), "inconclusive", 0),
+        (report({ZEROED: UNCLEAR}, wide, unclear, allow_known=True), "inconclusive", 3),
+        (report({ZEROED: UNCLEAR, DEFAULT: UNCLEAR}, wide, allow_known=True), "inconclusive", 3),
         # What hid behind a refusal, and what nobody looked into.
         (report({DEFAULT: REFUSED}, new), "diverged", 1),
         (report(both, known, unexplained=[ZEROED], allow_known=True), "diverged", 1),
@@ -122,13 +128,14 @@ def test_the_json_document():
     assert first["shape"] == {"batch": 3, "timesteps": 3, "features": 4, "units": 4}
     assert second["max_ratio"] == "inf"
     assert second["first_divergence"]["expected"] == -0.25
-    assert second["causes"][0]["fault"] == "time-shifted"
+    assert second["causes"] == []
     sweep = document["sweep"]
     assert sweep["verdicts"] == {"parity": 1, "diverged": 1, "refused": 2}
     assert (sweep["count"], sweep["per_second"], sweep["strength"]) == (4, 2.0, 3)
     assert [entry["configuration"]["activation"] for entry in sweep["refused"]] == ["ELU", "ReLU"]
     assert sweep["refused"][0]["message"] == "no such thing as 'ELU'"
     found = sweep["findings"][0]
+    assert found["smallest"]["causes"][0]["fault"] == "time-shifted"
     assert (found["known"], found["count"]) == ("zeroed-by-the-mask-as-given", 1)
     assert found["configurations"] == [second["configuration"]]
     assert found["script"] == "repro/1.py"
@@ -165,7 +172,13 @@ def test_float64_is_printed_in_full():
 
 def test_a_cause_must_explain_all_members():
     early, late = Cause("time-shifted", "", None), Cause("bias-dropped", "", None)
-    smallest = Outcome("diverged", "", causes=(early, late))
-    members = [Outcome("diverged", "", causes=(late,)), Outcome("refused", "")]
-    assert shared(smallest, members) == (late,)
-    assert shared(smallest, [*members, Outcome("diverged", "")]) == ()
+    assert shared((early, late), []) == (early, late)
+    assert shared((early, late), [(late,)]) == (late,)
+    assert shared((early, late), [(late,), ()]) == ()
+
+
+def test_the_members_with_the_most_numbers_are_asked():
+    sizes = [DEFAULT.but({"timesteps": n}) for n in (1, 8, 3, 2, 4, 5)]
+    outcomes = dict.fromkeys(sizes, DIVERGED) | {DEFAULT.but({"timesteps": 9}): REFUSED}
+    group = Group(DEFAULT, "diverged", members=dict.fromkeys(outcomes))
+    assert [one["timesteps"] for one in witnesses(group, outcomes)] == [8, 5, 4, 3]

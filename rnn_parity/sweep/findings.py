@@ -49,6 +49,8 @@ KNOWN_HERE = (
         right="tau is taken from the last of them, (1 + 1 - 1) / 2 = 1/2, so that the outputs sum "
         "to 1: [0.5, 0.5] (Martins and Astudillo 2016, arXiv:1602.02068)",
         marks=sums_of_sums,
+        beside=("dtype", "mask"),
+        also=("inconclusive",),
         against=(None, *OTHER_BACKENDS, "onnx", "litert"),
     ),
     Known(
@@ -72,7 +74,10 @@ KNOWN_HERE = (
         "is infinity",
         right="(256 + sqrt(256^2 + 4)) / 2 = 256.004, which float16 holds as 256",
         marks=squared_in_float16,
-        beside=("go_backwards", "recurrent_activation", "reset_after", "use_bias"),
+        beside=(
+            *("go_backwards", "recurrent_activation", "reset_after", "use_bias"),
+            *("calls", "stateful", "initial_state"),
+        ),
     ),
     Known(
         "unrolled-last-output-is-not-zeroed",

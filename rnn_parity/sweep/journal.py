@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 from rnn_parity.errors import InputError
 from rnn_parity.files import reason
 from rnn_parity.report import plain
-from rnn_parity.results import Cause, Divergence
+from rnn_parity.results import Divergence
 from rnn_parity.sweep.one import WORST_FIRST, Outcome
 from rnn_parity.sweep.space import SIZES, SPACES, Configuration
 
-SCHEMA = "rnn-parity/sweep/2"
+SCHEMA = "rnn-parity/sweep/3"
 NUMBERS = ("max_ratio", "effective_bits", "max_deviation")
 
 
@@ -154,10 +154,6 @@ def outcome_of(entry: Mapping[str, Any]) -> Outcome:
     first = values["first_divergence"]
     if first is not None:
         values["first_divergence"] = Divergence(**{n: number(v) for n, v in first.items()})
-    values["causes"] = tuple(
-        Cause(**{**cause, "effective_bits": number(cause["effective_bits"])})
-        for cause in values["causes"]
-    )
     return Outcome(**values)
 
 

@@ -39,14 +39,11 @@ def sums_of_sums(configuration: Configuration, outcome: Outcome, numbers: Number
     """The outputs are those of a layer whose sparsemax is Keras 3.15's."""
     if numbers is None:
         return False
-    weights = (numbers.kernel, numbers.recurrent_kernel, numbers.bias)
-    kind: Any = LAYERS[CLASSES[configuration.layer]]
-    wrong = kind(*weights, activation=custom(keras_3_15_sparsemax))
-    first = numbers.calls[0]
-    outputs = replay(wrong, Sequences.of(wrong, first.inputs, None, None)).outputs
-    off = np.abs(first.outputs - outputs).max()
+    outputs = with_activation(configuration, numbers, keras_3_15_sparsemax)
+    off = max(np.abs(c.outputs - y).max() for c, y in zip(numbers.calls, outputs, strict=True))
+    wrong = max(np.abs(call.outputs - call.expected).max() for call in numbers.calls)
     # The last digits are float32's, or those of 16 bits.
-    return bool(off < 0.01 * np.abs(first.outputs - first.expected).max())
+    return bool(off < 0.01 * wrong)
 
 
 def squared_in_float16(
@@ -55,16 +52,23 @@ def squared_in_float16(
     """The outputs leave the numbers just where those of a layer do that squares in float16."""
     if numbers is None:
         return False
+    outputs = with_activation(configuration, numbers, squareplus_by_float16_squares)
+    seen = [np.isfinite(call.outputs) for call in numbers.calls]
+    return all(map(np.array_equal, map(np.isfinite, outputs), seen)) and not np.all(seen)
+
+
+def with_activation(
+    configuration: Configuration, numbers: Numbers, function: Callable[[Array], Array]
+) -> list[Array]:
+    """The outputs of all calls, had the layer this activation."""
     own = dict(configuration.values)
-    options = ("recurrent_activation", "go_backwards", "reset_after")
+    options = ("recurrent_activation", "go_backwards", "zero_output_for_mask", "reset_after")
     weights = (numbers.kernel, numbers.recurrent_kernel, numbers.bias)
     kind: Any = LAYERS[CLASSES[configuration.layer]]
     given = {name: own[name] for name in options if name in own}
-    wrong = kind(*weights, activation=custom(squareplus_by_float16_squares), **given)
-    first = numbers.calls[0]
-    outputs = replay(wrong, Sequences.of(wrong, first.inputs, None, None)).outputs
-    seen = np.isfinite(first.outputs)
-    return bool(np.array_equal(np.isfinite(outputs), seen) and not seen.all())
+    layer = kind(*weights, activation=custom(function), **given)
+    data = [(call.inputs, call.mask, call.initial_state or None) for call in numbers.calls]
+    return [replay(layer, Sequences.of(layer, *call)).outputs for call in data]
 
 
 def squareplus_by_float16_squares(z: Array) -> Array:

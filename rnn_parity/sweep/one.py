@@ -58,7 +58,6 @@ class Outcome:
     call: int | None = None
     max_deviation: float | None = None
     first_divergence: Divergence | None = None
-    causes: tuple[Cause, ...] = ()
 
 
 def check_one(configuration: Configuration, seed: int, against: str | None = None) -> Outcome:
@@ -66,32 +65,46 @@ def check_one(configuration: Configuration, seed: int, against: str | None = Non
 
     With `against`, what that source computes is checked in place of Keras's outputs. Raises
     `MissingPackageError` where TensorFlow, or a package that the source needs, is not installed.
+    No cause is looked for: see `explained`.
     """
     from rnn_parity.keras_adapter.runtime import quiet
 
     with ALONE, quiet():
         start = time.perf_counter()
-        outcome = _checked(configuration, seed, against)
+        outcome, _ = _checked(configuration, seed, against, why=False)
         if outcome.verdict == "refused":
             gc.collect()  # TensorFlow complains when what a refused call left unused is let go
         return replace(outcome, seconds=round(time.perf_counter() - start, 4))
 
 
-def _checked(configuration: Configuration, seed: int, against: str | None) -> Outcome:
+def explained(
+    configuration: Configuration, seed: int, against: str | None = None
+) -> tuple[Outcome, tuple[Cause, ...]]:
+    """Check one again, and look for the mistakes that explain it; takes seconds."""
+    from rnn_parity.keras_adapter.runtime import quiet
+
+    with ALONE, quiet():
+        return _checked(configuration, seed, against, why=True)
+
+
+def _checked(
+    configuration: Configuration, seed: int, against: str | None, why: bool
+) -> tuple[Outcome, tuple[Cause, ...]]:
     from rnn_parity.check import judged
 
     seen = None
     try:
         seen = observe(configuration, seed)
-        checks = list(judged(seen, "generated", others=others(against)))
+        checks = list(judged(seen, "generated", others=others(against), why=why))
     except MissingPackageError:
         raise
     except InputError as error:
         who = "" if seen is None or against is None else f"{against}: "
-        return Outcome("refused", who + refusal(error).removeprefix(who))
+        return Outcome("refused", who + refusal(error).removeprefix(who)), ()
     except Exception as error:  # a mistake of this program's own must not end the sweep
-        return Outcome("inconclusive", f"not compared: {type(error).__name__}: {error}")
-    return min(map(outcome, checks), key=lambda one: WORST_FIRST.index(one.verdict))
+        return Outcome("inconclusive", f"not compared: {type(error).__name__}: {error}"), ()
+    worst = min(checks, key=lambda check: WORST_FIRST.index(check.verdict))
+    return outcome(worst), worst.causes
 
 
 def others(against: str | None) -> list[Source]:
@@ -119,7 +132,6 @@ def outcome(check: Check) -> Outcome:
         call=check.subject.call,
         max_deviation=check.max_deviation,
         first_divergence=check.first_divergence,
-        causes=check.causes,
     )
 
 

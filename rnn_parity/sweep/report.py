@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rnn_parity.errors import InputError
 from rnn_parity.report import FORMATS, Report, plain
+from rnn_parity.results import Cause
 from rnn_parity.sweep.journal import as_json
 from rnn_parity.sweep.one import Outcome, Status
 from rnn_parity.sweep.run import Finding, Swept
@@ -52,11 +53,21 @@ class SweepReport:
         return rest or any(f.verdict == "diverged" and f.known is None for f in swept.findings)
 
     @property
+    def unproven(self) -> bool:
+        """Whether anything is inconclusive for a reason that is not known, where that matters."""
+        found = [f for f in self.swept.findings if f.verdict == "inconclusive"]
+        known = [f for f in found if self.allow_known and f.known is not None]
+        explained = {one for finding in known for one in finding.members}
+        outcomes = self.swept.outcomes.items()
+        rest = any(o.verdict == "inconclusive" and one not in explained for one, o in outcomes)
+        return rest or len(known) < len(found)
+
+    @property
     def exit_code(self) -> int:
         """0 parity, 1 diverged, 3 nothing proven, as in a `Report`."""
         if self.new or ("diverged" in self.verdicts and not self.allow_known):
             return 1
-        return 3 if "inconclusive" in (self.verdicts or {"inconclusive"}) else 0
+        return 3 if self.unproven or not self.verdicts else 0
 
     def render(self, format: str = "table", *, colour: bool = False) -> str:
         """The report as `table`, `json`, `markdown` or `github`, without a last newline.
@@ -102,22 +113,29 @@ class SweepReport:
         }
         return json.dumps(plain(document), allow_nan=False)
 
-    def _check(self, configuration: Configuration, outcome: Outcome) -> dict[str, Any]:
-        return check(configuration, outcome, self.options["against"])
+    def _check(
+        self, configuration: Configuration, outcome: Outcome, causes: Sequence[Cause] = ()
+    ) -> dict[str, Any]:
+        return check(configuration, outcome, causes, self.options["against"])
 
     def _finding(self, finding: Finding) -> dict[str, Any]:
         return {
             "verdict": finding.verdict,
             "known": None if finding.known is None else finding.known.id,
-            "smallest": self._check(finding.configuration, finding.outcome),
+            "smallest": self._check(finding.configuration, finding.outcome, finding.causes),
             "count": len(finding.members),
             "configurations": list(map(as_json, finding.members)),
             "script": self.scripts.get(finding.configuration),
         }
 
 
-def check(configuration: Configuration, outcome: Outcome, against: str | None) -> dict[str, Any]:
-    """An entry of `checks`: the worst call of one configuration, computed by `against` or Keras."""
+def check(
+    configuration: Configuration, outcome: Outcome, causes: Sequence[Cause], against: str | None
+) -> dict[str, Any]:
+    """An entry of `checks`: the worst call of one configuration, computed by `against` or Keras.
+
+    Causes are looked for in findings alone; everywhere else there are none.
+    """
     subject = {
         "kind": "generated",
         "path": None,
@@ -129,6 +147,6 @@ def check(configuration: Configuration, outcome: Outcome, against: str | None) -
         "call": outcome.call,
     }
     found = {name: value for name, value in vars(outcome).items() if name != "call"}
-    own = {"subject": subject, "configuration": as_json(configuration)}
+    own = {"subject": subject, "configuration": as_json(configuration), "causes": causes}
     sizes = {"shape": configuration.sizes, "dtype": configuration["dtype"]}
     return {**own, **sizes, **found, "timesteps": [], "final_state": [], "sensitivity": None}

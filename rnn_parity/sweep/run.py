@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 from rnn_parity.environment import own_version
 from rnn_parity.errors import InputError
@@ -24,11 +25,14 @@ from rnn_parity.sweep.one import (
     Status,
     check_one,
     describe,
+    explained,
     narrowed,
 )
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.sweep.workers import Pool
 
+WITNESSES = 4
+"""So many members of a finding say whether its cause is theirs."""
 DIED = Outcome("inconclusive", "not compared: the process that ran it died, twice")
 IDENTITY = ("numpy", "tensorflow", "keras", "device")
 """What outcomes depend on, besides this program and the seed."""
@@ -39,11 +43,13 @@ class Finding:
     """One cause of failures: the smallest configuration that shows it, what came of that, and who
     else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
 
-    `numbers` are None where nothing was compared.
+    `causes` explain it and those of `members` that were asked, see `shared`; `numbers` are None
+    where nothing was compared.
     """
 
     configuration: Configuration
     outcome: Outcome
+    causes: tuple[Cause, ...]
     numbers: Numbers | None
     members: tuple[Configuration, ...]
     known: Known | None
@@ -162,15 +168,31 @@ class Job:
     def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
         """A group with the numbers of its smallest configuration, by which it is recognised."""
         outcome, numbers = self.journal.known[group.smallest], None
-        outcome = replace(outcome, causes=shared(outcome, map(outcomes.__getitem__, group.members)))
+        causes: tuple[Cause, ...] = ()
         if outcome.max_ratio is not None:
             job = partial(numbers_of, seed=self.seed, against=self.against)
             ((_, numbers),) = self.pool.run(job, [group.smallest])
+            outcome, causes = self.explained(group, outcomes)
         known = known_as(group.smallest, outcome, numbers, self.against)
-        return Finding(group.smallest, outcome, numbers, tuple(group.members), known)
+        return Finding(group.smallest, outcome, causes, numbers, tuple(group.members), known)
+
+    def explained(
+        self, group: Group, outcomes: Mapping[Configuration, Outcome]
+    ) -> tuple[Outcome, tuple[Cause, ...]]:
+        """The outcome of a group's smallest configuration, and the causes that it shares."""
+        asked = dict.fromkeys([group.smallest, *witnesses(group, outcomes)])
+        told = dict(self.pool.run(partial(explained, seed=self.seed, against=self.against), asked))
+        outcome, causes = told.pop(group.smallest) or (self.journal.known[group.smallest], ())
+        return outcome, shared(causes, [one[1] for one in told.values() if one is not None])
 
 
-def shared(smallest: Outcome, members: Iterable[Outcome]) -> tuple[Cause, ...]:
-    """The causes that explain the members as well: a few numbers fit many by chance."""
-    seen = [{cause.fault for cause in m.causes} for m in members if m.verdict == smallest.verdict]
-    return tuple(cause for cause in smallest.causes if all(cause.fault in one for one in seen))
+def witnesses(group: Group, outcomes: Mapping[Configuration, Outcome]) -> list[Configuration]:
+    """Members that show the finding itself, not what it hid behind: those with the most numbers."""
+    alike = [one for one in group.members if outcomes[one].verdict == group.verdict]
+    return sorted(alike, key=lambda one: -prod(map(int, one.sizes.values())))[:WITNESSES]
+
+
+def shared(causes: tuple[Cause, ...], others: Iterable[tuple[Cause, ...]]) -> tuple[Cause, ...]:
+    """The causes that explain others as well: a few numbers fit many by chance."""
+    seen = [{cause.fault for cause in found} for found in others]
+    return tuple(cause for cause in causes if all(cause.fault in one for one in seen))

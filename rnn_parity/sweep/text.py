@@ -114,7 +114,7 @@ class Text:
         if first is not None:
             digits = 17 if configuration["dtype"] == "float64" else 9
             yield "observed", f"{first.observed:.{digits}g}, expected {first.expected:.{digits}g}"
-        yield from map(explain, outcome.causes)
+        yield from map(explain, finding.causes)
         if known is not None:
             yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.keras)]
         if configuration["open_size"] == "none":
