@@ -115,8 +115,11 @@ def _randomise(cell: Any, arguments: Mapping[str, Any], rng: np.random.Generator
         if getattr(cell, "unit_forget_bias", False):
             values["bias"][units : 2 * units] += 1.0  # gates i, f, c, o
     if getattr(cell.activation, "__name__", "") == "exponential":
-        # exp of a sum that feeds itself grows beyond every bound; of a negative one it cannot.
+        # exp of a sum that feeds itself grows beyond every bound; of a negative one it cannot,
+        # and of a small one not soon, whatever gates make of it.
         values["recurrent_kernel"] = -np.abs(values["recurrent_kernel"])
+        if width > units:
+            values = {name: value / 8 for name, value in values.items()}
     for name, value in values.items():
         initializer = "recurrent_initializer" if name[0] == "r" else f"{name}_initializer"
         if initializer not in arguments:

@@ -49,7 +49,7 @@ KNOWN_HERE = (
         right="tau is taken from the last of them, (1 + 1 - 1) / 2 = 1/2, so that the outputs sum "
         "to 1: [0.5, 0.5] (Martins and Astudillo 2016, arXiv:1602.02068)",
         marks=sums_of_sums,
-        beside=("dtype", "mask"),
+        beside=("dtype", "mask", "return_state", "recurrent_activation", "initial_state"),
         also=("inconclusive",),
         against=(None, *OTHER_BACKENDS, "onnx", "litert"),
     ),

@@ -48,11 +48,11 @@ class Failure(NamedTuple):
 
 
 def grouped(
-    outcomes: Mapping[Configuration, Outcome], run: Run
+    outcomes: Mapping[Configuration, Outcome], run: Run, at_once: int = 1
 ) -> tuple[list[Group], list[Configuration]]:
     """The causes of what failed, and what was not looked into because they were too many.
 
-    `run` gives the outcomes of more configurations; it may know them already.
+    `run` gives the outcomes of more configurations, so many `at_once`; it may know them already.
     """
     groups: list[Group] = []
     waiting = [Failure(c, o.verdict, c) for c, o in outcomes.items() if o.verdict != "parity"]
@@ -62,7 +62,7 @@ def grouped(
         if waiting and not explained:
             if len(groups) == MOST_GROUPS:
                 break
-            add_group(groups, waiting[0], run)
+            add_group(groups, waiting[0], run, at_once)
     return groups, list(dict.fromkeys(failure.origin for failure in waiting))
 
 
@@ -94,13 +94,19 @@ def hidden(explained: Sequence[tuple[Failure, Mapping[str, Value]]], run: Run) -
     return [failure for failure in found if failure.verdict != "parity"]
 
 
-def add_group(groups: list[Group], failure: Failure, run: Run) -> None:
+def add_group(groups: list[Group], failure: Failure, run: Run, at_once: int) -> None:
     """Find out what matters of a failure: a new form of a known group, or a new group."""
 
-    def shows(one: Configuration) -> bool:
-        return run([one])[one].verdict == failure.verdict
+    def first(ones: Sequence[Configuration]) -> Configuration | None:
+        for start in range(0, len(ones), at_once):
+            some = ones[start : start + at_once]
+            outcomes = run(some)
+            shown = (one for one in some if outcomes[one].verdict == failure.verdict)
+            if (found := next(shown, None)) is not None:
+                return found
+        return None
 
-    smallest = shrink(failure.configuration, shows)
+    smallest = shrink(failure.configuration, first)
     known = (g for g in groups if (g.smallest, g.verdict) == (smallest, failure.verdict))
     group = next(known, None)
     if group is None:

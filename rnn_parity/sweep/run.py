@@ -159,7 +159,9 @@ class Job:
         self, outcomes: Mapping[Configuration, Outcome]
     ) -> tuple[tuple[Finding, ...], tuple[Configuration, ...]]:
         """The causes behind what failed, the worst first, and what was not looked into."""
-        groups, rest = grouped(outcomes, lambda ones: self.outcomes(ones, "causes"))
+        groups, rest = grouped(
+            outcomes, lambda ones: self.outcomes(ones, "causes"), self.pool.count
+        )
         found = [self.finding(group, outcomes) for group in groups]
         order = (*WORST_FIRST, "refused")
         found.sort(key=lambda f: (order.index(f.verdict), f.known is not None, -len(f.members)))

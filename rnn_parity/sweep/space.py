@@ -95,8 +95,6 @@ RULES = (
     Rule({"wrapper": ("stacked",), "unroll": (True,)}, keras=True),
     Rule({"wrapper": ("rnn", "stacked"), "use_cudnn": (False,)}, keras=True),
     Rule({"wrapper": ("rnn", "stacked"), "implementation": (1,)}, keras=True),
-    # Gates that may be negative make such a state grow beyond every format.
-    Rule({"activation": ("exponential",), "recurrent_activation": ("tanh", "softsign")}),
     Rule({"open_size": ("timesteps", "batch"), "calls": (2, 3)}),
     Rule({"open_size": ("timesteps", "batch"), "initial_state": ("random",)}),
     Rule({"open_size": ("timesteps", "batch"), "time_major": (True,)}),
