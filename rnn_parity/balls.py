@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.activations import Activation
+from rnn_parity.activation import Activation
 from rnn_parity.layers import Array
 from rnn_parity.magnitudes import gamma, narrow
 from rnn_parity.precision import FLOAT32, FLOAT64, Precision

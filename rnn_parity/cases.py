@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import files
-from rnn_parity.activations import CATALOGUE, Activation
+from rnn_parity.activation import Activation
+from rnn_parity.activations import CATALOGUE
 from rnn_parity.archive import (
     MOST_BYTES,
     STATES,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.activations import Activation
+from rnn_parity.activation import Activation
 from rnn_parity.carry import scan
 from rnn_parity.cells import split
 from rnn_parity.equations import Rows

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnn_parity.activations import Activation, named
+from rnn_parity.activation import Activation
+from rnn_parity.activations import named
 from rnn_parity.errors import InputError
 from rnn_parity.precision import Precision, precision_of, real, weight
 

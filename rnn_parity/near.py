@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.activations import CATALOGUE, WIDE
+from rnn_parity.activation import WIDE
+from rnn_parity.activations import CATALOGUE
 from rnn_parity.balls import SLACK
 from rnn_parity.layers import SimpleRNN
 from rnn_parity.magnitudes import gamma, narrow, rows_by

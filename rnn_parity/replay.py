@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import cells
-from rnn_parity.activations import Activation
+from rnn_parity.activation import Activation
 from rnn_parity.layers import Array, Layer
 from rnn_parity.products import Product, operand
 from rnn_parity.sequences import NO_DROPOUT, Dropout, Sequences, time_major

@@ -33,7 +33,8 @@ import tensorflow as tf
 import torch
 from onnx_operators import ONNX, onnx_rnn, onnxruntime
 
-from rnn_parity.activations import CATALOGUE, Activation
+from rnn_parity.activation import Activation
+from rnn_parity.activations import CATALOGUE
 from rnn_parity.implementations.onnx_activations import LOSES
 from rnn_parity.precision import FORMATS
 

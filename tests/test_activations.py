@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnn_parity.activations import CATALOGUE, REFUSED, Activation, custom, named
+from rnn_parity.activation import Activation
+from rnn_parity.activations import CATALOGUE, REFUSED, custom, named
 from rnn_parity.errors import InputError, UnsupportedError
 
 ENTRIES = sorted({activation.name for activation in CATALOGUE.values()})

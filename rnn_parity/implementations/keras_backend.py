@@ -22,7 +22,8 @@ from typing import IO, BinaryIO, cast
 from numpy.typing import ArrayLike
 
 import rnn_parity
-from rnn_parity.activations import CATALOGUE, Activation
+from rnn_parity.activation import Activation
+from rnn_parity.activations import CATALOGUE
 from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError, MissingPackageError
 from rnn_parity.implementations.command import TIME_LIMIT, time_limit
