@@ -42,9 +42,16 @@ def test_sparsemax_is_known(layer):
 
 
 @pytest.mark.skipif(not KERAS_3, reason="Keras 2 has no sparsemax")
-def test_sparsemax_is_known_where_16_bits_prove_nothing():
-    wide = {"dtype": "mixed_bfloat16", "mask": "left", "batch": 1, "timesteps": 2}
-    one = Configuration.default("lstm").but({"activation": "sparsemax", **wide})
+@pytest.mark.parametrize(
+    ("layer", "changes"),
+    [
+        ("lstm", {"mask": "left", "batch": 1, "timesteps": 2}),
+        ("gru", {"initial_state": "random", "batch": 2, "timesteps": 1, "units": 8}),
+    ],
+)
+def test_sparsemax_is_known_where_16_bits_prove_nothing(layer, changes):
+    wide = {"activation": "sparsemax", "dtype": "mixed_bfloat16", **changes}
+    one = Configuration.default(layer).but(wide)
     found, outcome = known(one)
     assert outcome.verdict == "inconclusive"
     assert found.id == "sparsemax-threshold"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.activations import custom
 from rnn_parity.layers import LAYERS
+from rnn_parity.precision import precision_of
 from rnn_parity.replay import replay
 from rnn_parity.sequences import Sequences
 from rnn_parity.sweep.numbers import Array, CallNumbers, Numbers
@@ -42,8 +43,9 @@ def sums_of_sums(configuration: Configuration, outcome: Outcome, numbers: Number
     outputs = with_activation(configuration, numbers, keras_3_15_sparsemax)
     off = max(np.abs(c.outputs - y).max() for c, y in zip(numbers.calls, outputs, strict=True))
     wrong = max(np.abs(call.outputs - call.expected).max() for call in numbers.calls)
-    # The last digits are float32's, or those of 16 bits.
-    return bool(off < 0.01 * wrong)
+    # The last digits are the format's.
+    u = precision_of(str(configuration["dtype"]).removeprefix("mixed_")).unit_roundoff
+    return bool(off < max(0.01 * wrong, 2 * u) and off < 0.1 * wrong)
 
 
 def squared_in_float16(
