@@ -46,7 +46,7 @@ def test_sparsemax_is_known(layer):
     ("layer", "changes"),
     [
         ("lstm", {"mask": "left", "batch": 1, "timesteps": 2}),
-        ("gru", {"initial_state": "random", "batch": 2, "timesteps": 1, "units": 8}),
+        ("gru", {"initial_state": "random", "batch": 2, "timesteps": 1, "features": 1, "units": 8}),
     ],
 )
 def test_sparsemax_is_known_where_16_bits_prove_nothing(layer, changes):
