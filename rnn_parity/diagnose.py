@@ -54,8 +54,9 @@ def causes(
     seen = Seen(outputs, *first_rows(right.layer, outputs, first))
     if explained(right, seen).explains:
         return ()
+    alone: dict[Fault, float] = {}
     for tries in (singles(right, seen), singles(right, seen, general=True), pairs(right, seen)):
-        found = explaining(tries, seen)
+        found = explaining(tries, seen, alone)
         if found:
             return merged(found)
     return ()
@@ -107,8 +108,12 @@ def pairs(right: Computation, seen: Seen) -> Candidates:
                         yield faults, both.but(detail)
 
 
-def explaining(candidates: Candidates, seen: Seen) -> list[Explanation]:
-    """The candidates whose own step residuals are within rounding of what was observed."""
+def explaining(candidates: Candidates, seen: Seen, alone: dict[Fault, float]) -> list[Explanation]:
+    """The candidates whose own step residuals are within rounding of what was observed.
+
+    `alone` remembers the largest ratio of each fault by itself: a second one must be closer by far,
+    or it is a chance.
+    """
     from tqdm import tqdm
 
     found = []
@@ -117,6 +122,10 @@ def explaining(candidates: Candidates, seen: Seen) -> list[Explanation]:
     )
     for faults, variant in bar:
         fitted = explained(variant, seen)
+        if len(faults) == 1:
+            alone[faults[0]] = min(fitted.max_ratio, alone.get(faults[0], np.inf))
+        elif CLOSER * fitted.max_ratio > min(alone.get(fault, np.inf) for fault in faults):
+            continue
         if fitted.explains:
             found.append(Explanation(faults, variant, fitted))
     return found

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.carry import scan
 from rnn_parity.layers import Array
+from rnn_parity.magnitudes import rows_by
 
 Columns = tuple[Array, ...]
 
@@ -108,8 +109,9 @@ class Rows:
     def size(self, weights: Array) -> Array:
         """The absolute terms of each step, times the slopes: what its rounding grows with."""
         size: NDArray[Any] = np.zeros_like(self.residual)
+        designs = {id(design): np.abs(design).astype(np.float32) for design in self.designs}
         for p, weight in enumerate(self.parts(np.abs(weights[:, self.units]))):
-            terms = np.abs(self.designs[p]).astype(np.float32) @ weight.astype(np.float32)
+            terms = rows_by(designs[id(self.designs[p])], weight.astype(np.float32))
             part: Array = np.abs(self.slopes[p]) * terms.astype(np.float64)
             size += self.reach(p, part, np.abs)
         return size
@@ -126,7 +128,7 @@ class Rows:
     def but_weights(self, change: Array) -> Rows:
         """The same equations, had the weights been others by `change`, to first order."""
         pairs = zip(self.designs, self.parts(change[:, self.units]), strict=True)
-        return replace(self, residual=self.residual - self.shown([d @ w for d, w in pairs]))
+        return replace(self, residual=self.residual - self.shown([rows_by(d, w) for d, w in pairs]))
 
     def shown(self, changes: Sequence[Array | None]) -> Array:
         """How the outputs change, `(t, B, H)`, when the pieces' arguments change by so much."""

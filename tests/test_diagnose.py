@@ -5,6 +5,10 @@ import pytest
 from corpus import NARROW, SIZES, examined, right_run, simulate
 from mistakes import MISTAKES, OUTSIDE, Mistake, late
 
+from rnn_parity.diagnose import Seen, explaining
+from rnn_parity.faults import Computation, faults_of
+from rnn_parity.sequences import Sequences
+
 SIZE = (8, 9, 5, 6)
 
 
@@ -143,3 +147,14 @@ def test_no_cause_of_a_right_run():
         run = right_run((4, 9, 5, 5), **mistake.options)
         check = examined(run, simulate(run))
         assert (check.verdict, check.causes) == ("parity", ())
+
+
+@pytest.mark.parametrize(("alone", "count"), [(0.4, 0), (100.0, 1)])
+def test_a_second_fault_must_be_closer_by_far(alone, count):
+    run = right_run(SIZE)
+    layer = run.layer()
+    right = Computation(layer, Sequences.of(layer, run.x))
+    seen = Seen(simulate(run), np.arange(3), slice(0, 9))
+    one, other, *_ = faults_of(layer)
+    pair = iter([((one, other), right)])
+    assert len(explaining(pair, seen, {one: alone, other: 1e6})) == count

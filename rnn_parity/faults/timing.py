@@ -60,8 +60,12 @@ def time_shifted(c: Computation) -> Variants:
     """Early: observed[t] is output t + 1. Late: observed[t] is output t - 1."""
 
     def early(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
-        # Output 0 was not observed; the replayed one stands in for it.
         s, count = c.sequences, c.sequences.shape[1]
+        if s.mask is None and len(c.layer.STATES) == 1 and count > 2:
+            state = outputs[np.newaxis, :, 0].astype(np.float64)
+            later = Sequences(s.inputs[:, 2:], None, state, s.dropout)
+            return later, outputs[:, 1 : count - 1]
+        # Output 0 was not observed; the replayed one stands in for it.
         first, rest = replay(c.layer, s.first(1)), outputs[:, : count - 1]
         if s.mask is None:
             state = np.reshape(first.final_state, (len(c.layer.STATES), -1, c.layer.units))
