@@ -27,9 +27,9 @@ FEW_FEATURES, MOST_FEATURES = 5, 128
 """Every order of a few features is tried; that of too many would take long to find."""
 DAMPING = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 0.0, 0.0, 0.0)
 RESTARTS = 3
-TELLING_STEPS, NEARER = 5, 0.3
-"""After so many steps less than this is left of the squares, or they lead nowhere: 0.001 to 0.1
-where features are permuted, 0.4 to 1 where something else is wrong.
+TELLING_STEPS, NEARER = 6, 0.3
+"""By this step less than that share of the squares is left, or it leads nowhere: up to 0.08 where
+features are permuted, 0.4 to 1 where something else is wrong.
 """
 ROUNDS = 8
 """After so many steps they have arrived, or will not."""
@@ -75,7 +75,7 @@ def implied_order(c: Computation, outputs: Outputs, order: Order) -> Order:
         if not len(units):
             units = np.argsort(-(equations.residual**2).sum((0, 1)))[:TELLING]
         off.append(float((equations.residual[..., units] ** 2).sum()))
-        if len(off) > TELLING_STEPS and not off[-1] < NEARER * off[0]:
+        if len(off) == TELLING_STEPS and not off[-1] < NEARER * off[0]:
             return order
         for j in units.tolist():
             kernel[:, j :: c.layer.units] += correction(c.layer, equations, j, damping)
