@@ -149,6 +149,15 @@ def test_a_scheduler_that_does_not_answer(monkeypatch):
     assert "\n" not in str(error.value)
 
 
+def test_a_machine_too_busy_to_ask_the_scheduler(monkeypatch):
+    def never_starts(*args, **options):
+        raise AssertionError
+
+    monkeypatch.setattr(pytest.importorskip("distributed"), "Client", never_starts)
+    with pytest.raises(InputError, match="expected a running scheduler, but this machine is too b"):
+        run(jobs.square, dask="tcp://127.0.0.1:8786")
+
+
 @pytest.mark.parametrize("address", ["nowhere", "tcp://", "ftp://127.0.0.1:1"])
 def test_what_is_no_address(address, monkeypatch):
     pytest.importorskip("distributed")

@@ -241,6 +241,8 @@ def connected(address: str) -> Iterator[Any]:
         client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{expected}, received: {error}") from None
+    except AssertionError:  # so it says that its thread did not start in time
+        raise InputError(f"{expected}, but this machine is too busy to ask: try again") from None
     with client:
         try:
             client.wait_for_workers(1, timeout=SECONDS_TO_CONNECT)
