@@ -184,6 +184,19 @@ def test_several_are_tried_at_once_where_several_can_be():
     assert max(several) == 3
 
 
+def test_layers_with_other_options_are_told_apart():
+    """Keras 2 refuses `use_cudnn`, which a SimpleRNN never had."""
+    no_cudnn = Configuration.default("lstm").but({"use_cudnn": False})
+    outcomes = {no_cudnn: Outcome("refused", ""), DEFAULT.but(SPARSE): Outcome("refused", "")}
+
+    def refused(ones):
+        failing = {True: Outcome("refused", ""), False: Outcome("parity", "")}
+        return {c: failing[c.has({"use_cudnn": False}) or c.has(SPARSE)] for c in ones}
+
+    groups, _ = grouped(outcomes, refused)
+    assert [set(group.members) for group in groups] == [{one} for one in outcomes]
+
+
 def test_what_fails_by_default_is_one_finding():
     outcomes = {DEFAULT.but({"calls": n}): Outcome("diverged", "") for n in (1, 2, 3)}
     groups, _ = grouped(outcomes, lambda ones: {one: Outcome("diverged", "") for one in ones})

@@ -160,9 +160,9 @@ class Configuration:
         return {**own.get(self.kind, {}), **returned, **changed}
 
     def has(self, options: Mapping[str, Value]) -> bool:
-        """Whether it has all of these values."""
+        """Whether it has all of these values; of options that its layer lacks, it has none."""
         own = dict(self.values)
-        return all(own[name] == value for name, value in options.items())
+        return all(name in own and own[name] == value for name, value in options.items())
 
     def breaks(self, rule: Rule) -> bool:
         """Whether it has values that do not go together."""
