@@ -98,3 +98,13 @@ def test_the_site_knows_what_its_keras_refuses():
     assert all(site.space[name][0] == values[0] for name, values in SPACES["simple_rnn"].items())
     assert not any(DEFAULT.breaks(rule) for rule in site.rules)
     assert site.environment["tensorflow"] is not None
+
+
+@pytest.mark.parametrize("layer", ["lstm", "gru"])
+@pytest.mark.parametrize("gates", ["tanh", "softsign", "sigmoid"])
+def test_exponential_cells_stay_within_float16(layer, gates):
+    """Otherwise nothing could be proven of them: their state feeds itself."""
+    changes = {"activation": "exponential", "recurrent_activation": gates, "stateful": True}
+    sizes = {"dtype": "mixed_float16", "calls": 3, "timesteps": 8, "units": 17}
+    one = Configuration.default(layer).but({**changes, **sizes})
+    assert check_one(one, 0).verdict == "parity"

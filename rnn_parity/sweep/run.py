@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
@@ -184,8 +184,11 @@ class Job:
         """The outcome of a group's smallest configuration, and the causes that it shares."""
         asked = dict.fromkeys([group.smallest, *witnesses(group, outcomes)])
         told = dict(self.pool.run(partial(explained, seed=self.seed, against=self.against), asked))
-        outcome, causes = told.pop(group.smallest) or (self.journal.known[group.smallest], ())
-        return outcome, shared(causes, [one[1] for one in told.values() if one is not None])
+        known = self.journal.known[group.smallest]
+        outcome, causes = told.pop(group.smallest) or (known, ())
+        return replace(outcome, seconds=known.seconds), shared(
+            causes, [one[1] for one in told.values() if one is not None]
+        )
 
 
 def witnesses(group: Group, outcomes: Mapping[Configuration, Outcome]) -> list[Configuration]:
