@@ -1,9 +1,8 @@
-"""Who does the work, with real processes and a real Dask cluster, some of which are killed."""
+"""Who does the work, with real processes, some of which are killed."""
 
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 from functools import partial
@@ -103,64 +102,3 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     assert done.returncode == -signal.SIGKILL
     left = Path(f"/proc/{int(done.stdout)}/cmdline")
     assert not left.exists() or not left.read_bytes()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    distributed = pytest.importorskip("distributed")
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with distributed.LocalCluster(**settings, silence_logs=50) as cluster:
-        yield cluster
-
-
-def test_a_cluster_shares_the_work(cluster):
-    ids = set(run(jobs.process_id, range(300), dask=cluster.scheduler_address).values())
-    assert len(ids) == 2
-    assert os.getpid() not in ids
-
-
-def test_a_worker_of_a_cluster_is_killed_in_the_middle(cluster):
-    found = {}
-    with pool(dask=cluster.scheduler_address) as them:
-        assert them.count == 2
-        for n, square in them.run(jobs.slow_square, range(100)):
-            assert n not in found
-            found[n] = square
-            if len(found) == 10:
-                victim = next(iter(cluster.workers.values()))
-                os.kill(victim.pid, signal.SIGKILL)
-    assert found == {n: n * n for n in range(100)}
-
-
-def test_an_error_on_a_cluster_is_the_same_error(cluster):
-    with pytest.raises(InputError, match="five: expected another number"):
-        run(jobs.refuse_five, dask=cluster.scheduler_address)
-
-
-def test_a_scheduler_that_does_not_answer(monkeypatch):
-    pytest.importorskip("distributed")
-    monkeypatch.setattr(workers, "SECONDS_TO_CONNECT", 1)
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(InputError) as error:
-            run(jobs.square, dask=address)
-    assert str(error.value).startswith(f"--dask {address!r}: expected a running scheduler")
-    assert "\n" not in str(error.value)
-
-
-def test_a_machine_too_busy_to_ask_the_scheduler(monkeypatch):
-    def never_starts(*args, **options):
-        raise AssertionError
-
-    monkeypatch.setattr(pytest.importorskip("distributed"), "Client", never_starts)
-    with pytest.raises(InputError, match="expected a running scheduler, but this machine is too b"):
-        run(jobs.square, dask="tcp://127.0.0.1:8786")
-
-
-@pytest.mark.parametrize("address", ["nowhere", "tcp://", "ftp://127.0.0.1:1"])
-def test_what_is_no_address(address, monkeypatch):
-    pytest.importorskip("distributed")
-    monkeypatch.setattr(workers, "SECONDS_TO_CONNECT", 1)
-    with pytest.raises(InputError, match="expected a running scheduler"):
-        run(jobs.square, dask=address)

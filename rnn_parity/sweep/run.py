@@ -28,8 +28,8 @@ from rnn_parity.sweep.one import (
     explained,
     narrowed,
 )
+from rnn_parity.sweep.pool import Pool
 from rnn_parity.sweep.space import Configuration
-from rnn_parity.sweep.workers import Pool
 
 WITNESSES = 4
 """So many members of a finding say whether its cause is theirs."""

@@ -1,48 +1,24 @@
-"""Who does the work: this process, others on this machine, or a Dask cluster.
-
-A pool runs a function on every item and yields pairs of item and result as they come. An item whose
-worker died is run once more; when that one dies too it is given up, with None as its result.
-"""
+"""Who does the work: this process, others on this machine, or a Dask cluster."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from rnn_parity.errors import InputError, MissingPackageError, RnnParityError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from rnn_parity.errors import RnnParityError
+from rnn_parity.sweep.cluster import Cluster, connected
+from rnn_parity.sweep.pool import Item, Pool, Result
 
 MOST_ITEMS = 500
 """After so many a process makes place for a new one: XLA keeps every program that it compiled."""
 MOST_DEATHS = 2
 """An item is given up when so many workers died over it."""
-SECONDS_TO_CONNECT = 10
-SECONDS_WITHOUT_WORKERS = 60
-AHEAD = 200
-"""So many items are at a cluster's scheduler at any time."""
-
-
-class Pool(Protocol):
-    """Workers that take one item at a time."""
-
-    @property
-    def count(self) -> int:
-        """So many of them work at the same time."""
-
-    def run(
-        self, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, Result | None]]:
-        """`function(item)` for every item, in any order; everything can be pickled."""
 
 
 @contextmanager
@@ -166,86 +142,3 @@ def serve(connection: Connection) -> None:
         except RnnParityError as error:
             result = error
         connection.send(result)
-
-
-class Cluster:
-    """The workers of a Dask cluster. What the scheduler gives up as deadly is given up here."""
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-
-    @property
-    def count(self) -> int:
-        """The processes: whatever threads they have, they check one configuration at a time."""
-        return len(self.client.scheduler_info(n_workers=-1)["workers"])
-
-    def run(
-        self, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, Result | None]]:
-        """As `Pool.run`."""
-        from distributed import as_completed
-
-        waiting = iter(items)
-        given = {self.submit(function, item): item for item in islice(waiting, AHEAD)}
-        completed = as_completed(given, loop=self.client.loop)
-        alone_since = time.monotonic()
-        while given:
-            for future in completed.next_batch(block=False):
-                item = given.pop(future)
-                for another in islice(waiting, 1):
-                    new = self.submit(function, another)
-                    given[new] = another
-                    completed.add(new)
-                yield item, settled(future)
-            if self.count:
-                alone_since = time.monotonic()
-            elif time.monotonic() - alone_since > SECONDS_WITHOUT_WORKERS:
-                raise InputError("--dask: the cluster has no workers left; what is done is kept")
-            time.sleep(0.02)
-
-    def submit(self, function: Callable[[Item], Result], item: Item) -> Any:
-        """A future of `function(item)`."""
-        return self.client.submit(function, item, pure=False)
-
-
-def settled(future: Any) -> Any:
-    """What a finished future holds; None where it killed its workers."""
-    from distributed import KilledWorker
-
-    if future.status == "finished":
-        return future.result()
-    if future.status != "error":
-        raise InputError("--dask: the scheduler is gone; what is done is kept")
-    error = future.exception()
-    if isinstance(error, KilledWorker):
-        return None
-    if isinstance(error, RnnParityError):
-        raise error
-    raise InputError(
-        f"--dask: a worker cannot do its work: {type(error).__name__}: {error}; install the same "
-        "rnn-parity and TensorFlow there"
-    )
-
-
-@contextmanager
-def connected(address: str) -> Iterator[Any]:
-    """A client of the Dask scheduler at `address`, with at least one worker."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise MissingPackageError(
-            "--dask: this needs Dask; install it with: pip install 'rnn-parity[dask]'"
-        ) from None
-    expected = f"--dask {address!r}: expected a running scheduler"
-    try:
-        client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{expected}, received: {error}") from None
-    except AssertionError:  # so it says that its thread did not start in time
-        raise InputError(f"{expected}, but this machine is too busy to ask: try again") from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=SECONDS_TO_CONNECT)
-        except TimeoutError:
-            raise InputError(f"{expected} with workers, received one without") from None
-        yield client
