@@ -16,60 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.activation import Activation
+from rnn_parity.arithmetic import Arithmetic
 from rnn_parity.layers import Array
 from rnn_parity.magnitudes import gamma, narrow
-from rnn_parity.precision import FLOAT32, FLOAT64, Precision
 
 SLACK = 1 + 2.0**-18
 """Radii are computed in float32: each formula's few roundings (2**-24 each) stay far below this."""
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """How an implementation computes: sums in `sums`, every result rounded to `results`."""
-
-    sums: Precision
-    results: Precision
-
-    @property
-    def name(self) -> str:
-        """Short name for the report."""
-        if self.sums == self.results:
-            return self.results.name
-        return f"{self.results.name}, sums in {self.sums.name}"
-
-    @property
-    def unit_sum(self) -> float:
-        """Unit roundoff of sums; float64's is added because the replay itself rounds."""
-        return self.sums.unit_roundoff + FLOAT64.unit_roundoff
-
-    @property
-    def unit(self) -> float:
-        """Unit roundoff of results, likewise."""
-        return self.results.unit_roundoff + FLOAT64.unit_roundoff
-
-    @property
-    def radius_dtype(self) -> type[np.floating[Any]]:
-        """What radii are kept in: float32, unless float64 is under test."""
-        return np.float64 if self.results == FLOAT64 else np.float32
-
-    def sum_of(
-        self,
-        value: Array,
-        magnitude: NDArray[Any],
-        products: int,
-        spread: NDArray[Any] | float = 0.0,
-    ) -> Sum:
-        """The sum of so many products, computed as one part."""
-        parts = np.abs(value) + spread if self.results != self.sums else 0.0
-        return Sum(self, value, magnitude, products, parts, spread)
-
-
-def arithmetics(precision: Precision) -> tuple[Arithmetic, ...]:
-    """The arithmetics that are legitimate for a layer of this precision, the sharpest first."""
-    if precision.digits >= FLOAT32.digits:
-        return (Arithmetic(precision, precision),)
-    return Arithmetic(FLOAT32, precision), Arithmetic(precision, precision)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +87,7 @@ class Ball:
     def term(self) -> Sum:
         """One more addend of a sum, of whatever order."""
         size = narrow(self.value, self.arithmetic.radius_dtype) + self.radius
-        return self.arithmetic.sum_of(self.value, size, 1, self.radius)
+        return Sum.of(self.arithmetic, self.value, size, 1, self.radius)
 
     def where(self, keep: NDArray[np.bool_], other: Ball) -> Ball:
         """This ball where `keep`, `other` elsewhere."""
@@ -176,6 +128,20 @@ class Sum:
     terms: int
     parts: Array | float = 0.0
     spread: NDArray[Any] | float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        arithmetic: Arithmetic,
+        value: Array,
+        magnitude: NDArray[Any],
+        products: int,
+        spread: NDArray[Any] | float = 0.0,
+    ) -> Sum:
+        """The sum of so many products, computed as one part."""
+        narrower = arithmetic.results != arithmetic.sums
+        parts = np.abs(value) + spread if narrower else 0.0
+        return cls(arithmetic, value, magnitude, products, parts, spread)
 
     @property
     def shape(self) -> tuple[int, ...]:

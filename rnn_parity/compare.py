@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import Arithmetic, Ball, copied
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import Ball, copied
 from rnn_parity.derivatives import Derivatives
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.equations import Rows, joined

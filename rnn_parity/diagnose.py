@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import arithmetics
+from rnn_parity.arithmetic import arithmetics
 from rnn_parity.faults import Computation, Fault, faults_of
 from rnn_parity.fit import Fit, fit, part
 from rnn_parity.judge import effective_bits

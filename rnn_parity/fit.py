@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import Arithmetic, coarse
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import coarse
 from rnn_parity.distance import distance, ratios
 from rnn_parity.layers import Layer
 from rnn_parity.observed import Observed

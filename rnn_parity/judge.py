@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnn_parity.balls import Arithmetic, Ball, arithmetics, coarse, copied
+from rnn_parity.arithmetic import Arithmetic, arithmetics
+from rnn_parity.balls import Ball, coarse, copied
 from rnn_parity.compare import Comparison, compare_outputs
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.layers import Layer

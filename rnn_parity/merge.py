@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import Arithmetic, Ball, arithmetics
+from rnn_parity.arithmetic import Arithmetic, arithmetics
+from rnn_parity.balls import Ball
 from rnn_parity.compare import Found, first_beyond
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.judge import NOTHING_FINITE, effective_bits, state_row, vacuous

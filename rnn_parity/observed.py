@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import Arithmetic, Ball, copied
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import Ball, copied
 from rnn_parity.layers import Gated, Layer
 from rnn_parity.sequences import Sequences, time_major
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import Arithmetic, Ball
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import Ball
 from rnn_parity.distance import distance, ratios
 from rnn_parity.layers import Layer
 from rnn_parity.observed import Observed

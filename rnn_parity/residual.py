@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import cells
-from rnn_parity.balls import Arithmetic, Ball, Sum, apply
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import Ball, Sum, apply
 from rnn_parity.carry import carried
 from rnn_parity.layers import Layer
 from rnn_parity.magnitudes import narrow
@@ -61,7 +62,7 @@ class Steps:
         self.keep = keep
         magnitude = self.inputs.magnitude(narrow(block.inputs, self.dtype), self.every)
         masked = self.of_masks(self.inputs, magnitude)
-        x = self.arithmetic.sum_of(block.projection, magnitude, len(self.layer.kernel), masked)
+        x = Sum.of(self.arithmetic, block.projection, magnitude, len(self.layer.kernel), masked)
         for addend in self.layer.input_addends:
             x = x.known_part(np.abs(addend))
         ball: Ball = self.step(x, before)
@@ -77,7 +78,7 @@ class Steps:
         magnitude = self.state.magnitude(size, columns)
         value = self.state(h.value, columns)
         spread = spread + self.of_masks(self.state, magnitude)
-        product = self.arithmetic.sum_of(value, magnitude, self.layer.units, spread)
+        product = Sum.of(self.arithmetic, value, magnitude, self.layer.units, spread)
         bias = self.layer.recurrent_bias
         if bias is None:
             return product

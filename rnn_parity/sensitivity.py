@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnn_parity.balls import arithmetics
+from rnn_parity.arithmetic import arithmetics
 from rnn_parity.faults import STALE, Computation, Fault, faults_of
 from rnn_parity.fit import fit
 from rnn_parity.layers import Array

@@ -35,6 +35,7 @@ TOUCH_KERAS = (
     "test_sweep_known.py",
     "test_sweep_against.py",
     "test_sweep_one.py",
+    "test_sweep_site.py",
     "test_sweep_repro.py",
     "test_cli_cases.py",
     "test_pytest_plugin.py",

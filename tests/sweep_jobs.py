@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from rnn_parity.errors import InputError
-from rnn_parity.sweep.one import Site
+from rnn_parity.sweep.site import Site
 from rnn_parity.sweep.space import RULES, SPACES
 
 

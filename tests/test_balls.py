@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import rnn_parity as rp
 from rnn_parity.activations import named
-from rnn_parity.balls import Arithmetic, Ball, apply, arithmetics, copied
+from rnn_parity.arithmetic import Arithmetic, arithmetics
+from rnn_parity.balls import Ball, Sum, apply, copied
 from rnn_parity.magnitudes import Magnitudes, gamma
 from rnn_parity.precision import FORMATS
 
@@ -53,7 +54,7 @@ def sum_of_products(arithmetic, a, m):
     """The unfinished sum `a m`, `(K,)` by `(K,)`, as a caller would make it."""
     dtype = arithmetic.radius_dtype
     bound = Magnitudes(dtype, m[:, None])(np.abs(a)[None].astype(dtype))
-    return arithmetic.sum_of(np.array([[a @ m]]), bound, len(a))
+    return Sum.of(arithmetic, np.array([[a @ m]]), bound, len(a))
 
 
 @pytest.mark.parametrize("kind", KINDS[:4:3], ids="/".join)
@@ -183,14 +184,14 @@ def vector(values, dtype=np.float32):
 @pytest.mark.parametrize("count", [255, 256, 1000])
 def test_too_many_terms_prove_nothing(count):
     arithmetic = arithmetic_of(("bfloat16", "bfloat16"))
-    ball = arithmetic.sum_of(np.ones((1, 1)), vector([1.0]), count).ball()
+    ball = Sum.of(arithmetic, np.ones((1, 1)), vector([1.0]), count).ball()
     assert ball.vacuous == (count >= 256)
-    assert apply(named("relu"), arithmetic.sum_of(np.ones((1, 1)), vector([1.0]), 256)).vacuous
+    assert apply(named("relu"), Sum.of(arithmetic, np.ones((1, 1)), vector([1.0]), 256)).vacuous
 
 
 def test_what_can_overflow_proves_nothing():
     arithmetic = arithmetic_of(("float32", "float16"))
-    sums = arithmetic.sum_of(np.array([[1.0, 60000.0, 70000.0]]), vector([1, 66000, 70000]), 2)
+    sums = Sum.of(arithmetic, np.array([[1.0, 60000.0, 70000.0]]), vector([1, 66000, 70000]), 2)
     radius = sums.ball().radius[0]
     assert np.isfinite(radius[0])
     assert np.isinf(radius[1:]).all()
@@ -198,7 +199,7 @@ def test_what_can_overflow_proves_nothing():
 
 def test_what_has_overflowed_is_known():
     arithmetic = arithmetic_of(("float32", "float32"))
-    infinite = arithmetic.sum_of(np.array([[np.inf]]), vector([0.0]), 2)
+    infinite = Sum.of(arithmetic, np.array([[np.inf]]), vector([0.0]), 2)
     ball = apply(named("linear"), infinite)
     assert ball.value == np.inf
     assert not ball.vacuous
@@ -207,6 +208,6 @@ def test_what_has_overflowed_is_known():
 @pytest.mark.parametrize("spread", [0.25, 100.0])
 def test_a_wide_argument_of_tanh_spreads_no_further_than_tanh(spread):
     arithmetic = arithmetic_of(("float32", "float32"))
-    z = arithmetic.sum_of(np.array([[200.0]]), vector([200.0]), 1, vector([spread]))
+    z = Sum.of(arithmetic, np.array([[200.0]]), vector([200.0]), 1, vector([spread]))
     # tanh is 1 to the last digit between 100 and 300: only tanh's own rounding is left
     assert apply(named("tanh"), z).radius[0, 0] < 1e-6

@@ -5,7 +5,8 @@ import pytest
 
 from rnn_parity import cells
 from rnn_parity.activations import named
-from rnn_parity.balls import Arithmetic, apply
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import Sum, apply
 from rnn_parity.precision import FLOAT32
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -27,7 +28,7 @@ def test_simple_rnn_leaves_its_arguments_alone():
 def test_the_same_formula_serves_balls(name):
     x, r = np.array([[1.0, -2.0]]), np.array([[0.5, 0.25]])
     arithmetic = Arithmetic(FLOAT32, FLOAT32)
-    sums = [arithmetic.sum_of(v, np.abs(v).astype(np.float32), 1) for v in (x, r)]
+    sums = [Sum.of(arithmetic, v, np.abs(v).astype(np.float32), 1) for v in (x, r)]
     ball = cells.simple_rnn(lambda z: apply(named(name), z), *sums)
     np.testing.assert_array_equal(ball.value, cells.simple_rnn(named(name), x, r))
     # two terms: two roundings of at most 1.5 and 2.25, tanh's own few, each 2**-24

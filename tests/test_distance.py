@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnn_parity.balls import Arithmetic, Ball
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import Ball
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.precision import FLOAT32, FORMATS
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import rnn_parity as rp
 from rnn_parity import cells
-from rnn_parity.balls import arithmetics
+from rnn_parity.arithmetic import arithmetics
 from rnn_parity.errors import InputError
 from rnn_parity.judge import Observations, judge
 from rnn_parity.replay import replay

@@ -16,7 +16,7 @@ FILES = {
 }
 CORE = (
     *("cells", "balls", "replay", "residual", "compare", "distance", "observed", "judge"),
-    *("precision", "sequences", "layers", "activations", "activation", "functions"),
+    *("precision", "arithmetic", "sequences", "layers", "activations", "activation", "functions"),
 )
 FORMATTERS = {"report", "table", "markup", "wording", "sweep.report", "sweep.text"}
 # A case's description and earlier reports are JSON; reading them is no formatting.

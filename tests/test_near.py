@@ -5,7 +5,7 @@ import pytest
 from helpers import loop, random_weights
 
 import rnn_parity as rp
-from rnn_parity.balls import arithmetics
+from rnn_parity.arithmetic import arithmetics
 from rnn_parity.near import SMALL, Near
 from rnn_parity.observed import Observed
 from rnn_parity.precision import FLOAT32

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
-from rnn_parity.balls import Arithmetic, copied
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import copied
 from rnn_parity.judge import state_row
 from rnn_parity.precision import FLOAT32
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnn_parity as rp
-from rnn_parity.balls import Arithmetic, Ball
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import Ball
 from rnn_parity.precision import FLOAT32, FLOAT64
 from rnn_parity.replay import blocks
 from rnn_parity.residual import Steps, final_balls

@@ -10,7 +10,8 @@ from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError
 from rnn_parity.implementations import keras_backend
 from rnn_parity.sweep.numbers import numbers_of
-from rnn_parity.sweep.one import check_one, describe, narrowed
+from rnn_parity.sweep.one import check_one
+from rnn_parity.sweep.site import describe, narrowed
 from rnn_parity.sweep.source import refuse_source, source_of
 from rnn_parity.sweep.space import SPACES, Configuration
 

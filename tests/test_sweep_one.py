@@ -8,7 +8,7 @@ import pytest
 from rnn_parity import keras_adapter as ka
 from rnn_parity.results import Check, Subject
 from rnn_parity.sweep import one as module
-from rnn_parity.sweep.one import check_one, describe
+from rnn_parity.sweep.one import check_one
 from rnn_parity.sweep.space import SPACES, Configuration
 
 KERAS_3 = hasattr(ka.tensorflow_module().keras, "ops")
@@ -84,20 +84,6 @@ def test_options_that_contradict_each_other_are_refused_in_the_words_of_keras():
     outcome = check_one(DEFAULT.but({"unroll": True, "open_size": "timesteps"}), 0)
     assert outcome.verdict == ("parity" if KERAS_3 else "refused")
     assert KERAS_3 or "unroll" in outcome.summary
-
-
-def test_the_site_knows_what_its_keras_refuses():
-    site = describe("simple_rnn")
-    refused = [one.changed for one in site.refused]
-    assert {"open_size": "batch", "stateful": True} in refused
-    unknown = {"time_major": True} if KERAS_3 else {"activation": "sparsemax"}
-    assert unknown in refused
-    ((name, value),) = unknown.items()
-    assert value not in site.space[name]
-    assert set(site.space["dtype"]) == set(ka.POLICIES)
-    assert all(site.space[name][0] == values[0] for name, values in SPACES["simple_rnn"].items())
-    assert not any(DEFAULT.breaks(rule) for rule in site.rules)
-    assert site.environment["tensorflow"] is not None
 
 
 @pytest.mark.parametrize("layer", ["lstm", "gru"])

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.balls import Arithmetic, Ball, arithmetics, copied
+from rnn_parity.arithmetic import Arithmetic, arithmetics
+from rnn_parity.balls import Ball, copied
 from rnn_parity.distance import distance, ratios
 from rnn_parity.faults.fault import Computation, Fault, Outputs
 from rnn_parity.faults.lstm import SWAPPED

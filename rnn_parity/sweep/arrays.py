@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from rnn_parity.errors import InputError
-from rnn_parity.sweep.one import Site
+from rnn_parity.sweep.site import Site
 from rnn_parity.sweep.space import Configuration, Rule, Space, Value
 
 MOST_LISTED = 10**6

@@ -21,14 +21,12 @@ from rnn_parity.sweep.numbers import Numbers, numbers_of
 from rnn_parity.sweep.one import (
     WORST_FIRST,
     Outcome,
-    Site,
     Status,
     check_one,
-    describe,
     explained,
-    narrowed,
 )
 from rnn_parity.sweep.pool import Pool
+from rnn_parity.sweep.site import Site, describe, narrowed
 from rnn_parity.sweep.space import Configuration
 
 WITNESSES = 4
