@@ -71,6 +71,7 @@ class Steps:
     def product(self, h: Ball, columns: slice) -> Sum:
         """`h W` plus a recurrent bias, for these columns of W."""
         spread: NDArray[Any] | float = 0.0
+        h = self.operand(h)
         size = narrow(h.value, self.dtype)
         if h.radius.ndim:
             spread = self.state.magnitude(h.radius, columns)
@@ -84,6 +85,16 @@ class Steps:
             return product
         product.value[...] += bias[columns]
         return product.known_part(np.abs(bias[columns]))
+
+    def operand(self, h: Ball) -> Ball:
+        """`h` as the layer takes it: next to a tie it may be rounded either way."""
+        p = self.layer.operands
+        if p is None:
+            return h
+        value = p.round(h.value)
+        least, most = p.round(h.value - h.radius), p.round(h.value + h.radius)
+        radius = np.maximum(value - least, most - value) if h.radius.ndim else h.radius
+        return Ball(value, radius.astype(self.dtype), self.arithmetic)
 
     def of_masks(self, product: BoundedProduct, magnitude: NDArray[Any]) -> NDArray[Any] | float:
         """How far a product may be off because each operand was rounded on its dropout mask."""

@@ -114,6 +114,16 @@ def test_numbers_that_are_not_finite(value):
     assert causes(run, wrong) == ["gates-permuted"]
 
 
+@pytest.mark.parametrize("name", NARROW)
+def test_operands_next_to_a_tie_may_be_rounded_either_way(name):
+    """`r h` is one, and not observed."""
+    run = right_run((32, 60, 16, 16), kind=GRU, **BEFORE)
+    outputs = simulate(run.but(operand=NARROW[name]))
+    check = examined(run, outputs)
+    assert [cause.fault for cause in check.causes] == ["lower-precision"]
+    assert f"operands in {name}" in check.causes[0].explanation
+
+
 def test_other_axes():
     run = right_run((8, 9, 5, 6), kind=LSTM)
     assert causes(run, simulate(run).swapaxes(0, 1)) == ["batch-time-swapped"]

@@ -35,8 +35,13 @@ def test_the_mask_that_is_not_reversed_is_known(layer):
 
 @pytest.mark.skipif(not KERAS_3, reason="Keras 2 has no sparsemax")
 @pytest.mark.parametrize("layer", SPACES)
-def test_sparsemax_is_known(layer):
-    found, outcome = known(Configuration.default(layer).but({"activation": "sparsemax"}))
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"stateful": True, "calls": 2, "go_backwards": True, "mask": "left", "use_bias": False}],
+)
+def test_sparsemax_is_known(layer, changes):
+    one = Configuration.default(layer).but({"activation": "sparsemax", **changes})
+    found, outcome = known(one)
     assert outcome.verdict == "diverged"
     assert found.id == "sparsemax-threshold"
 

@@ -1,12 +1,18 @@
 """Where Keras is known to be wrong. Each was proven by hand, and a sweep recognises it.
 
-A finding is one of these only if exactly the same options matter and its numbers (or Keras's
-message) bear the marks of this very mistake: anything else must not hide behind it.
+A finding is one of these only if the same options matter and its numbers (or Keras's message) bear
+the marks of this very mistake: anything else must not hide behind it.
 """
 
 from __future__ import annotations
 
-from rnn_parity.sweep.known import A_MASK, EVERY_LAYER, OTHER_BACKENDS, Known
+from rnn_parity.sweep.known import (
+    A_MASK,
+    EVERY_LAYER,
+    OF_THE_RECURRENCE,
+    OTHER_BACKENDS,
+    Known,
+)
 from rnn_parity.sweep.known_elsewhere import KNOWN_ELSEWHERE
 from rnn_parity.sweep.marks import (
     accurate_to_float32,
@@ -49,7 +55,7 @@ KNOWN_HERE = (
         right="tau is taken from the last of them, (1 + 1 - 1) / 2 = 1/2, so that the outputs sum "
         "to 1: [0.5, 0.5] (Martins and Astudillo 2016, arXiv:1602.02068)",
         marks=sums_of_sums,
-        beside=("dtype", "mask", "return_state", "recurrent_activation", "initial_state"),
+        beside=OF_THE_RECURRENCE,
         also=("inconclusive",),
         against=(None, *OTHER_BACKENDS, "onnx", "litert"),
     ),
@@ -74,10 +80,7 @@ KNOWN_HERE = (
         "is infinity",
         right="(256 + sqrt(256^2 + 4)) / 2 = 256.004, which float16 holds as 256",
         marks=squared_in_float16,
-        beside=(
-            *("go_backwards", "recurrent_activation", "reset_after", "use_bias"),
-            *("calls", "stateful", "initial_state"),
-        ),
+        beside=OF_THE_RECURRENCE,
     ),
     Known(
         "unrolled-last-output-is-not-zeroed",
