@@ -29,7 +29,7 @@ class Both:
     sequences: bool
 
     @classmethod
-    def of(cls, merge: Observation, observations: Sequence[Observation]) -> Both | None:
+    def of(cls, merge: Observation) -> Both | None:
         """The call that `merge` was part of, if it can be computed as a whole.
 
         A sum, a product or a mean does not tell what each layer computed; a mask and initial states
@@ -41,18 +41,16 @@ class Both:
         if did.whole.mask is not None or did.whole.initial_state:
             return None
         name = merge.layer_name.removesuffix("/merge")
-        starts = [f"{name}/{side}/" for side in SIDES]
-        call = [one for one in observations if one.call == merge.call]
-        parts = [one for start in starts for one in call if one.layer_name.startswith(start)]
-        layers = [part.weights for part in parts if part.weights is not None]
+        parts = tuple(part for layer in merge.parts for part in layer)
+        layers = tuple(part.weights for part in parts if part.weights is not None)
         if not len(layers) == len(parts) == len(SIDES):
             return None
-        return cls(name, tuple(parts), tuple(layers), merge, did.sequences)
+        return cls(name, parts, layers, merge, did.sequences)
 
 
 def grouped(observations: Sequence[Observation]) -> list[Observation | Both]:
     """The observations, those of one call of a `Bidirectional` as one where that can be."""
-    found = [Both.of(seen, observations) for seen in observations]
+    found = [Both.of(seen) for seen in observations]
     inside = {id(one): both for both in found if both for one in (*both.parts, both.merge)}
     calls = [inside.get(id(seen), seen) for seen in observations]
     return list(dict.fromkeys(calls))

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity import keras_adapter
-from rnn_parity.against import answers, given, others_of
+from rnn_parity.against import given, others_of
+from rnn_parity.checks import judged
 from rnn_parity.errors import InputError
 from rnn_parity.examine import examine
 from rnn_parity.generate import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.judge import Observations
 from rnn_parity.layers import Layer
-from rnn_parity.merge import examine_merge
 from rnn_parity.replay import Trace
 from rnn_parity.replay import replay as replay_sequences
 from rnn_parity.report import Report
 from rnn_parity.results import Check, Subject
-from rnn_parity.sequences import Dropout, Sequences, boolean
+from rnn_parity.sequences import Sequences, boolean
 
 if TYPE_CHECKING:
     from rnn_parity.implementations.sources import Source
@@ -204,46 +203,3 @@ def modes(mode: str, others: Sequence[Source] = (), training: bool = False) -> t
 def report(checks: Iterable[Check], notes: tuple[str, ...] = ()) -> Report:
     """The report on checks of what ran in this process's TensorFlow."""
     return Report(tuple(checks), device=keras_adapter.device(), notes=notes)
-
-
-def judged(
-    observations: Iterable[Observation],
-    kind: str,
-    path: str | None = None,
-    others: Sequence[Source] = (),
-    why: bool = True,
-) -> Iterable[Check]:
-    """One check for each observation and each of `others`, who answer in place of Keras.
-
-    What is not replayed is named, never skipped. `why` is as in `examine`.
-    """
-    found = list(observations)
-    if not others:
-        for seen in found:
-            yield judged_one(seen, subject_of(seen, kind, path), why)
-    for seen, source in answers(found, others):
-        # How Keras ran is how the inputs were found; what is checked ran elsewhere.
-        keras = subject_of(seen, kind, path)
-        subject = replace(keras, mode=None, kernel=None, against=source.name)
-        yield judged_one(seen, subject, why)
-
-
-def judged_one(seen: Observation, subject: Subject, why: bool) -> Check:
-    """What was observed, held against the replay."""
-    if seen.merge is not None and subject.against is None:
-        check = examine_merge(seen.merge, subject)
-        return replace(check, notes=(*check.notes, *seen.notes))
-    if seen.weights is None:
-        return Check(subject, "inconclusive", f"not compared: {seen.not_compared}")
-    dropout = Dropout.of(seen.dropout_inputs, seen.dropout_recurrent)
-    sequences = Sequences.of(seen.weights, seen.inputs, seen.mask, seen.initial_state, dropout)
-    observed = Observations(seen.outputs, seen.final_state, seen.last_output)
-    stateful = bool(seen.config.get("stateful"))
-    check = examine(seen.weights, sequences, observed, subject, stateful, why)
-    return replace(check, notes=(*check.notes, *seen.notes))
-
-
-def subject_of(seen: Observation, kind: str, path: str | None) -> Subject:
-    """What was checked, with everything that the report says of it."""
-    shared = ("layer_class", "layer_name", "config", "mode", "call", "kernel")
-    return Subject(kind, path, **{name: getattr(seen, name) for name in shared})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from rnn_parity.arithmetic import Arithmetic, arithmetics
 from rnn_parity.balls import Ball
 from rnn_parity.compare import Found, first_beyond
 from rnn_parity.distance import distance, ratios, ulps
+from rnn_parity.handed import Merge
 from rnn_parity.judge import NOTHING_FINITE, effective_bits, state_row, vacuous
 from rnn_parity.layers import Array
 from rnn_parity.precision import precision_of
@@ -43,47 +44,19 @@ MEANINGS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Handed:
-    """What a layer was given, and all that it returned: outputs before states, batch first.
-
-    `inputs` is `(B, T, ...)`, `mask` `(B, T)` or None. `initial_state` is empty where none was
-    given.
-    """
-
-    inputs: NDArray[Any]
-    mask: NDArray[np.bool_] | None
-    initial_state: Sequence[NDArray[Any]]
-    returned: Sequence[NDArray[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Merge:
-    """One call of a `Bidirectional` and of its two layers.
-
-    `mode` is its merge mode; `sequences` tells whether the layers return sequences `(B, T, ...)`.
-    `states` names the states that one of the two returns (none where they are not returned).
-    """
-
-    mode: str | None
-    sequences: bool
-    states: Sequence[str]
-    whole: Handed
-    forward: Handed
-    backward: Handed
-
-    @property
-    def parts(self) -> dict[str, Handed]:
-        """The two layers."""
-        return {"forward": self.forward, "backward": self.backward}
-
-
 @np.errstate(all="ignore")  # infinities and NaN are judged, not warned of
-def examine_merge(merge: Merge, subject: Subject) -> Check:
-    """Hold the merged outputs, the states and what was handed on against the two layers' own."""
+def examine_merge(
+    merge: Merge, subject: Subject, spreads: Sequence[Sequence[NDArray[Any]]] = ()
+) -> Check:
+    """Hold the merged outputs, the states and what was handed on against the two layers' own.
+
+    `spreads` tell how far from everything that each layer returned may lie what the wrapper got;
+    by default that is the same.
+    """
     outputs, states = observed(merge)
     arithmetic = arithmetics(precision_of(outputs.dtype))[0]
-    ball = merged(merge, arithmetic)
+    spreads = spreads or [[np.zeros(y.shape) for y in one.returned] for one in merge.parts.values()]
+    ball = merged(merge, arithmetic, [of_outputs for of_outputs, *_ in spreads])
     batch, timesteps, *features = merge.whole.inputs.shape
     shape = Shape(batch, timesteps, math.prod(features), ball.shape[-1])
     check = Check(subject, "parity", "", shape, arithmetic.results.name, arithmetic.name)
@@ -93,7 +66,8 @@ def examine_merge(merge: Merge, subject: Subject) -> Check:
     if received != wanted:
         summary = f"merged outputs and states: expected shapes {wanted}, received {received}"
         return replace(check, verdict="diverged", summary=summary)
-    check = replace(check, final_state=state_rows(merge.states, states, expected))
+    of_states = [spread for _, *of_one in spreads for spread in of_one]
+    check = replace(check, final_state=state_rows(merge.states, states, expected, of_states))
     return concluded(compared(check, outputs, ball, merge.sequences), merge, ball)
 
 
@@ -104,38 +78,51 @@ def observed(merge: Merge) -> tuple[NDArray[Any], Sequence[NDArray[Any]]]:
     return np.concatenate(returned[:count], axis=-1), returned[count:]
 
 
-def merged(merge: Merge, arithmetic: Arithmetic) -> Ball:
+def merged(merge: Merge, arithmetic: Arithmetic, spreads: Sequence[NDArray[Any]]) -> Ball:
     """Where the merged outputs must lie; the shape is theirs.
 
     The parts' outputs are rounded to the wrapper's format first. What is put side by side is exact.
     """
-    y, y_rev = (arithmetic.results.round(part.returned[0]) for part in merge.parts.values())
+    forward, backward = (
+        around(arithmetic.results.round(part.returned[0]), spread, arithmetic)
+        for part, spread in zip(merge.parts.values(), spreads, strict=True)
+    )
     if merge.sequences:
-        y_rev = y_rev[:, ::-1]
+        backward = backward[:, ::-1]
     if merge.mode in ("concat", None):
-        return same(np.concatenate([y, y_rev], axis=-1), arithmetic)
-    forward, backward = Ball.exact(y, arithmetic), Ball.exact(y_rev, arithmetic)
+        value = np.concatenate([forward.value, backward.value], axis=-1)
+        spread = np.concatenate([forward.radius, backward.radius], axis=-1)
+        return same(value, spread, arithmetic)
     if merge.mode == "mul":
         return forward * backward
     added = forward + backward
-    return added * Ball.exact(np.full_like(y, 0.5), arithmetic) if merge.mode == "ave" else added
+    half = Ball.exact(np.full(added.shape, 0.5), arithmetic)
+    return added * half if merge.mode == "ave" else added
 
 
-def same(value: Array, arithmetic: Arithmetic) -> Ball:
-    """A number that is handed on as it is; one below the normal range may become zero."""
-    eta = arithmetic.results.smallest_normal
-    return Ball(value, np.full(value.shape, eta, arithmetic.radius_dtype), arithmetic)
+def around(value: Array, spread: NDArray[Any], arithmetic: Arithmetic) -> Ball:
+    """Numbers that lie within `spread` of `value`."""
+    return Ball(value, spread.astype(arithmetic.radius_dtype), arithmetic)
+
+
+def same(value: Array, spread: NDArray[Any], arithmetic: Arithmetic) -> Ball:
+    """Numbers that are handed on as they are; one below the normal range may become zero."""
+    return around(value, spread + arithmetic.results.smallest_normal, arithmetic)
 
 
 def state_rows(
-    names: Sequence[str], states: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]
+    names: Sequence[str],
+    states: Sequence[NDArray[Any]],
+    expected: Sequence[NDArray[Any]],
+    spreads: Sequence[NDArray[Any]],
 ) -> tuple[StateRow, ...]:
     """Each returned state held against that of the layer it comes from."""
     named = [f"{side} {name}" for side in ("forward", "backward") for name in names]
     rows = []
-    for name, state, own in zip(named, states, expected, strict=True):
+    for name, state, own, spread in zip(named, states, expected, spreads, strict=True):
         precision = precision_of(state.dtype)
-        ball = same(by_sample(precision.round(own)), arithmetics(precision)[0])
+        value, radius = by_sample(precision.round(own)), by_sample(spread)
+        ball = same(value, radius, arithmetics(precision)[0])
         rows.append(state_row(name, by_sample(state), ball, precision))
     return tuple(rows)
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rnn_parity import keras_adapter
 from rnn_parity.against import others_of, refuse_several
 from rnn_parity.cases import Case, case_of, read_case, versions_now, write_case
-from rnn_parity.check import judged, modes, observe_generated, report
+from rnn_parity.check import modes, observe_generated, report
+from rnn_parity.checks import judged
 from rnn_parity.errors import InputError
 from rnn_parity.files import write_bytes
 from rnn_parity.generate import GeneratedLayer

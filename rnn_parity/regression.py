@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rnn_parity import keras_adapter
 from rnn_parity.activation import Activation
 from rnn_parity.cases import Case, case_of, read_case, versions_now, write_case
-from rnn_parity.check import judged
+from rnn_parity.checks import judged
 from rnn_parity.distance import distance
 from rnn_parity.errors import InputError
 from rnn_parity.files import reason

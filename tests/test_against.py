@@ -8,7 +8,8 @@ from helpers import loop, random_weights
 import rnn_parity as rp
 from rnn_parity.against import answered, given
 from rnn_parity.cases import write_case
-from rnn_parity.check import check_generated, check_model, judged
+from rnn_parity.check import check_generated, check_model
+from rnn_parity.checks import judged
 from rnn_parity.errors import InputError
 from rnn_parity.generate import GeneratedLayer
 from rnn_parity.implementations.request import Answer

@@ -6,7 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from rnn_parity.merge import Handed, Merge, examine_merge
+from rnn_parity.handed import Handed, Merge
+from rnn_parity.merge import examine_merge
 from rnn_parity.results import Subject
 
 X = np.arange(6.0, dtype="float32").reshape(1, 3, 2)

@@ -1,7 +1,5 @@
 """One configuration after the other in the installed Keras, and what it is known for."""
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 
@@ -61,8 +59,7 @@ def test_a_merge_that_is_wrong_is_found(monkeypatch):
 def test_the_worst_call_counts(monkeypatch):
     verdicts = ("parity", "diverged", "suspect")
     checks = [Check(Subject(call=i), verdict, "") for i, verdict in enumerate(verdicts)]
-    # The package's attribute of this name is the function.
-    monkeypatch.setattr(import_module("rnn_parity.check"), "judged", lambda *_, **__: checks)
+    monkeypatch.setattr("rnn_parity.checks.judged", lambda *_, **__: checks)
     monkeypatch.setattr(module, "observe", lambda *_: [])
     outcome = check_one(DEFAULT, 0)
     assert (outcome.verdict, outcome.call) == ("diverged", 1)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import UnsupportedError
+from rnn_parity.handed import Handed, Merge
 from rnn_parity.keras_adapter.calls import Call
 from rnn_parity.keras_adapter.dropout import MASKS
 from rnn_parity.keras_adapter.kernel import CUDNN, kernel_of
@@ -18,7 +19,6 @@ from rnn_parity.keras_adapter.parts import is_bidirectional
 from rnn_parity.keras_adapter.runtime import device
 from rnn_parity.keras_adapter.weights import cell_weights, layer_weights
 from rnn_parity.layers import Layer
-from rnn_parity.merge import Handed, Merge
 
 STATES = ("initial_state", "final_state")
 """Each is several arrays, "initial_state_0" and so on: h before an LSTM's c."""
@@ -41,9 +41,10 @@ class Observation:
     When `weights` is None, `not_compared` is the reason, and only `inputs` and `outputs` are there:
     the first tensor that the layer was given and the first that it returned, of whatever shape
     (empty for a layer that was not seen to run). `merge` is what a `Bidirectional` did beside its
-    two layers, which have observations of their own; it is Keras's, and compared with nobody
-    else's. `kernel` is which of Keras's implementations ran, by its documented conditions. `notes`
-    are sentences about what Keras did on the way to this call.
+    two layers, which have observations of their own: `parts`, those of the forward layer's cells
+    and those of the backward layer's. It is Keras's, and compared with nobody else's. `kernel` is
+    which of Keras's implementations ran, by its documented conditions. `notes` are sentences about
+    what Keras did on the way to this call.
     """
 
     layer_class: str
@@ -63,6 +64,7 @@ class Observation:
     dropout_recurrent: NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
     merge: Merge | None = None
+    parts: tuple[tuple[Observation, ...], ...] = ()
     kernel: str | None = None
 
 
@@ -111,6 +113,15 @@ def merge_of(layer: Any, arrays: Mapping[str, NDArray[Any]]) -> Merge:
     count = len(parts["forward"].returned) - 1
     names = {1: ("h",), 2: ("h", "c")}.get(count, tuple(f"state {i}" for i in range(count)))
     return Merge(layer.merge_mode, bool(layer.return_sequences), names, **parts)
+
+
+def with_parts(merge: Observation, found: Sequence[Observation]) -> Observation:
+    """What a `Bidirectional` did, with what its two layers did in the same call."""
+    whole = merge.layer_name.removesuffix("/merge")
+    call = [one for one in found if one.call == merge.call]
+    sides = (f"{whole}/forward/", f"{whole}/backward/")
+    parts = [tuple(one for one in call if one.layer_name.startswith(side)) for side in sides]
+    return replace(merge, parts=tuple(parts))
 
 
 def handed(arrays: Mapping[str, NDArray[Any]], side: str) -> Handed:

@@ -15,7 +15,7 @@ from rnn_parity.keras_adapter.build import is_time_major
 from rnn_parity.keras_adapter.calls import Call
 from rnn_parity.keras_adapter.dropout import handed
 from rnn_parity.keras_adapter.modes import runner
-from rnn_parity.keras_adapter.observation import Observation, not_seen, observation
+from rnn_parity.keras_adapter.observation import Observation, not_seen, observation, with_parts
 from rnn_parity.keras_adapter.parts import selected, state_structure, watched_layers
 from rnn_parity.keras_adapter.recorder import Recorder
 from rnn_parity.keras_adapter.runtime import refusals, tensorflow_module
@@ -127,10 +127,12 @@ def _observations(
     numbers = [
         names[:i].count(name) if names.count(name) > 1 else None for i, name in enumerate(names)
     ]
-    return [
+    ran = [
         observation(call, mode, number, arrays)
         for (call, arrays), number in zip(found, numbers, strict=True)
-    ] + [not_seen(recorder.layers[name], name, mode) for name in silent]
+    ]
+    not_run = [not_seen(recorder.layers[name], name, mode) for name in silent]
+    return [one if one.merge is None else with_parts(one, ran) for one in ran] + not_run
 
 
 def _named_once(found: Found) -> Found:

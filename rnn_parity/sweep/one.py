@@ -81,7 +81,7 @@ def explained(
 def _checked(
     configuration: Configuration, seed: int, against: str | None, why: bool
 ) -> tuple[Outcome, tuple[Cause, ...]]:
-    from rnn_parity.check import judged
+    from rnn_parity.checks import judged
 
     seen = None
     try:
