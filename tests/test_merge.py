@@ -100,6 +100,20 @@ def test_one_rounding_is_allowed_and_no_more(mode, right, wrong):
     assert check(merge_of(mode, [[[wrong, *side]]], **parts)).verdict == "diverged"
 
 
+def test_a_sum_may_be_fused_with_the_product_before_it():
+    """`x x - 1` for x = 1 + 3 * 2**-23: the product is rounded first, as it is returned, or not."""
+    parts = {
+        "forward": np.full((1, 1, 1), 1 + 6 * 2.0**-23, "float32"),
+        "backward": np.full((1, 1, 1), -1, "float32"),
+    }
+    merge = merge_of("sum", [[[6 * 2.0**-23 + 9 * 2.0**-46]]], **parts)
+    assert check(merge).verdict == "diverged"
+    spreads = [[np.full((1, 1, 1), spread)] for spread in (2.0**-24, 0)]
+    assert examine_merge(merge, Subject(), spreads).verdict == "parity"
+    wrong = merge_of("sum", [[[8 * 2.0**-23]]], **parts)
+    assert examine_merge(wrong, Subject(), spreads).verdict == "diverged"
+
+
 def test_parts_are_rounded_to_the_format_of_the_wrapper():
     # 1 + 2**-9 and 1 + 3 * 2**-9 lie between neighbours of bfloat16, which are 2**-7 apart.
     parts = {

@@ -36,6 +36,15 @@ def test_a_wrapper_is_in_parity(layer, wrapper):
     assert outcome.verdict == "parity", outcome.summary
 
 
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 has no hard_silu")
+@pytest.mark.parametrize(("activation", "seed"), [("silu", 7), ("mish", 6), ("hard_silu", 6)])
+def test_xla_may_fuse_a_sum_with_the_products_before_it(activation, seed):
+    changes = {"wrapper": "bidirectional", "merge_mode": "sum", "unroll": True, "mode": "xla"}
+    sizes = {"batch": 1, "timesteps": 1, "features": 1, "units": 3}
+    one = DEFAULT.but({**changes, **sizes, "activation": activation})
+    assert check_one(one, seed).verdict == "parity"
+
+
 def test_a_merge_that_is_wrong_is_found(monkeypatch):
     """Merged in the order backward, forward: side by side it is seen, added it is not."""
     layers = ka.tensorflow_module().keras.layers

@@ -43,6 +43,8 @@ KNOWN_HERE = (
         right="the mask belongs to the inputs and is reversed with them: [0, 1, 2], which the same "
         "layer gives without unroll",
         marks=zeroed_by_the_mask_as_given,
+        beside=("dtype", "recurrent_activation"),
+        also=("inconclusive",),
     ),
     Known(
         "sparsemax-threshold",
@@ -125,6 +127,8 @@ KNOWN_HERE = (
         right="the mask is reversed with the inputs: [2, 1, 0], which the same layer gives without "
         "unroll",
         marks=zeroed_by_the_mask_as_given,
+        beside=("dtype", "recurrent_activation"),
+        also=("inconclusive",),
     ),
     Known(
         "mask-of-a-stack-of-one-cell",
