@@ -57,10 +57,13 @@ def test_sparsemax_is_known(layer, changes):
 def test_sparsemax_is_known_where_16_bits_prove_nothing(layer, changes):
     wide = {"activation": "sparsemax", "dtype": "mixed_bfloat16", **changes}
     one = Configuration.default(layer).but(wide)
-    found, outcome = known(one)
+    outcome = check_one(one, 0)
+    if "Could not find device for node: = Range" in outcome.summary:
+        pytest.skip("this TensorFlow counts no bfloat16")
+    numbers = numbers_of(one, 0)
+    found = known_as(one, outcome, numbers)
     assert outcome.verdict == "inconclusive"
     assert found.id == "sparsemax-threshold"
-    numbers = numbers_of(one, 0)
     (call,) = numbers.calls
     right = replace(numbers, calls=(replace(call, outputs=call.expected + 1e-4),))
     assert known_as(one, outcome, right) is None
