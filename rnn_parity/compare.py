@@ -103,8 +103,9 @@ def compare_samples(
         if part.start == 0:
             equations.take(block, observed)
         quick = near.steps(block, observed) if near else None
-        # What the quick way cannot pass is judged again, in float64.
-        if quick is None or not found.take_quick(block, quick):
+        if quick is not None and found.take_quick(block, quick):
+            observed.hand_on(quick.radius)
+        else:  # what the quick way cannot pass is judged again, in float64
             ball = steps.observed(block, observed)
             found.take(block, observed.outputs, ball, layer.precision)
     last = Last(observed.states[-2:].copy(), observed.spread[-1], steps.cell_state)

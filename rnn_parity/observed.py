@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.arithmetic import Arithmetic
 from rnn_parity.balls import Ball, copied
-from rnn_parity.layers import Gated, Layer
+from rnn_parity.layers import Layer
 from rnn_parity.sequences import Sequences, time_major
 
 
@@ -18,7 +18,7 @@ class Observed:
 
     After `advance(steps)`, `outputs` `(t, B, H)` are these timesteps' outputs and `states`
     `(t + 1, B, H)` the observed states around them. The state is the last output that no mask hid.
-    `spread` `(t, B, H)` is how far from it may lie what a step hands on; `masked` sets it.
+    `spread` `(t, B, H)` is how far from it may lie what a step hands on; `hand_on` sets it.
     """
 
     def __init__(self, layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> None:
@@ -49,14 +49,17 @@ class Observed:
             for t, keep in enumerate(self.keep):
                 self.states[t + 1] = np.where(keep, self.outputs[t], self.states[t])
 
-    def masked(self, ball: Ball, arithmetic: Arithmetic) -> Ball:
-        """`ball`, with what a masked step shows where one is: zeros or the previous output.
+    def hand_on(self, radius: NDArray[Any]) -> None:
+        """Take note of the steps' `radius` `(t, B, H)`.
 
-        XLA may compute a gated step once for the output and once more for what is handed on, its
-        last sum of products fused differently: then both are within the step's radius.
+        XLA may compute a step once for the output and once more for what is handed on, products
+        fused with sums in one of them alone: then both are within the step's radius.
         """
-        if isinstance(self.layer, Gated):
-            self.spread = latest(2 * ball.radius, self.keep, self.spread[-1])
+        self.spread = latest(2 * radius, self.keep, self.spread[-1])
+
+    def masked(self, ball: Ball, arithmetic: Arithmetic) -> Ball:
+        """`ball`, with what a masked step shows where one is: zeros or the previous output."""
+        self.hand_on(ball.radius)
         if self.keep is None:
             return ball
         repeated = np.zeros_like(self.outputs)

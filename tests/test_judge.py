@@ -62,12 +62,16 @@ def test_a_stale_final_state():
     assert check.max_ratio == row.max_ratio > 1
 
 
-def test_a_state_is_handed_on_without_computing():
-    layer, x, outputs = case()
-    state = outputs[:, -1].astype(np.float32)
-    assert rp.compare(layer, x, outputs, state)
-    state[1, 1] += 2 * np.spacing(state[1, 1])
-    assert rp.compare(layer, x, outputs, state).verdict == "diverged"
+@pytest.mark.parametrize("activation", ["linear", "relu"])  # the quick way, and the general one
+@pytest.mark.parametrize(("ulps", "verdict"), [(0, "parity"), (3, "parity"), (4, "diverged")])
+def test_a_state_may_have_been_computed_once_more(ulps, verdict, activation):
+    # 3 = 2 + 1/2 2, from two terms: within 2 u 3, twice; and one rounding, 3 u. An ULP is 4 u.
+    layer = rp.SimpleRNN([[1.0]], [[0.5]], activation=activation, dtype="float32")
+    state = np.float32([[3 + ulps * 2.0**-22]])
+    report = rp.compare(layer, np.full((1, 2, 1), 2.0), np.float32([[[2], [3]]]), state)
+    assert report.verdict == verdict
+    (row,) = report.checks[0].final_state
+    assert row.max_ratio == pytest.approx(4 * ulps / 15, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,13 @@ def test_xla_may_fuse_a_sum_with_the_products_before_it(activation, seed):
     assert check_one(one, seed).verdict == "parity"
 
 
+def test_xla_may_compute_a_state_once_more():
+    changes = {"return_sequences": False, "return_state": True, "unroll": True, "mode": "predict"}
+    sizes = {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
+    one = DEFAULT.but({**changes, **sizes, "activation": "mish"})
+    assert check_one(one, 31).verdict == "parity"
+
+
 def test_a_merge_that_is_wrong_is_found(monkeypatch):
     """Merged in the order backward, forward: side by side it is seen, added it is not."""
     layers = ka.tensorflow_module().keras.layers
