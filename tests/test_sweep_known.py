@@ -69,11 +69,19 @@ def test_sparsemax_is_known_where_16_bits_prove_nothing(layer, changes):
     assert known_as(one, outcome, right) is None
 
 
+@pytest.mark.parametrize("layer", SPACES)
 @pytest.mark.parametrize("activation", ["gelu", "leaky_relu"])
-def test_constants_in_float32_are_known(activation):
-    found, outcome = known(DEFAULT.but({"activation": activation, "dtype": "float64"}))
+@pytest.mark.parametrize("changes", [{}, {"calls": 2, "mask": "left", "initial_state": "random"}])
+def test_constants_in_float32_are_known(activation, layer, changes):
+    wide = {"activation": activation, "dtype": "float64", **changes}
+    one = Configuration.default(layer).but(wide)
+    found, outcome = known(one)
     assert outcome.verdict == "diverged"
     assert found.id == "float32-constants-in-float64"
+    numbers = numbers_of(one, 0)
+    call, *others = numbers.calls
+    off = replace(call, outputs=call.outputs.astype("float32").astype("float64"))
+    assert known_as(one, outcome, replace(numbers, calls=(off, *others))) is None
 
 
 LARGE = {
@@ -223,9 +231,9 @@ def test_a_verdict_that_is_another_is_not_known():
 
 @pytest.mark.parametrize("bits", [53.0, 10.0, None])
 def test_float64_layers_that_are_wrong_otherwise_are_not_known(bits):
-    one = DEFAULT.but({"activation": "gelu", "dtype": "float64"})
-    assert known_as(one, replace(DIVERGED, effective_bits=30.0), None) is not None
-    assert known_as(one, replace(DIVERGED, effective_bits=bits), None) is None
+    one = DEFAULT.but({"dtype": "float64"})
+    assert known_as(one, replace(DIVERGED, effective_bits=30.0), None, "keras:jax") is not None
+    assert known_as(one, replace(DIVERGED, effective_bits=bits), None, "keras:jax") is None
 
 
 def test_a_sparsemax_that_is_wrong_otherwise_is_not_known():

@@ -15,10 +15,13 @@ from rnn_parity.sweep.known import (
 )
 from rnn_parity.sweep.known_elsewhere import KNOWN_ELSEWHERE
 from rnn_parity.sweep.marks import (
-    accurate_to_float32,
+    computes,
+    gelu_by_float32_factor,
+    gelu_by_float32_root,
+    keras_3_15_sparsemax,
+    leaky_relu_by_float32,
     says,
     squared_in_float16,
-    sums_of_sums,
     zeroed_by_the_mask_as_given,
 )
 from rnn_parity.sweep.numbers import Numbers
@@ -56,7 +59,7 @@ KNOWN_HERE = (
         "sparsemax([1, 1]) gives [0, 0]",
         right="tau is taken from the last of them, (1 + 1 - 1) / 2 = 1/2, so that the outputs sum "
         "to 1: [0.5, 0.5] (Martins and Astudillo 2016, arXiv:1602.02068)",
-        marks=sums_of_sums,
+        marks=computes({"sparsemax": (keras_3_15_sparsemax,)}),
         beside=OF_THE_RECURRENCE,
         also=("inconclusive",),
         against=(None, *OTHER_BACKENDS, "onnx", "litert"),
@@ -68,9 +71,16 @@ KNOWN_HERE = (
         "diverged",
         keras="2.15 to 3.15",
         wrong="constants are rounded to float32 first: leaky_relu(-1) gives -0.20000000298, with "
-        "the slope float32(0.2); gelu is off by 5e-9, with float32(sqrt(2))",
+        "the slope float32(0.2); gelu is off by 5e-9, with float32(sqrt(2)), in TensorFlow 2.21 "
+        "with float32(1 / sqrt(2))",
         right="-0.2, and gelu(z) = z (1 + erf(z / sqrt(2))) / 2, to the 16 digits of float64",
-        marks=accurate_to_float32,
+        marks=computes(
+            {
+                "leaky_relu": (leaky_relu_by_float32,),
+                "gelu": (gelu_by_float32_root, gelu_by_float32_factor),
+            }
+        ),
+        beside=OF_THE_RECURRENCE,
     ),
     Known(
         "squareplus-squares-in-float16",
