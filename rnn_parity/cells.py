@@ -24,15 +24,22 @@ def simple_rnn(a: F, x: Any, r: Any) -> Any:
     return a(x + r)
 
 
-def lstm(s: F, a: F, x: Any, r: Any, carry: Callable[[Any, Any], Any]) -> Any:
+def lstm(s: F, a: F, x: Any, r: Any, carry: Callable[[Any, Any, Any], Any]) -> Any:
     """LSTM: `i, f, g, o = split(x_t U + h_{t-1} W + b)`; `h_t = s(o) a(c_t)`, with
     `c_t = s(f) c_{t-1} + s(i) a(g)`.
 
-    `carry(p, q)` is `c_t = p c_{t-1} + q`: the caller keeps c, which is not an output.
+    `carry(p, q, s(o))` is `c_t = p c_{t-1} + q`: the caller keeps c, which is not an output, and
+    may learn from an observed output what c was.
     """
     i, f, g, o = split(x + r, 4)
-    c = carry(s(f), s(i) * a(g))
-    return s(o) * a(c)
+    o = s(o)
+    c = carry(s(f), s(i) * a(g), o)
+    return lstm_output(a, o, c)
+
+
+def lstm_output(a: F, o: Any, c: Any) -> Any:
+    """An LSTM's output `h_t = s(o) a(c_t)`, from the output gate's value and c."""
+    return o * a(c)
 
 
 def gru(s: F, a: F, x: Any, r: Any, h: Any) -> Any:
@@ -67,7 +74,7 @@ def cell_of(
     layer: Layer,
     apply: Callable[[Any, Any], Any],
     product: Callable[[Any, slice], Any],
-    carry: Callable[[Any, Any], Any],
+    carry: Callable[[Any, Any, Any], Any],
 ) -> Callable[[Any, Any], Any]:
     """The step of the layer's own cell: from `x` and the state `h` before it to the output.
 

@@ -132,7 +132,7 @@ def run(
             r += bias[columns]
         return r
 
-    def carry(p: Array, q: Array) -> Array:
+    def carry(p: Array, q: Array, o: Array) -> Array:
         assert c is not None
         p *= c[t]
         p += q

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rnn_parity import cells
 from rnn_parity.arithmetic import Arithmetic
 from rnn_parity.balls import Ball, Sum, apply
-from rnn_parity.carry import carried
+from rnn_parity.carry import Output, carried
 from rnn_parity.layers import Layer
 from rnn_parity.magnitudes import narrow
 from rnn_parity.observed import Observed
@@ -47,19 +47,26 @@ class Steps:
         cell_states = sequences.initial_state[1:]
         self.cell_state = Ball.exact(cell_states[0], arithmetic) if len(cell_states) else None
         self.keep: Mask | None = None
+        self.seen: Ball | None = None
         self.step = cells.cell_of(layer, apply, self.product, self.carry)
 
     def observed(self, block: Block, observed: Observed) -> Ball:
         """Where the outputs of a block must lie, each step started from the observed state."""
         before = Ball.exact(observed.states[:-1], self.arithmetic)
-        return observed.masked(self.outputs(block, before, observed.keep), self.arithmetic)
+        seen = Ball.exact(observed.outputs, self.arithmetic)
+        ball = self.outputs(block, before, observed.keep, seen)
+        return observed.masked(ball, self.arithmetic)
 
-    def outputs(self, block: Block, before: Ball, keep: Mask | None = None) -> Ball:
+    def outputs(
+        self, block: Block, before: Ball, keep: Mask | None = None, seen: Ball | None = None
+    ) -> Ball:
         """The outputs that follow the states `before` `(t, B, H)` each of the block's steps.
 
         `keep` `(t, B, 1)` is False where a timestep is masked; the outputs are those of others.
+        `seen` `(t, B, H)` are the observed outputs, which tell something of an LSTM's c; None where
+        they are not known.
         """
-        self.keep = keep
+        self.keep, self.seen = keep, seen
         magnitude = self.inputs.magnitude(narrow(block.inputs, self.dtype), self.every)
         masked = self.of_masks(self.inputs, magnitude)
         x = Sum.of(self.arithmetic, block.projection, magnitude, len(self.layer.kernel), masked)
@@ -100,11 +107,11 @@ class Steps:
         """How far a product may be off because each operand was rounded on its dropout mask."""
         return 0.0 if product.masks is None else self.arithmetic.unit * magnitude
 
-    def carry(self, p: Ball, q: Ball) -> Ball:
+    def carry(self, p: Ball, q: Ball, o: Ball) -> Ball:
         """An LSTM's c after each step."""
         assert self.cell_state is not None
-        c = carried(p, q, self.cell_state, self.keep)
-        self.cell_state = c[-1]
+        output = None if self.seen is None else Output(self.layer.activation, o, self.seen)
+        c, self.cell_state = carried(p, q, self.cell_state, self.keep, output)
         return c
 
 

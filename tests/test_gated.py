@@ -44,7 +44,7 @@ def test_lstm_by_hand():
     """i = 1, f = 1/2, g = 2, o = 1/4: c = 4 / 2 + 2 = 4, h = 4 / 4 = 1."""
     seen = []
 
-    def carry(p, q):
+    def carry(p, q, o):
         seen.append(4.0 * p + q)
         return seen[-1]
 
