@@ -14,6 +14,8 @@ import numpy as np
 
 from rnn_parity.functions import Array, Radius
 
+NARROW = 2.0**-12
+"""Formats of 16 bits have a larger unit roundoff: float16's is 2**-11."""
 WIDE = 2.0**-8
 """From this radius on, the spread is taken at the ends of the interval."""
 
@@ -32,6 +34,8 @@ class Activation:
     """float64 `(..., units)` -> the same shape."""
     relative: float
     absolute: float
+    narrow: tuple[float, float] | None = None
+    """`relative` and `absolute` where results have 16 bits, if they are others there."""
     derivative: Callable[[Array, Array], Array] | None = None
     """`f'(z)` from `z` and `y = f(z)`, a new array, where `f'` is Lipschitz continuous."""
     curvature: float = inf
@@ -79,8 +83,11 @@ class Activation:
 
         `size` is `|y|`, float32 or float64, which is the result's dtype. The caller adds underflow.
         """
-        bound: Radius = size * (self.relative * unit_roundoff)
-        bound += self.absolute * unit_roundoff
+        relative, absolute = self.relative, self.absolute
+        if self.narrow is not None and unit_roundoff > NARROW:
+            relative, absolute = self.narrow
+        bound: Radius = size * (relative * unit_roundoff)
+        bound += absolute * unit_roundoff
         if self.extra is not None:
             bound += self.extra(z, size) * unit_roundoff
         return bound

@@ -9,6 +9,7 @@ Stability of Numerical Algorithms", 2nd ed., section 3.1). `u` is the unit round
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,16 +97,6 @@ class Ball:
             np.where(keep, self.radius, other.radius),
             self.arithmetic,
         )
-
-    def squares(self) -> tuple[float, float]:
-        """The sums of the squares of the radii and of the values, where both are finite."""
-        radius, value = self.radius.ravel(), self.value.ravel()
-        sums = float(np.vdot(radius, radius)), float(np.vdot(value, value))
-        if np.isfinite(sums).all():
-            return sums
-        known = np.isfinite(value) & np.isfinite(radius)
-        radius, value = radius[known].astype(np.float64), value[known]
-        return float(np.vdot(radius, radius)), float(np.vdot(value, value))
 
     @property
     def vacuous(self) -> bool:
@@ -195,18 +186,16 @@ class Sum:
         return Ball(self.value, radius, self.arithmetic)
 
 
+def concatenated(balls: Sequence[Ball]) -> Ball:
+    """Balls of one arithmetic, one after the other along the first axis."""
+    value, radius = (np.concatenate([getattr(b, n) for b in balls]) for n in ("value", "radius"))
+    return Ball(value, radius, balls[0].arithmetic)
+
+
 def copied(value: Array, arithmetic: Arithmetic) -> Ball:
     """A number that is only handed on: one rounding, and a flush to zero."""
     radius = np.abs(value) * arithmetic.unit + arithmetic.results.smallest_normal
     return Ball(value, radius.astype(arithmetic.radius_dtype), arithmetic)
-
-
-def coarse(radius_squares: float, value_squares: float) -> bool:
-    """Whether radii exceed half of the values, in the root mean square.
-
-    Numbers that have nothing to do with the right ones would pass then: nothing useful is proven.
-    """
-    return 4 * radius_squares > value_squares
 
 
 @np.errstate(all="ignore")

@@ -7,7 +7,6 @@ the end of every `SEGMENT` of steps the carried ball is cut down to what the out
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.activation import Activation
-from rnn_parity.balls import SLACK, Ball, apply
+from rnn_parity.balls import SLACK, Ball, apply, concatenated
 from rnn_parity.cells import lstm_output
 from rnn_parity.layers import Array
 from rnn_parity.magnitudes import narrow
@@ -77,10 +76,7 @@ def carried(p: Ball, q: Ball, before: Ball, keep: Keep, output: Output | None) -
         before = segment.c[-1]
         if output is not None and length == SEGMENT:
             before = looked_at(segment, output.of(steps), kept)
-    if len(parts) == 1:
-        return parts[0], before
-    value, radius = (np.concatenate([getattr(c, n) for c in parts]) for n in ("value", "radius"))
-    return Ball(value, radius, p.arithmetic), before
+    return parts[0] if len(parts) == 1 else concatenated(parts), before
 
 
 def recurrence(p: Ball, q: Ball, before: Ball, keep: Keep) -> Segment:
@@ -136,7 +132,7 @@ def looked_at(segment: Segment, output: Output, keep: Keep) -> Ball:
     count, samples = len(keep), np.arange(keep.shape[1])
     last = count - 1 - keep[::-1, :, 0].argmax(axis=0)
     looked = allowed(c, segment.own[last, samples], output.of((last, samples)))
-    return looked.where(keep.any(axis=0), c)
+    return looked.where(np.any(keep, axis=0), c)
 
 
 def allowed(c: Ball, own: NDArray[Any], output: Output) -> Ball:

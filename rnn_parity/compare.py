@@ -7,13 +7,14 @@ threads.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.arithmetic import Arithmetic
-from rnn_parity.balls import Ball, copied
+from rnn_parity.balls import Ball, concatenated
 from rnn_parity.derivatives import Derivatives
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.equations import Rows, joined
@@ -23,6 +24,7 @@ from rnn_parity.observed import Observed
 from rnn_parity.precision import FLOAT32, Precision
 from rnn_parity.replay import Block, blocks
 from rnn_parity.residual import Steps
+from rnn_parity.resolution import Widths
 from rnn_parity.results import Divergence, Timesteps
 from rnn_parity.sequences import Sequences
 from rnn_parity.threads import over_batch
@@ -37,39 +39,30 @@ FIRST_WORK = 1 << 28
 
 @dataclass(frozen=True, eq=False)
 class Last:
-    """Around the last timestep: the observed states h `(2, B, H)`, and where c `(B, H)` must lie.
-
-    `spread` `(B, H)` is how far the final h may be from the last of `states`; `cell_state` is None
-    for a layer that has no c.
+    """Around the last timestep: the observed states h `(2, B, H)`, where the final states must lie,
+    and the final states of the replay, `(B, H)` each: h, and c where the layer has one.
     """
 
     states: Array
-    spread: NDArray[Any]
-    cell_state: Ball | None
-
-    def state(self, arithmetic: Arithmetic) -> Ball:
-        """Where the final h must lie: it is the last state, handed on."""
-        ball = copied(self.states[1], arithmetic)
-        return Ball(ball.value, ball.radius + self.spread, arithmetic)
+    balls: tuple[Ball, ...]
+    replayed: tuple[Array, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """The numbers of one comparison: a row per timestep, and the state that was observed last.
 
-    `last` is what is known of the states around the last timestep. `vacuous` tells if
-    some bound was infinite, so that nothing is proven there; `finite`, whether any expected number
-    was finite, so that there was something to compare. `squares` are the sums of the squares of
-    bounds and of expected numbers, without blocks whose bounds are narrow. `first_rows` are some
-    equations for the weights that the outputs imply, enough to see whether to look closer.
+    `last` is what is known of the states around the last timestep. `finite` tells whether any
+    expected number was finite, so that there was something to compare; `widths`, how wide the
+    bounds were beside the numbers. `first_rows` are some equations for the weights that the outputs
+    imply, enough to see whether to look closer.
     """
 
     timesteps: Timesteps
     first_divergence: Divergence | None
     last: Last
-    vacuous: bool
     finite: bool
-    squares: tuple[float, float]
+    widths: Widths
     first_rows: Rows | None
 
 
@@ -96,7 +89,7 @@ def compare_samples(
     observed = Observed(layer, sequences, outputs[part])
     steps = Steps(layer, arithmetic, sequences)
     near = Near(steps) if Near.applies(steps, sequences) else None
-    found = Found(Timesteps.empty(sequences.shape[1]))
+    found = Found.nothing(sequences.shape, layer.units)
     equations = FirstRows(layer, sequences)
     for block in blocks(layer, sequences):
         observed.advance(block.steps)
@@ -104,12 +97,25 @@ def compare_samples(
             equations.take(block, observed)
         quick = near.steps(block, observed) if near else None
         if quick is not None and found.take_quick(block, quick):
-            observed.hand_on(quick.radius)
-        else:  # what the quick way cannot pass is judged again, in float64
-            ball = steps.observed(block, observed)
-            found.take(block, observed.outputs, ball, layer.precision)
-    last = Last(observed.states[-2:].copy(), observed.spread[-1], steps.cell_state)
-    return found.comparison(last, equations.rows(), part.start)
+            observed.state = None
+            continue
+        # What the quick way cannot pass is judged again, in float64.
+        ball = steps.observed(block, observed)
+        found.take(block, observed, ball, layer.precision)
+    return found.comparison(last_of(block, observed, steps), equations.rows(), part.start)
+
+
+def last_of(block: Block, observed: Observed, steps: Steps) -> Last:
+    """What is known around the last timestep, that of the last `block`."""
+    state = observed.state
+    if state is None:  # the quick way does without it
+        before = Ball.exact(observed.states[-2:-1], steps.arithmetic)
+        state = steps.outputs(block.only(len(block.outputs) - 1), before)[0]
+    replayed = [
+        states[-1].copy() for states in (block.states, block.cell_states) if states is not None
+    ]
+    balls = [state] if steps.cell_state is None else [state, steps.cell_state]
+    return Last(observed.states[-2:].copy(), tuple(balls), tuple(replayed))
 
 
 class FirstRows:
@@ -138,10 +144,15 @@ class Found:
     """What the blocks so far have shown."""
 
     rows: Timesteps
+    widths: Widths
     first: Divergence | None = None
-    vacuous: bool = False
     finite: bool = False
-    squares: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def nothing(cls, shape: tuple[int, int], units: int) -> Found:
+        """What no block has shown, of `(batch, timesteps)`."""
+        batch, timesteps = shape
+        return cls(Timesteps.empty(timesteps), Widths.none(units, batch))
 
     def take_quick(self, block: Block, quick: NearSteps) -> bool:
         """Enter a block that was judged in the quick way; False if it is not within the bounds."""
@@ -150,22 +161,23 @@ class Found:
             return False
         far = ulps(quick.deviation, block.outputs.astype(np.float32), FLOAT32)
         self.enter(block.steps, quick.deviation, far, quick.residual, ratio)
+        self.widths = self.widths.and_then(Widths.of(quick.radius, quick.size, None))
         self.finite = True
         return True
 
-    def take(self, block: Block, observed: Array, ball: Ball, precision: Precision) -> None:
+    def take(self, block: Block, observed: Observed, ball: Ball, precision: Precision) -> None:
         """Enter a block, given where its outputs must lie."""
-        deviation = distance(observed, block.outputs)
-        residual = distance(observed, ball.value).astype(ball.radius.dtype)
+        seen, replayed = observed.outputs, block.outputs
+        deviation = distance(seen, replayed)
+        residual = distance(seen, ball.value).astype(ball.radius.dtype)
         ratio = ratios(residual, ball)
-        far = ulps(deviation, block.outputs, precision)
+        far = ulps(deviation, replayed, precision)
         self.enter(block.steps, deviation, far, residual, ratio)
-        self.vacuous = self.vacuous or ball.vacuous
         self.finite = self.finite or bool(np.isfinite(ball.value).any())
-        radius, value = ball.squares()
-        self.squares = self.squares[0] + radius, self.squares[1] + value
-        if self.first is None and ratio.max() > 1:
-            self.first = first_beyond(block.steps.start, observed, ball, ratio)
+        widths = Widths.of(ball.radius, np.abs(replayed), observed.keep)
+        self.widths = self.widths.and_then(widths)
+        if self.first is None and not ratio.max() <= 1:
+            self.first = first_beyond(block.steps.start, seen, ball, ratio)
 
     def enter(
         self,
@@ -191,14 +203,12 @@ class Found:
         first = self.first
         if first is not None:
             first = replace(first, batch=first.batch + first_sample)
-        return Comparison(
-            self.rows, first, last, self.vacuous, self.finite, self.squares, first_rows
-        )
+        return Comparison(self.rows, first, last, self.finite, self.widths, first_rows)
 
 
 def first_beyond(start: int, observed: Array, ball: Ball, ratio: NDArray[Any]) -> Divergence:
-    """The first ratio above 1, in timestep, batch, unit order."""
-    t, b, j = np.argwhere(ratio > 1)[0]
+    """The first ratio that is not at most 1, in timestep, batch, unit order."""
+    t, b, j = np.argwhere(~(ratio <= 1))[0]
     return Divergence(
         timestep=int(start + t),
         batch=int(b),
@@ -222,19 +232,16 @@ def merge(parts: list[Comparison]) -> Comparison:
         Timesteps(*picked),
         min(firsts, key=lambda d: (d.timestep, d.batch), default=None),
         merged_last([p.last for p in parts]),
-        any(p.vacuous for p in parts),
         any(p.finite for p in parts),
-        (sum(p.squares[0] for p in parts), sum(p.squares[1] for p in parts)),
+        reduce(Widths.beside, [p.widths for p in parts]),
         parts[0].first_rows,
     )
 
 
 def merged_last(parts: list[Last]) -> Last:
-    """The same of the whole batch, from those of its slices."""
-    states = np.concatenate([p.states for p in parts], axis=1)
-    spread = np.concatenate([p.spread for p in parts])
-    balls = [p.cell_state for p in parts if p.cell_state is not None]
-    if not balls:
-        return Last(states, spread, None)
-    value, radius = (np.concatenate([getattr(b, n) for b in balls]) for n in ("value", "radius"))
-    return Last(states, spread, Ball(value, radius, balls[0].arithmetic))
+    """What is known of the whole batch, from what is known of its slices."""
+    return Last(
+        np.concatenate([p.states for p in parts], axis=1),
+        tuple(concatenated(balls) for balls in zip(*(p.balls for p in parts), strict=True)),
+        tuple(np.concatenate(r) for r in zip(*(p.replayed for p in parts), strict=True)),
+    )

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.arithmetic import Arithmetic
-from rnn_parity.balls import coarse
 from rnn_parity.distance import distance, ratios
 from rnn_parity.layers import Layer
 from rnn_parity.observed import Observed
 from rnn_parity.replay import Block, layer_inputs, project
 from rnn_parity.residual import Steps
+from rnn_parity.resolution import Widths, resolution
 from rnn_parity.sequences import Sequences
 
 
@@ -54,16 +54,17 @@ def observed_steps(
 @np.errstate(all="ignore")
 def fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic) -> Fit:
     """How well `layer` on `sequences` explains `outputs` `(B, T, H)`; stops once it does not."""
-    worst, squares = 0.0, np.zeros(2)
+    worst, widths = 0.0, Widths.none(layer.units, sequences.shape[0])
     steps = Steps(layer, arithmetic, sequences)
     for block, observed in observed_steps(layer, sequences, outputs):
         ball = steps.observed(block, observed)
         ratio = ratios(distance(observed.outputs, ball.value), ball)
-        worst = max(worst, float(ratio.max()))
-        squares += ball.squares()
-        if worst > 1 or ball.vacuous:
+        worst = float(np.maximum(worst, ratio.max()))
+        if not worst <= 1 or ball.vacuous:
             return Fit(worst, True)
-    return Fit(worst, coarse(squares[0], squares[1]))
+        size = np.abs(ball.value)
+        widths = widths.and_then(Widths.of(ball.radius, size, observed.keep))
+    return Fit(worst, not resolution("outputs", widths, arithmetic).resolved)
 
 
 def part(

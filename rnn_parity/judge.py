@@ -11,23 +11,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.arithmetic import Arithmetic, arithmetics
-from rnn_parity.balls import Ball, coarse, copied
+from rnn_parity.balls import Ball, copied
 from rnn_parity.compare import Comparison, compare_outputs
 from rnn_parity.distance import distance, ratios, ulps
-from rnn_parity.layers import Layer
+from rnn_parity.layers import Array, Layer
 from rnn_parity.precision import FLOAT64, Precision, precision_of, real
 from rnn_parity.printed import prints, within_print
 from rnn_parity.residual import final_balls
+from rnn_parity.resolution import (
+    Resolution,
+    faint_units,
+    resolution,
+    state_resolution,
+    unresolved,
+    wide_bounds,
+)
 from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
 from rnn_parity.sequences import Sequences, states
 from rnn_parity.shapes import misfit
 from rnn_parity.wording import number, ratio, step_beyond
 
 NOTHING_FINITE = "no expected number is finite, so that there was nothing to compare"
-TOO_LONG = (
-    "only the last output was observed, and over this many timesteps the bound has grown too wide "
-    "to prove anything: observe the whole sequence of outputs"
+ALL_MASKED = "every timestep is masked, so that there was nothing to compare"
+GROWN = (
+    "only the last output was observed, and the bound grows with every timestep: observe the whole "
+    "sequence of outputs"
 )
+OUTPUTS = "outputs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +87,7 @@ def judge(layer: Layer, sequences: Sequences, observed: Observations, subject: S
         return Judged(replace(check, verdict="diverged", summary=wrong), sharpest)
     judged = judge_in(sharpest, layer, sequences, observed, check)
     for arithmetic in others:
-        if judged.check.verdict != "parity":
+        if judged.check.verdict == "diverged":
             judged = judge_in(arithmetic, layer, sequences, observed, check)
     return excused(judged, layer, sequences, observed)
 
@@ -126,38 +136,26 @@ def judge_in(
     observed: Observations,
     check: Check,
 ) -> Judged:
-    """The same in one arithmetic."""
+    """The verdict in one arithmetic."""
     check = replace(check, arithmetic=arithmetic.name)
     if observed.outputs.ndim == 2:
         return Judged(judge_last(arithmetic, layer, sequences, observed, check), arithmetic)
     found = compare_outputs(layer, sequences, observed.outputs, arithmetic)
-    rows, too_long = [], False
-    if observed.last_output is not None:
-        last = np.ascontiguousarray(observed.outputs[:, -1], np.float64)
-        row = state_row("output", observed.last_output, copied(last, arithmetic), layer.precision)
-        if row.max_ratio > 1:
-            # Another run, whose rounding may differ: only its own whole way can be judged.
-            ball, _ = final_balls(layer, sequences, arithmetic)
-            row = state_row("output", observed.last_output, ball, layer.precision)
-            too_long = coarse(*ball.squares())
-        rows.append(row)
-    balls = [found.last.state(arithmetic), found.last.cell_state]
-    rows += state_rows(layer, observed.final_state, balls)
+    held = [
+        *held_last_output(arithmetic, layer, sequences, observed),
+        *held_states(layer, observed.final_state, found.last.balls, found.last.replayed),
+    ]
     check = replace(
         check,
         timesteps=found.timesteps,
-        final_state=tuple(rows),
+        final_state=tuple(one.row for one in held),
         first_divergence=found.first_divergence,
         max_deviation=float(found.timesteps.max_deviation.max()),
     )
-    # The sharpest bound is what it is; a wider one must still be able to tell numbers apart.
-    fallback = arithmetic != arithmetics(layer.precision)[0]
-    why = vacuous(arithmetic) if found.vacuous or (fallback and coarse(*found.squares)) else ""
-    if not found.finite:
-        why = NOTHING_FINITE
-    if too_long:
-        why = TOO_LONG
-    check = concluded(check, float(found.timesteps.max_ratio.max()), why)
+    of_outputs = resolution(OUTPUTS, found.widths, arithmetic)
+    resolutions = [of_outputs, *(one.resolution for one in held)]
+    why = unproven(sequences, found.finite, resolutions, arithmetic)
+    check = concluded(check, float(found.timesteps.max_ratio.max()), why, resolutions)
     return Judged(check, arithmetic, found)
 
 
@@ -170,26 +168,64 @@ def judge_last(
 ) -> Check:
     """Only the last output was observed: hold it against a bound carried over all timesteps."""
     output, balls = final_balls(layer, sequences, arithmetic)
-    rows = [state_row("output", observed.outputs, output, layer.precision)]
-    rows += state_rows(layer, observed.final_state, balls)
+    held = [
+        held_state("output", observed.outputs, output, output.value, layer.precision),
+        *held_states(layer, observed.final_state, balls, [ball.value for ball in balls]),
+    ]
+    rows, resolutions = [one.row for one in held], [one.resolution for one in held]
     check = replace(
         check, final_state=tuple(rows), max_deviation=max(row.max_deviation for row in rows)
     )
-    why = vacuous(arithmetic) if output.vacuous else TOO_LONG if coarse(*output.squares()) else ""
-    if not np.isfinite(output.value).any():
-        why = NOTHING_FINITE
-    return concluded(check, 0.0, why)
+    finite = bool(np.isfinite(output.value).any())
+    why = unproven(sequences, finite, resolutions, arithmetic)
+    if why and sequences.shape[1] > 1 and not resolutions[0].resolved:
+        why = f"{why}; {GROWN}"
+    return concluded(check, 0.0, why, resolutions)
 
 
-def state_rows(
-    layer: Layer, states: Sequence[NDArray[Any]], balls: Sequence[Ball | None]
-) -> list[StateRow]:
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A final state, or the last output, held against where it must lie."""
+
+    row: StateRow
+    resolution: Resolution
+
+
+def held_last_output(
+    arithmetic: Arithmetic, layer: Layer, sequences: Sequences, observed: Observations
+) -> list[Held]:
+    """What a run that returned no sequence gave as its output, if there was one."""
+    if observed.last_output is None:
+        return []
+    data = "output", observed.last_output
+    last = np.ascontiguousarray(observed.outputs[:, -1], np.float64)
+    held = held_state(*data, copied(last, arithmetic), last, layer.precision)
+    if held.row.max_ratio <= 1:
+        return [held]
+    # Another run, whose rounding may differ: only its own whole way can be judged.
+    ball, _ = final_balls(layer, sequences, arithmetic)
+    return [held_state(*data, ball, ball.value, layer.precision)]
+
+
+def held_states(
+    layer: Layer,
+    states: Sequence[NDArray[Any]],
+    balls: Sequence[Ball],
+    replayed: Sequence[Array],
+) -> list[Held]:
     """Every observed final state held against where it must lie."""
     return [
-        state_row(name, state, ball, layer.precision)
-        for name, state, ball in zip(layer.STATES, states, balls, strict=False)
-        if ball is not None
+        held_state(name, state, ball, right, layer.precision)
+        for name, state, ball, right in zip(layer.STATES, states, balls, replayed, strict=False)
     ]
+
+
+def held_state(
+    name: str, state: NDArray[Any], ball: Ball, replayed: Array, precision: Precision
+) -> Held:
+    """One of them, `(B, H)`, whose right numbers are about those `replayed`."""
+    row = state_row(name, state, ball, precision)
+    return Held(row, state_resolution(name, ball, replayed))
 
 
 @np.errstate(all="ignore")
@@ -208,23 +244,40 @@ def state_row(name: str, state: NDArray[Any], ball: Ball, precision: Precision) 
     )
 
 
+def unproven(
+    sequences: Sequences, finite: bool, resolutions: Sequence[Resolution], arithmetic: Arithmetic
+) -> str:
+    """Why nothing is proven although no number is beyond its bound; empty where something is."""
+    if sequences.mask is not None and not sequences.mask.any():
+        return ALL_MASKED
+    if not finite:
+        return NOTHING_FINITE
+    if any(math.isinf(one.worst) for one in resolutions):
+        return vacuous(arithmetic)
+    wide = [one for one in resolutions if not one.resolved]
+    return unresolved(wide[0], arithmetic.name) if wide else ""
+
+
 def vacuous(arithmetic: Arithmetic) -> str:
-    """Why a bound that is infinite, or as wide as the numbers themselves, proves nothing."""
+    """Why a bound that is infinite proves nothing."""
     return (
         f"the rounding bound is vacuous in {arithmetic.name}: the sums are too long, or the "
         "numbers too near the ends of its range, to prove anything"
     )
 
 
-def concluded(check: Check, step_ratio: float, unproven: str) -> Check:
+def concluded(
+    check: Check, step_ratio: float, unproven: str, resolutions: Sequence[Resolution]
+) -> Check:
     """The verdict on the numbers in `check`, and the sentence that says why.
 
     `unproven` says why nothing is proven although no number is beyond its bound; empty otherwise.
+    Every ratio must be at most 1, which one that is no number is not.
     """
-    beyond = [row for row in check.final_state if row.max_ratio > 1]
-    max_ratio = max([step_ratio, *(row.max_ratio for row in check.final_state)])
+    beyond = [row for row in check.final_state if not row.max_ratio <= 1]
+    max_ratio = float(np.max([step_ratio, *(row.max_ratio for row in check.final_state)]))
     verdict: Verdict = "parity"
-    if step_ratio > 1:
+    if not step_ratio <= 1:
         verdict = "diverged"
         summary = step_beyond(step_ratio, check.first_divergence)
     elif beyond:
@@ -234,10 +287,17 @@ def concluded(check: Check, step_ratio: float, unproven: str) -> Check:
     elif unproven:
         verdict, summary = "inconclusive", unproven
     else:
-        summary = f"every step is within rounding, the largest at {ratio(max_ratio)} of its bound"
+        largest = f"every step is within rounding, the largest at {ratio(max_ratio)} of its bound"
+        summary = "; ".join([largest, *wide_bounds(resolutions)])
     bits = None if verdict == "inconclusive" else effective_bits(max_ratio, check.dtype or "")
     return replace(
-        check, verdict=verdict, summary=summary, max_ratio=max_ratio, effective_bits=bits
+        check,
+        verdict=verdict,
+        summary=summary,
+        max_ratio=max_ratio,
+        effective_bits=bits,
+        resolution=max(one.worst for one in resolutions),
+        notes=(*check.notes, *faint_units(resolutions)),
     )
 
 

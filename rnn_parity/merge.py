@@ -21,9 +21,16 @@ from rnn_parity.balls import Ball
 from rnn_parity.compare import Found, first_beyond
 from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.handed import Merge
-from rnn_parity.judge import NOTHING_FINITE, effective_bits, state_row, vacuous
+from rnn_parity.judge import effective_bits, state_row
 from rnn_parity.layers import Array
 from rnn_parity.precision import precision_of
+from rnn_parity.resolution import (
+    Resolution,
+    Widths,
+    resolution,
+    state_resolution,
+    unresolved,
+)
 from rnn_parity.results import (
     Check,
     MergeDivergence,
@@ -31,7 +38,6 @@ from rnn_parity.results import (
     StateRow,
     Subject,
     TimestepRow,
-    Timesteps,
 )
 from rnn_parity.wording import number, ratio
 
@@ -68,7 +74,7 @@ def examine_merge(
         return replace(check, verdict="diverged", summary=summary)
     of_states = [spread for _, *of_one in spreads for spread in of_one]
     check = replace(check, final_state=state_rows(merge.states, states, expected, of_states))
-    return concluded(compared(check, outputs, ball, merge.sequences), merge, ball)
+    return concluded(compared(check, outputs, ball, merge.sequences), merge, width_of(merge, ball))
 
 
 def observed(merge: Merge) -> tuple[NDArray[Any], Sequence[NDArray[Any]]]:
@@ -139,19 +145,28 @@ def compared(check: Check, outputs: NDArray[Any], ball: Ball, sequences: bool) -
         where = Ball(value, radius, ball.arithmetic)
         deviation = distance(y, value)
         ratio = ratios(deviation, where)
-        found = Found(Timesteps.empty(len(y)))
+        found = Found.nothing((y.shape[1], len(y)), y.shape[2])
         far = ulps(deviation, value, precision)
         found.enter(slice(0, len(y)), deviation, far, deviation, ratio)
         check = replace(check, timesteps=found.rows)
-        if ratio.max() > 1:
+        if not ratio.max() <= 1:
             first = first_beyond(0, y, where, ratio)
             check = replace(check, first_divergence=MergeDivergence(**vars(first)))
     rows: list[TimestepRow | StateRow] = [*check.timesteps, *check.final_state]
     return replace(
         check,
-        max_deviation=max(row.max_deviation for row in rows),
-        max_ratio=max(row.max_ratio for row in rows),
+        max_deviation=float(np.max([row.max_deviation for row in rows])),
+        max_ratio=float(np.max([row.max_ratio for row in rows])),
     )
+
+
+def width_of(merge: Merge, ball: Ball) -> Resolution:
+    """How well the bounds of the merged outputs resolve."""
+    if not merge.sequences:
+        flat = Ball(by_sample(ball.value), by_sample(ball.radius), ball.arithmetic)
+        return state_resolution("output", flat, flat.value)
+    widths = Widths.of(by_timestep(ball.radius), np.abs(by_timestep(ball.value)), None)
+    return resolution("outputs", widths, ball.arithmetic)
 
 
 def by_sample(array: NDArray[Any]) -> NDArray[Any]:
@@ -164,8 +179,9 @@ def by_timestep(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(array.reshape(*array.shape[:2], -1).swapaxes(0, 1))
 
 
-def concluded(check: Check, merge: Merge, ball: Ball) -> Check:
+def concluded(check: Check, merge: Merge, width: Resolution) -> Check:
     """The verdict, and the sentence that says why."""
+    check = replace(check, resolution=width.worst)
     meaning, worst = MEANINGS[merge.mode], check.max_ratio or 0.0
     wrong = [*handed_on(merge), *wrong_numbers(check, meaning)]
     if wrong:
@@ -175,8 +191,8 @@ def concluded(check: Check, merge: Merge, ball: Ball) -> Check:
             summary="; ".join(wrong),
             effective_bits=effective_bits(worst, check.dtype or "") if worst > 1 else None,
         )
-    if not np.isfinite(ball.value).any() or ball.vacuous:
-        why = vacuous(ball.arithmetic) if ball.vacuous else NOTHING_FINITE
+    if not width.resolved:
+        why = unresolved(width, check.arithmetic or "")
         return replace(check, verdict="inconclusive", summary=why)
     how = f"within rounding, the largest at {ratio(worst)} of its bound" if worst else "exactly"
     return replace(
@@ -194,7 +210,7 @@ def wrong_numbers(check: Check, meaning: str) -> list[str]:
         where = f"first at timestep {check.first_divergence.timestep}"
         found.append(f"the merged outputs are not {meaning}: off by {off}, {where}")
     for row in check.final_state:
-        if row.max_ratio > 1:
+        if not row.max_ratio <= 1:
             last = f"the last output is not {meaning}"
             what = last if row.name == "output" else f"the {row.name} returned is not the layer's"
             found.append(f"{what}: off by {number(row.max_deviation)}")

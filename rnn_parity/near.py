@@ -37,11 +37,14 @@ ACTIVATIONS = [CATALOGUE[name] for name in ("tanh", "sigmoid", "linear")]
 
 @dataclass(frozen=True, eq=False)
 class NearSteps:
-    """Absolute deviation and residual, and the residual's bound, all `(t, B, H)`."""
+    """Absolute deviation and residual, the residual's bound, and the size `|y|` of the replayed
+    numbers, all `(t, B, H)`.
+    """
 
     deviation: Float32
     residual: Float32
     radius: Float32
+    size: Float32
 
 
 class Near:
@@ -76,10 +79,10 @@ class Near:
         # What is left out of D - f' (D W), and rounded in it.
         curvature = 0.5 * self.layer.activation.curvature
         left_out = curvature * most**2 + ROUNDING * (most + float(size.max()) + float(radius.max()))
-        slope = self.output_radius(block, radius, left_out)
+        slope, y = self.output_radius(block, radius, left_out)
         carried *= slope
         residual = np.subtract(difference[1:], carried, out=carried)
-        return NearSteps(size[1:], np.abs(residual, out=residual), radius)
+        return NearSteps(size[1:], np.abs(residual, out=residual), radius, y)
 
     def argument_radius(self, block: Block, observed: Observed, size: Float32) -> Float32:
         """The radius of `z = x U + h W + b`, as `Sum.ball` has it."""
@@ -94,8 +97,10 @@ class Near:
         radius += self.underflow
         return radius
 
-    def output_radius(self, block: Block, radius: Float32, left_out: float) -> NDArray[Any]:
-        """Turn the radius of z into that of f(z), in place, as `apply` does; returns the slope."""
+    def output_radius(
+        self, block: Block, radius: Float32, left_out: float
+    ) -> tuple[NDArray[Any], Float32]:
+        """Turn the radius of z into that of f(z), in place, as `apply` does; slope and `|f(z)|`."""
         activation = self.layer.activation
         assert activation.derivative is not None
         y: NDArray[Any] = block.outputs.astype(np.float32)
@@ -104,4 +109,4 @@ class Near:
         np.abs(y, out=y)
         radius += activation.allowance(y, y, self.bounds.arithmetic.unit * SLACK)
         radius += left_out + FLOAT32.smallest_normal
-        return slope
+        return slope, y

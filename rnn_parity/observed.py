@@ -18,7 +18,9 @@ class Observed:
 
     After `advance(steps)`, `outputs` `(t, B, H)` are these timesteps' outputs and `states`
     `(t + 1, B, H)` the observed states around them. The state is the last output that no mask hid.
-    `spread` `(t, B, H)` is how far from it may lie what a step hands on; `hand_on` sets it.
+    After `masked`, `state` `(B, H)` is where the state must lie that a step hands on. It may have
+    been computed once more than the output, with products fused otherwise: then it is not the
+    output, but lies in that step's ball as well.
     """
 
     def __init__(self, layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> None:
@@ -29,17 +31,15 @@ class Observed:
         # Without a mask, outputs and states are the same numbers.
         self.state_buffer = self.buffer if sequences.mask is None else np.empty(shape)
         self.state_buffer[-1] = sequences.initial_state[0]
-        self.previous_output = np.zeros(shape[1:])
         self.states = self.state_buffer[-1:]
         self.outputs = self.buffer[:0]
         self.keep: NDArray[np.bool_] | None = None
-        self.spread: NDArray[Any] = np.zeros((1, *shape[1:]), np.float32)
+        self.state: Ball | None = None
+        self.repeated = np.zeros((2, *shape[1:]))
 
     def advance(self, steps: slice) -> None:
         """Read the outputs of `steps`, which must follow those read before."""
         n = steps.stop - steps.start
-        if len(self.outputs):
-            self.previous_output[...] = self.outputs[-1]
         self.state_buffer[0] = self.states[-1]
         self.states = self.state_buffer[: n + 1]
         self.outputs = time_major(self.source, steps, self.buffer[1 : n + 1])
@@ -49,35 +49,46 @@ class Observed:
             for t, keep in enumerate(self.keep):
                 self.states[t + 1] = np.where(keep, self.outputs[t], self.states[t])
 
-    def hand_on(self, radius: NDArray[Any]) -> None:
-        """Take note of the steps' `radius` `(t, B, H)`.
-
-        XLA may compute a step once for the output and once more for what is handed on, products
-        fused with sums in one of them alone: then both are within the step's radius.
-        """
-        self.spread = latest(2 * radius, self.keep, self.spread[-1])
-
     def masked(self, ball: Ball, arithmetic: Arithmetic) -> Ball:
-        """`ball`, with what a masked step shows where one is: zeros or the previous output."""
-        self.hand_on(ball.radius)
+        """`ball` of the steps, with what a masked step shows where one is: zeros, or the output of
+        the last step that was not masked, which is zeros before the first one.
+        """
         if self.keep is None:
+            self.state = ball[-1]
             return ball
-        repeated = np.zeros_like(self.outputs)
-        if not self.layer.zero_output_for_mask:
-            repeated[0], repeated[1:] = self.previous_output, self.outputs[:-1]
-        hidden = copied(repeated, arithmetic)
-        if not self.layer.zero_output_for_mask:
-            hidden = Ball(repeated, hidden.radius + self.spread, arithmetic)
-        return ball.where(self.keep, hidden)
+        before = (
+            copied(self.sequences.initial_state[0], arithmetic)
+            if self.state is None
+            else self.state
+        )
+        value, radius = (
+            latest(array, self.keep, first)
+            for array, first in ((ball.value, before.value), (ball.radius, before.radius))
+        )
+        self.state = Ball(value[-1], radius[-1], arithmetic)
+        return ball.where(self.keep, self.hidden(ball, arithmetic))
+
+    def hidden(self, ball: Ball, arithmetic: Arithmetic) -> Ball:
+        """What masked steps show, `(t, B, H)`; numbers below the normal range may become zero."""
+        assert self.keep is not None
+        if self.layer.zero_output_for_mask:
+            return copied(np.zeros_like(self.outputs), arithmetic)
+        value, radius = (
+            latest(array, self.keep, first)
+            for array, first in zip((ball.value, ball.radius), self.repeated, strict=True)
+        )
+        self.repeated[...] = value[-1], radius[-1]
+        radius = radius + ball.radius.dtype.type(arithmetic.results.smallest_normal)
+        return Ball(value, radius, arithmetic)
 
 
 def latest(
-    radius: NDArray[Any], keep: NDArray[np.bool_] | None, before: NDArray[Any]
+    array: NDArray[Any], keep: NDArray[np.bool_] | None, before: NDArray[Any]
 ) -> NDArray[Any]:
-    """`radius` `(t, B, H)`, at a masked step that of the last step which was not."""
+    """`array` `(t, B, H)`, at a masked step that of the last step which was not."""
     if keep is None:
-        return radius
-    found = np.empty_like(radius)
+        return array
+    found = np.empty_like(array)
     for t, one in enumerate(keep):
-        found[t] = before = np.where(one, radius[t], before)
+        found[t] = before = np.where(one, array[t], before)
     return found

@@ -187,7 +187,8 @@ class ImpliedWeight:
 class Check:
     """One layer call held against its replay.
 
-    `shape`, `effective_bits`, `max_deviation` and `max_ratio` are None when nothing was compared.
+    `shape`, `effective_bits`, `max_deviation`, `max_ratio` and `resolution` are None when nothing
+    was compared. `resolution` is how wide the widest bound of a unit is beside its own numbers.
     `notes` are sentences that qualify the result (an estimated bound, an unusual arithmetic).
     """
 
@@ -200,6 +201,7 @@ class Check:
     effective_bits: float | None = None
     max_deviation: float | None = None
     max_ratio: float | None = None
+    resolution: float | None = None
     timesteps: Sequence[TimestepRow] = ()
     final_state: tuple[StateRow, ...] = ()
     first_divergence: Divergence | None = None

@@ -1,0 +1,194 @@
+"""Whether a bound is narrow against the numbers that it bounds, so that it could refute others.
+
+A bound as wide as the numbers passes anything, zeros included. The resolution of a unit is the root
+mean square of its radii over that of its own replayed numbers: below 1, zeros are beyond the bound
+somewhere in that unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import Ball
+from rnn_parity.layers import Array
+from rnn_parity.wording import number
+
+LIMIT = 0.75
+"""A unit is resolved up to here. Chosen between what was measured of right default layers in their
+sharpest arithmetic (at most 0.54, an LSTM in bfloat16) and 1, where zeros pass."""
+FAINT = 0.01
+"""Numbers below this share of the array's, and below their own radius, are next to nothing: a relu
+that never fires, a gate that stays closed. Zeros are nearly right there."""
+FAINT_SCALE = 0.125
+"""Such a unit is held against this share of the array's numbers: then what passes in it is at most
+3/32 of the numbers beside it."""
+FEW = 8
+"""With fewer timesteps than this a unit's own numbers may be small by chance, and the scale is that
+of the whole array. Below a tenth of its usual size is one normal number with a chance of 8 %, the
+root mean square of eight with 1e-7."""
+WIDE = 0.125
+"""From this resolution on, a report says in how many of the numbers a divergence could hide."""
+UNITS_SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Widths:
+    """Sums over samples and unmasked timesteps: squares of radii and of replayed numbers `(H,)`.
+
+    `count` is how many numbers each unit has, of `samples` samples; `hidden` how many of all have a
+    radius that is not below their own size.
+    """
+
+    radius: Array
+    replayed: Array
+    count: int
+    samples: int
+    hidden: int
+
+    @classmethod
+    def none(cls, units: int, samples: int) -> Widths:
+        """Those of no timestep."""
+        return cls(np.zeros(units), np.zeros(units), 0, samples, 0)
+
+    @classmethod
+    def of(cls, radius: NDArray[Any], size: NDArray[Any], keep: NDArray[np.bool_] | None) -> Widths:
+        """Those of radii and sizes of replayed numbers, both `(t, B, H)`, `size` not negative.
+
+        `keep` `(t, B, 1)` is False where a timestep is masked. Where the replay is infinite or no
+        number, only an infinite radius counts.
+        """
+        count = size.shape[0] * size.shape[1] if keep is None else int(np.count_nonzero(keep))
+        known = np.isfinite(size)
+        if keep is not None or not known.all():
+            known = known if keep is None else known & keep
+            unknown = ~known & np.isinf(radius) & (True if keep is None else keep)
+            radius = np.where(known, radius, np.where(unknown, np.inf, 0.0))
+            size = np.where(known, size, 0.0)
+        hidden = int(np.count_nonzero((radius >= size) & known))
+        return cls(squares(radius), squares(size), count, size.shape[1], hidden)
+
+    def and_then(self, later: Widths) -> Widths:
+        """Those of further timesteps of the samples, too."""
+        return self.plus(later, self.samples)
+
+    def beside(self, others: Widths) -> Widths:
+        """Those of further samples, too."""
+        return self.plus(others, self.samples + others.samples)
+
+    def plus(self, other: Widths, samples: int) -> Widths:
+        """The sums together."""
+        return Widths(
+            self.radius + other.radius,
+            self.replayed + other.replayed,
+            self.count + other.count,
+            samples,
+            self.hidden + other.hidden,
+        )
+
+
+def squares(a: NDArray[Any]) -> Array:
+    """The sums of squares of `(t, B, H)`, for each unit."""
+    a = a.astype(np.float64, copy=False)  # whose squares neither vanish nor overflow in float32
+    total: Array = np.einsum("tbh,tbh->h", a, a)
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class Resolution:
+    """How well the bounds of one array resolve: `of_unit` `(H,)`, and which units are `faint`.
+
+    `name` says which array: "outputs", "output" (the last one) or a state's name. `share` is the
+    part of all its numbers whose own bound is as wide as they are.
+    """
+
+    name: str
+    of_unit: Array
+    faint: NDArray[np.bool_]
+    share: float
+
+    @property
+    def worst(self) -> float:
+        """The largest of all units."""
+        return float(self.of_unit.max())
+
+    @property
+    def resolved(self) -> bool:
+        """Whether every unit is."""
+        return bool((self.of_unit <= LIMIT).all())
+
+
+@np.errstate(all="ignore")
+def resolution(name: str, widths: Widths, arithmetic: Arithmetic, own: bool = True) -> Resolution:
+    """The resolution of an array with these widths.
+
+    A unit's scale is that of its `own` numbers; where they are few, at least that of the whole
+    array. What overflows or is no number is not resolved.
+    """
+    count = max(widths.count, 1)
+    radius = np.sqrt(widths.radius / count)
+    whole = np.sqrt(widths.replayed.mean() / count)
+    scale = np.sqrt(widths.replayed / count)
+    if whole < arithmetic.results.smallest_normal:
+        whole = 1.0  # nothing but zeros, which are right: held against what activations may give
+    elif not own or count < FEW * widths.samples:
+        scale = np.maximum(scale, whole)
+    faint = (scale < FAINT * whole) & (scale < radius)
+    scale = np.where(faint, FAINT_SCALE * whole, scale)
+    ratio = np.where(radius == 0, 0.0, radius / scale)
+    of_unit = np.where(np.isfinite(scale) & ~np.isnan(ratio), ratio, np.inf)
+    share = widths.hidden / (count * len(radius))
+    return Resolution(name, of_unit, faint, share)
+
+
+@np.errstate(all="ignore")
+def state_resolution(name: str, ball: Ball, replayed: Array) -> Resolution:
+    """That of a final state or a last output `(B, H)`: of few numbers for each unit."""
+    widths = Widths.of(ball.radius[np.newaxis], np.abs(replayed[np.newaxis]), None)
+    return resolution(name, widths, ball.arithmetic, own=False)
+
+
+def unresolved(wide: Resolution, arithmetic: str) -> str:
+    """Which units of an array are not resolved, and what that means."""
+    units = np.flatnonzero(~(wide.of_unit <= LIMIT))
+    return (
+        f"the bound of {place(wide, units)} is as wide as {number(wide.worst)} times the numbers "
+        f"themselves in {arithmetic} (more than {LIMIT}), so that others would pass as well"
+    )
+
+
+def place(wide: Resolution, units: NDArray[np.intp]) -> str:
+    """Some units of an array, in words."""
+    names = {"outputs": "the outputs", "output": "the last output"}
+    of = names.get(wide.name, f"final state {wide.name}")
+    if len(units) == len(wide.of_unit) > 1:
+        return f"every unit of {of}"
+    more = f" and {len(units) - UNITS_SHOWN} more" * (len(units) > UNITS_SHOWN)
+    listed = ", ".join(map(str, units[:UNITS_SHOWN]))
+    return f"unit{'s' * (len(units) > 1)} {listed}{more} of {of}"
+
+
+def wide_bounds(found: Sequence[Resolution]) -> list[str]:
+    """What a wide bound leaves open although it is resolved, in words; nothing for narrow ones."""
+    widest = max(found, key=lambda one: one.worst)
+    if widest.worst <= WIDE:
+        return []
+    share = f"{100 * widest.share:.2g} %" if widest.share >= 1e-4 else "few"
+    return [
+        f"a divergence could hide in {share} of the numbers, whose bound is as wide as they are"
+    ]
+
+
+def faint_units(found: Sequence[Resolution]) -> list[str]:
+    """A note on units whose numbers are next to nothing, for each array that has some."""
+    return [
+        f"{place(one, np.flatnonzero(one.faint))}: next to nothing beside the others, and held "
+        "against an eighth of their size"
+        for one in found
+        if one.faint.any()
+    ]
