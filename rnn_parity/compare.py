@@ -6,6 +6,7 @@ threads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import Any
@@ -46,6 +47,19 @@ class Last:
     states: Array
     balls: tuple[Ball, ...]
     replayed: tuple[Array, ...]
+
+    def balls_of(self, states: Sequence[NDArray[Any]]) -> list[Ball]:
+        """Where each of the final `states` must lie. An h that is the last output is handed on,
+        whatever that output is; any other is one more result of the last step.
+        """
+        if not states:
+            return []
+        ball, last = self.balls[0], self.states[1]
+        same = (states[0] == last) | (np.isnan(states[0]) & np.isnan(last))
+        return [
+            Ball(np.where(same, last, ball.value), ball.radius, ball.arithmetic),
+            *self.balls[1:],
+        ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,9 +45,12 @@ def ulps(distances: NDArray[Any], x: NDArray[Any], precision: Precision) -> NDAr
 
 @np.errstate(all="ignore")
 def ratios(residual: NDArray[Any], ball: Ball) -> NDArray[Any]:
-    """`residual / radius`; what is not a number in the ball is judged by `residual` alone."""
+    """`residual / radius`, 0 for `0 / 0`; what is not a number in the ball is judged by `residual`
+    alone.
+    """
     ratio: NDArray[Any] = residual / ball.radius
     if not np.isfinite(ratio.max()):
+        ratio[(residual == 0) & (ball.radius == 0)] = 0
         odd = ~np.isfinite(ball.value)
         ratio[odd] = residual[odd]
         ratio[np.isinf(ball.radius)] = 0

@@ -64,7 +64,7 @@ def fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any], arithmetic: A
             return Fit(worst, True)
         size = np.abs(ball.value)
         widths = widths.and_then(Widths.of(ball.radius, size, observed.keep))
-    return Fit(worst, not resolution("outputs", widths, arithmetic).resolved)
+    return Fit(worst, not resolution("outputs", widths).resolved)
 
 
 def part(

@@ -18,18 +18,18 @@ from rnn_parity.layers import Array, Layer
 from rnn_parity.precision import FLOAT64, Precision, precision_of, real
 from rnn_parity.printed import prints, within_print
 from rnn_parity.residual import final_balls
-from rnn_parity.resolution import (
-    Resolution,
-    faint_units,
-    resolution,
-    state_resolution,
-    unresolved,
-    wide_bounds,
-)
+from rnn_parity.resolution import Resolution, resolution, state_resolution
 from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
 from rnn_parity.sequences import Sequences, states
 from rnn_parity.shapes import misfit
-from rnn_parity.wording import number, ratio, step_beyond
+from rnn_parity.wording import (
+    faint_units,
+    number,
+    ratio,
+    step_beyond,
+    unresolved,
+    wide_bounds,
+)
 
 NOTHING_FINITE = "no expected number is finite, so that there was nothing to compare"
 ALL_MASKED = "every timestep is masked, so that there was nothing to compare"
@@ -143,7 +143,12 @@ def judge_in(
     found = compare_outputs(layer, sequences, observed.outputs, arithmetic)
     held = [
         *held_last_output(arithmetic, layer, sequences, observed),
-        *held_states(layer, observed.final_state, found.last.balls, found.last.replayed),
+        *held_states(
+            layer,
+            observed.final_state,
+            found.last.balls_of(observed.final_state),
+            found.last.replayed,
+        ),
     ]
     check = replace(
         check,
@@ -152,7 +157,7 @@ def judge_in(
         first_divergence=found.first_divergence,
         max_deviation=float(found.timesteps.max_deviation.max()),
     )
-    of_outputs = resolution(OUTPUTS, found.widths, arithmetic)
+    of_outputs = resolution(OUTPUTS, found.widths)
     resolutions = [of_outputs, *(one.resolution for one in held)]
     why = unproven(sequences, found.finite, resolutions, arithmetic)
     check = concluded(check, float(found.timesteps.max_ratio.max()), why, resolutions)

@@ -29,7 +29,6 @@ from rnn_parity.resolution import (
     Widths,
     resolution,
     state_resolution,
-    unresolved,
 )
 from rnn_parity.results import (
     Check,
@@ -39,7 +38,7 @@ from rnn_parity.results import (
     Subject,
     TimestepRow,
 )
-from rnn_parity.wording import number, ratio
+from rnn_parity.wording import number, ratio, unresolved
 
 MEANINGS = {
     "concat": "the parts' outputs side by side",
@@ -166,7 +165,7 @@ def width_of(merge: Merge, ball: Ball) -> Resolution:
         flat = Ball(by_sample(ball.value), by_sample(ball.radius), ball.arithmetic)
         return state_resolution("output", flat, flat.value)
     widths = Widths.of(by_timestep(ball.radius), np.abs(by_timestep(ball.value)), None)
-    return resolution("outputs", widths, ball.arithmetic)
+    return resolution("outputs", widths)
 
 
 def by_sample(array: NDArray[Any]) -> NDArray[Any]:

@@ -7,17 +7,14 @@ somewhere in that unit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.arithmetic import Arithmetic
 from rnn_parity.balls import Ball
 from rnn_parity.layers import Array
-from rnn_parity.wording import number
 
 LIMIT = 0.75
 """A unit is resolved up to here. Chosen between what was measured of right default layers in their
@@ -34,7 +31,6 @@ of the whole array. Below a tenth of its usual size is one normal number with a 
 root mean square of eight with 1e-7."""
 WIDE = 0.125
 """From this resolution on, a report says in how many of the numbers a divergence could hide."""
-UNITS_SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +120,7 @@ class Resolution:
 
 
 @np.errstate(all="ignore")
-def resolution(name: str, widths: Widths, arithmetic: Arithmetic, own: bool = True) -> Resolution:
+def resolution(name: str, widths: Widths, own: bool = True) -> Resolution:
     """The resolution of an array with these widths.
 
     A unit's scale is that of its `own` numbers; where they are few, at least that of the whole
@@ -134,7 +130,7 @@ def resolution(name: str, widths: Widths, arithmetic: Arithmetic, own: bool = Tr
     radius = np.sqrt(widths.radius / count)
     whole = np.sqrt(widths.replayed.mean() / count)
     scale = np.sqrt(widths.replayed / count)
-    if whole < arithmetic.results.smallest_normal:
+    if whole == 0:
         whole = 1.0  # nothing but zeros, which are right: held against what activations may give
     elif not own or count < FEW * widths.samples:
         scale = np.maximum(scale, whole)
@@ -150,45 +146,4 @@ def resolution(name: str, widths: Widths, arithmetic: Arithmetic, own: bool = Tr
 def state_resolution(name: str, ball: Ball, replayed: Array) -> Resolution:
     """That of a final state or a last output `(B, H)`: of few numbers for each unit."""
     widths = Widths.of(ball.radius[np.newaxis], np.abs(replayed[np.newaxis]), None)
-    return resolution(name, widths, ball.arithmetic, own=False)
-
-
-def unresolved(wide: Resolution, arithmetic: str) -> str:
-    """Which units of an array are not resolved, and what that means."""
-    units = np.flatnonzero(~(wide.of_unit <= LIMIT))
-    return (
-        f"the bound of {place(wide, units)} is as wide as {number(wide.worst)} times the numbers "
-        f"themselves in {arithmetic} (more than {LIMIT}), so that others would pass as well"
-    )
-
-
-def place(wide: Resolution, units: NDArray[np.intp]) -> str:
-    """Some units of an array, in words."""
-    names = {"outputs": "the outputs", "output": "the last output"}
-    of = names.get(wide.name, f"final state {wide.name}")
-    if len(units) == len(wide.of_unit) > 1:
-        return f"every unit of {of}"
-    more = f" and {len(units) - UNITS_SHOWN} more" * (len(units) > UNITS_SHOWN)
-    listed = ", ".join(map(str, units[:UNITS_SHOWN]))
-    return f"unit{'s' * (len(units) > 1)} {listed}{more} of {of}"
-
-
-def wide_bounds(found: Sequence[Resolution]) -> list[str]:
-    """What a wide bound leaves open although it is resolved, in words; nothing for narrow ones."""
-    widest = max(found, key=lambda one: one.worst)
-    if widest.worst <= WIDE:
-        return []
-    share = f"{100 * widest.share:.2g} %" if widest.share >= 1e-4 else "few"
-    return [
-        f"a divergence could hide in {share} of the numbers, whose bound is as wide as they are"
-    ]
-
-
-def faint_units(found: Sequence[Resolution]) -> list[str]:
-    """A note on units whose numbers are next to nothing, for each array that has some."""
-    return [
-        f"{place(one, np.flatnonzero(one.faint))}: next to nothing beside the others, and held "
-        "against an eighth of their size"
-        for one in found
-        if one.faint.any()
-    ]
+    return resolution(name, widths, own=False)

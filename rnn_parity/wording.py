@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.resolution import LIMIT, WIDE, Resolution
 from rnn_parity.results import (
     BlindSpot,
     Cause,
@@ -16,6 +20,8 @@ from rnn_parity.results import (
     Subject,
 )
 
+UNITS_SHOWN = 3
+"""How many units are named where a bound is too wide."""
 MOST_WEIGHTS = 5
 """So many implied weights are shown; the JSON document has more."""
 
@@ -157,6 +163,47 @@ def step_beyond(times: float, first: Divergence | None) -> str:
     elif first is not None and not math.isfinite(first.expected):
         off = f"a number where {number(first.expected)} is right"
     return f"a step is {off}" + (f", first at timestep {first.timestep}" if first else "")
+
+
+def unresolved(wide: Resolution, arithmetic: str) -> str:
+    """Which units of an array are not resolved, and what that means."""
+    units = np.flatnonzero(~(wide.of_unit <= LIMIT))
+    return (
+        f"the bound of {place(wide, units)} is as wide as {number(wide.worst)} times the numbers "
+        f"themselves in {arithmetic} (more than {LIMIT}), so that others would pass as well"
+    )
+
+
+def place(wide: Resolution, units: NDArray[np.intp]) -> str:
+    """Some units of an array, in words."""
+    names = {"outputs": "the outputs", "output": "the last output"}
+    of = names.get(wide.name, f"final state {wide.name}")
+    if len(units) == len(wide.of_unit) > 1:
+        return f"every unit of {of}"
+    more = f" and {len(units) - UNITS_SHOWN} more" * (len(units) > UNITS_SHOWN)
+    listed = ", ".join(map(str, units[:UNITS_SHOWN]))
+    return f"unit{'s' * (len(units) > 1)} {listed}{more} of {of}"
+
+
+def wide_bounds(found: Sequence[Resolution]) -> list[str]:
+    """What a wide bound leaves open although it is resolved, in words; nothing for narrow ones."""
+    widest = max(found, key=lambda one: one.worst)
+    if widest.worst <= WIDE:
+        return []
+    share = f"{100 * widest.share:.2g} %" if widest.share >= 1e-4 else "few"
+    return [
+        f"a divergence could hide in {share} of the numbers, whose bound is as wide as they are"
+    ]
+
+
+def faint_units(found: Sequence[Resolution]) -> list[str]:
+    """A note on units whose numbers are next to nothing, for each array that has some."""
+    return [
+        f"{place(one, np.flatnonzero(one.faint))}: next to nothing beside the others, and held "
+        "against an eighth of their size"
+        for one in found
+        if one.faint.any()
+    ]
 
 
 def beyond(times: float) -> str:

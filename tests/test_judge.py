@@ -58,20 +58,21 @@ def test_a_stale_final_state():
     assert max(row.max_ratio for row in check.timesteps) <= 1
     row = check.final_state[0]
     apart = np.abs(outputs[:, -1] - outputs[:, -2])
-    assert (row.name, row.max_deviation) == ("h", apart.max())
+    assert row.name == "h"
+    assert row.max_deviation == pytest.approx(apart.max(), abs=1e-6)  # from the step's own number
     assert check.max_ratio == row.max_ratio > 1
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu"])  # the quick way, and the general one
-@pytest.mark.parametrize(("ulps", "verdict"), [(0, "parity"), (3, "parity"), (4, "diverged")])
+@pytest.mark.parametrize(("ulps", "verdict"), [(0, "parity"), (1, "parity"), (2, "diverged")])
 def test_a_state_may_have_been_computed_once_more(ulps, verdict, activation):
-    # 3 = 2 + 1/2 2, from two terms: within 2 u 3, twice; and one rounding, 3 u. An ULP is 4 u.
+    # 3 = 2 + 1/2 2, from two terms: within 2 u 3, however often it is computed. An ULP is 4 u.
     layer = rp.SimpleRNN([[1.0]], [[0.5]], activation=activation, dtype="float32")
     state = np.float32([[3 + ulps * 2.0**-22]])
     report = rp.compare(layer, np.full((1, 2, 1), 2.0), np.float32([[[2], [3]]]), state)
     assert report.verdict == verdict
     (row,) = report.checks[0].final_state
-    assert row.max_ratio == pytest.approx(4 * ulps / 15, rel=1e-3)
+    assert row.max_ratio == pytest.approx(4 * ulps / 6, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -225,12 +226,15 @@ def test_the_last_output_of_another_run():
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_nothing_is_left_out_when_everything_is_masked(last):
+def test_when_everything_is_masked_zeros_prove_nothing(last):
     layer, x, outputs = case()
     mask = np.zeros(x.shape[:2], bool)
     shape = outputs[:, -1].shape if last else outputs.shape
-    assert rp.compare(layer, x, np.zeros(shape), np.zeros((4, 5)), mask)
-    assert not rp.compare(layer, x, np.full(shape, 1e-3), np.zeros((4, 5)), mask)
+    report = rp.compare(layer, x, np.zeros(shape), np.zeros((4, 5)), mask)
+    assert (report.verdict, report.exit_code) == ("inconclusive", 3)
+    assert "every timestep is masked" in report.summary
+    wrong = rp.compare(layer, x, np.full(shape, 1.234567891e-3), np.zeros((4, 5)), mask)
+    assert wrong.verdict == "diverged"
 
 
 def test_a_users_activation_is_said_to_be_estimated():

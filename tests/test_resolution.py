@@ -1,0 +1,358 @@
+"""A verdict that can say no: `parity` only where the bound could have told other numbers."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import random_layer, rounded
+
+import rnn_parity as rp
+from rnn_parity.arithmetic import Arithmetic, arithmetics
+from rnn_parity.balls import Ball
+from rnn_parity.judge import concluded
+from rnn_parity.precision import FLOAT32, FORMATS
+from rnn_parity.resolution import Widths, resolution, state_resolution
+from rnn_parity.results import Check, StateRow, Subject
+from rnn_parity.wording import unresolved, wide_bounds
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+IN_FLOAT32 = Arithmetic(FLOAT32, FLOAT32)
+GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def keras_like(rng, kind, features, units, dtype, gain=1.0):
+    """Weights as Keras makes them, with a small random bias, `(kernel, recurrent_kernel, bias)`."""
+    width = GATES[kind] * units
+    limit = gain * np.sqrt(6 / (features + width))
+    kernel = rng.uniform(-limit, limit, (features, width))
+    square = rng.normal(size=(max(width, units), units))
+    recurrent = gain * np.linalg.qr(square)[0].T
+    bias = 0.05 * rng.normal(size=(2, width) if kind == "GRU" else width)
+    if kind == "LSTM":
+        bias[units : 2 * units] += 1
+    return [rounded(a, dtype) for a in (kernel, recurrent, bias)]
+
+
+def right_run(kind, weights, x, dtype):
+    """The textbook loop with every result rounded to `dtype`: outputs and final states."""
+    U, W, b = weights
+    units, batch = W.shape[0], len(x)
+    h = c = np.zeros((batch, units))
+    outputs = []
+    for t in range(x.shape[1]):
+        xu = rounded(x[:, t] @ U, dtype)
+        if kind == "SimpleRNN":
+            h = rounded(np.tanh(rounded(rounded(xu + b, dtype) + h @ W, dtype)), dtype)
+        elif kind == "LSTM":
+            z = rounded(rounded(xu + b, dtype) + rounded(h @ W, dtype), dtype)
+            i, f, g, o = np.split(z, 4, axis=1)
+            i, f, o = (rounded(sigmoid(v), dtype) for v in (i, f, o))
+            new = rounded(i * rounded(np.tanh(g), dtype), dtype)
+            c = rounded(rounded(f * c, dtype) + new, dtype)
+            h = rounded(o * rounded(np.tanh(c), dtype), dtype)
+        else:
+            X, R = rounded(xu + b[0], dtype), rounded(rounded(h @ W, dtype) + b[1], dtype)
+            (xz, xr, xh), (rz, rr, rh) = np.split(X, 3, axis=1), np.split(R, 3, axis=1)
+            z, r = (rounded(sigmoid(rounded(v, dtype)), dtype) for v in (xz + rz, xr + rr))
+            hh = rounded(np.tanh(rounded(xh + rounded(r * rh, dtype), dtype)), dtype)
+            one = rounded(rounded(1 - z, dtype) * hh, dtype)
+            h = rounded(rounded(z * h, dtype) + one, dtype)
+        outputs.append(h)
+    return np.stack(outputs, axis=1), (h, c) if kind == "LSTM" else h
+
+
+def a_check(rng, kind, features, units, batch, timesteps, dtype, gain=1.0):
+    """A layer, its inputs, and a right run's outputs and final states."""
+    weights = keras_like(rng, kind, features, units, dtype, gain)
+    x = rounded(rng.normal(size=(batch, timesteps, features)), dtype)
+    outputs, state = right_run(kind, weights, x, dtype)
+    return getattr(rp, kind)(*weights, dtype=dtype), x, outputs, state
+
+
+# Bounds that pass anything.
+
+
+def centred_bfloat16():
+    """8 features around 128, and a bias that takes their mean off again: rounding is all there is.
+
+    In bfloat16 a feature of 128 has a neighbour 1 away, so that sums of 8 are 100 units wide.
+    """
+    rng = np.random.default_rng(0)
+    kernel = rounded(np.abs(rng.normal(size=(8, 4))) * 0.1, "bfloat16")
+    recurrent = rounded(rng.normal(size=(4, 4)) * 0.3, "bfloat16")
+    x = rounded(128 + 3 * rng.normal(size=(8, 12, 8)), "bfloat16")
+    bias = rounded(-128 * kernel.sum(axis=0), "bfloat16")
+    return rp.SimpleRNN(kernel, recurrent, bias, dtype="bfloat16"), x
+
+
+def test_zeros_are_no_parity_in_16_bits_beside_large_inputs():
+    layer, x = centred_bfloat16()
+    right = rp.replay(layer, x).outputs
+    assert np.abs(right).max() > 0.9  # not what zeros are
+    report = rp.compare(layer, x, np.zeros(right.shape))
+    assert (report.verdict, report.exit_code) == ("inconclusive", 3)
+    assert "so that others would pass as well" in report.summary
+    assert report.checks[0].resolution > 0.75
+
+
+def test_a_sum_of_200_000_terms_proves_nothing():
+    rng = np.random.default_rng(1)
+    kernel = rng.normal(size=(200_000, 2)).astype(np.float32) * np.float32(0.002)
+    layer = rp.SimpleRNN(kernel, np.eye(2, dtype=np.float32) * 0.5, np.float32([0.1, -0.2]))
+    x = rng.normal(size=(2, 3, 200_000)).astype(np.float32)
+    for wrong in (np.zeros((2, 3, 2)), rng.uniform(-1, 1, (2, 3, 2))):
+        assert rp.compare(layer, x, wrong).verdict in ("inconclusive", "diverged")
+    assert rp.compare(layer, x, np.zeros((2, 3, 2))).checks[0].effective_bits is None
+
+
+@pytest.mark.parametrize("units", [5, 512])
+def test_one_unit_that_is_not_resolved_is_named(units):
+    """Unit 3 adds 1e6 and takes it off again: its sum is known to 0.2 at best, the others' fine."""
+    rng = np.random.default_rng(2)
+    kernel = rng.normal(size=(4, units)) * 0.3
+    kernel[0, 3], kernel[1, 3] = 1e7, -1e7
+    recurrent = rng.normal(size=(units, units)) * 0.3 / np.sqrt(units)
+    layer = rp.SimpleRNN(kernel, recurrent, rng.normal(size=units) * 0.1, dtype="float32")
+    x = rng.normal(size=(3, 10, 4)).astype(np.float32)
+    x[..., 1] = x[..., 0]
+    right = rp.replay(layer, x).outputs.astype(np.float32)
+    report = rp.compare(layer, x, right)
+    assert report.verdict == "inconclusive"
+    assert "the bound of unit 3 of the outputs is" in report.summary
+    resolved = np.delete(np.arange(units), 3)
+    layer = rp.SimpleRNN(
+        kernel[:, resolved],
+        recurrent[np.ix_(resolved, resolved)],
+        layer.bias[resolved],
+        dtype="float32",
+    )
+    assert rp.compare(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("kind", GATES)
+def test_zeros_negated_and_random_numbers_are_never_parity(kind, dtype):
+    rng = np.random.default_rng(3)
+    for _ in range(12):
+        features, units = (int(n) for n in rng.integers(1, 30, 2))
+        batch, timesteps = (int(n) for n in rng.integers(1, 9, 2))
+        gain, scale = 10 ** rng.uniform(-1.5, 1), 10 ** rng.uniform(-2, 2)
+        layer, x, _, _ = a_check(rng, kind, features, units, batch, timesteps, dtype, gain)
+        x = rounded(scale * (x + 30 * rng.integers(0, 2)), dtype)
+        right = rp.replay(layer, x)
+        outputs = right.outputs
+        state = right.final_state
+        size = np.sqrt(np.mean(outputs**2))
+        if not np.abs(outputs).max() > 1e-30:
+            continue
+        for wrong in (0 * outputs, -outputs, size * rng.normal(size=outputs.shape)):
+            for seen in (wrong, wrong[:, -1]):
+                report = rp.compare(layer, x, rounded(seen, dtype))
+                assert report.verdict in ("diverged", "inconclusive"), (report, gain, scale)
+        if kind == "LSTM":
+            zero = (state[0], 0 * state[1])
+            assert rp.compare(layer, x, rounded(outputs, dtype), zero).verdict != "parity"
+
+
+def test_a_cell_state_of_zeros_is_no_parity():
+    rng = np.random.default_rng(4)
+    layer, x, outputs, (h, c) = a_check(rng, "LSTM", 3, 4, 2, 6, "float32")
+    assert rp.compare(layer, x, outputs, (h, c))
+    assert rp.compare(layer, x, outputs, (h, 0 * c)).verdict == "diverged"
+    assert rp.compare(layer, x, outputs, (h, -c)).verdict == "diverged"
+
+
+# Right runs stay parity.
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("shape", [(32, 28), (1, 1), (32, 1), (4, 9)])
+def test_right_runs_of_default_layers_are_parity(kind, dtype, shape):
+    rng = np.random.default_rng(5)
+    layer, x, outputs, state = a_check(rng, kind, 32, 16, *shape, dtype)
+    report = rp.compare(layer, x, outputs, state)
+    assert report.verdict == "parity", report.summary
+    assert report.checks[0].resolution <= 0.75
+
+
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_equal_samples_are_parity(kind, dtype):
+    rng = np.random.default_rng(6)
+    weights = keras_like(rng, kind, 8, 16, dtype)
+    x = np.repeat(rounded(rng.normal(size=(1, 28, 8)), dtype), 5, axis=0)
+    outputs, state = right_run(kind, weights, x, dtype)
+    assert rp.compare(getattr(rp, kind)(*weights, dtype=dtype), x, outputs, state)
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_wide_layers_are_parity(kind):
+    rng = np.random.default_rng(7)
+    layer, x, outputs, state = a_check(rng, kind, 32, 512, 2, 12, "float32")
+    report = rp.compare(layer, x, outputs, state)
+    assert report.verdict == "parity", report.summary
+    assert report.checks[0].resolution < 0.01
+
+
+def test_a_unit_that_never_fires_is_parity():
+    rng = np.random.default_rng(8)
+    layer = random_layer(rng, features=3, units=4, activation="relu")
+    kernel, bias = layer.kernel.copy(), layer.bias.copy()
+    kernel[:, 2], bias[2] = 0, -50
+    layer = layer.changed(kernel=kernel, bias=bias)
+    x = rng.normal(size=(3, 10, 3)).astype(np.float32)
+    outputs = rp.replay(layer, x).outputs.astype(np.float32)
+    assert not outputs[..., 2].any()
+    assert rp.compare(layer, x, outputs, outputs[:, -1])
+    outputs[1, 4, 2] = 0.2
+    assert rp.compare(layer, x, outputs).verdict == "diverged"
+
+
+def test_a_gate_that_is_nearly_closed_is_parity_and_noted():
+    """The sigmoid may err by 4 u absolutely: 1e-9 is nothing beside the other units."""
+    rng = np.random.default_rng(9)
+    U, W, b = keras_like(rng, "LSTM", 3, 4, "float32")
+    b[12 + 1] = -21  # the output gate of unit 1
+    U[:, 12 + 1], W[:, 12 + 1] = 0, 0
+    x = rounded(rng.normal(size=(3, 10, 3)), "float32")
+    outputs, state = right_run("LSTM", (U, W, b), x, "float32")
+    assert 0 < np.abs(outputs[..., 1]).max() < 1e-8
+    report = rp.compare(rp.LSTM(U, W, b, dtype="float32"), x, outputs, state)
+    assert report.verdict == "parity", report.summary
+    assert any("unit 1 of the outputs: next to nothing" in n for n in report.checks[0].notes)
+
+
+# The numbers themselves, by hand.
+
+
+def test_the_resolution_of_units_by_hand():
+    """Unit 0: radii 3 and 4 (root mean square 5 / sqrt 2) beside 6 and 8: 1/2; unit 1: 1/4."""
+    radius = np.array([[[3.0, 0.5]], [[4.0, 0.5]]])
+    size = np.array([[[6.0, 2.0]], [[8.0, 2.0]]])
+    widths = Widths.of(np.tile(radius, (4, 1, 1)), np.tile(size, (4, 1, 1)), None)
+    found = resolution("outputs", widths)
+    assert found.of_unit == pytest.approx([0.5, 0.25])
+    assert (found.worst, found.resolved, found.share) == (pytest.approx(0.5), True, 0)
+
+
+def test_masked_steps_do_not_count():
+    radius = np.array([[[1.0]], [[100.0]]] * 8)
+    size = np.array([[[4.0]], [[1.0]]] * 8)
+    keep = np.array([[[True]], [[False]]] * 8)
+    assert resolution("outputs", Widths.of(radius, size, keep)).worst == 0.25
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(7, 0.1), (8, 1.0)])
+def test_few_timesteps_are_held_against_the_whole_array(steps, expected):
+    """Unit 0 is 0.1 +- 0.1, unit 1 is sqrt(2 - 0.01): the whole has the root mean square 1."""
+    radius = np.full((steps, 1, 2), 0.1)
+    size = np.tile([0.1, np.sqrt(2 - 0.01)], (steps, 1, 1))
+    found = resolution("outputs", Widths.of(radius, size, None))
+    assert found.of_unit[0] == pytest.approx(expected)
+
+
+def test_a_state_is_held_against_the_whole_array_or_its_own_larger_numbers():
+    ball = Ball(np.array([[1.0, 7.0]]), np.array([[2.0, 2.0]]), IN_FLOAT32)
+    found = state_resolution("h", ball, ball.value)
+    assert found.of_unit == pytest.approx([2 / 5, 2 / 7])  # 5 is the root mean square of 1 and 7
+
+
+@pytest.mark.parametrize("wrong", [np.inf, np.nan])
+def test_an_infinite_radius_is_not_resolved(wrong):
+    radius = np.full((9, 2, 2), 1e-3)
+    radius[4, 1, 1] = wrong
+    found = resolution("outputs", Widths.of(radius, np.ones((9, 2, 2)), None))
+    assert (found.of_unit[0], found.of_unit[1]) == (pytest.approx(1e-3), np.inf)
+    assert not found.resolved
+
+
+def test_numbers_that_are_not_finite_do_not_count():
+    size = np.ones((9, 1, 1))
+    size[3] = np.inf
+    size[4] = np.nan
+    radius = np.full((9, 1, 1), 0.25)
+    radius[[3, 4]] = 0  # known for sure
+    found = resolution("outputs", Widths.of(radius, size, None))
+    assert found.worst == pytest.approx(0.25)
+
+
+def test_what_overflows_is_not_resolved():
+    size = np.full((9, 1, 1), 1e200)
+    found = resolution("outputs", Widths.of(1e-3 * size, size, None))
+    assert not found.resolved
+
+
+def test_tiny_numbers_do_not_vanish_when_squared():
+    size = np.full((9, 1, 1), 1e-30)
+    found = resolution("outputs", Widths.of((2 * size).astype(np.float32), size, None))
+    assert found.worst == pytest.approx(2)
+
+
+def test_parts_of_a_batch_and_of_a_sequence_add_up():
+    rng = np.random.default_rng(10)
+    radius, size = rng.uniform(size=(2, 12, 6, 3))
+    whole = resolution("outputs", Widths.of(radius, size, None))
+    halves = [
+        Widths.of(radius[:5, s], size[:5, s], None).and_then(
+            Widths.of(radius[5:, s], size[5:, s], None)
+        )
+        for s in (slice(0, 2), slice(2, 6))
+    ]
+    parts = resolution("outputs", halves[0].beside(halves[1]))
+    assert parts.of_unit == pytest.approx(whole.of_unit)
+    assert parts.share == whole.share == np.mean(radius >= size)
+
+
+def test_what_is_said_of_wide_bounds():
+    radius, size = np.full((9, 1, 4), 1.0), np.full((9, 1, 4), 4.0)
+    size[:3, 0, 1] = 0.5  # root mean square 3.28
+    found = resolution("outputs", Widths.of(radius, size, None))
+    assert wide_bounds([found]) == [
+        "a divergence could hide in 8.3 % of the numbers, whose bound is as wide as they are"
+    ]
+    assert wide_bounds([resolution("h", Widths.of(radius, 9 * size, None))]) == []
+    wide = resolution("h", Widths.of(4 * radius, size, None))
+    assert unresolved(wide, "float32").startswith("the bound of every unit of final state h is")
+
+
+def test_the_resolution_is_in_the_document():
+    rng = np.random.default_rng(11)
+    layer, x, outputs, state = a_check(rng, "LSTM", 8, 8, 4, 9, "bfloat16")
+    report = rp.compare(layer, x, outputs, state)
+    document = json.loads(report.to_json())["checks"][0]
+    assert document["resolution"] == report.checks[0].resolution
+    assert 0.125 < document["resolution"] < 0.75
+    assert "a divergence could hide in" in report.summary
+    assert "times the numbers" not in report.summary
+
+
+# Open on NaN.
+
+
+@pytest.mark.parametrize("where", ["step", "state"])
+def test_a_ratio_that_is_no_number_is_no_pass(where):
+    fine = resolution(
+        "outputs", Widths.of(np.full((9, 1, 1), 0.1), np.ones((9, 1, 1)), None), IN_FLOAT32
+    )
+    ratio = {"step": 0.5, "state": 0.5, where: float("nan")}
+    row = StateRow("h", 0.0, 0, ratio["state"], 0, 0)
+    check = Check(Subject(), "parity", "", dtype="float32", final_state=(row,))
+    for given, verdict in (
+        (ratio["step"], "diverged"),
+        (0.5, "parity" if where == "step" else "diverged"),
+    ):
+        assert concluded(check, given, "", [fine]).verdict == verdict
+
+
+def test_the_arithmetics_are_tried_until_one_explains_the_numbers():
+    """A bound that resolves nothing in the sharper arithmetic does not in the wider one either."""
+    sharp, wide = arithmetics(FORMATS["bfloat16"])
+    layer, x = centred_bfloat16()
+    check = rp.compare(layer, x, rp.replay(layer, x).outputs).checks[0]
+    assert check.arithmetic == sharp.name != wide.name
