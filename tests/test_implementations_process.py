@@ -54,10 +54,8 @@ def ran(script, limit=30.0):
 
 
 def test_a_program_that_hangs_is_ended_with_its_children():
-    started = time.monotonic()
     with pytest.raises(InputError) as error:
         ran(HANGS, 0.5)
-    assert time.monotonic() - started < 10
     assert str(error.value) == (
         "the program: it was still running after 0.5 seconds and was ended; "
         "RNN_PARITY_TIME_LIMIT allows more: working"
@@ -71,10 +69,10 @@ def test_a_child_that_stays_behind_is_ended():
 
 
 def test_a_child_that_left_the_group_is_not_waited_for():
-    started = time.monotonic()
     with pytest.raises(InputError, match="ended with exit code 3: words"):
-        ran("setsid sleep 10 & echo words; exit 3")
-    assert time.monotonic() - started < 10
+        ran("setsid sleep 300 & echo $! > pids; echo words; exit 3")
+    (pid,) = pids()
+    os.kill(pid, signal.SIGKILL)  # it was still there
 
 
 def test_signals_are_handled_as_before_when_all_is_done():
@@ -83,7 +81,24 @@ def test_signals_are_handled_as_before_when_all_is_done():
     assert [signal.getsignal(number) for number in Unwinding.SIGNALS] == before
 
 
-def test_a_signal_waits_for_a_good_moment():
+def test_signals_that_are_ignored_stay_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        ran("kill -HUP $PPID")
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
+def usual_interrupts():
+    """Handled as Python does by itself, whatever these tests inherited (a shell's `&`)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_waits_for_a_good_moment(usual_interrupts):
     done = []
 
     def interrupted():
@@ -111,6 +126,9 @@ def test_a_signal_ends_everything(folder, sent, code, delay):
     (folder / "program.sh").write_text(HANGS)
     source = "cmd:sh program.sh {input} {output}"
     script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL); "
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
         "import sys; from rnn_parity import cli; import numpy as np; "
         "from hand_case import make; from rnn_parity.cases import write_case; "
         "write_case('case.npz', make()); "
