@@ -5,7 +5,7 @@ PYTHON_OLD ?= python3.11
 VENV := .venv
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: check regression test lint bench compat clean
+.PHONY: check regression test kernels lint bench compat clean
 
 check: $(VENV)/main/.done  ## the main job: a real SimpleRNN held against its replay
 	$(VENV)/main/bin/rnn-parity check
@@ -21,6 +21,9 @@ regression: $(VENV)/main/.done  ## the recorded cases, checked again; the report
 
 test: $(VENV)/main/.done  ## all tests
 	$(VENV)/main/bin/python -m pytest -n auto
+
+kernels: $(VENV)/main/.done  ## all tests and the recorded cases as other processors would round them
+	$(VENV)/main/bin/python tests/kernels.py
 
 lint: $(VENV)/main/.done  ## linter, formatter, type checker
 	$(VENV)/main/bin/ruff check .
