@@ -85,7 +85,7 @@ def tested(name: str, environ: dict[str, str], arguments: list[str]) -> tuple[bo
     """Whether pytest passed, and its last line."""
     log = LOGS / f"{name}.txt"
     with log.open("w") as file:
-        command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=-rfE", *arguments]
+        command = [sys.executable, "-m", "pytest", "-v", "-o", "addopts=-rfE", *arguments]
         done = subprocess.run(
             command, cwd=ROOT, env=environ, stdout=file, stderr=subprocess.STDOUT, check=False
         )

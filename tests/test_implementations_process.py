@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import chain, count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rnn_parity.errors import InputError
+from rnn_parity.implementations import process
 from rnn_parity.implementations.process import Unwinding, run
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 def gone(pid):
     """Whether a process has ended, or is about to."""
-    for _ in range(100):
+    for _ in range(2000):
         try:
             os.kill(pid, 0)
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
@@ -37,23 +40,32 @@ def gone(pid):
     return False
 
 
-HANGS = "sleep 300 & echo $! $$ > pids; echo working >&2; wait"
+HANGS = "echo working >&2; sleep 300 & echo $! $$ > pids; wait"
+
+
+def hangs():
+    """Whether the program has written all of its processes' ids."""
+    return Path("pids").exists() and Path("pids").read_text().endswith("\n")
 
 
 def pids():
-    for _ in range(200):
-        if Path("pids").exists() and Path("pids").read_text().endswith("\n"):
+    for _ in range(2000):
+        if hangs():
             return [int(pid) for pid in Path("pids").read_text().split()]
         time.sleep(0.05)
     raise AssertionError("the program did not start")
 
 
-def ran(script, limit=30.0):
+def ran(script, limit=300.0):
     with Unwinding() as signals:
         run(["sh", "-c", script], limit, "the program", signals)
 
 
-def test_a_program_that_hangs_is_ended_with_its_children():
+def test_a_program_that_hangs_is_ended_with_its_children(monkeypatch):
+    # The limit is over as soon as the program hangs, however long that takes here.
+    times = chain([0.0], (float(hangs()) for _ in count()))
+    clock = SimpleNamespace(monotonic=lambda: next(times), sleep=time.sleep)
+    monkeypatch.setattr(process, "time", clock)
     with pytest.raises(InputError) as error:
         ran(HANGS, 0.5)
     assert str(error.value) == (
@@ -146,7 +158,7 @@ def test_a_signal_ends_everything(folder, sent, code, delay):
         ours = pids()
         time.sleep(delay)
         running.send_signal(sent)
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=300)
     finally:
         running.kill()
     assert (out, err, running.returncode) == ("", "", code)

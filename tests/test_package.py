@@ -30,7 +30,7 @@ def test_what_make_mutants_names_exists():
 
 def in_a_new_process(code: str) -> str:
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stderr == ""
     return done.stdout.strip()
 
