@@ -5,7 +5,7 @@ PYTHON_OLD ?= python3.11
 VENV := .venv
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: check regression test lint bench compat clean
+.PHONY: check regression test kernels lint bench compat mutants clean
 
 check: $(VENV)/main/.done  ## the main job: a real SimpleRNN held against its replay
 	$(VENV)/main/bin/rnn-parity check
@@ -22,10 +22,17 @@ regression: $(VENV)/main/.done  ## the recorded cases, checked again; the report
 test: $(VENV)/main/.done  ## all tests
 	$(VENV)/main/bin/python -m pytest -n auto
 
+kernels: $(VENV)/main/.done  ## all tests and the recorded cases as other processors would round them
+	$(VENV)/main/bin/python tests/kernels.py
+
 lint: $(VENV)/main/.done  ## linter, formatter, type checker
 	$(VENV)/main/bin/ruff check .
 	$(VENV)/main/bin/ruff format --check .
 	$(VENV)/main/bin/mypy
+
+# Which modules are changed, and which tests can notice, stands in pyproject.toml.
+mutants: $(VENV)/mutants/.done  ## small changes of the core, one at a time: what no test notices
+	$(VENV)/mutants/bin/python tests/mutants.py
 
 bench: $(VENV)/bench/.done  ## speed and memory, side by side with other implementations
 	$(VENV)/bench/bin/python tests/bench.py --json bench.json
@@ -44,6 +51,7 @@ compat: $(VENV)/main/.done $(VENV)/tf215/.done $(VENV)/tf216/.done $(VENV)/tf_ke
 	$(VENV)/tf215/bin/rnn-parity check build/new.npz -q
 
 $(VENV)/main/.done: WHAT = -e .[test,lint,export,onnx,litert,jax,openvino]
+$(VENV)/mutants/.done: WHAT = -e .[mutants]
 $(VENV)/bench/.done: WHAT = -e .[bench]
 $(VENV)/tf215/.done: WHAT = -e .[test] tensorflow==2.15.1
 $(VENV)/tf216/.done: WHAT = -e .[test] tensorflow==2.16.2

@@ -24,7 +24,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from bench_contenders import Problem, contenders, problem
+from hand_case import make
+from helpers import loop, random_weights
 from tabulate import tabulate
+
+from rnn_parity.cases import write_case
 
 KINDS = ["SimpleRNN", "LSTM", "GRU"]
 SHAPES = [(32, 28, 32, 16), (64, 512, 128, 256), (1, 10_000, 64, 128), (16, 100, 512, 512)]
@@ -148,14 +152,30 @@ layer(np.random.random((32, 28, 32)).astype("float32"))
 """
 
 
+def notebook_case(folder: str) -> list[str]:
+    """The arguments that check a case of the notebook's size, which needs NumPy alone."""
+    rng = np.random.default_rng(0)
+    weights, inputs = random_weights(rng, 32, 16), rng.normal(size=(32, 28, 32)).astype("float32")
+    config = {"units": 16, "activation": "tanh", "use_bias": True}
+    data = {"inputs": inputs, "outputs": loop(weights, inputs), "final_state": (), **weights}
+    path = os.path.join(folder, "case.npz")
+    write_case(path, make(config=config, **data))
+    return ["check", path, "--no-keras"]
+
+
 def start_up(rounds: int) -> dict[str, float]:
     """Whole processes: the command line against a bare interpreter and a bare script."""
-    program = [sys.executable, "-m", "rnn_parity"]
+    with tempfile.TemporaryDirectory() as folder:
+        return start_ups(rounds, [sys.executable, "-m", "rnn_parity"], notebook_case(folder))
+
+
+def start_ups(rounds: int, program: list[str], case: list[str]) -> dict[str, float]:
     commands = {
         "import numpy": [sys.executable, "-c", "import numpy"],
         "rnn-parity --help": [*program, "--help"],
         "rnn-parity --version": [*program, "--version"],
         "rnn-parity check --unknown": [*program, "check", "--unknown"],
+        "rnn-parity check case.npz": [*program, *case],
         "bare script": [sys.executable, "-c", BARE],
         "rnn-parity check": [*program, "check"],
     }

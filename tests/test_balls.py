@@ -169,6 +169,22 @@ def test_a_copied_number_is_rounded_once():
     np.testing.assert_allclose(ball.radius, [2**-11 + 2**-14, 2**-14, 2**-9 + 2**-14], rtol=1e-6)
 
 
+@pytest.mark.parametrize("value", [3.0, -3.0])
+def test_a_ball_is_one_more_term(value):
+    """Its magnitude is the largest that it may have, and its radius spreads the sum."""
+    ball = Ball(np.array([[value]]), vector([0.25]), arithmetic_of(("float32", "float16")))
+    term = ball.term()
+    assert (term.value.tolist(), term.terms) == ([[value]], 1)
+    assert (term.magnitude.tolist(), term.spread.tolist()) == ([[3.25]], [[0.25]])
+    assert np.asarray(term.parts).tolist() == [[3.25]]
+    # In a sum of 2 with 5: u (8.25 + 2 roundings of it), and the ball's own radius.
+    known = Sum.of(SINGLE, np.array([[5.0]]), vector([5.0]), 1)
+    ball = Ball(np.array([[value]]), vector([0.25]), SINGLE)
+    total = (known + ball).ball()
+    assert total.value.tolist() == [[5 + value]]
+    assert total.radius[0, 0] == pytest.approx(0.25 + 2 * 2.0**-24 * 8.5, rel=1e-5)
+
+
 def test_a_ball_where():
     a = Ball(np.array([1.0, 2.0]), np.array([0.1, 0.2]), SINGLE)
     b = Ball(np.array([3.0, 4.0]), np.array([0.3, 0.4]), SINGLE)

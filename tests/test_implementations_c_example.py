@@ -55,7 +55,7 @@ class Program:
         program = self.folder / (mistake or "right")
         flags = [f"-D{mistake}"] if mistake else []
         command = ["cc", "-std=c99", *flags, "-o", program, SOURCES / f"{self.name}.c", "-lm"]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=300)
         return program
 
     def command(self, mistake=None):

@@ -31,8 +31,8 @@ def message():
 
 
 def gone(pid):
-    """Whether the process ends within some seconds."""
-    for _ in range(400):
+    """Whether the process ends, sooner or later."""
+    for _ in range(2000):
         try:
             with open(f"/proc/{pid}/stat") as file:
                 if file.read().split()[2] == "Z":
@@ -52,7 +52,7 @@ def test_the_time_limit(monkeypatch):
 
 
 def test_a_process_that_is_killed_is_one_line_and_is_started_anew():
-    child = Child("numpy", 60)
+    child = Child("numpy", 300)
     assert child.ask(message())["outputs"].shape == (1, 2, 1)
     os.kill(child.process.pid, signal.SIGKILL)
     child.process.wait()
@@ -66,7 +66,7 @@ def test_a_crash_shows_the_last_line_that_was_written(tmp_path, monkeypatch):
     (tmp_path / "keras.py").write_text("\n".join(lines))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(InputError) as caught:
-        Child("numpy", 60).ask(message())
+        Child("numpy", 300).ask(message())
     expected = "its process ended with exit code 7: no such device"
     assert str(caught.value) == f"keras:numpy: {expected}"
 
@@ -75,14 +75,14 @@ def test_what_a_backend_prints_does_not_get_among_the_answers(tmp_path, monkeypa
     (tmp_path / "keras.py").write_text("print('hello')\nraise ImportError('half a Keras')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(InputError, match="keras:numpy: Keras refused: half a Keras"):
-        Child("numpy", 60).ask(message())
+        Child("numpy", 300).ask(message())
 
 
 PARENT = """
 import numpy as np, time, rnn_parity as rp
 from rnn_parity.implementations import keras_backend as kb
 from rnn_parity.implementations.request import Request
-child = kb.Child("numpy", 60)
+child = kb.Child("numpy", 300)
 layer = rp.SimpleRNN([[1.0]], [[1.0]])
 child.ask(kb.question(Request(layer, np.ones((1, 2, 1))), "keras:numpy"))
 print(child.process.pid, flush=True)
@@ -99,7 +99,7 @@ def test_no_process_and_no_file_stays_behind(then, tmp_path):
     assert os.listdir(tmp_path) == []
     if "sleep" in then:
         running.kill()
-    running.communicate(timeout=30)
+    running.communicate(timeout=300)
     assert gone(pid)
 
 

@@ -89,3 +89,47 @@ def test_layers_without_a_quick_way(options, mask):
     sequences = Sequences.of(layer, np.ones((1, 3, 2)), mask)
     steps = Steps(layer, arithmetics(layer.precision)[0], sequences)
     assert not Near.applies(steps, sequences)
+
+
+def linear_steps(kernel, recurrent, x, changes):
+    """The quick steps (or None) of one linear unit without bias, whose outputs are changed."""
+    layer = rp.SimpleRNN([[kernel]], [[recurrent]], activation="linear")
+    sequences = Sequences.of(layer, np.float32(x)[None, :, None]).samples(slice(0, 1))
+    outputs = rp.replay(layer, sequences.inputs).outputs + np.float64(changes)[None, :, None]
+    steps = Steps(layer, ARITHMETIC, sequences)
+    observed = Observed(layer, sequences, outputs.astype(np.float32))
+    block = next(blocks(layer, sequences))
+    observed.advance(block.steps)
+    return Near(steps).steps(block, observed)
+
+
+def test_the_ends_of_the_quick_way():
+    """All numbers are float32's: the replay of 1, 1 is 1, 1 + W; D is 2^-14 at most, so is D W."""
+    assert linear_steps(1.0, 0.5, [1, 1], [SMALL, 0]) is not None
+    assert linear_steps(1.0, 1.0, [1, 1], [-SMALL, 0]) is not None
+    assert linear_steps(1.0, 0.5, [1, 1], [SMALL * (1 + 2.0**-9), 0]) is None
+    # Small numbers that a large weight makes large are not near, whatever their sign.
+    for change in (SMALL, -SMALL):
+        assert linear_steps(1.0, 1 + 2.0**-9, [1, 1], [change, 0]) is None
+        assert linear_steps(1.0, -1 - 2.0**-9, [1, 1], [change, 0]) is None
+
+
+def test_a_wide_bound_of_equal_numbers_is_left_to_the_general_way():
+    """D is 0 throughout, but the bound of two terms, 2 * 2^-24 times their size, reaches 2^-8."""
+    assert linear_steps(2.0**13, 0.0, [1, -1], [0, 0]) is not None
+    assert linear_steps(2.0**16, 0.0, [1, -1], [0, 0]) is None
+
+
+def test_what_a_large_weight_hides_is_no_parity():
+    """tanh(10 + 1e6 h) is 1 for each h >= 0, so that the second output tells nothing of the first.
+
+    An h that is wrong by 4e-5 is near, but 40 as D W.
+    """
+    layer = rp.SimpleRNN([[1.0]], [[1e6]], activation="tanh", dtype="float32")
+    x = np.float32([[[1e-5], [10.0]]])
+    right = np.float32([[[1e-5], [1.0]]])
+    assert rp.compare(layer, x, right).verdict == "parity"
+    wrong = right + np.float32([[[4.1234567e-5], [0.0]]])
+    check = rp.compare(layer, x, wrong).checks[0]
+    assert (check.verdict, check.first_divergence.timestep) == ("diverged", 0)
+    assert check.max_ratio > 1e6

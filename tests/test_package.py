@@ -12,9 +12,25 @@ import rnn_parity
 ROOT = Path(__file__).parent.parent
 
 
+def test_what_make_mutants_names_exists():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has none")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutants"]
+    for module, tests in settings.items():
+        assert (ROOT / "rnn_parity" / f"{module}.py").is_file()
+        assert all((ROOT / "tests" / f"{name}.py").is_file() for name in tests)
+    listed = tomllib.loads((ROOT / "tests" / "mutants_equivalent.toml").read_text())
+    for one in listed["equivalent"]:
+        assert one["module"] in settings
+        assert one["reason"]
+        source = " ".join((ROOT / "rnn_parity" / f"{one['module']}.py").read_text().split())
+        for before, after in one["changes"]:
+            assert before != after
+            assert " ".join(before.split()) in source
+
+
 def in_a_new_process(code: str) -> str:
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stderr == ""
     return done.stdout.strip()
 

@@ -1,9 +1,8 @@
-"""The command line as a process: pipes, signals, full disks, and how fast it answers."""
+"""The command line as a process: pipes, signals, full disks, and what it imports."""
 
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -44,13 +43,13 @@ def test_a_reader_that_stops_early_gets_no_complaint():
     assert running.stdout.readline().startswith("rnn-parity ")
     running.stdout.close()
     assert running.stderr.read() == ""
-    assert running.wait(30) == 0
+    assert running.wait(300) == 0
 
 
 def test_a_full_disk_behind_stdout_is_one_line():
     with open("/dev/full", "w") as full:
         running = process("pass", stdout=full)
-        _, err = running.communicate(timeout=30)
+        _, err = running.communicate(timeout=300)
     assert err == "rnn-parity: error: cannot write the answer: No space left on device\n"
     assert running.returncode == 2
 
@@ -58,21 +57,34 @@ def test_a_full_disk_behind_stdout_is_one_line():
 def test_a_closed_stdout_is_said_before_the_work():
     script = f"exec 1>&-; exec '{sys.executable}' -m rnn_parity check"
     done = subprocess.run(
-        ["sh", "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=30
+        ["sh", "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=300
     )
     expected = "cannot write the answer: stdout is closed; name a file with -o"
     assert (done.returncode, done.stderr) == (2, f"rnn-parity: error: {expected}\n")
 
 
+WORKS = "print('working', flush=True); threading.Event().wait()"
+
+
 def test_control_c_ends_with_130_and_no_traceback(tmp_path):
-    running = process(
-        "print('working', flush=True); threading.Event().wait()", "-o", str(tmp_path / "a")
-    )
+    # Whatever started the tests may ignore SIGINT (a shell's `&`), and children inherit that.
+    usual = "signal.signal(signal.SIGINT, signal.default_int_handler); "
+    running = process(usual + WORKS, "-o", str(tmp_path / "a"))
     assert running.stderr.readline() == "working\n"
     running.send_signal(2)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=300)
     assert (running.returncode, out, err) == (130, "", "")
     assert os.listdir(tmp_path) == []
+
+
+def test_signals_that_were_ignored_from_the_start_stay_ignored():
+    """`nohup rnn-parity check &`: it goes on when the terminal is closed, and ends as usual."""
+    body = "[os.kill(os.getpid(), number) for number in (1, 2)]"
+    shell = "trap '' HUP INT; exec \"$@\""
+    script = FAKE.format(tests=str(ROOT / "tests"), body=body)
+    command = ["sh", "-c", shell, "sh", sys.executable, "-c", script, "check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 WRITER = """
@@ -100,7 +112,7 @@ def test_what_a_killed_writer_leaves_goes_with_the_next_write(tmp_path):
     write_text(str(tmp_path / "other.txt"), "from here")
     left = [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
     assert [path.read_text() for path in left] == ["from a process"]
-    waiting.communicate("go on\n", timeout=30)
+    waiting.communicate("go on\n", timeout=300)
     assert waiting.returncode == 0
     assert (tmp_path / "answer.txt").read_text() == "from a process"
     assert sorted(os.listdir(tmp_path)) == ["answer.txt", "other.txt"]
@@ -108,7 +120,7 @@ def test_what_a_killed_writer_leaves_goes_with_the_next_write(tmp_path):
 
 def imported(*arguments: str) -> tuple[int, str, str, set[str]]:
     command = [sys.executable, "-X", "importtime", "-m", "rnn_parity", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     lines = done.stderr.splitlines()
     modules = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
     rest = "\n".join(line for line in lines if not line.startswith("import time:"))
@@ -150,14 +162,3 @@ def test_faults_are_listed_without_tensorflow():
     returncode, out, _, modules = imported("faults")
     assert (returncode, out.split()[0]) == (0, "fault")
     assert not modules & {"tensorflow", "keras"}
-
-
-def test_help_is_back_within_twice_the_import_of_numpy():
-    def seconds(*arguments: str) -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, timeout=30)
-        return time.perf_counter() - start
-
-    limit = 2 * min(seconds("-c", "import numpy") for _ in range(3))
-    for arguments in ("--help", "--version", "check --bogus"):
-        assert min(seconds("-m", "rnn_parity", *arguments.split()) for _ in range(3)) < limit

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnn_parity as rp
+from rnn_parity.replay import Block
 
 pytestmark = pytest.mark.filterwarnings("error")
 # One unit, two features. x U + b is 0.125, 0.625 and -0.9375, all exact in binary.
@@ -203,3 +204,24 @@ def test_the_size_of_a_block_does_not_matter(size, monkeypatch):
             found = rp.replay(layer, x, m)
         same(found.outputs, expected.outputs)
         same(found.final_state, expected.final_state)
+
+
+@pytest.mark.parametrize("layer", [rp.SimpleRNN, rp.LSTM])
+def test_one_timestep_of_a_block(layer):
+    """Every array keeps the numbers of that timestep, and states those before and after it."""
+    kinds = {"inputs": 4, "projection": 4, "outputs": 4, "states": 5, "cell_states": 5}
+    rows = {
+        name: 100.0 * i + np.arange(2.0 * count).reshape(count, 1, 2)
+        for i, (name, count) in enumerate(kinds.items())
+    }
+    if layer is rp.SimpleRNN:
+        rows["cell_states"] = None
+    one = Block(slice(7, 11), **rows).only(2)
+    assert one.steps == slice(9, 10)
+    for name in ("inputs", "projection", "outputs"):
+        assert getattr(one, name).tolist() == [rows[name][2].tolist()]
+    assert one.states.tolist() == rows["states"][2:4].tolist()
+    if layer is rp.SimpleRNN:
+        assert one.cell_states is None
+    else:
+        assert one.cell_states.tolist() == rows["cell_states"][2:4].tolist()

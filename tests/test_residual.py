@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import rnn_parity as rp
 from rnn_parity.arithmetic import Arithmetic
 from rnn_parity.balls import Ball
-from rnn_parity.precision import FLOAT32, FLOAT64
+from rnn_parity.precision import FLOAT32, FLOAT64, FORMATS
 from rnn_parity.replay import blocks
 from rnn_parity.residual import Steps, final_balls
 from rnn_parity.sequences import Sequences
@@ -63,6 +63,38 @@ def test_a_radius_of_the_state_is_carried_through_the_step():
     assert ball.value[0, 0, 0] == -1.0
     assert ball.radius[0, 0, 0] == pytest.approx(0.0625, rel=1e-4)
     assert ball.radius[0, 0, 0] > 0.0625
+
+
+@pytest.mark.parametrize(
+    ("value", "radius", "rounded", "expected"),
+    [
+        # bfloat16 has 1, 1 + 2^-7, ..., and half of that below 1.
+        (1.0, 0.0, 1.0, 0.0),
+        (1.0, 2.0**-9, 1.0, 0.0),  # all of it becomes 1
+        (1.0, 2.0**-8 + 2.0**-9, 1.0, 2.0**-7),  # above, 1 + 2^-7; below, 1 - 2^-7
+        (1.0 + 2.0**-9, 2.0**-8, 1.0, 2.0**-7),  # above alone
+        (1.0 + 2.0**-7 - 2.0**-9, 2.0**-8, 1.0 + 2.0**-7, 2.0**-7),  # below alone
+        (-1.0 - 2.0**-9, 2.0**-8, -1.0, 2.0**-7),
+    ],
+)
+def test_an_operand_next_to_a_tie_may_be_rounded_either_way(value, radius, rounded, expected):
+    layer = rp.SimpleRNN([[1.0]], [[1.0]]).changed(operands=FORMATS["bfloat16"])
+    steps = Steps(layer, SINGLE, Sequences.of(layer, [[[0.0]]]))
+    for shape in ((1, 1, 1), ()):  # a number that is known has one radius, 0, for all
+        if radius and not shape:
+            continue
+        ball = Ball(np.full((1, 1, 1), value), np.full(shape, radius, np.float32), SINGLE)
+        found = steps.operand(ball)
+        assert found.value.tolist() == [[[rounded]]]
+        assert found.radius.tolist() == np.full(shape, expected).tolist()
+        assert found.radius.dtype == np.float32
+        assert found.arithmetic == SINGLE
+
+
+def test_operands_are_taken_as_they_are_where_nobody_rounds_them():
+    layer = rp.SimpleRNN([[1.0]], [[1.0]])
+    ball = Ball(np.full((1, 1, 1), 1.001), np.full((1, 1, 1), 0.1, np.float32), SINGLE)
+    assert Steps(layer, SINGLE, Sequences.of(layer, [[[0.0]]])).operand(ball) is ball
 
 
 @settings(max_examples=30, deadline=None)

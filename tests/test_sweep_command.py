@@ -103,10 +103,8 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path):
     command = [sys.executable, "-m", "rnn_parity", "sweep", "--strength", "2", "--limit", "14"]
     command += ["--resume", str(path), "--format", "json", "--workers", "2"]
     running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)
-    deadline = time.monotonic() + 120
     while not path.exists() or path.read_bytes().count(b"\n") < 5:
         assert running.poll() is None, running.stderr.read()
-        assert time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()

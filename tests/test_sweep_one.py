@@ -1,12 +1,14 @@
 """One configuration after the other in the installed Keras, and what it is known for."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from rnn_parity import keras_adapter as ka
 from rnn_parity.results import Check, Subject
 from rnn_parity.sweep import one as module
-from rnn_parity.sweep.one import check_one
+from rnn_parity.sweep.one import Outcome, check_one
 from rnn_parity.sweep.space import SPACES, Configuration
 
 KERAS_3 = hasattr(ka.tensorflow_module().keras, "ops")
@@ -18,7 +20,13 @@ def test_the_default_of_every_layer_is_in_parity(layer):
     outcome = check_one(Configuration.default(layer), 0)
     assert outcome.verdict == "parity", outcome.summary
     assert 0 < outcome.max_ratio <= 1
-    assert outcome.seconds > 0
+
+
+def test_the_seconds_of_an_outcome_are_rounded_to_four_decimals(monkeypatch):
+    clock = iter([2.0, 2.75004])
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(module, "_checked", lambda *_, why: (Outcome("parity", ""), ()))
+    assert check_one(DEFAULT, 0).seconds == 0.75
 
 
 @pytest.mark.parametrize("open_size", ["timesteps", "batch"])

@@ -18,10 +18,10 @@ from rnn_parity.sweep.marks import (
     computes,
     gelu_by_float32_factor,
     gelu_by_float32_root,
-    keras_3_15_sparsemax,
     leaky_relu_by_float32,
     says,
     squared_in_float16,
+    sums_all_cumulative_sums,
     zeroed_by_the_mask_as_given,
 )
 from rnn_parity.sweep.numbers import Numbers
@@ -59,7 +59,7 @@ KNOWN_HERE = (
         "sparsemax([1, 1]) gives [0, 0]",
         right="tau is taken from the last of them, (1 + 1 - 1) / 2 = 1/2, so that the outputs sum "
         "to 1: [0.5, 0.5] (Martins and Astudillo 2016, arXiv:1602.02068)",
-        marks=computes({"sparsemax": (keras_3_15_sparsemax,)}),
+        marks=sums_all_cumulative_sums,
         beside=OF_THE_RECURRENCE,
         also=("inconclusive",),
         against=(None, *OTHER_BACKENDS, "onnx", "litert"),

@@ -7,6 +7,8 @@ they bear the marks of one mistake.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.activations import custom
 from rnn_parity.erf import erfc
-from rnn_parity.layers import LAYERS
+from rnn_parity.layers import LAYERS, LSTM, Layer
 from rnn_parity.precision import precision_of
 from rnn_parity.replay import replay
 from rnn_parity.sequences import Sequences
@@ -23,6 +25,7 @@ from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.space import CLASSES, Configuration
 
 Marks = Callable[[Configuration, Outcome, Numbers | None], bool]
+Function = Callable[[Array], Array]
 
 
 def zeroed_by_the_mask_as_given(
@@ -37,24 +40,46 @@ def zeroed_by_the_mask_as_given(
     return bool(zeros[~call.mask].all() and (zeros != expected).any())
 
 
-def computes(functions: Mapping[str, Sequence[Callable[[Array], Array]]]) -> Marks:
+def computes(functions: Mapping[str, Sequence[Function]]) -> Marks:
     """The outputs are those of a layer whose activation, by its name, is another function."""
 
     def marks(configuration: Configuration, outcome: Outcome, numbers: Numbers | None) -> bool:
-        if numbers is None:
-            return False
-        calls = numbers.calls
-        wrong = max(np.abs(call.outputs - call.expected).max() for call in calls)
-        # The last digits are the format's.
-        u = precision_of(str(configuration["dtype"]).removeprefix("mixed_")).unit_roundoff
-        for function in functions[str(configuration["activation"])]:
-            outputs = with_activation(configuration, numbers, function)
-            off = max(np.abs(c.outputs - y).max() for c, y in zip(calls, outputs, strict=True))
-            if off < max(0.01 * wrong, 2 * u) and off < 0.1 * wrong:
-                return True
-        return False
+        return numbers is not None and any(
+            explain(configuration, numbers, with_activation(configuration, numbers, [function]))
+            for function in functions[str(configuration["activation"])]
+        )
 
     return marks
+
+
+def sums_all_cumulative_sums(
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """The outputs are those of Keras 3.15's sparsemax, wherever rounding puts the support's end."""
+    if numbers is None:
+        return False
+    u = unit_roundoff(configuration)
+    ways = [
+        partial(keras_3_15_sparsemax, other_way=places, unit_roundoff=u)
+        for places in ((), (0,), (1,), (0, 1))
+    ]
+    return explain(configuration, numbers, with_activation(configuration, numbers, ways))
+
+
+def explain(configuration: Configuration, numbers: Numbers, outputs: Sequence[Array]) -> bool:
+    """Whether these are the observed outputs of all calls, and the replay's are far from them."""
+    calls = numbers.calls
+    wrong = max(np.abs(call.outputs - call.expected).max() for call in calls)
+    off = max(np.abs(c.outputs - y).max() for c, y in zip(calls, outputs, strict=True))
+    # The last digits are the format's, of numbers of this size.
+    size = max(1.0, *(np.abs(call.outputs).max() for call in calls))
+    last_digits = 2 * unit_roundoff(configuration) * size
+    return bool(off < max(0.01 * wrong, last_digits) and off < 0.1 * wrong)
+
+
+def unit_roundoff(configuration: Configuration) -> float:
+    """That of the compute dtype."""
+    return precision_of(str(configuration["dtype"]).removeprefix("mixed_")).unit_roundoff
 
 
 def squared_in_float16(
@@ -63,37 +88,104 @@ def squared_in_float16(
     """The outputs leave the numbers just where those of a layer do that squares in float16."""
     if numbers is None:
         return False
-    outputs = with_activation(configuration, numbers, squareplus_by_float16_squares)
+    u = unit_roundoff(configuration)
+    ways = [
+        partial(squareplus_by_float16_squares, largest=65504 * (1 + roundings * u))
+        for roundings in (0, -16, 16)
+    ]
+    outputs = with_activation(configuration, numbers, ways)
     seen = [np.isfinite(call.outputs) for call in numbers.calls]
     return all(map(np.array_equal, map(np.isfinite, outputs), seen)) and not np.all(seen)
 
 
 def with_activation(
-    configuration: Configuration, numbers: Numbers, function: Callable[[Array], Array]
+    configuration: Configuration, numbers: Numbers, ways: Sequence[Function]
 ) -> list[Array]:
-    """The outputs of all calls, had the layer this activation."""
+    """The outputs of all calls, had the layer this activation.
+
+    Where a formula jumps, rounding decides on which side it comes out, and another processor
+    rounds otherwise. `ways` are the results that rounding may lead to: each timestep of each sample
+    takes the one that is nearest to what was observed.
+    """
     own = dict(configuration.values)
-    options = ("recurrent_activation", "go_backwards", "zero_output_for_mask", "reset_after")
     weights = (numbers.kernel, numbers.recurrent_kernel, numbers.bias)
     kind: Any = LAYERS[CLASSES[configuration.layer]]
-    given = {name: own[name] for name in options if name in own}
-    layer = kind(*weights, activation=custom(function), **given)
-    data = [(call.inputs, call.mask, call.initial_state or None) for call in numbers.calls]
-    return [replay(layer, Sequences.of(layer, *call)).outputs for call in data]
+    given = {name: own[name] for name in ("recurrent_activation", "reset_after") if name in own}
+    uses = 2 if kind is LSTM else 1  # an LSTM's step applies it to the gate g, then to c
+    layers = [
+        kind(*weights, activation=custom(in_turn(functions)), **given)
+        for functions in product(ways, repeat=uses)
+    ]
+    backwards, zeroed = bool(own["go_backwards"]), bool(own["zero_output_for_mask"])
+    return [nearest_outputs(layers, call, backwards, zeroed) for call in numbers.calls]
 
 
-def squareplus_by_float16_squares(z: Array) -> Array:
-    """`(z + sqrt(z^2 + 4)) / 2`, infinite where `z^2 + 4` is beyond float16's 65504."""
+def in_turn(functions: Sequence[Function]) -> Function:
+    """One function that is each of them in turn."""
+    turns = cycle(functions)
+    return lambda z: next(turns)(z)
+
+
+def nearest_outputs(
+    layers: Sequence[Layer], call: CallNumbers, backwards: bool, zeroed: bool
+) -> Array:
+    """The outputs of a call, every timestep of every sample by the layer that comes nearest."""
+    order = slice(None, None, -1 if backwards else 1)
+    inputs, mask = call.inputs[:, order], np.ones(call.inputs.shape[:2], bool)
+    if call.mask is not None:
+        mask = call.mask[:, order]
+    samples, state, outputs = np.arange(len(inputs)), call.initial_state or None, []
+    shown = np.zeros_like(call.outputs[:, 0])
+    for t, observed in enumerate(call.outputs.swapaxes(0, 1)):
+        now = slice(t, t + 1)
+        data = (inputs[:, now], mask[:, now], state)
+        traces = [replay(layer, Sequences.of(layer, *data)) for layer in layers]
+        found = np.stack([trace.outputs[:, 0] for trace in traces])
+        best = apart(found, observed).argmin(axis=0)
+        # (S, V, B, H), with S states and V layers to choose from.
+        finals = np.stack([np.reshape(t.final_state, (-1, *shown.shape)) for t in traces], axis=1)
+        state = tuple(finals[:, best, samples])
+        hidden = np.zeros_like(shown) if zeroed else shown
+        shown = np.where(mask[:, now], found[best, samples], hidden)
+        outputs.append(shown)
+    return np.stack(outputs, axis=1)
+
+
+def apart(found: Array, observed: Array) -> Array:
+    """How far each sample is from the observed one; infinite where only one of them is finite."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(found - observed)
+    finite = np.isfinite(observed)
+    difference = np.where(finite, difference, np.where(np.isfinite(found), np.inf, 0.0))
+    farthest: Array = np.where(np.isnan(difference), np.inf, difference).max(axis=-1)
+    return farthest
+
+
+def squareplus_by_float16_squares(z: Array, largest: float = 65504.0) -> Array:
+    """`(z + sqrt(z^2 + 4)) / 2`, infinite where `z^2 + 4` is beyond float16's largest number."""
     square = z * z + 4
-    result: Array = np.where(square > 65504, np.inf, (z + np.sqrt(square)) / 2)
+    result: Array = np.where(square > largest, np.inf, (z + np.sqrt(square)) / 2)
     return result
 
 
-def keras_3_15_sparsemax(z: Array) -> Array:
-    """Keras 3.15's own formula, in which the sums of the k largest are summed once more."""
+def keras_3_15_sparsemax(
+    z: Array, other_way: Sequence[int] = (), unit_roundoff: float = 0.0
+) -> Array:
+    """Keras 3.15's own formula, in which the sums of the k largest are summed once more.
+
+    Where the end of the support is nearest to a tie (place 0), or next to that (place 1), and
+    rounding may decide, it goes `other_way`.
+    """
     largest = -np.sort(-z, axis=-1)
     sums, k = np.cumsum(largest, axis=-1), np.arange(1, z.shape[-1] + 1)
-    support = largest - (sums - 1) / k > 0
+    margin = largest - (sums - 1) / k
+    support = margin > 0
+    # Each z is some additions, rounded; S_k is k more of numbers of this size, divided by k.
+    rounding = unit_roundoff * (z.shape[-1] + 8) * (1 + np.abs(z).max(axis=-1, keepdims=True))
+    for place in other_way:
+        at = np.argsort(np.abs(margin), axis=-1, kind="stable")[..., place : place + 1]
+        either = np.abs(np.take_along_axis(margin, at, -1)) <= rounding[..., : at.shape[-1]]
+        np.put_along_axis(support, at, np.take_along_axis(support, at, -1) ^ either, -1)
     total = np.where(support, sums, 0.0).sum(axis=-1, keepdims=True)
     result: Array = np.maximum(z - (total - 1) / support.sum(axis=-1, keepdims=True), 0.0)
     return result
