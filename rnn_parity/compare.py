@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.arithmetic import Arithmetic
 from rnn_parity.balls import Ball, copied
-from rnn_parity.derivatives import Derivatives
 from rnn_parity.distance import distance, ratios, ulps
-from rnn_parity.equations import Rows, joined
 from rnn_parity.layers import Array, Layer
 from rnn_parity.near import Near, NearSteps
 from rnn_parity.observed import Observed
@@ -28,11 +26,6 @@ from rnn_parity.sequences import Sequences
 from rnn_parity.threads import over_batch
 
 COLUMNS = [f.name for f in fields(Timesteps)]
-
-FIRST_ROWS = 256
-"""So many equations for each gate show whether other weights were used."""
-FIRST_WORK = 1 << 28
-"""Of many weights with gates fewer do: so many numbers, all equations and weights together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +53,7 @@ class Comparison:
     `last` is what is known of the states around the last timestep. `vacuous` tells if
     some bound was infinite, so that nothing is proven there; `finite`, whether any expected number
     was finite, so that there was something to compare. `squares` are the sums of the squares of
-    bounds and of expected numbers, without blocks whose bounds are narrow. `first_rows` are some
-    equations for the weights that the outputs imply, enough to see whether to look closer.
+    bounds and of expected numbers, without blocks whose bounds are narrow.
     """
 
     timesteps: Timesteps
@@ -70,7 +62,6 @@ class Comparison:
     vacuous: bool
     finite: bool
     squares: tuple[float, float]
-    first_rows: Rows | None
 
 
 def compare_outputs(
@@ -97,11 +88,8 @@ def compare_samples(
     steps = Steps(layer, arithmetic, sequences)
     near = Near(steps) if Near.applies(steps, sequences) else None
     found = Found(Timesteps.empty(sequences.shape[1]))
-    equations = FirstRows(layer, sequences)
     for block in blocks(layer, sequences):
         observed.advance(block.steps)
-        if part.start == 0:
-            equations.take(block, observed)
         quick = near.steps(block, observed) if near else None
         if quick is not None and found.take_quick(block, quick):
             observed.hand_on(quick.radius)
@@ -109,28 +97,7 @@ def compare_samples(
             ball = steps.observed(block, observed)
             found.take(block, observed.outputs, ball, layer.precision)
     last = Last(observed.states[-2:].copy(), observed.spread[-1], steps.cell_state)
-    return found.comparison(last, equations.rows(), part.start)
-
-
-class FirstRows:
-    """Gathers the equations of the first timesteps, as many as are wanted."""
-
-    def __init__(self, layer: Layer, sequences: Sequences) -> None:
-        self.derivatives = Derivatives(layer, sequences)
-        affordable = FIRST_WORK // (layer.width * (layer.features + layer.units))
-        count = FIRST_ROWS * min(len(layer.GATES), max(1, affordable // FIRST_ROWS))
-        self.wanted = max(1, count // sequences.shape[0])
-        self.parts: list[Rows] = []
-
-    def take(self, block: Block, observed: Observed) -> None:
-        """What is still wanted of a block."""
-        if self.wanted > 0:
-            self.parts.append(self.derivatives.equations(block, observed, self.wanted))
-            self.wanted -= len(block.outputs)
-
-    def rows(self) -> Rows | None:
-        """The equations; None where none were gathered."""
-        return joined(self.parts) if self.parts else None
+    return found.comparison(last, part.start)
 
 
 @dataclass(eq=False)
@@ -185,15 +152,13 @@ class Found:
         rows.max_ratio[steps] = flat[np.arange(count), worst]
         rows.batch[steps], rows.unit[steps] = np.divmod(worst, units)
 
-    def comparison(self, last: Last, first_rows: Rows | None, first_sample: int) -> Comparison:
+    def comparison(self, last: Last, first_sample: int) -> Comparison:
         """The finished numbers; samples were counted from 0, here they are from `first_sample`."""
         self.rows.batch[:] += first_sample
         first = self.first
         if first is not None:
             first = replace(first, batch=first.batch + first_sample)
-        return Comparison(
-            self.rows, first, last, self.vacuous, self.finite, self.squares, first_rows
-        )
+        return Comparison(self.rows, first, last, self.vacuous, self.finite, self.squares)
 
 
 def first_beyond(start: int, observed: Array, ball: Ball, ratio: NDArray[Any]) -> Divergence:
@@ -225,7 +190,6 @@ def merge(parts: list[Comparison]) -> Comparison:
         any(p.vacuous for p in parts),
         any(p.finite for p in parts),
         (sum(p.squares[0] for p in parts), sum(p.squares[1] for p in parts)),
-        parts[0].first_rows,
     )
 
 
