@@ -167,6 +167,16 @@ class Rows:
                 columns[p] = flattened(column)
         return np.concatenate(columns, axis=1), self.residual[..., j].ravel()
 
+    def news(self, a: Array, units: slice = slice(None)) -> Array:
+        """`a` `(t, B, H)`, on either side of the equations, less what a memory kept of the step
+        before: what c was off by it stays off by, so that errors go together in time.
+        """
+        if self.forget is None or self.gain is None:
+            return a
+        gain = self.gain[..., units]
+        kept = np.nan_to_num(self.forget[1:, ..., units] * gain[1:] / gain[:-1], posinf=0, neginf=0)
+        return np.concatenate([a[:1], a[1:] - np.clip(kept, -1, 1) * a[:-1]])
+
 
 def flattened(a: Array) -> Array:
     """`(t, B, K)` as `(t B, K)`."""

@@ -8,7 +8,7 @@ show nothing. Products with 0 are exact, so that the bound is that of a layer of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,10 @@ from rnn_parity.residual import Steps
 from rnn_parity.sequences import Sequences
 from rnn_parity.stack import changed_at, value, where
 
-Probe: TypeAlias = Callable[[Array, tuple[Array, ...]], NDArray[np.floating]]
-"""The layer under test, run: from inputs `(B, 1, F)` and states `(B, H)` to outputs `(B, 1, H)`."""
+Probe: TypeAlias = Callable[[Array, tuple[Array, ...]], NDArray[Any] | None]
+"""The layer under test, run: from inputs `(B, 1, F)` and states `(B, H)` to outputs `(B, 1, H)`, or
+to None where it cannot be.
+"""
 
 SIZES = np.array([sign * 2.0**e for e in range(-3, 8) for sign in (1, -1)])
 """What the weight multiplies: where it moves the output most against the bound depends on the
@@ -48,8 +50,10 @@ def probed(layer: Layer, k: int, j: int, change: float, probe: Probe) -> bool | 
     best = int(np.argmax(np.nan_to_num(clear, nan=0.0)))
     if not clear[best] > TELLING:
         return None
-    output = float(probe(inputs, states)[best, 0, j])
-    share = (output - expected.value[best]) / way[best]
+    outputs = probe(inputs, states)
+    if outputs is None:
+        return None
+    share = (float(outputs[best, 0, j]) - expected.value[best]) / way[best]
     return bool(share > 0.5) if np.isfinite(share) else None
 
 

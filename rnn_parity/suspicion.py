@@ -14,7 +14,7 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.equations import Rows, flattened
+from rnn_parity.equations import Rows
 from rnn_parity.implied import MOST_UNITS, Estimate, named, scores, smallest_changes
 from rnn_parity.layers import Array, Layer
 from rnn_parity.leastsquares import NormalEquations
@@ -74,7 +74,10 @@ def of_unit(
     layer: Layer, equations: Rows, j: int, mixed: bool, probe: Probe | None
 ) -> tuple[Array, Array]:
     """The confirmed differences of unit j's weights `(P,)`, 0 for all others, and their errors."""
-    parts = by_samples(*equations.of_unit(j, mixed), equations.good.shape[1])
+    matrix, residual = equations.of_unit(j, mixed)
+    sides = matrix.reshape(*equations.good.shape, -1), residual.reshape(*equations.good.shape, 1)
+    own = slice(j, j + 1)
+    parts = by_samples(equations.news(sides[0], own), equations.news(sides[1], own))
     whole = reduce(add, parts)
     change, error = jointly(whole, equations.biases)
     raised = np.abs(change) > np.maximum(RAISED * error, smallest_changes(layer)[j])
@@ -86,12 +89,11 @@ def of_unit(
     return np.where(real, change, 0.0), error
 
 
-def by_samples(matrix: Array, residual: Array, batch: int) -> list[NormalEquations]:
-    """The equations of each part of the samples; rows are `(t, batch)`."""
-    matrix, residual = (a.reshape(-1, batch, *a.shape[1:]) for a in (matrix, residual))
-    count = min(batch, PARTS)
+def by_samples(matrix: Array, residual: Array) -> list[NormalEquations]:
+    """The equations of each part of the samples, from `(t, B, ...)` on either side."""
+    count, unknowns = min(matrix.shape[1], PARTS), matrix.shape[-1]
     return [
-        NormalEquations.of(flattened(matrix[:, i::count]), residual[:, i::count].ravel())
+        NormalEquations.of(matrix[:, i::count].reshape(-1, unknowns), residual[:, i::count].ravel())
         for i in range(count)
     ]
 
@@ -120,9 +122,7 @@ def agreed(
 def explains(equations: Rows, predicted: Array) -> bool:
     """Whether each part of the samples shows the whole change `predicted` `(t, B, H)`."""
     parts = by_samples(
-        predicted.swapaxes(1, 2).reshape(-1, 1),  # (t, H, B), so that rows end in samples
-        equations.residual.swapaxes(1, 2).ravel(),
-        predicted.shape[1],
+        equations.news(predicted)[..., np.newaxis], equations.news(equations.residual)
     )
     solved = [part.solve() for part in parts]
     return len(parts) > 1 and all(
