@@ -171,11 +171,29 @@ class Rows:
         """`a` `(t, B, H)`, on either side of the equations, less what a memory kept of the step
         before: what c was off by it stays off by, so that errors go together in time.
         """
-        if self.forget is None or self.gain is None:
+        kept = self.kept
+        if kept is None:
             return a
-        gain = self.gain[..., units]
-        kept = np.nan_to_num(self.forget[1:, ..., units] * gain[1:] / gain[:-1], posinf=0, neginf=0)
-        return np.concatenate([a[:1], a[1:] - np.clip(kept, -1, 1) * a[:-1]])
+        return np.concatenate([a[:1], a[1:] - kept[..., units] * a[:-1]])
+
+    @property
+    def kept(self) -> Array | None:
+        """What is left of a residual in the next step's, `(t - 1, B, H)`."""
+        if self.forget is None or self.gain is None:
+            return None
+        left = np.nan_to_num(self.forget[1:] * self.gain[1:] / self.gain[:-1], posinf=0, neginf=0)
+        return np.clip(left, -1, 1)
+
+    @property
+    def of_news(self) -> Rows:
+        """The equations whose `weighted` and `gradient` are those of the news on both sides."""
+        kept = self.kept
+        if kept is None:
+            return self
+        residual = self.news(self.residual)
+        return replace(
+            self, residual=np.concatenate([residual[:-1] - kept * residual[1:], residual[-1:]])
+        )
 
 
 def flattened(a: Array) -> Array:

@@ -173,16 +173,17 @@ def likeliest_rounding(right: Computation, equations: Rows) -> str | None:
     """The rounding of all weights that explains the residuals best, where every part of the samples
     shows it; None where none does.
     """
-    least, detail = float((equations.residual**2).sum()), None
-    weights, gradient = stacked(right.layer), equations.gradient
+    residual, detail = equations.news(equations.residual), None
+    least = float((residual**2).sum())
+    weights, gradient = stacked(right.layer), equations.of_news.gradient
     noise = least / max(1, equations.count * right.layer.units)
     for variant in rounded_weights(right):
         change = stacked(variant.layer) - weights
         # The first term of what it explains costs little, and is twice the whole at most.
         if not np.vdot(change, gradient) > CONFIRMED**2 * noise:
             continue
-        predicted = equations.changed(change)
-        left = float(((equations.residual - predicted) ** 2).sum())
-        if left < least and explains(equations, predicted):
+        predicted = equations.news(equations.changed(change))
+        left = float(((residual - predicted) ** 2).sum())
+        if left < least and explains(predicted, residual):
             least, detail = left, variant.detail
     return detail

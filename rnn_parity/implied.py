@@ -123,7 +123,7 @@ def scores(equations: Rows) -> Array:
     """
     found = []
     designs = {id(design): scaled(flattened(design)) for design in equations.designs}
-    for design, weighted in zip(equations.designs, equations.weighted(), strict=True):
+    for design, weighted in zip(equations.designs, equations.of_news.weighted(), strict=True):
         d, w = designs[id(design)], scaled(flattened(weighted))
         found.append(np.abs(d.T @ w) / np.sqrt((d * d).T @ (w * w)))
     scores: Array = np.nan_to_num(np.concatenate(found))

@@ -21,9 +21,9 @@ from rnn_parity.leastsquares import NormalEquations
 from rnn_parity.probe import Probe, probed
 from rnn_parity.results import ImpliedWeight
 
-SCREEN = 4.5
-"""Standard errors of an entry alone from which on its unit gets a closer look. Chosen: of layers of
-ten thousand weights, noise reaches it in one of fourteen; at half, every check takes the time.
+SCREEN = 5.5
+"""Standard errors of an entry alone from which on its unit gets a closer look. Chosen: what most
+samples raise by 5 standard errors has as many in all; at half, every check takes the time.
 """
 RAISED = 5.0
 """Standard errors of an entry beside all others from which on samples raise it. Chosen: noise does
@@ -119,11 +119,9 @@ def agreed(
     return found
 
 
-def explains(equations: Rows, predicted: Array) -> bool:
+def explains(predicted: Array, residual: Array) -> bool:
     """Whether each part of the samples shows the whole change `predicted` `(t, B, H)`."""
-    parts = by_samples(
-        equations.news(predicted)[..., np.newaxis], equations.news(equations.residual)
-    )
+    parts = by_samples(predicted[..., np.newaxis], residual)
     solved = [part.solve() for part in parts]
     return len(parts) > 1 and all(
         abs(one[0] - 1) < 0.5 and one[0] > CONFIRMED * error[0] for one, error in solved
