@@ -145,6 +145,23 @@ class Rows:
         pairs = zip(self.designs, self.weighted(), strict=True)
         return np.concatenate([flattened(d).T @ flattened(w) for d, w in pairs])
 
+    @property
+    def explained(self) -> Array:
+        """How much of the squares of all residuals each weight alone would explain, `(P, H)`.
+
+        Of a memory only what shows in the first step is counted.
+        """
+        sizes = []
+        for p, (design, slope) in enumerate(zip(self.designs, self.slopes, strict=True)):
+            shows = slope**2
+            if p == self.mixed and self.mixing is not None and self.gain is not None:
+                shows = shows * (self.gain**2 @ (self.mixing**2).T)
+            elif p < self.carried and self.gain is not None:
+                shows = shows * self.gain**2
+            sizes.append(flattened(design**2).T @ flattened(shows))
+        explained: Array = np.nan_to_num(self.gradient**2 / np.concatenate(sizes), posinf=0.0)
+        return explained
+
     def of_unit(self, j: int, mixed: bool = False) -> tuple[Array, Array]:
         """The equations for unit j's column alone: a matrix `(N, P)` and a right-hand side `(N,)`.
 

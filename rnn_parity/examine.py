@@ -135,13 +135,14 @@ def doubted(
         return check  # the errors of narrow formats are no noise: they depend on the numbers
     quick = implied.quick_rows(layer, right.sequences, outputs).even(now)
     scores = implied.scores(quick)
-    # Rounding changes every weight a little; of few equations no single score can be high.
-    hidden = quick.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
-    rounding = likeliest_rounding(right, quick) if hidden else None
     weights: tuple[ImpliedWeight, ...] = ()
     if scores.max() > SCREEN:
         equations = implied.rows(layer, right.sequences, outputs).even(now)
-        weights = other_weights(layer, equations, probe)
+        found = other_weights(layer, equations, probe)
+        weights, quick = implied.differences(layer, found), quick.but_weights(found.difference)
+    # Rounding changes every weight a little; of few equations no single score can be high.
+    hidden = quick.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
+    rounding = likeliest_rounding(right, quick) if hidden else None
     if not weights and rounding is None:
         return check
     which = f": {len(weights)} of them, {name_of(weights[0])} first" if weights else ""

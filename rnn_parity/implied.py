@@ -165,19 +165,14 @@ def differences(layer: Layer, found: Estimate) -> tuple[ImpliedWeight, ...]:
     """The entries that differ beyond doubt, most certain first."""
     sigma = np.abs(found.difference) / found.error
     real = (sigma > CERTAIN) & (np.abs(found.difference) > smallest_changes(layer))
-    return named(layer, found, np.argwhere(real))
-
-
-def named(layer: Layer, found: Estimate, entries: NDArray[np.intp]) -> tuple[ImpliedWeight, ...]:
-    """The `entries` `(N, 2)` of what was estimated, most certain first."""
     weights = [
         ImpliedWeight(
             *where(layer, k, j),
             expected=value(layer, k, j),
             implied=value(layer, k, j) + float(found.difference[k, j]),
-            sigma=float(np.abs(found.difference[k, j]) / found.error[k, j]),
+            sigma=float(sigma[k, j]),
         )
-        for k, j in entries.tolist()
+        for k, j in np.argwhere(real).tolist()
     ]
     return tuple(sorted(weights, key=lambda w: -w.sigma))
 

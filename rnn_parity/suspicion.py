@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.equations import Rows
-from rnn_parity.implied import MOST_UNITS, Estimate, named, scores, smallest_changes
+from rnn_parity.implied import MOST_UNITS, Estimate, scores
 from rnn_parity.layers import Array, Layer
 from rnn_parity.leastsquares import NormalEquations
 from rnn_parity.probe import Probe, probed
-from rnn_parity.results import ImpliedWeight
 
 SCREEN = 5.5
 """Standard errors of an entry alone from which on its unit gets a closer look. Chosen: what most
@@ -44,30 +43,40 @@ left out.
 
 
 @np.errstate(all="ignore")
-def other_weights(
-    layer: Layer, equations: Rows, probe: Probe | None = None
-) -> tuple[ImpliedWeight, ...]:
-    """The entries that differ and are confirmed, most certain first.
+def other_weights(layer: Layer, equations: Rows, probe: Probe | None = None) -> Estimate:
+    """The differences that are confirmed, and their errors; 0 and infinite for all other entries.
 
     Unit by unit, the one that is furthest off first: its changes are taken out of the residuals of
-    all, which the reset gate of a GRU without `reset_after` reaches.
+    all, which the reset gate of a GRU without `reset_after` reaches. Then each unit once more,
+    beside all others.
     """
-    score = scores(equations)
-    untried, units = np.ones(score.shape, bool), np.arange(layer.units)
-    found = Estimate(np.zeros(score.shape), np.full(score.shape, np.inf))
-    for _ in range(MOST_UNITS):
-        k, j = (int(i) for i in np.unravel_index(np.argmax(score * untried), score.shape))
-        if not score[k, j] * untried[k, j] > SCREEN:
+    found = Estimate(*(np.full((len(equations.in_mixed), layer.units), x) for x in (0.0, np.inf)))
+    untried, tried = np.ones(found.error.shape, bool), list[tuple[int, bool]]()
+    rest = equations
+    while len(tried) < MOST_UNITS:
+        open_ = untried & (scores(rest) > SCREEN)
+        if not open_.any():
             break
-        mixed = equations.in_mixed == equations.in_mixed[k]
-        untried[mixed, j] = False
-        change, error = of_unit(layer, equations, j, bool(equations.in_mixed[k]), probe)
-        if change.any():
-            found.difference[:, j] += change
-            found.error[change != 0, j] = error[change != 0]
-            equations = equations.but_weights(np.where(units == j, change[:, np.newaxis], 0.0))
-            score = scores(equations)
-    return named(layer, found, np.argwhere(found.difference))
+        k, j = (int(i) for i in np.unravel_index(np.argmax(rest.explained * open_), open_.shape))
+        tried.append((j, bool(equations.in_mixed[k])))
+        untried[equations.in_mixed == equations.in_mixed[k], j] = False
+        estimated_anew(layer, equations, found, *tried[-1], probe)
+        rest = equations.but_weights(found.difference)
+    units = [(j, mixed) for j, mixed in tried if found.difference[:, j].any()]
+    for j, mixed in units if len(units) > 1 else ():
+        estimated_anew(layer, equations, found, j, mixed, probe)
+    return found
+
+
+def estimated_anew(
+    layer: Layer, equations: Rows, found: Estimate, j: int, mixed: bool, probe: Probe | None
+) -> None:
+    """Enter in `found` what is confirmed of unit j's weights, beside what it says of all others."""
+    place = equations.in_mixed == mixed
+    found.difference[place, j] = 0
+    rest = equations.but_weights(found.difference)
+    change, error = of_unit(layer, rest, j, mixed, probe)
+    found.difference[place, j], found.error[place, j] = change[place], error[place]
 
 
 def of_unit(
@@ -80,7 +89,7 @@ def of_unit(
     parts = by_samples(equations.news(sides[0], own), equations.news(sides[1], own))
     whole = reduce(add, parts)
     change, error = jointly(whole, equations.biases)
-    raised = np.abs(change) > np.maximum(RAISED * error, smallest_changes(layer)[j])
+    raised = np.abs(change) > RAISED * error
     real = raised & agreed(parts, whole, equations.biases) if raised.any() else raised
     if probe is not None:
         for k in np.flatnonzero(raised).tolist():
