@@ -22,7 +22,7 @@ from rnn_parity.results import Cause, Check, ImpliedWeight, LaterSensitivity, Su
 from rnn_parity.sensitivity import sensitivity
 from rnn_parity.sequences import Sequences
 from rnn_parity.stack import stacked
-from rnn_parity.suspicion import CONFIRMED, SCREEN, explains, other_weights
+from rnn_parity.suspicion import SCREEN, explains, other_weights
 from rnn_parity.threads import one_thread
 
 SAMPLE_UNITS = 8
@@ -135,14 +135,16 @@ def doubted(
         return check  # the errors of narrow formats are no noise: they depend on the numbers
     quick = implied.quick_rows(layer, right.sequences, outputs).even(now)
     scores = implied.scores(quick)
-    weights: tuple[ImpliedWeight, ...] = ()
-    if scores.max() > SCREEN:
-        equations = implied.rows(layer, right.sequences, outputs).even(now)
-        found = other_weights(layer, equations, probe)
-        weights, quick = implied.differences(layer, found), quick.but_weights(found.difference)
     # Rounding changes every weight a little; of few equations no single score can be high.
     hidden = quick.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
     rounding = likeliest_rounding(right, quick) if hidden else None
+    weights: tuple[ImpliedWeight, ...] = ()
+    if scores.max() > SCREEN:
+        equations = implied.rows(layer, right.sequences, outputs).even(now)
+        weights = implied.differences(layer, other_weights(layer, equations, probe))
+        if rounding is not None:  # a single weight that is off by more may pass for a rounding
+            rest = equations.but_weights(stacked(rounding.layer) - now)
+            rounding = None if other_weights(layer, rest).difference.any() else rounding
     if not weights and rounding is None:
         return check
     which = f": {len(weights)} of them, {name_of(weights[0])} first" if weights else ""
@@ -160,31 +162,33 @@ def name_of(w: ImpliedWeight) -> str:
     return f"{w.weight}{list(w.index)}"
 
 
-def weight_causes(rounding: str | None, weights: tuple[ImpliedWeight, ...]) -> tuple[Cause, ...]:
+def weight_causes(
+    rounding: Computation | None, weights: tuple[ImpliedWeight, ...]
+) -> tuple[Cause, ...]:
     """Rounded weights where those explain the residuals; else a few single entries."""
     if rounding is not None:
-        return (Cause("weights-rounded", rounding, None),)
+        return (Cause("weights-rounded", rounding.detail, None),)
     if len(weights) > FEW:
         return ()
     names = [f"{name_of(w)} is {w.implied:.9g} instead of {w.expected:.9g}" for w in weights]
     return (Cause("weights-differ", "; ".join(names), None),)
 
 
-def likeliest_rounding(right: Computation, equations: Rows) -> str | None:
-    """The rounding of all weights that explains the residuals best, where every part of the samples
-    shows it; None where none does.
+def likeliest_rounding(right: Computation, equations: Rows) -> Computation | None:
+    """The layer with that rounding of all weights which explains the residuals best, shown by every
+    part of the samples; None where there is none.
     """
-    residual, detail = equations.news(equations.residual), None
+    residual, found = equations.news(equations.residual), None
     least = float((residual**2).sum())
     weights, gradient = stacked(right.layer), equations.of_news.gradient
     noise = least / max(1, equations.count * right.layer.units)
     for variant in rounded_weights(right):
         change = stacked(variant.layer) - weights
-        # The first term of what it explains costs little, and is twice the whole at most.
-        if not np.vdot(change, gradient) > CONFIRMED**2 * noise:
+        # What it explains, and more than that, costs little; a quarter of it leaves room.
+        if not np.vdot(change, gradient) > implied.CERTAIN**2 / 4 * noise:
             continue
         predicted = equations.news(equations.changed(change))
         left = float(((residual - predicted) ** 2).sum())
         if left < least and explains(predicted, residual):
-            least, detail = left, variant.detail
-    return detail
+            least, found = left, variant
+    return found

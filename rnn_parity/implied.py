@@ -25,8 +25,9 @@ from rnn_parity.sequences import Sequences
 from rnn_parity.stack import stacked, value, where
 
 CERTAIN = 7.0
-"""Standard errors from which on an entry is named where outputs diverged. Chosen: the largest of
-8,256 estimates of a right layer was 5.3.
+"""Standard errors from which on a difference is real, of all samples together; a part of them shows
+as many times the square root of its share. Chosen: the largest of 8,256 estimates of a right layer
+was 5.3, and noise that goes together has more; at double, one entry in four is missed.
 """
 RELATIVE = 8
 """An activation may err by so many u of its value (tanh's allowance), which looks like weights that
@@ -36,8 +37,10 @@ parity as well; at double, changes of a millionth would be lost.
 MOST_SHOWN = 20
 EXPLAINED = 0.01
 """Other weights fit when they leave so small a part of the residuals."""
-MOST_UNITS = 8
-"""Weights are estimated for so many units at most, those that are furthest off."""
+MOST_UNITS = 9
+"""Weights are estimated for so many units at most, those that are furthest off: one more than there
+may be single differences.
+"""
 SHARE = 4
 """Equations for each unknown: of more unknowns than that allows, the most telling are looked at."""
 QUICK_ROWS = 256

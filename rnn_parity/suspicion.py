@@ -15,26 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.equations import Rows
-from rnn_parity.implied import MOST_UNITS, Estimate, scores
+from rnn_parity.implied import CERTAIN, MOST_UNITS, Estimate, scores
 from rnn_parity.layers import Array, Layer
 from rnn_parity.leastsquares import NormalEquations
 from rnn_parity.probe import Probe, probed
 
 SCREEN = 5.5
-"""Standard errors of an entry alone from which on its unit gets a closer look. Chosen: what most
-samples raise by 5 standard errors has as many in all; at half, every check takes the time.
-"""
-RAISED = 5.0
-"""Standard errors of an entry beside all others from which on samples raise it. Chosen: noise does
-in one layer of ten thousand weights in two hundred; at half, in every layer.
-"""
-CONFIRMED = 4.0
-"""Standard errors that it has by samples that did not raise it. Chosen: noise confirms one entry in
-thirty thousand; each of four parts has half the standard errors that all samples have.
+"""Standard errors of an entry alone from which on its unit gets a closer look: what a part of the
+equations shows of `CERTAIN`. Chosen: at half, every check takes the time; at double, half of what
+could be found is not.
 """
 PARTS = 4
-"""Into so many parts samples are split. Chosen: of two, half of the samples must raise an entry; of
-eight, an eighth must confirm it.
+"""Into so many parts samples are split, of which all but one raise an entry that is to be confirmed
+by the one. Chosen: of two, half of the samples must raise it; of eight, an eighth must confirm it.
 """
 SHARE = 4
 """Equations for each unknown. Where there are too many unknowns, those that alone explain least are
@@ -89,7 +82,7 @@ def of_unit(
     parts = by_samples(equations.news(sides[0], own), equations.news(sides[1], own))
     whole = reduce(add, parts)
     change, error = jointly(whole, equations.biases)
-    raised = np.abs(change) > RAISED * error
+    raised = np.abs(change) > CERTAIN * error
     real = raised & agreed(parts, whole, equations.biases) if raised.any() else raised
     if probe is not None:
         for k in np.flatnonzero(raised).tolist():
@@ -116,13 +109,14 @@ def agreed(
     parts: list[NormalEquations], whole: NormalEquations, biases: NDArray[np.intp]
 ) -> NDArray[np.bool_]:
     """Which unknowns `(P,)` each part confirms, alone, as all others raise them together."""
-    found = np.full(len(whole.gram), len(parts) > 1)
+    found, share = np.full(len(whole.gram), len(parts) > 1), 1 / len(parts)
     for part in parts:
         change, error = jointly(whole - part, biases)
-        found &= np.abs(change) > RAISED * error
+        found &= np.abs(change) > CERTAIN * np.sqrt(1 - share) * error
         alone, error = part.solve(np.union1d(np.flatnonzero(found), biases))
-        # At the least of both, the joint error of the two is a third of the size.
-        found &= (np.abs(alone) > CONFIRMED * error) & (np.abs(alone - change) < np.abs(change) / 2)
+        # Where both are at their least, the joint error of the two is a third of the size.
+        found &= np.abs(alone) > CERTAIN * np.sqrt(share) * error
+        found &= np.abs(alone - change) < np.abs(change) / 2
         if not found.any():
             break
     return found
@@ -131,7 +125,7 @@ def agreed(
 def explains(predicted: Array, residual: Array) -> bool:
     """Whether each part of the samples shows the whole change `predicted` `(t, B, H)`."""
     parts = by_samples(predicted[..., np.newaxis], residual)
-    solved = [part.solve() for part in parts]
+    least, solved = CERTAIN / np.sqrt(len(parts)), [part.solve() for part in parts]
     return len(parts) > 1 and all(
-        abs(one[0] - 1) < 0.5 and one[0] > CONFIRMED * error[0] for one, error in solved
+        abs(one[0] - 1) < 0.5 and one[0] > least * error[0] for one, error in solved
     )
