@@ -102,6 +102,8 @@ class Rows:
 
     def but_weights(self, change: Array) -> Rows:
         """The same equations, had the weights been others by `change`, to first order."""
+        if not change.any():
+            return self
         return replace(self, residual=self.residual - self.changed(change))
 
     def changed(self, change: Array) -> Array:

@@ -29,10 +29,10 @@ CERTAIN = 7.0
 as many times the square root of its share. Chosen: the largest of 8,256 estimates of a right layer
 was 5.3, and noise that goes together has more; at double, one entry in four is missed.
 """
-RELATIVE = 8
-"""An activation may err by so many u of its value (tanh's allowance), which looks like weights that
-are larger by as many u: no larger change is another weight. Chosen: trained layers at half are
-parity as well; at double, changes of a millionth would be lost.
+RELATIVE = 16
+"""No change is another weight that is below so many u of its unit's largest weight. Measured: an
+activation that errs by 4 u at every argument, half of tanh's allowance, looks like changes of up to
+15. At half that would be suspect; at double, changes of a millionth would be missed.
 """
 MOST_SHOWN = 20
 EXPLAINED = 0.01

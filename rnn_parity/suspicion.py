@@ -45,16 +45,18 @@ def other_weights(layer: Layer, equations: Rows, probe: Probe | None = None) -> 
     """
     found = Estimate(*(np.full((len(equations.in_mixed), layer.units), x) for x in (0.0, np.inf)))
     untried, tried = np.ones(found.error.shape, bool), list[tuple[int, bool]]()
-    rest = equations
+    score, explained = scores(equations), equations.explained
     while len(tried) < MOST_UNITS:
-        open_ = untried & (scores(rest) > SCREEN)
+        open_ = untried & (score > SCREEN)
         if not open_.any():
             break
-        k, j = (int(i) for i in np.unravel_index(np.argmax(rest.explained * open_), open_.shape))
+        k, j = (int(i) for i in np.unravel_index(np.argmax(explained * open_), open_.shape))
         tried.append((j, bool(equations.in_mixed[k])))
         untried[equations.in_mixed == equations.in_mixed[k], j] = False
         estimated_anew(layer, equations, found, *tried[-1], probe)
-        rest = equations.but_weights(found.difference)
+        if found.difference[:, j].any():
+            rest = equations.but_weights(found.difference)
+            score, explained = scores(rest), rest.explained
     units = [(j, mixed) for j, mixed in tried if found.difference[:, j].any()]
     for j, mixed in units if len(units) > 1 else ():
         estimated_anew(layer, equations, found, j, mixed, probe)
@@ -87,7 +89,8 @@ def of_unit(
     if probe is not None:
         for k in np.flatnonzero(raised).tolist():
             answer = probed(layer, k, j, float(change[k]), probe)
-            real[k] = real[k] if answer is None else answer
+            if answer is not None:  # what it refutes is taken out of the residuals and not named
+                real[k], error[k] = True, error[k] if answer else np.inf
     return np.where(real, change, 0.0), error
 
 
