@@ -43,17 +43,19 @@ def test_a_probe_runs_the_very_layer(name, mode, options):
     assert (np.abs(outputs[:, 0, 5] - expected.value[:, unit]) <= expected.radius[:, unit]).all()
 
 
-@pytest.mark.parametrize(("name", "amount"), [("SimpleRNN", 3e-6), ("LSTM", 1e-5), ("GRU", 4e-6)])
-def test_what_samples_suspect_a_right_layer_refutes(name, amount):
+@pytest.mark.parametrize(
+    ("name", "gate", "amount"), [("SimpleRNN", 0, 3e-6), ("LSTM", 3, 1e-5), ("GRU", 2, 2e-6)]
+)
+def test_what_samples_suspect_a_right_layer_refutes(name, gate, amount):
     seen = seen_of(built(name, return_sequences=True))
     kernel = seen.weights.kernel.copy()
-    kernel[3, 5] += amount
+    kernel[3, 16 * gate + 5] += amount
     # The outputs of another entry, as if Keras had shown them: exact, then rounded once.
     outputs = rp.replay(seen.weights.changed(kernel=kernel), seen.inputs).outputs
     told = replace(seen, outputs=outputs.astype(np.float32))
     subject = subject_of(told, "layer", None)
     without = judged_one(replace(told, probe=None), subject, True)
-    assert (without.verdict, len(without.implied_weights)) == ("suspect", 1)
+    assert without.verdict == "suspect", without.summary
     assert judged_one(told, subject, True).verdict == "parity"
     # Of another implementation, Keras's own layer says nothing.
     elsewhere = replace(subject, against="another")
