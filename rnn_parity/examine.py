@@ -21,7 +21,7 @@ from rnn_parity.probe import Probe
 from rnn_parity.results import Cause, Check, ImpliedWeight, LaterSensitivity, Subject
 from rnn_parity.sensitivity import sensitivity
 from rnn_parity.sequences import Sequences
-from rnn_parity.stack import stacked
+from rnn_parity.stack import split_bias, stacked
 from rnn_parity.suspicion import SCREEN, explains, other_weights
 from rnn_parity.threads import one_thread
 
@@ -153,7 +153,7 @@ def doubted(
         verdict="suspect",
         summary=f"every step is within rounding, yet the outputs imply other weights{which}",
         implied_weights=weights[: implied.MOST_SHOWN] or None,
-        causes=weight_causes(rounding, weights),
+        causes=weight_causes(layer, rounding, weights),
     )
 
 
@@ -163,7 +163,7 @@ def name_of(w: ImpliedWeight) -> str:
 
 
 def weight_causes(
-    rounding: Computation | None, weights: tuple[ImpliedWeight, ...]
+    layer: Layer, rounding: Computation | None, weights: tuple[ImpliedWeight, ...]
 ) -> tuple[Cause, ...]:
     """Rounded weights where those explain the residuals; else a few single entries."""
     if rounding is not None:
@@ -171,7 +171,15 @@ def weight_causes(
     if len(weights) > FEW:
         return ()
     names = [f"{name_of(w)} is {w.implied:.9g} instead of {w.expected:.9g}" for w in weights]
-    return (Cause("weights-differ", "; ".join(names), None),)
+    return (Cause("weights-differ", "; ".join(names) + of_a_sum(layer, weights), None),)
+
+
+def of_a_sum(layer: Layer, weights: tuple[ImpliedWeight, ...]) -> str:
+    """What outputs cannot tell of a GRU's two biases, as a clause."""
+    summed = any(w.weight == "bias" and w.index[-1] < 2 * layer.units for w in weights)
+    if not (summed and split_bias(layer)):
+        return ""
+    return "; of the gates z and r only the sum of bias[0] and bias[1] shows"
 
 
 def likeliest_rounding(right: Computation, equations: Rows) -> Computation | None:

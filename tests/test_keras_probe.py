@@ -20,7 +20,7 @@ def built(name, units=16, features=24, **options):
     layer = getattr(tf.keras.layers, name)(units, **options)
     layer.build((4, None, features))
     rng = np.random.default_rng(0)
-    layer.set_weights([w + 0.1 * rng.normal(size=w.shape) for w in layer.get_weights()])
+    layer.set_weights([0.2 * rng.normal(size=w.shape) for w in layer.get_weights()])
     return layer
 
 
@@ -43,9 +43,7 @@ def test_a_probe_runs_the_very_layer(name, mode, options):
     assert (np.abs(outputs[:, 0, 5] - expected.value[:, unit]) <= expected.radius[:, unit]).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "gate", "amount"), [("SimpleRNN", 0, 3e-6), ("LSTM", 3, 1e-5), ("GRU", 2, 2e-6)]
-)
+@pytest.mark.parametrize(("name", "gate", "amount"), [("SimpleRNN", 0, 2e-6), ("LSTM", 3, 4e-6)])
 def test_what_samples_suspect_a_right_layer_refutes(name, gate, amount):
     seen = seen_of(built(name, return_sequences=True))
     kernel = seen.weights.kernel.copy()
