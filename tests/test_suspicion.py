@@ -230,3 +230,56 @@ def test_the_news_of_a_memory_by_hand():
     direct = Rows((ones,), (ones,), off, ones, ones[..., 0] > 0)
     assert direct.news(off) is off
     assert direct.of_news is direct
+
+
+@pytest.mark.parametrize("seed", [3, 6, 24])
+def test_reset_gates_that_reach_all_units_are_told_from_other_weights(seed):
+    weights, x = case("GRU before", seed, (16, 100, 12, 10))
+    rng, true = np.random.default_rng(seed), set()
+    other = {n: w.copy() for n, w in weights.items()}
+    for _ in range(3):
+        name = ["kernel", "recurrent_kernel", "bias"][rng.integers(3)]
+        index = tuple(int(rng.integers(n)) for n in weights[name].shape)
+        true.add((name, index))
+        other[name][index] += np.float32(2e-6 * rng.choice([-1, 1]) * rng.uniform(0.5, 2))
+    layer = layer_of("GRU before", weights)
+    check = rp.compare(layer, x, float32_loop("GRU before", other, x)).checks[0]
+    assert check.verdict in ("suspect", "diverged")
+    if check.verdict == "suspect":
+        assert set(entries(check)) <= true
+        assert entries(check)
+
+
+def beside(column, seed):
+    """Noise of the column's shape that no multiple of the column, nor a constant, explains."""
+    noise = np.random.default_rng(seed).normal(size=column.shape)
+    known = np.stack([np.ones(column.size), column.ravel()], axis=1)
+    return noise - (known @ np.linalg.lstsq(known, noise.ravel(), rcond=None)[0]).reshape(
+        noise.shape
+    )
+
+
+def test_a_part_confirms_only_what_it_knows_itself():
+    # 3 in each of four samples, beside noise of 1: 50 standard errors in each.
+    column = np.random.default_rng(0).normal(size=(400, 4))
+    noise = np.stack([beside(column[:, b], b) for b in range(4)], axis=1)
+    matrix = np.stack([column, np.ones_like(column)], axis=-1)
+
+    def agreed(noise):
+        parts = suspicion.by_samples(matrix, 3 * column + noise)
+        return suspicion.agreed(parts, sum(parts[1:], parts[0]), np.array([1])).tolist()
+
+    assert agreed(noise) == [True, False]
+    # One sample has the same estimate, but within an error as large.
+    loud = noise * [1, 1, 1, 20]
+    assert agreed(loud) == [False, False]
+
+
+def test_a_change_is_explained_as_a_whole_by_each_part():
+    predicted = np.random.default_rng(0).normal(size=(100, 4, 3))
+    noise = np.stack([beside(predicted[:, b], b) for b in range(4)], axis=1)
+    assert suspicion.explains(predicted, predicted + noise)
+    assert not suspicion.explains(predicted, 3 * predicted + noise)  # more than the whole
+    assert not suspicion.explains(predicted, 0.3 * predicted + noise)  # less
+    assert not suspicion.explains(predicted, predicted + 10 * noise)  # no more than noise
+    assert not suspicion.explains(predicted[:, :1], predicted[:, :1] + noise[:, :1])  # one sample
