@@ -39,39 +39,26 @@ left out.
 def other_weights(layer: Layer, equations: Rows, probe: Probe | None = None) -> Estimate:
     """The differences that are confirmed, and their errors; 0 and infinite for all other entries.
 
-    Unit by unit, the one that is furthest off first: its changes are taken out of the residuals of
-    all, which the reset gate of a GRU without `reset_after` reaches. Then each unit once more,
-    beside all others.
+    Unit by unit, the one that explains most first: its changes are taken out of the residuals of
+    all, which the reset gate of a GRU without `reset_after` reaches.
     """
     found = Estimate(*(np.full((len(equations.in_mixed), layer.units), x) for x in (0.0, np.inf)))
-    untried, tried = np.ones(found.error.shape, bool), list[tuple[int, bool]]()
-    score, explained = scores(equations), equations.explained
-    while len(tried) < MOST_UNITS:
+    untried, rest = np.ones(found.error.shape, bool), equations
+    score, explained = scores(rest), rest.explained
+    for _ in range(MOST_UNITS):
         open_ = untried & (score > SCREEN)
         if not open_.any():
             break
         k, j = (int(i) for i in np.unravel_index(np.argmax(explained * open_), open_.shape))
-        tried.append((j, bool(equations.in_mixed[k])))
-        untried[equations.in_mixed == equations.in_mixed[k], j] = False
-        estimated_anew(layer, equations, found, *tried[-1], probe)
-        if found.difference[:, j].any():
+        mixed = bool(equations.in_mixed[k])
+        place = equations.in_mixed == mixed
+        untried[place, j] = False
+        change, error = of_unit(layer, rest, j, mixed, probe)
+        if change.any():
+            found.difference[place, j], found.error[place, j] = change[place], error[place]
             rest = equations.but_weights(found.difference)
             score, explained = scores(rest), rest.explained
-    units = [(j, mixed) for j, mixed in tried if found.difference[:, j].any()]
-    for j, mixed in units if len(units) > 1 else ():
-        estimated_anew(layer, equations, found, j, mixed, probe)
     return found
-
-
-def estimated_anew(
-    layer: Layer, equations: Rows, found: Estimate, j: int, mixed: bool, probe: Probe | None
-) -> None:
-    """Enter in `found` what is confirmed of unit j's weights, beside what it says of all others."""
-    place = equations.in_mixed == mixed
-    found.difference[place, j] = 0
-    rest = equations.but_weights(found.difference)
-    change, error = of_unit(layer, rest, j, mixed, probe)
-    found.difference[place, j], found.error[place, j] = change[place], error[place]
 
 
 def of_unit(
