@@ -113,9 +113,13 @@ def agreed(
 
 
 def explains(predicted: Array, residual: Array) -> bool:
-    """Whether each part of the samples shows the whole change `predicted` `(t, B, H)`."""
+    """Whether each part of the samples shows the whole change `predicted` `(t, B, H)`.
+
+    Of each unit without the mean, which may be what an activation always errs by.
+    """
+    predicted, residual = (a - a.mean((0, 1)) for a in (predicted, residual))
     parts = by_samples(predicted[..., np.newaxis], residual)
-    least, solved = CERTAIN / np.sqrt(len(parts)), [part.solve() for part in parts]
+    solved = [part.solve() for part in parts]
     return len(parts) > 1 and all(
-        abs(one[0] - 1) < 0.5 and one[0] > least * error[0] for one, error in solved
+        abs(one[0] - 1) < 0.5 and one[0] > CERTAIN * error[0] for one, error in solved
     )
