@@ -58,7 +58,9 @@ def judged_one(seen: Observation, subject: Subject, why: bool) -> Check:
     sequences = sequences_of(seen, seen.weights)
     observed = Observations(seen.outputs, seen.final_state, seen.last_output)
     stateful = bool(seen.config.get("stateful"))
-    check = examine(seen.weights, sequences, observed, subject, stateful, why)
+    # Another implementation answered for the layer: to run Keras again would say nothing of it.
+    probe = seen.probe if subject.against is None else None
+    check = examine(seen.weights, sequences, observed, subject, stateful, why, probe)
     return replace(check, notes=(*check.notes, *seen.notes))
 
 

@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.arithmetic import Arithmetic
 from rnn_parity.balls import Ball, concatenated
-from rnn_parity.derivatives import Derivatives
 from rnn_parity.distance import distance, ratios, ulps
-from rnn_parity.equations import Rows, joined
 from rnn_parity.layers import Array, Layer
 from rnn_parity.near import Near, NearSteps
 from rnn_parity.observed import Observed
@@ -31,11 +29,6 @@ from rnn_parity.sequences import Sequences
 from rnn_parity.threads import over_batch
 
 COLUMNS = [f.name for f in fields(Timesteps)]
-
-FIRST_ROWS = 256
-"""So many equations for each gate show whether other weights were used."""
-FIRST_WORK = 1 << 28
-"""Of many weights with gates fewer do: so many numbers, all equations and weights together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +61,7 @@ class Comparison:
 
     `last` is what is known of the states around the last timestep. `finite` tells whether any
     expected number was finite, so that there was something to compare; `widths`, how wide the
-    bounds were beside the numbers. `first_rows` are some equations for the weights that the outputs
-    imply, enough to see whether to look closer.
+    bounds were beside the numbers.
     """
 
     timesteps: Timesteps
@@ -77,7 +69,6 @@ class Comparison:
     last: Last
     finite: bool
     widths: Widths
-    first_rows: Rows | None
 
 
 def compare_outputs(
@@ -104,11 +95,8 @@ def compare_samples(
     steps = Steps(layer, arithmetic, sequences)
     near = Near(steps) if Near.applies(steps, sequences) else None
     found = Found.nothing(sequences.shape, layer.units)
-    equations = FirstRows(layer, sequences)
     for block in blocks(layer, sequences):
         observed.advance(block.steps)
-        if part.start == 0:
-            equations.take(block, observed)
         quick = near.steps(block, observed) if near else None
         if quick is not None and found.take_quick(block, quick):
             observed.state = None
@@ -116,7 +104,7 @@ def compare_samples(
         # What the quick way cannot pass is judged again, in float64.
         ball = steps.observed(block, observed)
         found.take(block, observed, ball, layer.precision)
-    return found.comparison(last_of(block, observed, steps), equations.rows(), part.start)
+    return found.comparison(last_of(block, observed, steps), part.start)
 
 
 def last_of(block: Block, observed: Observed, steps: Steps) -> Last:
@@ -130,27 +118,6 @@ def last_of(block: Block, observed: Observed, steps: Steps) -> Last:
     ]
     balls = [state] if steps.cell_state is None else [state, steps.cell_state]
     return Last(observed.states[-2:].copy(), tuple(balls), tuple(replayed))
-
-
-class FirstRows:
-    """Gathers the equations of the first timesteps, as many as are wanted."""
-
-    def __init__(self, layer: Layer, sequences: Sequences) -> None:
-        self.derivatives = Derivatives(layer, sequences)
-        affordable = FIRST_WORK // (layer.width * (layer.features + layer.units))
-        count = FIRST_ROWS * min(len(layer.GATES), max(1, affordable // FIRST_ROWS))
-        self.wanted = max(1, count // sequences.shape[0])
-        self.parts: list[Rows] = []
-
-    def take(self, block: Block, observed: Observed) -> None:
-        """What is still wanted of a block."""
-        if self.wanted > 0:
-            self.parts.append(self.derivatives.equations(block, observed, self.wanted))
-            self.wanted -= len(block.outputs)
-
-    def rows(self) -> Rows | None:
-        """The equations; None where none were gathered."""
-        return joined(self.parts) if self.parts else None
 
 
 @dataclass(eq=False)
@@ -211,13 +178,13 @@ class Found:
         rows.max_ratio[steps] = flat[np.arange(count), worst]
         rows.batch[steps], rows.unit[steps] = np.divmod(worst, units)
 
-    def comparison(self, last: Last, first_rows: Rows | None, first_sample: int) -> Comparison:
+    def comparison(self, last: Last, first_sample: int) -> Comparison:
         """The finished numbers; samples were counted from 0, here they are from `first_sample`."""
         self.rows.batch[:] += first_sample
         first = self.first
         if first is not None:
             first = replace(first, batch=first.batch + first_sample)
-        return Comparison(self.rows, first, last, self.finite, self.widths, first_rows)
+        return Comparison(self.rows, first, last, self.finite, self.widths)
 
 
 def first_beyond(start: int, observed: Array, ball: Ball, ratio: NDArray[Any]) -> Divergence:
@@ -248,7 +215,6 @@ def merge(parts: list[Comparison]) -> Comparison:
         merged_last([p.last for p in parts]),
         any(p.finite for p in parts),
         reduce(Widths.beside, [p.widths for p in parts]),
-        parts[0].first_rows,
     )
 
 

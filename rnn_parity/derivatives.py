@@ -1,7 +1,6 @@
 """The derivative of each cell's step in its weights, at observed states: what `equations` hold.
 
-The letters are those of `cells`. `y` is the step's output; beside its slopes stands what correct
-activations may make it err by. Estimates only: no verdict of `diverged` rests on them.
+The letters are those of `cells`. Estimates only: no verdict of `diverged` rests on them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from rnn_parity.carry import scan
 from rnn_parity.cells import split
 from rnn_parity.equations import Rows
 from rnn_parity.layers import GRU, LSTM, Array, Layer
-from rnn_parity.magnitudes import rows_by
 from rnn_parity.observed import Observed
 from rnn_parity.products import Product
 from rnn_parity.replay import Block
@@ -27,7 +25,7 @@ from rnn_parity.stack import pieces
 
 @dataclass(frozen=True, eq=False)
 class Slopes:
-    """A step `(t, B, H)`: its output, the slopes of its pieces, what it may err by.
+    """A step `(t, B, H)`: its output and the slopes of its pieces.
 
     `ways` are `Rows`'s fields for pieces that reach the output on another way; `reset` is what a
     candidate multiplies with its weights in the place of h.
@@ -35,40 +33,36 @@ class Slopes:
 
     y: Array
     slopes: tuple[Array, ...]
-    own: Array
     ways: dict[str, Any] = field(default_factory=dict)
     reset: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """An activation at z: `y`, the slope `d`, and its allowance `e`."""
+    """An activation at z: `y`, and the slope `d`."""
 
     y: Array
     d: Array
-    e: Array
 
     @classmethod
-    def of(cls, f: Activation, z: Array, u: float) -> Value:
-        """All three at once; `u` is the unit roundoff."""
-        y = f(z)
-        return cls(y, f.slope(z), f.allowance(z, np.abs(y), u))
+    def of(cls, f: Activation, z: Array) -> Value:
+        """Both at once."""
+        return cls(f(z), f.slope(z))
 
 
 class Derivatives:
     """The equations of a layer, block after block: an LSTM's c is carried along."""
 
     def __init__(self, layer: Layer, sequences: Sequences) -> None:
-        self.layer, self.u = layer, layer.precision.unit_roundoff
+        self.layer = layer
         self.cell_state, self.dropout = sequences.initial_state[-1], sequences.dropout
         self.times_w = Product(layer, layer.recurrent_kernel, sequences.dropout.state)
 
     @np.errstate(all="ignore")
-    def equations(self, block: Block, observed: Observed, count: int | None = None) -> Rows:
-        """The equations of a block's first `count` timesteps."""
-        h, seen = observed.states[:-1][:count], observed.outputs[:count]
-        keep = None if observed.keep is None else observed.keep[:count]
-        x = block.projection[:count]
+    def equations(self, block: Block, observed: Observed) -> Rows:
+        """The equations of a block's timesteps."""
+        h, seen, keep = observed.states[:-1], observed.outputs, observed.keep
+        x = block.projection
         if isinstance(self.layer, LSTM):
             found = self.lstm(self.layer, x, h, keep)
         elif isinstance(self.layer, GRU):
@@ -79,7 +73,7 @@ class Derivatives:
         if keep is not None:
             good &= keep[..., 0]
         every = good[..., np.newaxis]
-        inputs, states = (np.where(every, a, 0.0) for a in (block.inputs[:count], h))
+        inputs, states = (np.where(every, a, 0.0) for a in (block.inputs, h))
         reset = states if found.reset is None else np.where(every, found.reset, 0.0)
         ways = dict(found.ways)
         for name, otherwise in (("gain", 0.0), ("forget", 1.0)):
@@ -90,9 +84,7 @@ class Derivatives:
             slopes=tuple(np.where(every, s, 0.0) for s in found.slopes),
             residual=np.where(every, seen - found.y, 0.0),
             observed=np.where(every, seen, 0.0),
-            own=np.where(every, found.own, 0.0),
             good=good,
-            units=np.arange(self.layer.units),
             **ways,
         )
 
@@ -120,57 +112,42 @@ class Derivatives:
 
     def simple_rnn(self, x: Array, h: Array) -> Slopes:
         """`h_t = a(z)`."""
-        z = x + self.product(h)
-        a = Value.of(self.layer.activation, z, self.u)
-        return Slopes(a.y, (useful(a.d),), a.e)
+        a = Value.of(self.layer.activation, x + self.product(h))
+        return Slopes(a.y, (a.d,))
 
     def lstm(self, layer: LSTM, x: Array, h: Array, keep: NDArray[np.bool_] | None) -> Slopes:
         """`c_t = f c_{t-1} + i g`; `h_t = o a(c_t)`."""
         zi, zf, zg, zo = split(x + self.product(h), 4)
         s, activation = layer.recurrent_activation, layer.activation
-        i, f, o = (Value.of(s, z, self.u) for z in (zi, zf, zo))
-        g = Value.of(activation, zg, self.u)
+        i, f, o = (Value.of(s, z) for z in (zi, zf, zo))
+        g = Value.of(activation, zg)
         forget, new = f.y, i.y * g.y
         if keep is not None:
             forget, new = np.where(keep, forget, 1.0), np.where(keep, new, 0.0)
         c = scan(forget, new, self.cell_state)
         before = np.concatenate([self.cell_state[np.newaxis], c[:-1]])
         self.cell_state = c[-1]
-        a = Value.of(activation, c, self.u)
-        gain = o.y * a.d
-        size = np.abs(before) * f.e + np.abs(g.y) * i.e + np.abs(i.y) * g.e
-        own = np.abs(a.y) * o.e + np.abs(o.y) * a.e + np.abs(gain) * size
+        a = Value.of(activation, c)
         slopes = (g.y * i.d, before * f.d, i.y * g.d, a.y * o.d)
-        ways = {"carried": 3, "forget": forget, "gain": gain}
-        return Slopes(o.y * a.y, slopes, own, ways)
+        return Slopes(o.y * a.y, slopes, {"carried": 3, "forget": forget, "gain": o.y * a.d})
 
     def gru(self, layer: GRU, x: Array, h: Array) -> Slopes:
         """`h_t = z h_{t-1} + (1 - z) hh`; `hh = a(X_h + r R_h)`, or `a(X_h + (r h) W_h)`."""
         xz, xr, xh = split(x, 3)
         rz, rr = split(self.product(h, slice(2)), 2)
-        z, r = (Value.of(layer.recurrent_activation, v, self.u) for v in (xz + rz, xr + rr))
+        z, r = (Value.of(layer.recurrent_activation, v) for v in (xz + rz, xr + rr))
         last = slice(2, 3)
-        rh = r.y * self.product(h, last) if layer.reset_after else self.product(r.y * h, last)
-        a = Value.of(layer.activation, xh + rh, self.u)
+        of_state = self.product(h if layer.reset_after else r.y * h, last)
+        a = Value.of(layer.activation, xh + (r.y * of_state if layer.reset_after else of_state))
         y, ch = z.y * h + (1 - z.y) * a.y, (1 - z.y) * a.d
-        own = np.abs(h - a.y) * z.e + np.abs(1 - z.y) * a.e
         cz = (h - a.y) * z.d
         if layer.reset_after:
-            of_state = self.product(h, last)
-            own = own + np.abs(ch * of_state) * r.e
-            return Slopes(y, (cz, ch * of_state * r.d, ch, ch * r.y), own)
+            return Slopes(y, (cz, ch * of_state * r.d, ch, ch * r.y))
         kernel = layer.recurrent_kernel[:, 2 * layer.units :]
-        own = own + np.abs(ch) * rows_by(np.abs(h) * r.e, np.abs(kernel))
         ways = {"mixed": 1, "mixing": kernel, "gain": ch}
-        return Slopes(y, (cz, h * r.d, ch), own, ways, r.y * h)
+        return Slopes(y, (cz, h * r.d, ch), ways, r.y * h)
 
 
 def masked(a: Array, masks: Array | None, gate: int) -> Array:
     """`a` `(t, B, K)` as dropout leaves it for one gate."""
     return a if masks is None else a * masks[gate]
-
-
-def useful(slope: Array) -> Array:
-    """0 where f is saturated: there f's own systematic errors pass for large changes."""
-    size = np.abs(slope)
-    return np.where(size >= 0.25 * size.max(axis=(0, 1), initial=0), slope, 0.0)

@@ -21,29 +21,22 @@ from rnn_parity.magnitudes import rows_by
 
 Columns = tuple[Array, ...]
 
-LONGEST = 64
-"""The noise of so many timesteps is followed."""
-
 
 @dataclass(frozen=True, eq=False)
 class Rows:
     """The equations of some timesteps, time first: arrays are `(t, B, ...)`.
 
-    `designs` `(t, B, K)` and `slopes` `(t, B, H)` stand in the order of the pieces; `residual`,
-    the `observed` outputs and `own`, what the implementation's activations may err by, are
-    `(t, B, H)`. The first `carried` pieces go through a memory, see `forget` and `gain`; the piece
-    `mixed` reaches the outputs by `mixing` `(H, H)` and `gain`. A timestep that is masked or not
-    finite gives equations of zeros. `units` says which of the layer's units these H are; weights
-    are always handed over for all of them.
+    `designs` `(t, B, K)` and `slopes` `(t, B, H)` stand in the order of the pieces; `residual` and
+    the `observed` outputs are `(t, B, H)`. The first `carried` pieces go through a memory, see
+    `forget` and `gain`; the piece `mixed` reaches the outputs by `mixing` `(H, H)` and `gain`. A
+    timestep that is masked or not finite gives equations of zeros.
     """
 
     designs: Columns
     slopes: Columns
     residual: Array
     observed: Array
-    own: Array
     good: NDArray[np.bool_]
-    units: NDArray[np.intp]
     carried: int = 0
     mixed: int | None = None
     mixing: Array | None = None
@@ -56,39 +49,23 @@ class Rows:
         return int(self.good.sum())
 
     @property
-    def together(self) -> int:
-        """For so many timesteps the noise may go together: about as long as a memory lasts."""
-        if self.forget is None:
-            return 1
-        longest = float(np.abs(self.forget).mean((0, 1)).max())
-        return int(np.clip(4 / max(1 - longest, 1e-9), 8, LONGEST))
+    def sizes(self) -> list[int]:
+        """How many weights of a unit each piece has."""
+        return [design.shape[2] for design in self.designs]
 
-    def of_arrays(self, f: Callable[[Array], Array]) -> Rows:
-        """The same with `f` applied to every array that has a time axis."""
-        timed = ("residual", "observed", "own", "good", "forget", "gain")
-        arrays: dict[str, Any] = {n: f(a) for n in timed if (a := getattr(self, n)) is not None}
-        many: dict[str, Any] = {n: tuple(map(f, getattr(self, n))) for n in ("designs", "slopes")}
-        return replace(self, **arrays, **many)
+    @property
+    def biases(self) -> NDArray[np.intp]:
+        """The places of the pieces' biases in a column."""
+        return np.cumsum(self.sizes) - 1
 
-    def some(self, count: int) -> Rows:
-        """The first so many equations of each unit, about, of evenly spread samples."""
-        every = -(-self.residual.shape[1] // count)
-        few = self.of_arrays(lambda a: a[:, ::every])
-        return few.of_arrays(lambda a: a[: -(-count // few.residual.shape[1])])
-
-    def of_units(self, units: NDArray[np.intp]) -> Rows:
-        """The equations of some units alone; of all where weights of one reach the others."""
-        if self.mixed is not None:
-            return self
-        timed = ("residual", "observed", "own", "forget", "gain")
-        arrays = {n: a[..., units] for n in timed if (a := getattr(self, n)) is not None}
-        slopes = tuple(slope[..., units] for slope in self.slopes)
-        return replace(self, **arrays, slopes=slopes, units=self.units[units])
+    @property
+    def in_mixed(self) -> NDArray[np.bool_]:
+        """Which places of a column, `(P,)`, are in the `mixed` piece."""
+        return np.repeat([p == self.mixed for p in range(len(self.designs))], self.sizes)
 
     def parts(self, columns: Array) -> list[Array]:
         """Columns `(P, H)` piece by piece."""
-        sizes = [design.shape[2] for design in self.designs]
-        return np.split(columns, np.cumsum(sizes)[:-1])
+        return np.split(columns, np.cumsum(self.sizes)[:-1])
 
     @np.errstate(all="ignore")
     def even(self, weights: Array) -> Rows:
@@ -102,15 +79,13 @@ class Rows:
         direct = [p >= self.carried and p != self.mixed for p in range(len(self.slopes))]
         slopes = tuple(over(s) if d else s for s, d in zip(self.slopes, direct, strict=True))
         gain = None if self.gain is None else over(self.gain)
-        return replace(
-            self, residual=over(self.residual), own=over(self.own), slopes=slopes, gain=gain
-        )
+        return replace(self, residual=over(self.residual), slopes=slopes, gain=gain)
 
     def size(self, weights: Array) -> Array:
         """The absolute terms of each step, times the slopes: what its rounding grows with."""
         size: NDArray[Any] = np.zeros_like(self.residual)
         designs = {id(design): np.abs(design).astype(np.float32) for design in self.designs}
-        for p, weight in enumerate(self.parts(np.abs(weights[:, self.units]))):
+        for p, weight in enumerate(self.parts(np.abs(weights))):
             terms = rows_by(designs[id(self.designs[p])], weight.astype(np.float32))
             part: Array = np.abs(self.slopes[p]) * terms.astype(np.float64)
             size += self.reach(p, part, np.abs)
@@ -127,8 +102,14 @@ class Rows:
 
     def but_weights(self, change: Array) -> Rows:
         """The same equations, had the weights been others by `change`, to first order."""
-        pairs = zip(self.designs, self.parts(change[:, self.units]), strict=True)
-        return replace(self, residual=self.residual - self.shown([rows_by(d, w) for d, w in pairs]))
+        if not change.any():
+            return self
+        return replace(self, residual=self.residual - self.changed(change))
+
+    def changed(self, change: Array) -> Array:
+        """How the outputs would change, `(t, B, H)`, were the weights others by `change`."""
+        pairs = zip(self.designs, self.parts(change), strict=True)
+        return self.shown([rows_by(d, w) for d, w in pairs])
 
     def shown(self, changes: Sequence[Array | None]) -> Array:
         """How the outputs change, `(t, B, H)`, when the pieces' arguments change by so much."""
@@ -166,6 +147,23 @@ class Rows:
         pairs = zip(self.designs, self.weighted(), strict=True)
         return np.concatenate([flattened(d).T @ flattened(w) for d, w in pairs])
 
+    @property
+    def explained(self) -> Array:
+        """How much of the squares of all residuals each weight alone would explain, `(P, H)`.
+
+        Of a memory only what shows in the first step is counted.
+        """
+        sizes = []
+        for p, (design, slope) in enumerate(zip(self.designs, self.slopes, strict=True)):
+            shows = slope**2
+            if p == self.mixed and self.mixing is not None and self.gain is not None:
+                shows = shows * (self.gain**2 @ (self.mixing**2).T)
+            elif p < self.carried and self.gain is not None:
+                shows = shows * self.gain**2
+            sizes.append(flattened(design**2).T @ flattened(shows))
+        explained: Array = np.nan_to_num(self.gradient**2 / np.concatenate(sizes), posinf=0.0)
+        return explained
+
     def of_unit(self, j: int, mixed: bool = False) -> tuple[Array, Array]:
         """The equations for unit j's column alone: a matrix `(N, P)` and a right-hand side `(N,)`.
 
@@ -188,6 +186,34 @@ class Rows:
                 columns[p] = flattened(column)
         return np.concatenate(columns, axis=1), self.residual[..., j].ravel()
 
+    def news(self, a: Array, units: slice = slice(None)) -> Array:
+        """`a` `(t, B, H)`, on either side of the equations, less what a memory kept of the step
+        before: what c was off by it stays off by, so that errors go together in time.
+        """
+        kept = self.kept
+        if kept is None:
+            return a
+        return np.concatenate([a[:1], a[1:] - kept[..., units] * a[:-1]])
+
+    @property
+    def kept(self) -> Array | None:
+        """What is left of a residual in the next step's, `(t - 1, B, H)`."""
+        if self.forget is None or self.gain is None:
+            return None
+        left = np.nan_to_num(self.forget[1:] * self.gain[1:] / self.gain[:-1], posinf=0, neginf=0)
+        return np.clip(left, -1, 1)
+
+    @property
+    def of_news(self) -> Rows:
+        """The equations whose `weighted` and `gradient` are those of the news on both sides."""
+        kept = self.kept
+        if kept is None:
+            return self
+        residual = self.news(self.residual)
+        return replace(
+            self, residual=np.concatenate([residual[:-1] - kept * residual[1:], residual[-1:]])
+        )
+
 
 def flattened(a: Array) -> Array:
     """`(t, B, K)` as `(t B, K)`."""
@@ -197,7 +223,7 @@ def flattened(a: Array) -> Array:
 def joined(rows: list[Rows]) -> Rows:
     """The equations of timesteps that follow each other."""
     joined: dict[str, Any] = {}
-    for name in ("residual", "observed", "own", "good", "forget", "gain"):
+    for name in ("residual", "observed", "good", "forget", "gain"):
         arrays = [getattr(r, name) for r in rows]
         joined[name] = None if arrays[0] is None else np.concatenate(arrays)
     slopes = zip(*(r.slopes for r in rows), strict=True)

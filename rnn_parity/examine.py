@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity import implied, screen
+from rnn_parity import implied
 from rnn_parity.diagnose import causes
 from rnn_parity.equations import Rows
 from rnn_parity.faults import Computation, faults_of
@@ -17,10 +17,12 @@ from rnn_parity.faults.weights import FEW, rounded_weights
 from rnn_parity.judge import Judged, Observations, judge
 from rnn_parity.layers import Layer
 from rnn_parity.precision import FLOAT32
+from rnn_parity.probe import Probe
 from rnn_parity.results import Cause, Check, ImpliedWeight, LaterSensitivity, Subject
 from rnn_parity.sensitivity import sensitivity
 from rnn_parity.sequences import Sequences
-from rnn_parity.stack import stacked
+from rnn_parity.stack import split_bias, stacked
+from rnn_parity.suspicion import SCREEN, explains, other_weights
 from rnn_parity.threads import one_thread
 
 SAMPLE_UNITS = 8
@@ -29,8 +31,6 @@ ROUNDING_SHOWS = 128
 """In so many steps the rounding of all weights shows, if it does."""
 LOUD = 2.0
 """Chance makes the squares of all scores 1 on average."""
-LIKELIER = 50.0
-"""The gain in log-likelihood from which on rounded weights are named."""
 
 
 @np.errstate(all="ignore")
@@ -41,10 +41,12 @@ def examine(
     subject: Subject,
     stateful: bool = False,
     why: bool = True,
+    probe: Probe | None = None,
 ) -> Check:
     """Judge what was observed, then say why it diverged, or what the check is blind to.
 
     Without `why` no cause is looked for, which may take a hundred times as long as the verdict.
+    `probe` runs the very implementation on other data, to settle a suspicion about its weights.
     """
     judged = judge(layer, sequences, observed, subject)
     right = Computation(layer, sequences, stateful)
@@ -56,7 +58,7 @@ def examine(
     if judged.check.verdict != "parity" or judged.found is None:
         return judged.check
     with one_thread():
-        check = doubted(judged, right, observed)
+        check = doubted(judged.check, right, observed.outputs, probe)
     if check.verdict != "parity":
         return check
     states = judged.found.last.states.swapaxes(0, 1) if observed.final_state else None
@@ -115,33 +117,35 @@ def suggestion(
         return "", None
     if not fits:
         return ", and no other weights would: the formula or its data are others", None
-    weights = implied.differences(right.layer, equations, found)
+    weights = implied.differences(right.layer, found)
     names = sorted({w.weight for w in weights})
     hint = f", but other values in {' and '.join(names)} would" if names else ""
     return hint, weights[: implied.MOST_SHOWN] or None
 
 
-def doubted(judged: Judged, right: Computation, observed: Observations) -> Check:
-    """`suspect` when the outputs imply other weights beyond doubt, within rounding as they are."""
-    check, layer = judged.check, right.layer
-    weights_now = stacked(layer)
-    rows = judged.found.first_rows if judged.found else None
+def doubted(
+    check: Check, right: Computation, outputs: NDArray[Any], probe: Probe | None = None
+) -> Check:
+    """`suspect` when the outputs imply other weights, within rounding as they are: confirmed by
+    samples that did not raise them, or by a `probe`.
+    """
+    layer, now = right.layer, stacked(right.layer)
     coupled = any(activation.coupling for activation in layer.activations)
-    if rows is None or coupled or layer.precision.digits < FLOAT32.digits:
+    if coupled or layer.precision.digits < FLOAT32.digits:
         return check  # the errors of narrow formats are no noise: they depend on the numbers
-    rows = rows.even(weights_now)
-    scores = screen.scores(rows)
-    units = implied.suspects(layer, rows, scores)
+    quick = implied.quick_rows(layer, right.sequences, outputs).even(now)
+    scores = implied.scores(quick)
     # Rounding changes every weight a little; of few equations no single score can be high.
-    hidden = rows.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
-    rounded = hidden and likeliest_rounding(right, rows.some(ROUNDING_SHOWS)) is not None
-    if not (rounded or units.size):
-        return check
-    equations = implied.rows(layer, right.sequences, observed.outputs)
-    equations = (equations if rounded else equations.of_units(units)).even(weights_now)
-    weights = implied.differences(layer, equations, implied.estimate(equations))
-    causes = weight_causes(right, equations, weights) if rounded or weights else ()
-    if not weights and not causes:
+    hidden = quick.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
+    rounding = likeliest_rounding(right, quick) if hidden else None
+    weights: tuple[ImpliedWeight, ...] = ()
+    if scores.max() > SCREEN:
+        equations = implied.rows(layer, right.sequences, outputs).even(now)
+        weights = implied.differences(layer, other_weights(layer, equations, probe))
+        if rounding is not None:  # a single weight that is off by more may pass for a rounding
+            rest = equations.but_weights(stacked(rounding.layer) - now)
+            rounding = None if other_weights(layer, rest).difference.any() else rounding
+    if not weights and rounding is None:
         return check
     which = f": {len(weights)} of them, {name_of(weights[0])} first" if weights else ""
     return replace(
@@ -149,7 +153,7 @@ def doubted(judged: Judged, right: Computation, observed: Observations) -> Check
         verdict="suspect",
         summary=f"every step is within rounding, yet the outputs imply other weights{which}",
         implied_weights=weights[: implied.MOST_SHOWN] or None,
-        causes=causes,
+        causes=weight_causes(layer, rounding, weights),
     )
 
 
@@ -159,31 +163,40 @@ def name_of(w: ImpliedWeight) -> str:
 
 
 def weight_causes(
-    right: Computation, equations: Rows, weights: tuple[ImpliedWeight, ...]
+    layer: Layer, rounding: Computation | None, weights: tuple[ImpliedWeight, ...]
 ) -> tuple[Cause, ...]:
-    """Rounded weights where those make the residuals likelier; else a few single entries."""
-    rounding = likeliest_rounding(right, equations)
+    """Rounded weights where those explain the residuals; else a few single entries."""
     if rounding is not None:
-        return (Cause("weights-rounded", rounding, None),)
-    if not 0 < len(weights) <= FEW:
+        return (Cause("weights-rounded", rounding.detail, None),)
+    if len(weights) > FEW:
         return ()
     names = [f"{name_of(w)} is {w.implied:.9g} instead of {w.expected:.9g}" for w in weights]
-    return (Cause("weights-differ", "; ".join(names), None),)
+    return (Cause("weights-differ", "; ".join(names) + of_a_sum(layer, weights), None),)
 
 
-def likeliest_rounding(right: Computation, equations: Rows) -> str | None:
-    """The rounding of all weights that explains the residuals best, if any does beyond doubt."""
-    best, detail = LIKELIER, None
-    weights, units = stacked(right.layer), equations.units
-    gradient = equations.gradient
-    noise = float((equations.residual**2).sum()) / max(1, equations.count * len(units))
+def of_a_sum(layer: Layer, weights: tuple[ImpliedWeight, ...]) -> str:
+    """What outputs cannot tell of a GRU's two biases, as a clause."""
+    summed = any(w.weight == "bias" and w.index[-1] < 2 * layer.units for w in weights)
+    if not (summed and split_bias(layer)):
+        return ""
+    return "; of the gates z and r only the sum of bias[0] and bias[1] shows"
+
+
+def likeliest_rounding(right: Computation, equations: Rows) -> Computation | None:
+    """The layer with that rounding of all weights which explains the residuals best, shown by every
+    part of the samples; None where there is none.
+    """
+    residual, found = equations.news(equations.residual), None
+    least = float((residual**2).sum())
+    weights, gradient = stacked(right.layer), equations.of_news.gradient
+    noise = least / max(1, equations.count * right.layer.units)
     for variant in rounded_weights(right):
         change = stacked(variant.layer) - weights
-        # The gain is never more than this first term of it, which costs little.
-        if not np.vdot(change[:, units], gradient) > LIKELIER * noise:
+        # What it explains, and more than that, costs little; a quarter of it leaves room.
+        if not np.vdot(change, gradient) > implied.CERTAIN**2 / 4 * noise:
             continue
-        other = equations.but_weights(change)
-        gain = implied.likelihood_gain(equations, other)
-        if gain > best and not implied.differences(right.layer, other, implied.estimate(other, 8)):
-            best, detail = gain, variant.detail
-    return detail
+        predicted = equations.news(equations.changed(change))
+        left = float(((residual - predicted) ** 2).sum())
+        if left < least and explains(predicted, residual):
+            least, found = left, variant
+    return found

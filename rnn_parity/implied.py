@@ -1,7 +1,9 @@
 """The weights that observed numbers imply: what a nearly right implementation really used.
 
 For unit j and every step, `r = f'(z_j) (x dU[:, j] + h dW[:, j] + db_j)` to first order, where r is
-the signed step residual: weighted least squares in `F + H + 1` unknowns, one problem for each unit.
+the signed step residual: least squares in `F + H + 1` unknowns, one problem for each unit. Rounding
+goes together in time, and trained layers have states that are slow, saturated and alike, so that a
+small standard error proves nothing: `suspicion` asks other samples.
 """
 
 from __future__ import annotations
@@ -12,36 +14,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity import screen
-from rnn_parity.derivatives import Derivatives, useful
-from rnn_parity.equations import Rows, joined
+from rnn_parity.derivatives import Derivatives
+from rnn_parity.equations import Rows, flattened, joined
 from rnn_parity.fit import observed_steps, part
 from rnn_parity.inverse import inverse_activation
 from rnn_parity.layers import Array, Layer, SimpleRNN
-from rnn_parity.leastsquares import certain, selected, serial_variance, solve
+from rnn_parity.leastsquares import NormalEquations
 from rnn_parity.results import ImpliedWeight
 from rnn_parity.sequences import Sequences
 from rnn_parity.stack import stacked, value, where
 
 CERTAIN = 7.0
-"""Standard errors from which on a difference is real."""
-PICKED = 8.0
-"""The same for a cell with gates, whose few differences are picked out of thousands of weights."""
-SCREEN = 5.5
-"""The score from which on a cell with gates gets a closer look: none may score `CERTAIN` there, for
-slopes that vary much are as heavy a tail as a few large residuals.
+"""Standard errors from which on a difference is real, of all samples together; a part of them shows
+as many times the square root of its share. Chosen: the largest of 8,256 estimates of a right layer
+was 5.3, and noise that goes together has more; at double, one entry in four is missed.
 """
-SCREENED = 64
-"""So many entries, those of the highest scores, get a closer look first."""
-RELATIVE = 8
-"""An implementation's own systematic rounding may look like so many u of the largest weight."""
+RELATIVE = 16
+"""No change is another weight that is below so many u of its unit's largest weight. Measured: an
+activation that errs by 4 u at every argument, half of tanh's allowance, looks like changes of up to
+15. At half that would be suspect; at double, changes of a millionth would be missed.
+"""
 MOST_SHOWN = 20
 EXPLAINED = 0.01
 """Other weights fit when they leave so small a part of the residuals."""
-MOST_UNITS = 64
-"""Weights are estimated for so many units at most, those that are furthest off."""
-FEW = 8
-"""So many units with gates, whose columns are long, and so many single entries of one."""
+MOST_UNITS = 9
+"""Weights are estimated for so many units at most, those that are furthest off: one more than there
+may be single differences.
+"""
+SHARE = 4
+"""Equations for each unknown: of more unknowns than that allows, the most telling are looked at."""
+QUICK_ROWS = 256
+"""Equations for each gate that show whether a closer look is due."""
+QUICK_WORK = 1 << 28
+"""Of many weights with gates fewer do: the product of all equations and weights."""
+FEWEST_SAMPLES = 8
+"""Equations are taken from so many samples at least, where there are as many: `suspicion` splits
+them into four parts.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +64,34 @@ class Estimate:
     error: Array
 
 
-@np.errstate(all="ignore")
 def rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
-    """The equations of as many steps as an estimate can use, the first ones."""
+    """The equations of as many steps as an estimate can use."""
+    return some_rows(layer, sequences, outputs, max(2048, 2 * SHARE * len(stacked(layer))))
+
+
+def quick_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
+    """The equations of few steps, for a look at every weight that costs little."""
+    affordable = QUICK_WORK // (layer.width * (layer.features + layer.units))
+    count = int(np.clip(affordable, QUICK_ROWS, QUICK_ROWS * len(layer.GATES)))
+    return some_rows(layer, sequences, outputs, count)
+
+
+def some_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any], count: int) -> Rows:
+    """About `count` equations for each unit: the first steps of evenly spaced samples.
+
+    Few samples in full tell more than the first steps of many. Masked steps do not count.
+    """
     batch, timesteps = sequences.shape
-    enough = max(2048, 8 * len(stacked(layer)))
-    steps = slice(0, min(timesteps, max(2, enough // batch)))
-    return all_rows(layer, *part(sequences, outputs, slice(0, enough // steps.stop + 1), steps))
+    samples = slice(0, batch, max(1, batch // max(FEWEST_SAMPLES, -(-count // timesteps))))
+    taken = len(range(batch)[samples])
+    seen = np.full(timesteps, taken)
+    if sequences.mask is not None:
+        seen = sequences.mask[samples].sum(axis=0)
+    steps = int(np.searchsorted(np.cumsum(seen), count)) + 1
+    return all_rows(layer, *part(sequences, outputs, samples, slice(0, min(steps, timesteps))))
 
 
+@np.errstate(all="ignore")
 def all_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The equations of all steps."""
     derivatives = Derivatives(layer, sequences)
@@ -72,7 +100,7 @@ def all_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
 
 @np.errstate(all="ignore")
 def total_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows | None:
-    """The same without the first-order step, for weights of a SimpleRNN that differ by much.
+    """The equations without the first-order step, for weights of a SimpleRNN that differ by much.
 
     `z = x U + h W + b` is read off the outputs through the inverse activation; None where that
     cannot be. A slope of 0 marks an output that tells nothing.
@@ -85,74 +113,44 @@ def total_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Row
         return None
     known = np.isfinite(z) & equations.good[..., np.newaxis]
     # An error of the output is an error of z over the slope: weights as in the residual's problem.
-    slope = np.where(known, useful(layer.activation.slope(np.where(known, z, 0.0))), 0.0)
+    slope = np.where(known, layer.activation.slope(np.where(known, z, 0.0)), 0.0)
     residual = np.where(known, z - equations.designs[0] @ stacked(layer), 0.0) * slope
     return replace(equations, residual=residual, slopes=(slope,))
 
 
-def gated(layer: Layer) -> bool:
-    """Whether a unit has more than one gate's weights."""
-    return len(layer.GATES) > 1
-
-
 @np.errstate(all="ignore")
-def suspects(layer: Layer, equations: Rows, scores: Array) -> NDArray[np.intp]:
-    """The units of which any single entry would explain the residuals better than chance."""
-    if not gated(layer):
-        return np.flatnonzero((scores > CERTAIN).any(axis=0))
-    # Noise that goes together makes scores smaller, but for the mean that it is taken without.
-    entries = np.stack(np.nonzero(scores > 0.9 * SCREEN))
-    if entries.shape[1] > SCREENED:
-        entries = entries[:, np.argpartition(-scores[tuple(entries)], SCREENED)[:SCREENED]]
-    off, score = screen.alone(equations, entries)
-    far = score > certain(SCREEN, equations.count, equations.together)
-    entries, off = entries[:, far], off[far]
-    return np.unique(entries[1, off > smallest_changes(layer, equations, entries)])
+def scores(equations: Rows) -> Array:
+    """How many standard errors each entry alone is off, `(P, H)`: a cheap screen.
 
-
-def smallest_changes(layer: Layer, equations: Rows, entries: NDArray[np.intp]) -> Array:
-    """An implementation's own rounding may look like so large a change of the weights at `entries`
-    `(2, N)`: what is not above that is no difference.
+    Correlated entries show together, and an entry that differs shows whatever the others do.
     """
-    if not entries.size:
-        return np.empty(0)
-    weights = stacked(layer)
-    largest = max(np.abs(array).max() for array in (weights, *layer.input_addends))
-    floor = RELATIVE * layer.precision.unit_roundoff * largest
-    columns, place = np.unique(entries[1], return_inverse=True)
-    found: Array = np.maximum(
-        screen.systematic(equations, weights, columns)[entries[0], place], floor
-    )
-    return found
+    found = []
+    designs = {id(design): scaled(flattened(design)) for design in equations.designs}
+    for design, weighted in zip(equations.designs, equations.of_news.weighted(), strict=True):
+        d, w = designs[id(design)], scaled(flattened(weighted))
+        found.append(np.abs(d.T @ w) / np.sqrt((d * d).T @ (w * w)))
+    scores: Array = np.nan_to_num(np.concatenate(found))
+    return scores
+
+
+def scaled(a: Array) -> NDArray[np.float32]:
+    """Columns that are 1 at most: then float32 holds their squares, at half the cost."""
+    most = np.abs(a).max(axis=0)
+    shares: Array = np.divide(a, most, where=most > 0, out=np.zeros_like(a))
+    return shares.astype(np.float32)
 
 
 @np.errstate(all="ignore")
 def estimate(equations: Rows, units: int = MOST_UNITS) -> Estimate:
-    """Least squares for the `units` that are furthest off; too few equations say nothing.
-
-    Of the many weights that a unit with gates has, for the few that explain most.
-    """
-    scores = screen.scores(equations)
-    found = Estimate(np.zeros(scores.shape), np.full(scores.shape, np.inf))
-    several, mixed = len(equations.designs) > 1, screen.mostly_mixed(equations, scores)
-    if not several and equations.count < 2 * len(scores):
+    """Least squares for the `units` that are furthest off; too few equations say nothing."""
+    score = scores(equations)
+    found = Estimate(np.zeros(score.shape), np.full(score.shape, np.inf))
+    if equations.count < 2 * len(score):
         return found
-    for j in np.argsort(-scores.max(axis=0))[: FEW if several else units]:
-        solved = of_one_unit(equations, int(j), mixed)
-        if solved is not None:
-            found.difference[:, j], found.error[:, j] = solved
+    for j in np.argsort(-score.max(axis=0))[:units]:
+        solved = NormalEquations.of(*equations.of_unit(int(j))).solve()
+        found.difference[:, j], found.error[:, j] = solved
     return found
-
-
-def of_one_unit(equations: Rows, j: int, mixed: bool) -> tuple[Array, Array] | None:
-    """The differences of one unit's weights and their errors, `(P,)` each."""
-    matrix, residual = equations.of_unit(j, mixed)
-    if len(equations.designs) == 1:
-        return solve(matrix, residual)
-    rows = np.cumsum([design.shape[2] for design in equations.designs]) - 1
-    biases = [int(row) for row in rows if matrix[:, row].any()]
-    batch = equations.good.shape[1]
-    return selected(matrix, residual, batch, equations.together, biases, PICKED, FEW)
 
 
 @np.errstate(all="ignore")
@@ -166,35 +164,29 @@ def fits(equations: Rows, found: Estimate) -> bool | None:
 
 
 @np.errstate(all="ignore")
-def differences(layer: Layer, equations: Rows, found: Estimate) -> tuple[ImpliedWeight, ...]:
+def differences(layer: Layer, found: Estimate) -> tuple[ImpliedWeight, ...]:
     """The entries that differ beyond doubt, most certain first."""
     sigma = np.abs(found.difference) / found.error
-    sure = np.stack(np.nonzero(sigma > (PICKED if gated(layer) else CERTAIN)))
-    large = np.abs(found.difference[tuple(sure)]) > smallest_changes(layer, equations, sure)
-    units = equations.units.tolist()
-    order = sorted(sure[:, large].T.tolist(), key=lambda kj: -sigma[kj[0], kj[1]])
-    return tuple(
+    real = (sigma > CERTAIN) & (np.abs(found.difference) > smallest_changes(layer))
+    weights = [
         ImpliedWeight(
-            *where(layer, k, units[j]),
-            expected=value(layer, k, units[j]),
-            implied=value(layer, k, units[j]) + float(found.difference[k, j]),
+            *where(layer, k, j),
+            expected=value(layer, k, j),
+            implied=value(layer, k, j) + float(found.difference[k, j]),
             sigma=float(sigma[k, j]),
         )
-        for k, j in order
-    )
+        for k, j in np.argwhere(real).tolist()
+    ]
+    return tuple(sorted(weights, key=lambda w: -w.sigma))
 
 
-@np.errstate(all="ignore")
-def likelihood_gain(equations: Rows, other: Rows) -> float:
-    """How much likelier the residuals are in `other`, as a logarithm; not at all where noise, which
-    may go together in timesteps near each other, could have made them so, nor where a weight of
-    `other` is infinite: rounded to a format that cannot hold it, it would have been seen.
-    """
-    # A mean may be what an activation always errs by.
-    ours, theirs = (r.residual - r.residual.mean((0, 1)) for r in (equations, other))
-    gained = ours * (ours - theirs)
-    noise = serial_variance(gained - gained.mean((0, 1)), equations.together).sum()
-    if not gained.sum() > CERTAIN * np.sqrt(noise):
-        return -np.inf
-    numbers = equations.count * equations.residual.shape[2]
-    return float(0.5 * numbers * np.log((ours**2).sum() / (theirs**2).sum()))
+def smallest_changes(layer: Layer) -> Array:
+    """For each unit `(H,)`, how large a change of its weights activations may pass for."""
+    largest = np.abs(np.concatenate([stacked(layer), *unit_addends(layer)])).max(axis=0)
+    smallest: Array = RELATIVE * layer.precision.unit_roundoff * largest
+    return smallest
+
+
+def unit_addends(layer: Layer) -> list[Array]:
+    """Biases that an implementation has beside Keras's, `(G, H)` each."""
+    return [addend.reshape(-1, layer.units) for addend in layer.input_addends]

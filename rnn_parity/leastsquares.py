@@ -1,6 +1,8 @@
-"""Least squares with standard errors that need no model of the noise; NumPy alone."""
+"""Least squares from normal equations, which add up over groups of samples; NumPy alone."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,60 +10,78 @@ from numpy.typing import NDArray
 from rnn_parity.layers import Array
 
 FREEDOM = 8
-"""So many equations more than unknowns, or the errors themselves are too uncertain to use."""
+"""Equations beyond the unknowns that an error needs: by fewer it is itself unsure by a quarter."""
 
 
-def solve(a: Array, r: Array, batch: int = 1, together: int = 1) -> tuple[Array, Array] | None:
-    """`min |a d - r|`: the solution and its standard errors, infinite where a leaves it open.
+@dataclass(frozen=True, eq=False)
+class NormalEquations:
+    """Those of `min |A d - r|`: `A^T A` `(P, P)`, `A^T r` `(P,)`, `r^T r`, and how many of A's rows
+    say anything.
 
-    The rows are `(t, batch)`; the noise of so many timesteps of a sample may go `together`.
+    Those of several samples together are the sum of theirs, those of all but one the difference.
     """
-    scale = np.sqrt((a * a).sum(axis=0))
-    used = np.flatnonzero(scale > 1e-9 * scale.max(initial=0))
-    informative = a[:, used].any(axis=1)
-    if len(used) == 0 or np.count_nonzero(informative) < len(used) + FREEDOM:
-        return None
-    if together == 1:
-        a, r, batch = a[informative], r[informative], 1
-    a = a[:, used] / scale[used]
-    inverse, open_ = inverted(a.T @ a)
-    solution = inverse @ (a.T @ r)
-    projected = a @ inverse
-    # Errors that do not rely on equal noise in all rows (MacKinnon and White 1985, HC3).
-    leverage = np.minimum((projected * a).sum(axis=1), 0.99)
-    noise = (r - a @ solution) / (1 - leverage)
-    projected *= noise[:, np.newaxis]
-    variance = serial_variance(projected.reshape(-1, batch, len(used)), together)
-    errors = np.where(open_, np.inf, np.sqrt(variance))
-    difference, error = np.zeros(len(scale)), np.full(len(scale), np.inf)
-    difference[used], error[used] = np.where(open_, 0, solution) / scale[used], errors / scale[used]
-    return difference, error
 
+    gram: Array
+    moment: Array
+    squares: float
+    count: int
 
-def serial_variance(noise: Array, together: int) -> Array:
-    """The variance of the sum of `noise` `(t, B, K)`, `(K,)`: so much of a sample goes `together`.
+    @classmethod
+    def of(cls, a: Array, r: Array) -> NormalEquations:
+        """From the matrix `(N, P)` and the right-hand side `(N,)`."""
+        return cls(a.T @ a, a.T @ r, float(r @ r), int(np.count_nonzero(a.any(axis=1))))
 
-    From the sums over all windows of that many timesteps (Newey and West 1987, with Bartlett's
-    weights), and never less than that of independent noise.
-    """
-    independent: Array = np.einsum("tbk,tbk->k", noise, noise)
-    if together == 1:
-        return independent
-    pad = np.zeros((together, *noise.shape[1:]))
-    total = np.cumsum(np.concatenate([pad, noise, pad]), axis=0)
-    windows = total[together:] - total[:-together]
-    serial: Array = np.einsum("tbk,tbk->k", windows, windows) / together
-    return np.maximum(independent, serial, out=serial)
+    def __add__(self, other: NormalEquations) -> NormalEquations:
+        return NormalEquations(
+            self.gram + other.gram,
+            self.moment + other.moment,
+            self.squares + other.squares,
+            self.count + other.count,
+        )
 
+    def __sub__(self, other: NormalEquations) -> NormalEquations:
+        return NormalEquations(
+            self.gram - other.gram,
+            self.moment - other.moment,
+            self.squares - other.squares,
+            self.count - other.count,
+        )
 
-def certain(sigma: float, rows: int, together: int) -> float:
-    """How many standard errors are as rare as `sigma` are when the error is known exactly.
+    @property
+    def sizes(self) -> Array:
+        """The length of each column of A; what a difference of two leaves of nothing is nothing."""
+        squares = np.diag(self.gram)
+        return np.sqrt(np.where(squares > 1e-12 * squares.max(initial=0.0), squares, 0.0))
 
-    Bartlett's windows leave 3/2 degrees of freedom for each; Student's quantile from the normal one
-    after Wallace 1959.
-    """
-    freedom = 1.5 * rows / together
-    return float(np.sqrt(freedom * np.expm1(sigma**2 / freedom)))
+    def solve(self, unknowns: NDArray[np.intp] | None = None) -> tuple[Array, Array]:
+        """The `unknowns` (by default all), the others being 0: `(P,)`, and their standard errors.
+
+        An error is infinite where the equations leave the unknown open.
+        """
+        difference, error = np.zeros(len(self.gram)), np.full(len(self.gram), np.inf)
+        scale = self.sizes
+        used = np.arange(len(scale)) if unknowns is None else unknowns
+        used = used[scale[used] > 0]
+        freedom = self.count - len(used)
+        if not len(used) or freedom < FREEDOM:
+            return difference, error
+        inverse, open_ = inverted(
+            self.gram[np.ix_(used, used)] / np.outer(scale[used], scale[used])
+        )
+        moment = self.moment[used] / scale[used]
+        solution = inverse @ moment
+        # What is left of r, which is no less than the rounding of the difference.
+        rest = max(self.squares - float(solution @ moment), 2.0**-52 * self.squares)
+        errors = np.sqrt(rest / freedom * np.diag(inverse))
+        difference[used] = np.where(open_, 0.0, solution / scale[used])
+        error[used] = np.where(open_, np.inf, errors / scale[used])
+        return difference, error
+
+    def telling(self, count: int) -> NDArray[np.intp]:
+        """The unknowns, `count` at most, each of which alone would explain most of r."""
+        sizes = self.sizes
+        score = np.divide(np.abs(self.moment), sizes, out=np.zeros(len(sizes)), where=sizes > 0)
+        return np.sort(np.argsort(-score, kind="stable")[:count])
 
 
 def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -78,29 +98,3 @@ def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
     inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
     # An entry is determined when no direction that was left out moves it.
     return inverse, (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
-
-
-def selected(
-    a: Array, r: Array, batch: int, together: int, biases: list[int], least: float, most: int
-) -> tuple[Array, Array]:
-    """The same where few unknowns are not 0, and equations are too few for all of them.
-
-    Forward selection: the column that explains most of what is left beside the `biases`, as long as
-    it is `least` standard errors from 0. The errors of all others are infinite.
-    """
-    difference, error = np.zeros(a.shape[1]), np.full(a.shape[1], np.inf)
-    size = np.sqrt((a * a).sum(axis=0))
-    chosen, rest = list(biases), r
-    solved = solve(a[:, chosen], r, batch, together)
-    while solved is not None:
-        difference[chosen], error[chosen] = solved
-        rest = r - a[:, chosen] @ difference[chosen]
-        if len(chosen) == most + len(biases):
-            break
-        score = np.divide(np.abs(rest @ a), size, out=np.zeros(len(size)), where=size > 0)
-        score[chosen] = -1
-        chosen = [*chosen, int(score.argmax())]
-        solved = solve(a[:, chosen], r, batch, together)
-        if solved is not None and not abs(solved[0][-1]) > least * solved[1][-1]:
-            break
-    return difference, error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,7 +44,9 @@ class Observation:
     two layers, which have observations of their own: `parts`, those of the forward layer's cells
     and those of the backward layer's. It is Keras's, and compared with nobody else's. `kernel` is
     which of Keras's implementations ran, by its documented conditions. `notes` are sentences about
-    what Keras did on the way to this call.
+    what Keras did on the way to this call. `probe` runs the layer itself once more, from inputs
+    `(B, T, F)` and states `(B, H)` in processing order to outputs `(B, T, H)`, or to None where
+    Keras refuses; it is None where another call would change the layer or run another computation.
     """
 
     layer_class: str
@@ -66,6 +68,7 @@ class Observation:
     merge: Merge | None = None
     parts: tuple[tuple[Observation, ...], ...] = ()
     kernel: str | None = None
+    probe: Callable[..., NDArray[Any] | None] | None = None
 
 
 def observation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -128,11 +129,28 @@ def _observations(
         names[:i].count(name) if names.count(name) > 1 else None for i, name in enumerate(names)
     ]
     ran = [
-        observation(call, mode, number, arrays)
+        _with_probe(observation(call, mode, number, arrays), call)
         for (call, arrays), number in zip(found, numbers, strict=True)
     ]
     not_run = [not_seen(recorder.layers[name], name, mode) for name in silent]
     return [one if one.merge is None else with_parts(one, ran) for one in ran] + not_run
+
+
+def _with_probe(one: Observation, call: Call) -> Observation:
+    """The observation with its probe, where the layer has one cell, no dropout and no memory."""
+    dropped = one.dropout_inputs is not None or one.dropout_recurrent is not None
+    if one.weights is None or call.cell is not None or call.layer.stateful or dropped:
+        return one
+
+    def probe(inputs: NDArray[Any], states: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
+        x = inputs[:, ::-1] if call.layer.go_backwards else inputs
+        try:
+            (seen,) = observe_layer(call.layer, x, initial_state=list(states), mode=one.mode)
+        except InputError:
+            return None
+        return seen.outputs
+
+    return replace(one, probe=probe)
 
 
 def _named_once(found: Found) -> Found:
