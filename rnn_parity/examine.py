@@ -17,8 +17,8 @@ from rnn_parity.faults.weights import FEW, rounded_weights
 from rnn_parity.judge import Judged, Observations, judge
 from rnn_parity.layers import Layer
 from rnn_parity.precision import FLOAT32
-from rnn_parity.results import Cause, Check, ImpliedWeight, LaterSensitivity, Subject
-from rnn_parity.sensitivity import sensitivity
+from rnn_parity.results import Cause, Check, ImpliedWeight, Subject
+from rnn_parity.sensitivity import Passed, later
 from rnn_parity.sequences import Sequences
 from rnn_parity.stack import stacked
 from rnn_parity.threads import one_thread
@@ -59,11 +59,8 @@ def examine(
         check = doubted(judged, right, observed)
     if check.verdict != "parity":
         return check
-    states = judged.found.last.states.swapaxes(0, 1) if observed.final_state else None
-    return replace(
-        check,
-        sensitivity=LaterSensitivity(lambda: sensitivity(right, states)),
-    )
+    passed = Passed(right, observed, judged.found.last, judged.arithmetic)
+    return replace(check, sensitivity=later(passed))
 
 
 def diagnosed(judged: Judged, right: Computation, observed: Observations) -> Check:
