@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 
 from rnn_parity.arithmetic import arithmetics
 from rnn_parity.faults import Computation, Fault, faults_of
+from rnn_parity.firststep import FirstStep
 from rnn_parity.fit import Fit, fit, part
 from rnn_parity.judge import effective_bits
 from rnn_parity.layers import Layer
-from rnn_parity.replay import replay
 from rnn_parity.results import Cause, Divergence
 from rnn_parity.sequences import Sequences
 
@@ -36,6 +37,11 @@ class Seen:
     outputs: NDArray[Any]
     samples: NDArray[np.intp]
     steps: slice
+
+    @cached_property
+    def first(self) -> FirstStep:
+        """The first step of these rows, which refutes nearly every candidate."""
+        return FirstStep(self.samples, self.steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,19 +99,19 @@ def pairs(right: Computation, seen: Seen) -> Candidates:
     """Every two faults together, unless both rearrange the outputs or neither changes anything."""
     sociable = [fault for fault in faults_of(right.layer) if not fault.alone]
     blind = {fault for fault in sociable if fault.blind(right)}
-    order = sorted(sociable, key=lambda fault: not fault.first)
+    order = sorted(sociable, key=lambda fault: (not fault.first, fault.last))
     for i, one in enumerate(order):
         for changed in tried(one, right, seen):
             for other in order[i + 1 :]:
                 if one in blind and other in blind:
                     continue
                 faults = one, other
-                if sociable.index(other) < sociable.index(one):
-                    faults = other, one
+                swapped = sociable.index(other) < sociable.index(one)
                 for both in tried(other, changed, seen):
                     if changed.undo is None or both.undo is changed.undo:
-                        detail = "; ".join(filter(None, (changed.detail, both.detail)))
-                        yield faults, both.but(detail)
+                        details = [changed.detail, both.detail]
+                        detail = "; ".join(filter(None, details[::-1] if swapped else details))
+                        yield faults[::-1] if swapped else faults, both.but(detail)
 
 
 def explaining(candidates: Candidates, seen: Seen, alone: dict[Fault, float]) -> list[Explanation]:
@@ -137,24 +143,13 @@ def explained(variant: Computation, seen: Seen) -> Fit:
     sequences, outputs = variant.undone(seen.outputs)
     if outputs.shape != (*sequences.shape, layer.units) or 0 in outputs.shape:
         return Fit(np.inf, True)
+    if seen.first.far_off(layer, sequences, outputs):
+        return Fit(np.inf, True)
     samples = seen.samples[seen.samples < len(outputs)]
     steps = seen.steps if seen.steps.stop <= outputs.shape[1] else slice(0, STEPS)
     few = part(sequences, outputs, samples, steps)
-    if far_off(layer, *few):
-        return Fit(np.inf, True)
     found = closest_fit(layer, *few)
     return closest_fit(layer, sequences, outputs) if found.max_ratio <= 1 else found
-
-
-@np.errstate(all="ignore")
-def far_off(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> bool:
-    """Whether the outputs of the first timestep are wrong in half of their digits already.
-
-    No bound is asked: one that wide would be of no use.
-    """
-    right = replay(layer, sequences.first(1)).outputs
-    off = outputs[:, :1].astype(np.float64) - right
-    return bool((off**2).mean() > layer.precision.unit_roundoff * (right**2).mean())
 
 
 def closest_fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Fit:

@@ -123,6 +123,7 @@ FAULTS = (
         "apply the recurrent activation of the layer's configuration",
         usual_gate_activations,
         candidates=all_gate_activations,
+        last=True,
         layers=BOTH,
     ),
 )
