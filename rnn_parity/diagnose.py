@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from rnn_parity.firststep import FirstStep
 from rnn_parity.fit import Fit, fit, part
 from rnn_parity.judge import effective_bits
 from rnn_parity.layers import Layer
+from rnn_parity.progress import Tick, unseen
 from rnn_parity.results import Cause, Divergence
 from rnn_parity.sequences import Sequences
 
@@ -27,7 +27,8 @@ NEAR = 64
 CLOSER = 4.0
 """A fit that is so many times as close makes another one that is within the bounds a chance."""
 
-Candidates = Iterator[tuple[tuple[Fault, ...], Computation]]
+Candidates = Iterator[tuple[tuple[Fault, ...], Computation, tuple[str, ...]]]
+"""Faults, the computation that has them, and the details of each of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +52,23 @@ class Explanation:
     faults: tuple[Fault, ...]
     variant: Computation
     fit: Fit
+    detail: str
 
 
+@np.errstate(all="ignore")
 def causes(
-    right: Computation, outputs: NDArray[Any], first: Divergence | None
+    right: Computation, outputs: NDArray[Any], first: Divergence | None, tick: Tick = unseen
 ) -> tuple[Cause, ...]:
-    """Every fault that explains `outputs`; where none does alone, every pair that does."""
+    """Every fault that explains `outputs`; where none does alone, every pair that does.
+
+    `tick` is called for every candidate.
+    """
     seen = Seen(outputs, *first_rows(right.layer, outputs, first))
     if explained(right, seen).explains:
         return ()
     alone: dict[Fault, float] = {}
     for tries in (singles(right, seen), singles(right, seen, general=True), pairs(right, seen)):
-        found = explaining(tries, seen, alone)
+        found = explaining(tries, seen, alone, tick)
         if found:
             return merged(found)
     return ()
@@ -84,7 +90,7 @@ def singles(right: Computation, seen: Seen, general: bool = False) -> Candidates
     """Every fault alone; the general ones, which could stand for others, apart."""
     for fault in (fault for fault in faults_of(right.layer) if fault.general == general):
         for variant in tried(fault, right, seen):
-            yield (fault,), variant
+            yield (fault,), variant, (variant.detail,)
 
 
 def tried(fault: Fault, right: Computation, seen: Seen) -> Iterator[Computation]:
@@ -109,31 +115,33 @@ def pairs(right: Computation, seen: Seen) -> Candidates:
                 swapped = sociable.index(other) < sociable.index(one)
                 for both in tried(other, changed, seen):
                     if changed.undo is None or both.undo is changed.undo:
-                        details = [changed.detail, both.detail]
-                        detail = "; ".join(filter(None, details[::-1] if swapped else details))
-                        yield faults[::-1] if swapped else faults, both.but(detail)
+                        details = changed.detail, both.detail
+                        if swapped:
+                            yield faults[::-1], both, details[::-1]
+                        else:
+                            yield faults, both, details
 
 
-def explaining(candidates: Candidates, seen: Seen, alone: dict[Fault, float]) -> list[Explanation]:
+def explaining(
+    candidates: Candidates, seen: Seen, alone: dict[Fault, float], tick: Tick = unseen
+) -> list[Explanation]:
     """The candidates whose own step residuals are within rounding of what was observed.
 
     `alone` remembers the largest ratio of each fault by itself: a second one must be closer by far,
     or it is a chance.
     """
-    from tqdm import tqdm
-
     found = []
-    bar = tqdm(
-        candidates, "diagnosis", delay=1, leave=False, disable=not sys.stderr.isatty(), unit=""
-    )
-    for faults, variant in bar:
+    for faults, variant, details in candidates:
+        tick()
         fitted = explained(variant, seen)
         if len(faults) == 1:
             alone[faults[0]] = min(fitted.max_ratio, alone.get(faults[0], np.inf))
-        elif CLOSER * fitted.max_ratio > min(alone.get(fault, np.inf) for fault in faults):
+        if not fitted.explains:
             continue
-        if fitted.explains:
-            found.append(Explanation(faults, variant, fitted))
+        if len(faults) == 1 or CLOSER * fitted.max_ratio <= min(
+            alone.get(f, np.inf) for f in faults
+        ):
+            found.append(Explanation(faults, variant, fitted, "; ".join(filter(None, details))))
     return found
 
 
@@ -174,7 +182,7 @@ def merged(found: list[Explanation]) -> tuple[Cause, ...]:
 def cause(faults: tuple[Fault, ...], group: list[Explanation]) -> Cause:
     """A fault with the numbers that support it."""
     meaning = " and ".join(fault.meaning for fault in faults)
-    details = " or ".join(one.variant.detail for one in group if one.variant.detail)
+    details = " or ".join(one.detail for one in group if one.detail)
     best = min(group, key=lambda one: one.fit.max_ratio)
     bits = effective_bits(best.fit.max_ratio, best.variant.layer.precision.name)
     return Cause(

@@ -1,26 +1,30 @@
 """The first step of a few samples, as thousands of candidates compute it: it refutes nearly all.
 
-That step starts from a known state, h and an LSTM's c alike. Candidates share most of their arrays,
-and what is made of the same arrays is made once.
+That step starts from a known state, h and an LSTM's c alike. Candidates share most of their arrays
+and activations, and what is made of the same ones is made once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity import cells
+from rnn_parity.activation import Activation
 from rnn_parity.layers import Array, Layer
-from rnn_parity.replay import Block, layer_inputs, project, run
+from rnn_parity.products import Product
+from rnn_parity.replay import layer_inputs, project
 from rnn_parity.sequences import Sequences
 
 T = TypeVar("T")
 
 KEPT = 64
-"""Results that are kept. A candidate needs four, and two faults that are tried together change a
+"""Results that are kept. A candidate needs three, and two faults that are tried together change a
 few of them in turn, so that a quarter would do; many more would fill the memory where a layer has
 millions of weights.
 """
@@ -36,6 +40,69 @@ class Rows:
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
         """These rows of an array `(B, T, N)`, `(1, n, N)`."""
         return array[self.samples, self.steps][np.newaxis]
+
+
+class Shared:
+    """A number of a cell's formula that several candidates have, with all that they make of it."""
+
+    __array_ufunc__ = None
+    """An array leaves operations with this to this."""
+
+    def __init__(self, value: Array) -> None:
+        self.value = value
+        self.made: dict[Any, tuple[Any, Any]] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of `value`."""
+        return self.value.shape
+
+    def once(self, key: Any, of: Any, make: Callable[[], T]) -> T:
+        """What `make` makes of this and of `of`, whose id is in the key and which stays alive."""
+        found = self.made.get(key)
+        if found is None:
+            found = self.made[key] = of, make()
+        result: T = found[1]
+        return result
+
+    def __getitem__(self, part: Any) -> Shared:
+        columns = part[-1]
+        key = columns.start, columns.stop
+        return self.once(key, None, lambda: Shared(self.value[part]))
+
+    def __add__(self, other: Shared | Array) -> Shared | Array:
+        if isinstance(other, Shared):
+            return self.once(id(other), other, lambda: Shared(self.value + other.value))
+        return self.value + other
+
+    def __rmul__(self, factor: Array) -> Array:
+        return factor * self.value
+
+    def under(self, activation: Activation) -> Array:
+        """`f(z)`, of which nobody may change a number."""
+        return self.once(("f", id(activation)), activation, lambda: activation(self.value))
+
+
+def applied(activation: Activation, z: Shared | Array) -> Array:
+    """`f(z)`."""
+    return z.under(activation) if isinstance(z, Shared) else activation(z)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Before that step: the `states` `(S, n, H)`. After it: what was `seen`, `(1, n, H)`."""
+
+    rows: Rows
+    states: Array
+    seen: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """The inputs `(1, n, F)` as a layer takes them, and their projection."""
+
+    inputs: Array
+    projection: Shared
 
 
 class FirstStep:
@@ -60,7 +127,6 @@ class FirstStep:
         result: T = found[1]
         return result
 
-    @np.errstate(all="ignore")
     def far_off(self, layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> bool:
         """Whether `outputs` `(B, T, H)` are wrong in half of their digits in that step already.
 
@@ -68,20 +134,20 @@ class FirstStep:
         """
         hidden = sequences.mask is not None or len(layer.STATES) > 1
         later = self.steps.start > 0 and self.steps.stop <= outputs.shape[1] and not hidden
-        rows = self.once("rows", lambda: self.rows(sequences, later), sequences.mask, outputs)
-        if not len(rows.samples):
+        of = sequences.mask, sequences.initial_state, outputs
+        start = self.once("start", lambda: self.start(sequences, outputs, later), *of)
+        if not len(start.rows.samples):
             return False
-        seen = self.once("seen", lambda: rows.of(outputs).astype(np.float64), rows, outputs)
-        block = self.block(layer, sequences, rows, outputs if later else None)
-        run(layer, block, None, block.outputs[0], sequences.dropout.samples(rows.samples))
-        off = seen - block.outputs
-        error, size = float(np.vdot(off, off)), float(np.vdot(block.outputs, block.outputs))
-        if not np.isfinite((error, size)).all():
-            if not_a_number(block, seen):
+        projected = self.projected(layer, sequences, start.rows)
+        expected = self.step(layer, sequences, start, projected.projection)
+        off = start.seen - expected
+        error, size = float(np.vdot(off, off)), float(np.vdot(expected, expected))
+        if not (isfinite(error) and isfinite(size)):
+            if not_a_number(start, projected, expected):
                 return True
             known = np.isfinite(off)
-            error, size = ((a[known] ** 2).sum() for a in (off, block.outputs))
-        return bool(error > layer.precision.unit_roundoff * size)
+            error, size = (float((a[known] ** 2).sum()) for a in (off, expected))
+        return error > layer.precision.unit_roundoff * size
 
     def rows(self, sequences: Sequences, later: bool) -> Rows:
         """The rows that are computed: none of samples that are masked throughout."""
@@ -92,38 +158,53 @@ class FirstStep:
         some = mask.any(axis=1)
         return Rows(samples[some], mask[some].argmax(axis=1))
 
-    def block(self, layer: Layer, s: Sequences, rows: Rows, outputs: NDArray[Any] | None) -> Block:
-        """That step, ready to be computed: from the observed state before it, given `outputs`."""
+    def start(self, s: Sequences, outputs: NDArray[Any], later: bool) -> Start:
+        """What the step starts from: where it is a `later` one, from the observed state."""
+        rows = self.rows(s, later)
+        states = s.initial_state[:, rows.samples]
+        if later:
+            states = outputs[np.newaxis, rows.samples, rows.steps - 1].astype(np.float64)
+        return Start(rows, states, rows.of(outputs).astype(np.float64))
 
-        def inputs() -> Array:
+    def projected(self, layer: Layer, s: Sequences, rows: Rows) -> Projected:
+        """The inputs of the step and their projection."""
+
+        def make() -> Projected:
             x = rows.of(s.inputs).swapaxes(0, 1)
-            return layer_inputs(layer, x, slice(None), np.empty((1, len(x), layer.features)))
-
-        def projection() -> Array:
+            x = layer_inputs(layer, x, slice(None), np.empty((1, len(x), layer.features)))
             p = np.empty((1, len(rows.samples), layer.width))
-            return project(layer, x, p, s.dropout.samples(rows.samples))
+            return Projected(x, Shared(project(layer, x, p, s.dropout.samples(rows.samples))))
 
-        def before() -> Array:
-            if outputs is None:
-                return s.initial_state[:, rows.samples]
-            return outputs[np.newaxis, rows.samples, rows.steps - 1].astype(np.float64)
+        of = rows, s.inputs, layer.kernel, layer.bias, layer.precision, layer.operands, s.dropout
+        return self.once("projection", make, *of)
 
-        x = self.once("inputs", inputs, rows, s.inputs, layer.precision, layer.operands)
-        p = self.once(
-            "projection", projection, x, layer.kernel, layer.bias, layer.operands, s.dropout
-        )
-        known = self.once("states", before, rows, s.initial_state, outputs)
-        states = np.empty((len(known), 2, *known.shape[1:]))
-        states[:, 0] = known
-        return Block(slice(0, 1), x, p, states[0, 1:], *states)
+    def step(self, layer: Layer, s: Sequences, start: Start, projection: Shared) -> Array:
+        """The outputs of the step, `(1, n, H)`."""
+        states, weights = start.states, layer.recurrent_kernel
+
+        def product(h: Array, columns: slice) -> Array:
+            times_w = Product(layer, weights, s.dropout.samples(start.rows.samples).state)
+            bias = layer.recurrent_bias
+            r = times_w(h, columns)
+            return r if bias is None else r + bias[columns]
+
+        def shared(h: Array, columns: slice) -> Shared | Array:
+            if h is not before:
+                return product(h, columns)
+            of = states, weights, layer.bias, layer.operands, s.dropout
+            return self.once(f"product of {columns}", lambda: Shared(product(h, columns)), *of)
+
+        before = states[:1]
+        step = cells.cell_of(layer, applied, shared, lambda p, q: p * states[1:] + q)
+        outputs: Array = step(projection, before)
+        return outputs
 
 
-def not_a_number(block: Block, seen: Array) -> bool:
+def not_a_number(start: Start, projected: Projected, expected: Array) -> bool:
     """Whether a number was seen where inputs or a state that are none make a NaN for certain."""
-    expected, p = block.outputs, block.projection
-    infinite = ~np.isfinite(block.inputs).all(axis=-1, keepdims=True)
+    p = projected.projection.value
+    infinite = ~np.isfinite(projected.inputs).all(axis=-1, keepdims=True)
     of_inputs = infinite & np.isnan(p.reshape(*p.shape[:2], -1, expected.shape[-1])).any(axis=2)
-    states = [s for s in (block.states, block.cell_states) if s is not None]
-    of_states = np.any([np.isnan(s[:1]).any(axis=-1, keepdims=True) for s in states], axis=0)
+    of_states = np.isnan(start.states).any(axis=(0, 2)).reshape(-1, 1)
     sure = np.isnan(expected) & (of_inputs | of_states)
-    return bool((sure & np.isfinite(seen)).any())
+    return bool((sure & np.isfinite(start.seen)).any())
