@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,10 @@ NEAR = 64
 CLOSER = 4.0
 """A fit that is so many times as close makes another one that is within the bounds a chance."""
 
-Candidates = Iterator[tuple[tuple[Fault, ...], Computation, tuple[str, ...]]]
+Candidate = tuple[tuple[Fault, ...], Computation, tuple[str, ...]]
 """Faults, the computation that has them, and the details of each of them."""
+Candidates = Iterator[Candidate]
+NO_FIT = Fit(np.inf, True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,32 +134,64 @@ def explaining(
     or it is a chance.
     """
     found = []
-    for faults, variant, details in candidates:
-        tick()
-        fitted = explained(variant, seen)
-        if len(faults) == 1:
-            alone[faults[0]] = min(fitted.max_ratio, alone.get(faults[0], np.inf))
-        if not fitted.explains:
-            continue
-        if len(faults) == 1 or CLOSER * fitted.max_ratio <= min(
-            alone.get(f, np.inf) for f in faults
-        ):
-            found.append(Explanation(faults, variant, fitted, "; ".join(filter(None, details))))
+    for group in alike(candidates):
+        fits = how_well([variant for _, variant, _ in group], seen)
+        for (faults, variant, details), fitted in zip(group, fits, strict=True):
+            tick()
+            if len(faults) == 1:
+                alone[faults[0]] = min(fitted.max_ratio, alone.get(faults[0], np.inf))
+            if fitted.explains and not by_chance(faults, fitted, alone):
+                told = "; ".join(filter(None, details))
+                found.append(Explanation(faults, variant, fitted, told))
     return found
 
 
+def by_chance(faults: tuple[Fault, ...], fitted: Fit, alone: dict[Fault, float]) -> bool:
+    """Whether two faults fit hardly better than one of them does by itself."""
+    several = len(faults) > 1
+    return several and CLOSER * fitted.max_ratio > min(alone.get(f, np.inf) for f in faults)
+
+
+def alike(candidates: Candidates) -> Iterator[list[Candidate]]:
+    """Candidates that follow each other and differ by the activations of their layers alone."""
+    for _, group in groupby(candidates, lambda candidate: all_but_activations(candidate[1])):
+        yield list(group)
+
+
+def all_but_activations(variant: Computation) -> tuple[int, ...]:
+    """What variants have in common that differ by their activations alone.
+
+    Where the outputs are brought into another form first, that may depend on all of the layer.
+    """
+    if variant.undo is not None:
+        return (id(variant),)
+    own = {**vars(variant.layer), "activation": None, "recurrent_activation": None}
+    return (id(variant.sequences), id(type(variant.layer)), *map(id, own.values()))
+
+
 def explained(variant: Computation, seen: Seen) -> Fit:
-    """How well a variant explains the observed outputs: a few of them, which refute most, first."""
-    layer = variant.layer
-    sequences, outputs = variant.undone(seen.outputs)
-    if outputs.shape != (*sequences.shape, layer.units) or 0 in outputs.shape:
-        return Fit(np.inf, True)
-    if seen.first.far_off(layer, sequences, outputs):
-        return Fit(np.inf, True)
+    """How well a variant explains the observed outputs."""
+    return how_well([variant], seen)[0]
+
+
+def how_well(variants: Sequence[Computation], seen: Seen) -> list[Fit]:
+    """How well variants explain the observed outputs that differ by their activations alone."""
+    layers = [variant.layer for variant in variants]
+    sequences, outputs = variants[0].undone(seen.outputs)
+    if outputs.shape != (*sequences.shape, layers[0].units) or 0 in outputs.shape:
+        return [NO_FIT] * len(variants)
+    far = seen.first.far_off(layers, sequences, outputs)
+    return [
+        NO_FIT if off else closely(layer, sequences, outputs, seen)
+        for layer, off in zip(layers, far, strict=True)
+    ]
+
+
+def closely(layer: Layer, sequences: Sequences, outputs: NDArray[Any], seen: Seen) -> Fit:
+    """How well a layer explains outputs: a few of them, which refute most, first."""
     samples = seen.samples[seen.samples < len(outputs)]
     steps = seen.steps if seen.steps.stop <= outputs.shape[1] else slice(0, STEPS)
-    few = part(sequences, outputs, samples, steps)
-    found = closest_fit(layer, *few)
+    found = closest_fit(layer, *part(sequences, outputs, samples, steps))
     return closest_fit(layer, sequences, outputs) if found.max_ratio <= 1 else found
 
 

@@ -6,9 +6,8 @@ and activations, and what is made of the same ones is made once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,6 +27,9 @@ KEPT = 64
 few of them in turn, so that a quarter would do; many more would fill the memory where a layer has
 millions of weights.
 """
+
+WITH_LANES = 4
+"""The axes of numbers that belong to several activations, `(L, 1, n, H)`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +85,17 @@ class Shared:
         return self.once(("f", id(activation)), activation, lambda: activation(self.value))
 
 
-def applied(activation: Activation, z: Shared | Array) -> Array:
-    """`f(z)`."""
-    return z.under(activation) if isinstance(z, Shared) else activation(z)
+def applied(activations: Sequence[Activation], z: Shared | Array) -> Array:
+    """`f(z)`, or `(L, 1, n, H)` for L of them: each its own of z where z has that axis already."""
+    alone = all(one is activations[0] for one in activations)
+    if isinstance(z, Shared):
+        found = [z.under(one) for one in activations[: 1 if alone else None]]
+    elif alone:
+        found = [activations[0](z)]
+    else:
+        parts = z if z.ndim == WITH_LANES else [z] * len(activations)
+        found = [one(part) for one, part in zip(activations, parts, strict=True)]
+    return found[0] if alone else np.stack(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,27 +137,30 @@ class FirstStep:
         result: T = found[1]
         return result
 
-    def far_off(self, layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> bool:
+    @np.errstate(all="ignore")
+    def far_off(
+        self, layers: Sequence[Layer], sequences: Sequences, outputs: NDArray[Any]
+    ) -> list[bool]:
         """Whether `outputs` `(B, T, H)` are wrong in half of their digits in that step already.
 
-        No bound is asked: one that wide would be of no use.
+        No bound is asked: one that wide would be of no use. The `layers` differ by their
+        activations alone.
         """
+        layer = layers[0]
         hidden = sequences.mask is not None or len(layer.STATES) > 1
         later = self.steps.start > 0 and self.steps.stop <= outputs.shape[1] and not hidden
         of = sequences.mask, sequences.initial_state, outputs
         start = self.once("start", lambda: self.start(sequences, outputs, later), *of)
         if not len(start.rows.samples):
-            return False
+            return [False] * len(layers)
         projected = self.projected(layer, sequences, start.rows)
-        expected = self.step(layer, sequences, start, projected.projection)
+        expected = self.step(layers, sequences, start, projected.projection)
         off = start.seen - expected
-        error, size = float(np.vdot(off, off)), float(np.vdot(expected, expected))
-        if not (isfinite(error) and isfinite(size)):
-            if not_a_number(start, projected, expected):
-                return True
-            known = np.isfinite(off)
-            error, size = (float((a[known] ** 2).sum()) for a in (off, expected))
-        return error > layer.precision.unit_roundoff * size
+        errors, sizes = ((a**2).sum(axis=(1, 2, 3)) for a in (off, expected))
+        far: list[bool] = (errors > layer.precision.unit_roundoff * sizes).tolist()
+        for i in np.flatnonzero(~np.isfinite(errors + sizes)).tolist():
+            far[i] = far_where_finite(start, projected, expected[i], layer.precision.unit_roundoff)
+        return far
 
     def rows(self, sequences: Sequences, later: bool) -> Rows:
         """The rows that are computed: none of samples that are masked throughout."""
@@ -178,12 +191,14 @@ class FirstStep:
         of = rows, s.inputs, layer.kernel, layer.bias, layer.precision, layer.operands, s.dropout
         return self.once("projection", make, *of)
 
-    def step(self, layer: Layer, s: Sequences, start: Start, projection: Shared) -> Array:
-        """The outputs of the step, `(1, n, H)`."""
-        states, weights = start.states, layer.recurrent_kernel
+    def step(
+        self, layers: Sequence[Layer], s: Sequences, start: Start, projection: Shared
+    ) -> Array:
+        """The outputs of the step, `(L, 1, n, H)`."""
+        layer, states = layers[0], start.states
 
         def product(h: Array, columns: slice) -> Array:
-            times_w = Product(layer, weights, s.dropout.samples(start.rows.samples).state)
+            times_w = Product(layer, layer.recurrent_kernel, masks)
             bias = layer.recurrent_bias
             r = times_w(h, columns)
             return r if bias is None else r + bias[columns]
@@ -191,13 +206,25 @@ class FirstStep:
         def shared(h: Array, columns: slice) -> Shared | Array:
             if h is not before:
                 return product(h, columns)
-            of = states, weights, layer.bias, layer.operands, s.dropout
+            of = states, layer.recurrent_kernel, layer.bias, layer.operands, s.dropout
             return self.once(f"product of {columns}", lambda: Shared(product(h, columns)), *of)
 
-        before = states[:1]
-        step = cells.cell_of(layer, applied, shared, lambda p, q: p * states[1:] + q)
+        before, masks = states[:1], s.dropout.samples(start.rows.samples).state
+        names = ("activation", "recurrent_activation")
+        lanes = {n: [getattr(one, n) for one in layers] for n in names if hasattr(layer, n)}
+        several = layer.changed(**lanes)
+        step = cells.cell_of(several, applied, shared, lambda p, q: p * states[1:] + q)
         outputs: Array = step(projection, before)
-        return outputs
+        return np.broadcast_to(outputs, (len(layers), *start.seen.shape))
+
+
+def far_where_finite(start: Start, projected: Projected, expected: Array, unit: float) -> bool:
+    """Whether numbers are far off as far as there are numbers, or stand where a NaN is certain."""
+    if not_a_number(start, projected, expected):
+        return True
+    off = start.seen - expected
+    known = np.isfinite(off)
+    return bool((off[known] ** 2).sum() > unit * (expected[known] ** 2).sum())
 
 
 def not_a_number(start: Start, projected: Projected, expected: Array) -> bool:

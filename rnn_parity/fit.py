@@ -73,8 +73,9 @@ def part(
 
     Where states are hidden, by a mask or in an LSTM, all timesteps before `steps` are kept.
     """
-    s, seen = sequences.samples(samples), outputs[samples]
+    # The timesteps first: of a memory map, these samples alone may be more than fits in memory.
+    s, seen = sequences.first(steps.stop).samples(samples), outputs[:, : steps.stop][samples]
     if s.mask is not None or len(s.initial_state) > 1 or not steps.start:
-        return s.first(steps.stop), seen[:, : steps.stop]
+        return s, seen
     state = seen[:, steps.start - 1].astype(np.float64)
     return Sequences(s.inputs[:, steps], None, state[np.newaxis], s.dropout), seen[:, steps]

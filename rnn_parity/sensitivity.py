@@ -101,13 +101,14 @@ def hides(variant: Computation, passed: Passed) -> bool:
 def shows_early(variant: Computation, passed: Passed) -> bool:
     """Whether a few samples of the faulty run diverge in its first timesteps already.
 
-    Those of it whose digits are few are no proof: others of the run may have more.
+    Outputs whose digits are few, or whose axes are swapped, tell nothing of the whole run.
     """
     right, samples = passed.right, few_samples(passed.right.sequences)
     outputs = first_outputs(variant, passed, samples)
-    sequences = right.sequences.samples(samples).first(STEPS)
+    sequences = right.sequences.first(STEPS).samples(samples)
     part = replace(right, sequences=sequences)
-    return diverged(part, Observations(outputs)) and not prints(outputs)
+    fits = outputs.shape == (*sequences.shape, right.layer.units)
+    return fits and diverged(part, Observations(outputs)) and not prints(outputs)
 
 
 def few_samples(sequences: Sequences) -> NDArray[np.intp]:
@@ -121,7 +122,7 @@ def first_outputs(variant: Computation, passed: Passed, samples: NDArray[np.intp
     """What a faulty run puts out for these samples in its first timesteps."""
     s, right = variant.sequences, passed.right
     if variant.rearrange is None:
-        return rounded(variant, replay(variant.layer, s.samples(samples).first(STEPS)).outputs)
+        return rounded(variant, replay(variant.layer, s.first(STEPS).samples(samples)).outputs)
     if s is right.sequences:
         # Both ends of the right outputs are all that can come first in any other order of time.
         y = passed.observed.outputs

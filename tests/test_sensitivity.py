@@ -220,6 +220,18 @@ def test_data_next_to_what_shows_nothing(state):
         assert contradictions(layer, sequences, simulate(run), False) == [], name
 
 
+def test_samples_and_timesteps_that_are_all_alike():
+    """Six of each, at rest: no order of them shows, whichever axis it is of."""
+    layer = rp.SimpleRNN([[1.0]], [[0.5]], [0.25], "linear", dtype="float32")
+    sequences = Sequences.of(layer, np.zeros((6, 6, 1), np.float32), None, np.full((6, 1), 0.5))
+    outputs = np.full((6, 6, 1), 0.5, np.float32)
+    assert contradictions(layer, sequences, outputs, False, (outputs[:, -1],)) == []
+    check = examine(layer, sequences, Observations(outputs), Subject())
+    blind = {spot.fault for spot in check.sensitivity.blind}
+    assert {"batch-time-swapped", "outputs-not-reversed", "inputs-reversed"} <= blind
+    assert "bias-dropped" in check.sensitivity.visible
+
+
 def converging(rate, count):
     """A SimpleRNN of one unit whose inputs stop: each step is `rate` times as far from the end."""
     layer = rp.SimpleRNN([[1.0]], [[rate]], [0.25], "linear", dtype="float32")

@@ -50,7 +50,8 @@ class Computation:
 
     def layer_but(self, detail: str = "", **changes: Any) -> Computation:
         """This computation with other weights or options of its layer."""
-        return replace(self, detail=detail, layer=self.layer.changed(**changes))
+        layer, s = self.layer.changed(**changes), self.sequences
+        return Computation(layer, s, self.stateful, detail, self.rearrange, self.undo)
 
     def sequences_but(self, detail: str = "", **changes: Any) -> Computation:
         """This computation on other inputs, mask or initial state."""
