@@ -58,8 +58,9 @@ def fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any], arithmetic: A
     steps = Steps(layer, arithmetic, sequences)
     for block, observed in observed_steps(layer, sequences, outputs):
         ball = steps.observed(block, observed)
-        ratio = ratios(distance(observed.outputs, ball.value), ball)
-        worst = max(worst, float(ratio.max()))
+        largest = float(ratios(distance(observed.outputs, ball.value), ball).max())
+        # A ratio that is not a number fits nothing.
+        worst = np.inf if np.isnan(largest) else max(worst, largest)
         squares += ball.squares()
         if worst > 1 or ball.vacuous:
             return Fit(worst, True)

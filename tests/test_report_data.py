@@ -9,6 +9,8 @@ from corpus_gated import GRU, LSTM
 
 import rnn_parity as rp
 from rnn_parity import sensitivity
+from rnn_parity.check import check_generated
+from rnn_parity.generate import GeneratedLayer
 from rnn_parity.replay import replay
 from rnn_parity.sequences import Sequences
 
@@ -108,3 +110,12 @@ def test_large_data_are_not_copied(monkeypatch):
     report = compared(layer, given)
     arrays[0][...] = 0
     assert report.to_json() == expected
+
+
+@pytest.mark.parametrize("arguments", [{}, {"activation": "relu", "dtype": "mixed_float16"}])
+def test_a_report_on_a_layer_of_keras_is_pickled(arguments):
+    report = check_generated(GeneratedLayer("lstm", 3, 2, 4, 3, arguments=arguments))
+    other = pickle.loads(pickle.dumps(report))
+    assert other.to_json() == report.to_json()
+    assert other.checks[0].subject.config["units"] == 3
+    assert "\n" not in repr(report) + repr(report.checks[0])

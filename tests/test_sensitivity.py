@@ -189,7 +189,8 @@ def contradictions(layer, sequences, outputs, stateful, states=()):
 @pytest.mark.parametrize("name", SEVERAL)
 def test_visible_is_what_would_have_diverged(name, size):
     kind, own = SEVERAL[name]
-    for options in [o for o in CALLS.values() if size[1] > 2 or not o.get("mask")]:
+    calls = [o for o in CALLS.values() if size[1] > 2 or not o.get("mask")]
+    for options in calls if size[1] < 9 else calls[1:4:2]:
         layer, sequences, outputs, stateful = call(kind, size, **own, **options)
         states = right_states(layer, sequences, outputs) if size[1] < 9 else ()
         assert contradictions(layer, sequences, outputs, stateful, states) == [], options
