@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 
 from rnn_parity.arithmetic import arithmetics
 from rnn_parity.faults import Computation, Fault, faults_of
+from rnn_parity.firststep import FirstStep
 from rnn_parity.fit import Fit, fit, part
 from rnn_parity.judge import effective_bits
 from rnn_parity.layers import Layer
-from rnn_parity.replay import replay
+from rnn_parity.progress import Tick, unseen
 from rnn_parity.results import Cause, Divergence
 from rnn_parity.sequences import Sequences
 
@@ -26,7 +28,10 @@ NEAR = 64
 CLOSER = 4.0
 """A fit that is so many times as close makes another one that is within the bounds a chance."""
 
-Candidates = Iterator[tuple[tuple[Fault, ...], Computation]]
+Candidate = tuple[tuple[Fault, ...], Computation, tuple[str, ...]]
+"""Faults, the computation that has them, and the details of each of them."""
+Candidates = Iterator[Candidate]
+NO_FIT = Fit(np.inf, True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +42,11 @@ class Seen:
     samples: NDArray[np.intp]
     steps: slice
 
+    @cached_property
+    def first(self) -> FirstStep:
+        """The first step of these rows, which refutes nearly every candidate."""
+        return FirstStep(self.samples, self.steps)
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -45,18 +55,23 @@ class Explanation:
     faults: tuple[Fault, ...]
     variant: Computation
     fit: Fit
+    detail: str
 
 
+@np.errstate(all="ignore")
 def causes(
-    right: Computation, outputs: NDArray[Any], first: Divergence | None
+    right: Computation, outputs: NDArray[Any], first: Divergence | None, tick: Tick = unseen
 ) -> tuple[Cause, ...]:
-    """Every fault that explains `outputs`; where none does alone, every pair that does."""
+    """Every fault that explains `outputs`; where none does alone, every pair that does.
+
+    `tick` is called for every candidate.
+    """
     seen = Seen(outputs, *first_rows(right.layer, outputs, first))
     if explained(right, seen).explains:
         return ()
     alone: dict[Fault, float] = {}
     for tries in (singles(right, seen), singles(right, seen, general=True), pairs(right, seen)):
-        found = explaining(tries, seen, alone)
+        found = explaining(tries, seen, alone, tick)
         if found:
             return merged(found)
     return ()
@@ -78,7 +93,7 @@ def singles(right: Computation, seen: Seen, general: bool = False) -> Candidates
     """Every fault alone; the general ones, which could stand for others, apart."""
     for fault in (fault for fault in faults_of(right.layer) if fault.general == general):
         for variant in tried(fault, right, seen):
-            yield (fault,), variant
+            yield (fault,), variant, (variant.detail,)
 
 
 def tried(fault: Fault, right: Computation, seen: Seen) -> Iterator[Computation]:
@@ -93,68 +108,91 @@ def pairs(right: Computation, seen: Seen) -> Candidates:
     """Every two faults together, unless both rearrange the outputs or neither changes anything."""
     sociable = [fault for fault in faults_of(right.layer) if not fault.alone]
     blind = {fault for fault in sociable if fault.blind(right)}
-    order = sorted(sociable, key=lambda fault: not fault.first)
+    order = sorted(sociable, key=lambda fault: (not fault.first, fault.last))
     for i, one in enumerate(order):
         for changed in tried(one, right, seen):
             for other in order[i + 1 :]:
                 if one in blind and other in blind:
                     continue
                 faults = one, other
-                if sociable.index(other) < sociable.index(one):
-                    faults = other, one
+                swapped = sociable.index(other) < sociable.index(one)
                 for both in tried(other, changed, seen):
                     if changed.undo is None or both.undo is changed.undo:
-                        detail = "; ".join(filter(None, (changed.detail, both.detail)))
-                        yield faults, both.but(detail)
+                        details = changed.detail, both.detail
+                        if swapped:
+                            yield faults[::-1], both, details[::-1]
+                        else:
+                            yield faults, both, details
 
 
-def explaining(candidates: Candidates, seen: Seen, alone: dict[Fault, float]) -> list[Explanation]:
+def explaining(
+    candidates: Candidates, seen: Seen, alone: dict[Fault, float], tick: Tick = unseen
+) -> list[Explanation]:
     """The candidates whose own step residuals are within rounding of what was observed.
 
     `alone` remembers the largest ratio of each fault by itself: a second one must be closer by far,
     or it is a chance.
     """
-    from tqdm import tqdm
-
     found = []
-    bar = tqdm(
-        candidates, "diagnosis", delay=1, leave=False, disable=not sys.stderr.isatty(), unit=""
-    )
-    for faults, variant in bar:
-        fitted = explained(variant, seen)
-        if len(faults) == 1:
-            alone[faults[0]] = min(fitted.max_ratio, alone.get(faults[0], np.inf))
-        elif CLOSER * fitted.max_ratio > min(alone.get(fault, np.inf) for fault in faults):
-            continue
-        if fitted.explains:
-            found.append(Explanation(faults, variant, fitted))
+    for group in alike(candidates):
+        fits = how_well([variant for _, variant, _ in group], seen)
+        for (faults, variant, details), fitted in zip(group, fits, strict=True):
+            tick()
+            if len(faults) == 1:
+                alone[faults[0]] = min(fitted.max_ratio, alone.get(faults[0], np.inf))
+            if fitted.explains and not by_chance(faults, fitted, alone):
+                told = "; ".join(filter(None, details))
+                found.append(Explanation(faults, variant, fitted, told))
     return found
 
 
+def by_chance(faults: tuple[Fault, ...], fitted: Fit, alone: dict[Fault, float]) -> bool:
+    """Whether two faults fit hardly better than one of them does by itself."""
+    several = len(faults) > 1
+    return several and CLOSER * fitted.max_ratio > min(alone.get(f, np.inf) for f in faults)
+
+
+def alike(candidates: Candidates) -> Iterator[list[Candidate]]:
+    """Candidates that follow each other and differ by the activations of their layers alone."""
+    for _, group in groupby(candidates, lambda candidate: all_but_activations(candidate[1])):
+        yield list(group)
+
+
+def all_but_activations(variant: Computation) -> tuple[int, ...]:
+    """What variants have in common that differ by their activations alone.
+
+    Where the outputs are brought into another form first, that may depend on all of the layer.
+    """
+    if variant.undo is not None:
+        return (id(variant),)
+    own = {**vars(variant.layer), "activation": None, "recurrent_activation": None}
+    return (id(variant.sequences), id(type(variant.layer)), *map(id, own.values()))
+
+
 def explained(variant: Computation, seen: Seen) -> Fit:
-    """How well a variant explains the observed outputs: a few of them, which refute most, first."""
-    layer = variant.layer
-    sequences, outputs = variant.undone(seen.outputs)
-    if outputs.shape != (*sequences.shape, layer.units) or 0 in outputs.shape:
-        return Fit(np.inf, True)
+    """How well a variant explains the observed outputs."""
+    return how_well([variant], seen)[0]
+
+
+def how_well(variants: Sequence[Computation], seen: Seen) -> list[Fit]:
+    """How well variants explain the observed outputs that differ by their activations alone."""
+    layers = [variant.layer for variant in variants]
+    sequences, outputs = variants[0].undone(seen.outputs)
+    if outputs.shape != (*sequences.shape, layers[0].units) or 0 in outputs.shape:
+        return [NO_FIT] * len(variants)
+    far = seen.first.far_off(layers, sequences, outputs)
+    return [
+        NO_FIT if off else closely(layer, sequences, outputs, seen)
+        for layer, off in zip(layers, far, strict=True)
+    ]
+
+
+def closely(layer: Layer, sequences: Sequences, outputs: NDArray[Any], seen: Seen) -> Fit:
+    """How well a layer explains outputs: a few of them, which refute most, first."""
     samples = seen.samples[seen.samples < len(outputs)]
     steps = seen.steps if seen.steps.stop <= outputs.shape[1] else slice(0, STEPS)
-    few = part(sequences, outputs, samples, steps)
-    if far_off(layer, *few):
-        return Fit(np.inf, True)
-    found = closest_fit(layer, *few)
+    found = closest_fit(layer, *part(sequences, outputs, samples, steps))
     return closest_fit(layer, sequences, outputs) if found.max_ratio <= 1 else found
-
-
-@np.errstate(all="ignore")
-def far_off(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> bool:
-    """Whether the outputs of the first timestep are wrong in half of their digits already.
-
-    No bound is asked: one that wide would be of no use.
-    """
-    right = replay(layer, sequences.first(1)).outputs
-    off = outputs[:, :1].astype(np.float64) - right
-    return bool((off**2).mean() > layer.precision.unit_roundoff * (right**2).mean())
 
 
 def closest_fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
@@ -179,7 +217,7 @@ def merged(found: list[Explanation]) -> tuple[Cause, ...]:
 def cause(faults: tuple[Fault, ...], group: list[Explanation]) -> Cause:
     """A fault with the numbers that support it."""
     meaning = " and ".join(fault.meaning for fault in faults)
-    details = " or ".join(one.variant.detail for one in group if one.variant.detail)
+    details = " or ".join(one.detail for one in group if one.detail)
     best = min(group, key=lambda one: one.fit.max_ratio)
     bits = effective_bits(best.fit.max_ratio, best.variant.layer.precision.name)
     return Cause(

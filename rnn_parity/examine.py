@@ -18,8 +18,9 @@ from rnn_parity.judge import Judged, Observations, judge
 from rnn_parity.layers import Layer
 from rnn_parity.precision import FLOAT32
 from rnn_parity.probe import Probe
-from rnn_parity.results import Cause, Check, ImpliedWeight, LaterSensitivity, Subject
-from rnn_parity.sensitivity import sensitivity
+from rnn_parity.progress import Tick, on_terminal, unseen
+from rnn_parity.results import Cause, Check, ImpliedWeight, Subject
+from rnn_parity.sensitivity import Passed, later
 from rnn_parity.sequences import Sequences
 from rnn_parity.stack import split_bias, stacked
 from rnn_parity.suspicion import SCREEN, explains, other_weights
@@ -53,34 +54,33 @@ def examine(
     if judged.check.verdict == "diverged":
         if not why:
             return judged.check
-        with one_thread():
-            return diagnosed(judged, right, observed)
+        with one_thread(), on_terminal("diagnosis") as tick:
+            return diagnosed(judged, right, observed, tick)
     if judged.check.verdict != "parity" or judged.found is None:
         return judged.check
     with one_thread():
         check = doubted(judged.check, right, observed.outputs, probe)
     if check.verdict != "parity":
         return check
-    states = judged.found.last.states.swapaxes(0, 1) if observed.final_state else None
-    return replace(
-        check,
-        sensitivity=LaterSensitivity(lambda: sensitivity(right, states)),
-    )
+    passed = Passed(right, observed, judged.found.last, judged.arithmetic)
+    return replace(check, sensitivity=later(passed))
 
 
-def diagnosed(judged: Judged, right: Computation, observed: Observations) -> Check:
+def diagnosed(
+    judged: Judged, right: Computation, observed: Observations, tick: Tick = unseen
+) -> Check:
     """The check with its causes, or with a summary that says what was ruled out."""
     check, outputs = judged.check, observed.outputs
     if outputs.ndim != 3:
         return check
     if judged.found is None:
-        return replace(check, causes=causes(right, outputs, None))
+        return replace(check, causes=causes(right, outputs, None, tick))
     if check.first_divergence is None:
         return replace(check, causes=state_causes(right, outputs, observed.final_state))
     right, outputs = finite_part(right, outputs)
     if not outputs.size:
         return check
-    found = causes(right, outputs, check.first_divergence)
+    found = causes(right, outputs, check.first_divergence, tick)
     if found:
         return replace(check, causes=found)
     hint, weights = suggestion(right, outputs)

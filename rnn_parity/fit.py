@@ -58,9 +58,10 @@ def fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any], arithmetic: A
     steps = Steps(layer, arithmetic, sequences)
     for block, observed in observed_steps(layer, sequences, outputs):
         ball = steps.observed(block, observed)
-        ratio = ratios(distance(observed.outputs, ball.value), ball)
-        worst = float(np.maximum(worst, ratio.max()))
-        if not worst <= 1 or ball.vacuous:
+        largest = float(ratios(distance(observed.outputs, ball.value), ball).max())
+        # A ratio that is not a number fits nothing.
+        worst = np.inf if np.isnan(largest) else max(worst, largest)
+        if worst > 1 or ball.vacuous:
             return Fit(worst, True)
         size = np.abs(ball.value)
         widths = widths.and_then(Widths.of(ball.radius, size, observed.keep))
@@ -74,8 +75,9 @@ def part(
 
     Where states are hidden, by a mask or in an LSTM, all timesteps before `steps` are kept.
     """
-    s, seen = sequences.samples(samples), outputs[samples]
+    # The timesteps first: of a memory map, these samples alone may be more than fits in memory.
+    s, seen = sequences.first(steps.stop).samples(samples), outputs[:, : steps.stop][samples]
     if s.mask is not None or len(s.initial_state) > 1 or not steps.start:
-        return s.first(steps.stop), seen[:, : steps.stop]
+        return s, seen
     state = seen[:, steps.start - 1].astype(np.float64)
     return Sequences(s.inputs[:, steps], None, state[np.newaxis], s.dropout), seen[:, steps]

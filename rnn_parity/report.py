@@ -75,6 +75,11 @@ class Report:
         """Whether everything was proven to be within rounding: exit code 0."""
         return self.exit_code == 0
 
+    def __repr__(self) -> str:
+        """One line: the verdict of how many checks, and why."""
+        count = f"{len(self.checks)} check{'s' * (len(self.checks) != 1)}"
+        return f"<Report of {count}: {self.verdict}, {' '.join(self.summary.split())}>"
+
     def __str__(self) -> str:
         """The table, without colour."""
         return self.render()

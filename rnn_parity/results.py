@@ -101,6 +101,9 @@ class Timesteps(Sequence[TimestepRow]):
             int(self.unit[t]),
         )
 
+    def __repr__(self) -> str:
+        return f"Timesteps({len(self)})"
+
     def __iter__(self) -> Iterator[TimestepRow]:
         return (self[t] for t in range(len(self)))
 
@@ -169,7 +172,17 @@ class LaterSensitivity(Sensitivity):
         found = object.__getattribute__(self, "work_out")()
         object.__setattr__(self, "visible", found.visible)
         object.__setattr__(self, "blind", found.blind)
+        object.__delattr__(self, "work_out")
         return getattr(found, name)
+
+    def __reduce__(self) -> tuple[type[Sensitivity], tuple[Any, ...]]:
+        """Pickled and copied as what it turns out to be."""
+        return Sensitivity, (self.visible, self.blind)
+
+    def __repr__(self) -> str:
+        """What is not worked out yet is not worked out for this."""
+        known = "visible" in vars(self)
+        return repr(Sensitivity(self.visible, self.blind)) if known else "Sensitivity(...)"
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,11 @@ def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(processors())
 
 
+# A forked process has none of its parent's threads, and would wait for them for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool.cache_clear)
+
+
 @contextmanager
 def quick_turns() -> Iterator[None]:
     """Let threads that do short work take turns at the interpreter without waiting for long."""

@@ -156,5 +156,5 @@ def test_a_second_fault_must_be_closer_by_far(alone, count):
     right = Computation(layer, Sequences.of(layer, run.x))
     seen = Seen(simulate(run), np.arange(3), slice(0, 9))
     one, other, *_ = faults_of(layer)
-    pair = iter([((one, other), right)])
+    pair = iter([((one, other), right, ("", ""))])
     assert len(explaining(pair, seen, {one: alone, other: 1e6})) == count

@@ -7,6 +7,8 @@ from corpus_gated import GRU, LSTM
 from mistakes import OUTSIDE, Mistake, late
 from mistakes_gated import BEFORE, KINDS, gate_block, reordered
 
+from rnn_parity import diagnose
+
 SOME = (
     *("noise of 1e-4", "shuffled batch", "one timestep skipped", "kernel scaled by 0.999"),
     *("kernel columns permuted", "recurrent dropout at every step"),
@@ -134,3 +136,29 @@ def test_outputs_one_step_early_of_numbers_that_grow():
     """The first output is not there, and what it was rounded to must not matter."""
     run = right_run((4, 60, 16, 16), 14, "relu", kind=GRU, **KINDS["GRU"][1])
     assert causes(run, np.roll(simulate(run), -1, axis=1)) == ["time-shifted"]
+
+
+def unexplained(kind, options, what):
+    """A run with outputs that no fault explains, where the first timestep may tell nothing."""
+    run = right_run((4, 20, 6, 8), 1, kind=kind, state=True, **options)
+    if what == "NaN among the inputs":
+        run.x[0, 0, 1] = np.nan
+    if what == "left padded":
+        mask = np.ones((4, 20), bool)
+        mask[:, :3] = False
+        run = run.but(mask=mask)
+    with np.errstate(invalid="ignore"):
+        outputs = np.nan_to_num(simulate(run), nan=0.25)
+    return run, outputs + np.float32(1e-3) * np.sin(np.arange(8, dtype=np.float32))
+
+
+@pytest.mark.parametrize("what", ["plain", "NaN among the inputs", "left padded"])
+@pytest.mark.parametrize("name", KINDS)
+def test_one_step_refutes_nearly_all_candidates(name, what, monkeypatch):
+    """Thousands of pairs are tried: what is left takes a hundred times as long for each."""
+    kind, options, *_ = KINDS[name]
+    run, outputs = unexplained(kind, options, what)
+    tried, counted = [], diagnose.closest_fit
+    monkeypatch.setattr(diagnose, "closest_fit", lambda *a: tried.append(1) or counted(*a))
+    assert causes(run, outputs) == []
+    assert len(tried) < 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 
@@ -93,11 +94,16 @@ def without_states(c: Computation) -> Variants:
     """All states as zeros; then, where there are several, each alone."""
     state = c.sequences.initial_state
     yield c.sequences_but(initial_state=np.zeros_like(state))
-    given = [s for s in range(len(state)) if state[s].any()]
-    for s in given if len(given) > 1 else ():
+    for s in range(len(state)) if len(state) > 1 else ():
         others = state.copy()
         others[s] = 0
         yield c.sequences_but(f"{c.layer.STATES[s]} alone", initial_state=others)
+
+
+def without_given_states(c: Computation) -> Variants:
+    """The same, told apart only where several states are not zeros."""
+    several = sum(state.any() for state in c.sequences.initial_state) > 1
+    return without_states(c) if several else islice(without_states(c), 1)
 
 
 def initial_state_ignored(c: Computation) -> Variants:
@@ -108,6 +114,14 @@ def initial_state_ignored(c: Computation) -> Variants:
 def state_not_carried(c: Computation) -> Variants:
     if c.stateful:
         yield from without_states(c)
+
+
+def ignored_states(c: Computation, outputs: Outputs) -> Variants:
+    return iter(()) if c.stateful else without_given_states(c)
+
+
+def states_not_carried(c: Computation, outputs: Outputs) -> Variants:
+    return without_given_states(c) if c.stateful else iter(())
 
 
 def zero_state(c: Computation) -> str | None:
@@ -192,6 +206,7 @@ FAULTS = (
         "start the loop from the given initial state",
         initial_state_ignored,
         zero_state,
+        ignored_states,
     ),
     Fault(
         "state-not-carried",
@@ -199,6 +214,7 @@ FAULTS = (
         "start a stateful layer's call from the last state of the call before",
         state_not_carried,
         zero_state,
+        states_not_carried,
     ),
     Fault(
         "activation-swapped",
@@ -206,11 +222,13 @@ FAULTS = (
         "apply the activation of the layer's configuration",
         usual_activations,
         candidates=all_activations,
+        last=True,
     ),
     Fault(
         "hard-sigmoid-slope",
         "hard_sigmoid has the slope of the other Keras version",
         "0.2 x + 0.5 is Keras 2's hard_sigmoid, x / 6 + 0.5 is Keras 3's",
         hard_sigmoid_slope,
+        last=True,
     ),
 )

@@ -50,7 +50,8 @@ class Computation:
 
     def layer_but(self, detail: str = "", **changes: Any) -> Computation:
         """This computation with other weights or options of its layer."""
-        return replace(self, detail=detail, layer=self.layer.changed(**changes))
+        layer, s = self.layer.changed(**changes), self.sequences
+        return Computation(layer, s, self.stateful, detail, self.rearrange, self.undo)
 
     def sequences_but(self, detail: str = "", **changes: Any) -> Computation:
         """This computation on other inputs, mask or initial state."""
@@ -69,7 +70,8 @@ class Fault:
     None. `candidates` gives what is worth trying on observed outputs, where that depends on them or
     is more than the variants. `alone` faults are not tried together with others: their candidates
     are too many, or take an estimate each. Where two are tried together, a `first` one comes first:
-    it is of the weights as they are stored. A `general` one could stand for others, and is tried
+    it is of the weights as they are stored; and a `last` one last: it changes no array, so that all
+    its variants go by quickly. A `general` one could stand for others, and is tried
     where none of them fits.
     """
 
@@ -81,5 +83,6 @@ class Fault:
     candidates: Callable[[Computation, Outputs], Variants] | None = None
     alone: bool = False
     first: bool = False
+    last: bool = False
     general: bool = False
     layers: tuple[str, ...] = ("SimpleRNN", "LSTM", "GRU")

@@ -21,8 +21,9 @@ OTHER_ORDERS = {
 
 def reordered(layer: Layer, weights: Array, order: Sequence[str]) -> Array:
     """The weights as an implementation takes them that expects the gates in `order`."""
-    expected = dict(zip(order, np.split(weights, len(order), axis=-1), strict=True))
-    return np.concatenate([expected[gate] for gate in layer.GATES], axis=-1)
+    gates = weights.reshape(*weights.shape[:-1], len(order), layer.units)
+    found: Array = gates[..., [order.index(gate) for gate in layer.GATES], :]
+    return found.reshape(weights.shape)
 
 
 def moved(layer: Layer, order: Sequence[str]) -> dict[str, Array]:
@@ -123,6 +124,7 @@ FAULTS = (
         "apply the recurrent activation of the layer's configuration",
         usual_gate_activations,
         candidates=all_gate_activations,
+        last=True,
         layers=BOTH,
     ),
 )

@@ -90,6 +90,7 @@ FAULTS = (
         "the update gate keeps what it should replace",
         "h_t = z h_{t-1} + (1 - z) hh: z is the share of the old state",
         update_gate_inverted,
+        last=True,  # of the activation that the gates really have
         layers=("GRU",),
     ),
     Fault(
