@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnn_parity.combinations import OF_INPUT, is_case, is_onnx, refuse_combinations, refuse_target
 from rnn_parity.delivery import answer, deliver, wants_colour
-from rnn_parity.errors import InputError, RnnParityError
+from rnn_parity.errors import InputError, RnnParityError, SourceFailedError
 from rnn_parity.options import parser
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         logging.disable()  # TensorFlow would complain about what it was not allowed to finish
         return 130
+    except SourceFailedError as error:
+        fail(str(error))
+        return 1
     except RnnParityError as error:
         return fail(str(error))
     except Exception as error:

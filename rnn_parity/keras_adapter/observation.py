@@ -44,7 +44,8 @@ class Observation:
     two layers, which have observations of their own: `parts`, those of the forward layer's cells
     and those of the backward layer's. It is Keras's, and compared with nobody else's. `kernel` is
     which of Keras's implementations ran, by its documented conditions. `notes` are sentences about
-    what Keras did on the way to this call.
+    what Keras did on the way to this call. `unproven` says why the numbers alone do not prove that
+    another implementation, who computed them, is this layer; empty where they do.
     """
 
     layer_class: str
@@ -66,6 +67,7 @@ class Observation:
     merge: Merge | None = None
     parts: tuple[tuple[Observation, ...], ...] = ()
     kernel: str | None = None
+    unproven: str = ""
 
 
 def observation(
