@@ -89,10 +89,9 @@ def read(path: str) -> list[Mapping[str, Any]]:
         if contradiction(check):
             which = f"check {i} ({label(check)})"
             raise InputError(f"{where}; {which} contradicts itself: {contradiction(check)}")
-    if document_contradiction(document):
-        raise InputError(
-            f"{where}; this one contradicts itself: {document_contradiction(document)}"
-        )
+    wrong = document_contradiction(document)
+    if wrong is not None:
+        raise InputError(f"{where}; this one contradicts itself: {wrong}")
     return checks
 
 

@@ -75,8 +75,10 @@ def document_contradiction(document: Mapping[str, Any]) -> str | None:
         return f"its verdict is {verdict}, that of one of its checks {worst}"
     if code not in (0, 1, 2, 3) or not is_whole(code):
         return f"its exit_code is {code!r:.40}"
-    excused = is_sweep or all(c.get("causes") for c in checks if c["verdict"] == "diverged")
-    if code == 0 and (verdict == "inconclusive" or (verdict == "diverged" and not excused)):
+    # What is known may be allowed: in a sweep, or where every divergence has its cause.
+    known = all(check.get("causes") for check in checks if check["verdict"] == "diverged")
+    allowed = is_sweep or verdict in ("parity", "suspect") or (verdict == "diverged" and known)
+    if code == 0 and not allowed:
         return f"its exit_code is 0 beside the verdict {verdict}"
     return miscounted(document["sweep"], verdicts) if is_sweep else None
 

@@ -93,7 +93,7 @@ def test_the_table():
     text = " ".join(" ".join(lines).split())
     for part in (
         "Python 3.11.7, NumPy 2.4, TensorFlow 2.21, Keras 3.15.1, cpu",
-        "simple_rnn 4 1 0 1 0 2",
+        "simple_rnn 4 1 0 1 0 0 2",
         # 4 in 2 s; each of them took 0.5, 0.25 and twice 0.125 s
         "4 checks in 2 s, 2.00 per second by 2 workers; each worker per second: eager 4.00",
         "1. DIVERGED, known: zeroed-by-the-mask-as-given, in 1 configuration",
