@@ -89,7 +89,7 @@ def check(
 
     `inputs` is what the layer or model takes; `mask` is `(B, T)`; `initial_state` `(B, H)`, a pair
     (h, c) of them for an LSTM, is for a layer only. `mode` is "eager", "graph", "xla", "predict" or
-    "all"; `layer_name` selects one layer of a model, and may be a layer's own name; `training` calls
+    "all"; `layer_name` selects one layer of a model, or is a layer's own; `training` calls
     it so, dropout and all.
 
     With `against`, what other implementations compute from the same inputs is checked instead of

@@ -13,6 +13,7 @@ from typing import Any
 
 from rnn_parity.errors import RnnParityError
 from rnn_parity.sweep.cluster import Cluster, connected
+from rnn_parity.sweep.interrupt import Insisting, spared
 from rnn_parity.sweep.pool import Item, Pool, Result
 
 MOST_ITEMS = 500
@@ -50,7 +51,9 @@ class Here:
     ) -> Iterator[tuple[Item, Result | None]]:
         """As `Pool.run`."""
         for item in items:
-            yield item, function(item)
+            with Insisting():
+                result = function(item)
+            yield item, result
 
 
 class Processes:
@@ -105,7 +108,8 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs,), daemon=True)
-        self.process.start()
+        with spared():
+            self.process.start()
         self.items = 0
         theirs.close()
 
