@@ -193,7 +193,7 @@ def test_of_several_that_fit_the_one_with_the_layers_weights_is_chosen(tmp_path)
     report, answer = checked(path, as_keras(rp.SimpleRNN, module, "_l1"), x)
     assert (report.verdict, "*_l1," in answer.notes[0]) == ("parity", True)
     other = as_keras(rp.SimpleRNN, torch.nn.RNN(3, 3))
-    with pytest.raises(InputError, match=r"received \*_l0, \*_l1; save one"):
+    with pytest.raises(InputError, match=r"received \*_l0, \*_l1; name one"):
         checked(path, other, x)
 
 

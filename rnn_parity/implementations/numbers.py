@@ -92,7 +92,7 @@ def read(path: str, part: str | None = None) -> Numbers:
     if part is not None:
         raise InputError(f"against {path!r}: holds one array, none named {part!r}; leave #... out")
     if extension == ".npy":
-        return Numbers(read_array(path, "against", (1, 2, 3), "fiu"))
+        return Numbers(read_array(path, "against", (1, 2, 3), "fiu", empty=True))
     return Numbers(read_csv(path, f"against {path!r}"), is_table=True)
 
 
