@@ -35,8 +35,9 @@ def read_array(
 ) -> NDArray[Any]:
     """The array in the `.npy` file `path`, memory-mapped and read-only, in any memory order.
 
-    It must have one of the ranks `ndim`, no empty axis unless `empty`, and a dtype whose kind is one of `kinds`;
-    NaN and infinity are accepted. `name` is what the messages call it. Nothing is unpickled.
+    It must have one of the ranks `ndim`, no empty axis unless `empty`, and a dtype whose kind is
+    one of `kinds`; NaN and infinity are accepted. `name` is what the messages call it. Nothing is
+    unpickled.
     """
     where = f"{name} {path!r}: expected a .npy file of real numbers"
     check_is_npy(path, where)
