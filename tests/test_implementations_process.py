@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations.process import Unwinding, run
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def test_a_child_that_stays_behind_is_ended():
 
 def test_a_child_that_left_the_group_is_not_waited_for():
     started = time.monotonic()
-    with pytest.raises(InputError, match="ended with exit code 3: words"):
+    with pytest.raises(SourceFailedError, match="ended with exit code 3: words"):
         ran("setsid sleep 10 & echo words; exit 3")
     assert time.monotonic() - started < 10
 
