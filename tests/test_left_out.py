@@ -150,7 +150,9 @@ def test_names_of_parts():
 
     assert found(None) == [one.name for one in modules]
     assert found("encoder.") == ["encoder.*_l0", "encoder.*_l0_reverse", "encoder.*_l1"]
-    assert found("encoder._l1") == ["encoder.*_l1"]
+    for part in ("encoder._l1", "encoder.*_l1", "encoder.l1"):
+        assert found(part) == ["encoder.*_l1"]
+    assert found("l1") == found("_l1") == ["*_l1", "encoder.*_l1", "encoder2.*_l1"]
     assert found("encoder*_l1") == ["encoder.*_l1", "encoder2.*_l1"]
     assert found("_l0_reverse") == [
         "*_l0_reverse",

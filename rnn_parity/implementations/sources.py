@@ -58,7 +58,7 @@ KINDS = (
     ),
     Kind(
         "outputs.npy|.npz|.csv",
-        "numbers that any program wrote; ?axes=TBH where timesteps come first, #NAME for one array",
+        "numbers that any program wrote; ?axes=TBH: timesteps first; #NAME: one array",
         r"(.+\.(?:npy|npz|csv)(?:[?#].*)?)",
         "numbers",
         "call",
@@ -72,11 +72,21 @@ KINDS = (
         merges=False,
         any_weights=True,
     ),
-    Kind("model.onnx", "an ONNX model, run by ONNX Runtime", r"(.+\.onnx(?:#.*)?)", "onnx_runtime"),
-    Kind("model.tflite", "a LiteRT (TensorFlow Lite) model", r"(.+\.tflite(?:#.*)?)", "litert"),
+    Kind(
+        "model.onnx",
+        "an ONNX model, run by ONNX Runtime; #NAME: one output",
+        r"(.+\.onnx(?:#.*)?)",
+        "onnx_runtime",
+    ),
+    Kind(
+        "model.tflite",
+        "a LiteRT (TensorFlow Lite) model; #NAME: one output",
+        r"(.+\.tflite(?:#.*)?)",
+        "litert",
+    ),
     Kind(
         "weights.safetensors",
-        "the state_dict of a PyTorch nn.RNN, nn.LSTM or nn.GRU, run by PyTorch",
+        "the state_dict of a PyTorch nn.RNN, nn.LSTM or nn.GRU; #PREFIX: one of its layers",
         # Its module says what to do with a pickled one.
         r"(.+\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle)(?:#.*)?)",
         "torch_weights",

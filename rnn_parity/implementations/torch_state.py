@@ -29,7 +29,7 @@ KEY = re.compile(
 SOURCE = re.compile(
     r"(?P<path>.+?\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle))(?:#(?P<part>.+))?", re.IGNORECASE
 )
-PART = re.compile(r"(?P<prefix>.*?)\*?(?P<end>_l\d+(?:_reverse)?)?")
+PART = re.compile(r"(?P<prefix>.*?)\*?(?P<end>(?:_|(?<![^.*]))l\d+(?:_reverse)?)?")
 """How the user names layers: by what their tensors' names begin with, end with, or both."""
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -110,7 +110,8 @@ def named(path: str, modules: Sequence[Stored], part: str | None) -> list[Stored
     match = PART.fullmatch(part)
     assert match is not None  # the prefix may be anything
     prefix, end = match["prefix"], match["end"]
-    found = [m for m in modules if m.prefix.startswith(prefix) and end in (None, m.end)]
+    ends = (end, f"_{end}")  # "l0" is short for "_l0"
+    found = [m for m in modules if m.prefix.startswith(prefix) and (not end or m.end in ends)]
     if not found:
         names = ", ".join(m.name for m in modules)
         raise InputError(f"{path!r}: expected one of {names} after #, received {part!r}")
