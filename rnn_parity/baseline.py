@@ -85,6 +85,10 @@ def read(path: str) -> list[Mapping[str, Any]]:
     checks = document.get("checks")
     if not isinstance(checks, list) or not all(map(is_check, checks)):
         raise InputError(f"{where}, received one with damaged checks; write it again")
+    if not checks:
+        raise InputError(
+            f"{where}, received one without a check, which nothing can be held against"
+        )
     for i, check in enumerate(checks):
         if contradiction(check):
             which = f"check {i} ({label(check)})"

@@ -198,7 +198,8 @@ def wrong_divergence(check: Mapping[str, Any]) -> str | None:
     if not isinstance(first, dict):
         return "its first_divergence is none"
     values = [number(first.get(name)) for name in ("observed", "expected", "bound")]
-    if not all(is_whole(first.get(n)) for n in ("batch", "unit")) or None in values:
+    places = ("batch", "unit", *(["timestep"] if "state" not in first else []))
+    if not all(is_whole(first.get(name)) for name in places) or None in values:
         return "its first_divergence has no place or no numbers"
     observed, expected, bound = (value or 0.0 for value in values)
     if abs(observed - expected) <= bound:

@@ -1,6 +1,7 @@
 """An implementation that holds more than was compared: no parity unless the part was named."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -207,6 +208,22 @@ def test_the_last_output_that_a_case_recorded_is_held_too(here, capsys):
     assert run(capsys, "other.npz")[:2] == (1, "diverged")
     write_case("other.npz", make(last_output=OUTPUTS[:, -1]))
     assert run(capsys, "other.npz")[:2] == (0, "parity")
+
+
+def test_what_a_program_writes_beside_its_outputs(here, capsys):
+    (here / "port.py").write_text(
+        "import sys, numpy as np\n"
+        "x, y = np.load(sys.argv[1])[0, :, 0], []\n"
+        "for one in x: y.append(2 * one + (y[-1] / 2 if y else 0) + 1)\n"  # as the case has it
+        "y = np.float32(y)[None, :, None]\n"
+        "np.savez(sys.argv[2], outputs=y, **({'cells': y} if sys.argv[3:] else {}))\n"
+    )
+    source = f"cmd:{sys.executable} port.py {{input}} {{output}}.npz"
+    assert run(capsys, source)[:2] == (0, "parity")
+    code, verdict, summary = run(capsys, f"{source} more")
+    assert (code, verdict) == (3, "inconclusive")
+    assert summary.startswith(f"not compared: cells of {source} more; if what was compared is all ")
+    assert "that is meant, let it give that alone; of what was compared, every" in summary
 
 
 def test_the_answer_is_not_written_over_a_source_with_a_part(here, capsys):

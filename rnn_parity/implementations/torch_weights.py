@@ -7,7 +7,7 @@ GRU: `n = tanh(W_in x + b_in + r (W_hn h + b_hn))`, `h' = (1 - z) n + z h`, whic
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,24 +61,28 @@ def implementation(source: str) -> Implementation:
     def compute(request: Request) -> Answer:
         chosen = choose(path, candidates, request.layer)
         outputs, states = run(path, chosen, request)
-        dtype = str(chosen.tensors["weight_ih"].dtype).removeprefix("torch.")
-        kind = f"nn.{MODULES[type(request.layer).__name__]}"
-        notes = [f"PyTorch {version_of('torch')}, {kind} with {chosen.name}, {dtype}"]
-        notes.append(agreement(chosen, request.layer))
-        if request.mask is not None:
-            notes.append("PyTorch's padding is filled as Keras fills masked steps")
-        if others:
-            notes.append(f"the file holds other tensors, too: {others}")
         return Answer(
             outputs,
             states,
-            tuple(notes),
+            tuple(notes(chosen, request, others)),
             with_both_biases(chosen, request.layer),
             left_out=(*(f"the layer {m.name}" for m in candidates if m is not chosen), *cells),
             part=f"{path}#{chosen.name}",
         )
 
     return compute
+
+
+def notes(chosen: Stored, request: Request, others: str) -> Iterator[str]:
+    """What ran, whether its weights are the layer's, and what else is in the file."""
+    dtype = str(chosen.tensors["weight_ih"].dtype).removeprefix("torch.")
+    kind = f"nn.{MODULES[type(request.layer).__name__]}"
+    yield f"PyTorch {version_of('torch')}, {kind} with {chosen.name}, {dtype}"
+    yield agreement(chosen, request.layer)
+    if request.mask is not None:
+        yield "PyTorch's padding is filled as Keras fills masked steps"
+    if others:
+        yield f"the file holds other tensors, too: {others}"
 
 
 def path_and_part(source: str) -> tuple[str, str | None]:
