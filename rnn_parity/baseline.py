@@ -86,9 +86,7 @@ def read(path: str) -> list[Mapping[str, Any]]:
     if not isinstance(checks, list) or not all(map(is_check, checks)):
         raise InputError(f"{where}, received one with damaged checks; write it again")
     if not checks:
-        raise InputError(
-            f"{where}, received one without a check, which nothing can be held against"
-        )
+        raise InputError(f"{where}, received one without a check, which proves nothing")
     for i, check in enumerate(checks):
         if contradiction(check):
             which = f"check {i} ({label(check)})"

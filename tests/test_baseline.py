@@ -136,7 +136,7 @@ def test_what_got_worse_is_shown(tmp_path):
             '[{"subject": {}, "verdict": "parity", "effective_bits": "many", "max_ratio": 1}]}',
             "check 0 () contradicts itself: its effective_bits is 'many', which is no number",
         ),
-        ('{"schema": "rnn-parity/1", "checks": []}', "received one without a check, which nothing"),
+        ('{"schema": "rnn-parity/1", "checks": []}', "one without a check, which proves nothing"),
         ('{"schema": "rnn-parity/1", "schema": ""}', "something else: schema stands there twice"),
     ],
 )

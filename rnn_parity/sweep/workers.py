@@ -35,6 +35,9 @@ def pool(workers: int | None = None, dask: str | None = None) -> Iterator[Pool]:
         processes = Processes(workers)
         try:
             yield processes
+        except KeyboardInterrupt:
+            processes.kill()
+            raise
         finally:
             processes.end()
     else:
@@ -91,6 +94,11 @@ class Processes:
                 if isinstance(reply, RnnParityError):
                     raise reply
                 yield item, reply
+
+    def kill(self) -> None:
+        """Have every process end at once: TensorFlow takes seconds to do so in peace."""
+        for worker in [*self.idle, *(worker for worker, _, _ in self.busy.values())]:
+            worker.process.terminate()
 
     def end(self) -> None:
         """End every process: the idle ones in peace, the others whatever they are doing."""
