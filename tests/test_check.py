@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import rnn_parity as rp
 from rnn_parity.errors import InputError
+from rnn_parity.fixture import RnnParity
 
 layers = tf.keras.layers
 
@@ -196,6 +197,12 @@ def test_what_means_nothing_to_weights_is_refused(rng, option, words):
     with pytest.raises(InputError) as caught:
         rp.check(weights, x, against=np.zeros((2, 5, 4)), **option)
     assert str(caught.value) == words
+
+
+def test_the_mode_of_a_test_session_is_nothing_to_weights(rng, tmp_path):
+    layer, x = rnn(rng), inputs_for(rng)
+    fixture = RnnParity([], lambda name: tmp_path, root=tmp_path, mode="xla")
+    assert fixture.check(weights_of(layer), x, against=layer(x).numpy()).verdict == "parity"
 
 
 def test_a_model_takes_no_initial_state(rng):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rnn_parity import cli
-from rnn_parity.consistency import document_contradiction
+from rnn_parity.consistency import contradiction, document_contradiction
 from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError
 from rnn_parity.implementations import keras_backend
@@ -116,6 +116,7 @@ def test_a_right_port_is_in_parity_wherever_it_answers(small, ports, capsys):
     assert {check["subject"]["against"] for check in found["checks"]} == {"ports_of_mine:port"}
     assert {check["subject"]["mode"] for check in found["checks"]} == {None}
     assert found["sweep"]["against"] == "ports_of_mine:port"
+    assert [contradiction(check) for check in found["checks"]] == [None] * 24
     (refused,) = found["sweep"]["refused"]
     assert refused["configuration"]["go_backwards"] is True
     assert refused["message"] == (
