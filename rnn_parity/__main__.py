@@ -1,8 +1,6 @@
 """`python -m rnn_parity` is the command line."""
 
-import sys
-
-from rnn_parity.cli import main
+from rnn_parity.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rnn_parity.bidirectional import Both, answered_by_half, grouped
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations.request import Request
-from rnn_parity.implementations.sources import Source, sources
+from rnn_parity.implementations.sources import Source, sources, unproven
 from rnn_parity.keras_adapter import Observation
 from rnn_parity.layers import Layer
 from rnn_parity.precision import real
@@ -97,7 +97,8 @@ def refuse_several(observations: Sequence[Observation | Both], others: Iterable[
 def answered(seen: Observation, source: Source) -> Observation:
     """What `source` computes from what reached the layer, in place of what Keras computed.
 
-    Raises `InputError` for data that do not fit the layer, and where the source fails.
+    Raises `InputError` for data that do not fit the layer and for what the source refuses,
+    `SourceFailedError` where it crashes or gives back what is no answer.
     """
     if seen.weights is None:
         return seen
@@ -109,7 +110,7 @@ def answered(seen: Observation, source: Source) -> Observation:
     answer = source.compute(Request(seen.weights, *data, seen.layer_name, seen.config))
     weights = seen.weights if answer.layer is None else answer.layer
     if len(answer.final_state) > len(weights.STATES):
-        raise InputError(
+        raise SourceFailedError(
             f"against {source.name!r}: expected outputs and the final state "
             f"{', '.join(weights.STATES)}, received {len(answer.final_state)} states"
         )
@@ -117,7 +118,8 @@ def answered(seen: Observation, source: Source) -> Observation:
         seen,
         weights=weights,
         outputs=answer.outputs,
-        last_output=None,
+        last_output=answer.last_output,
         final_state=answer.final_state,
         notes=(*seen.notes, *answer.notes),
+        unproven=unproven(answer, source),
     )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.request import Answer, Request
-from rnn_parity.implementations.sources import Source
+from rnn_parity.implementations.sources import Source, unproven
 from rnn_parity.keras_adapter import Observation
 from rnn_parity.layers import Layer
 
 SIDES = ("forward", "backward")
-STATES = "not compared: the final states, which may be of either layer"
+STATES = "the final states, which may be of either layer"
+LAST_OUTPUT = "the last output"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +67,7 @@ def answered_by_half(both: Both, source: Source) -> Iterator[Observation]:
     wrapper returns no sequences. Raises `InputError` for others, and where the source fails.
     """
     first, answer = 0, None
-    for side, part, layer in zip(SIDES, both.parts, both.layers, strict=True):
+    for i, (side, part, layer) in enumerate(zip(SIDES, both.parts, both.layers, strict=True)):
         # An answer with weights of its own has those of the layer that was asked for.
         if answer is None or answer.layer is not None:
             answer = whole_answer(both, layer, source)
@@ -71,14 +75,39 @@ def answered_by_half(both: Both, source: Source) -> Iterator[Observation]:
         if side == "backward" and own.ndim == 3:
             own = own[:, ::-1]
         first += layer.units
+        states = states_of_each(answer.final_state, layer)
         yield replace(
             part,
             weights=layer if answer.layer is None else answer.layer,
             outputs=own,
             last_output=None,
-            final_state=(),
-            notes=(*part.notes, *answer.notes, *(STATES,) * bool(answer.final_state)),
+            final_state=states[i] if states else (),
+            notes=(*part.notes, *answer.notes),
+            unproven=unproven(with_left_out(answer, bool(states)), source),
         )
+
+
+def states_of_each(
+    states: tuple[NDArray[Any], ...], layer: Layer
+) -> tuple[tuple[NDArray[Any], ...], ...]:
+    """The final states of the forward and the backward layer; none where that is not told.
+
+    Those of the forward layer come first, as Keras returns them; or each holds those of both, as
+    PyTorch's h_n does, `(2, B, H)`.
+    """
+    count = len(layer.STATES)
+    if len(states) == len(SIDES) * count:
+        return states[:count], states[count:]
+    if len(states) == count and all(s.ndim == 3 and len(s) == len(SIDES) for s in states):
+        return tuple(tuple(state[i] for state in states) for i in range(len(SIDES)))
+    return ()
+
+
+def with_left_out(answer: Answer, states_are_compared: bool) -> Answer:
+    """The answer, which names what it holds and neither layer's outputs are held against."""
+    beside = [STATES] if answer.final_state and not states_are_compared else []
+    beside += [LAST_OUTPUT] if answer.last_output is not None else []
+    return replace(answer, left_out=(*answer.left_out, *beside))
 
 
 def whole_answer(both: Both, layer: Layer, source: Source) -> Answer:

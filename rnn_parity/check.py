@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from rnn_parity.implementations.sources import Source
     from rnn_parity.keras_adapter import Observation
 
+DEFAULT_MODE = "graph"
+"""How Keras runs what is checked, unless somebody says otherwise."""
+
 
 def replay(
     layer_or_weights: Any,
@@ -78,7 +81,7 @@ def check(
     mask: ArrayLike | None = None,
     initial_state: ArrayLike | None = None,
     against: Any = None,
-    mode: str = "graph",
+    mode: str = DEFAULT_MODE,
     layer_name: str | None = None,
     training: bool = False,
 ) -> Report:
@@ -86,7 +89,8 @@ def check(
 
     `inputs` is what the layer or model takes; `mask` is `(B, T)`; `initial_state` `(B, H)`, a pair
     (h, c) of them for an LSTM, is for a layer only. `mode` is "eager", "graph", "xla", "predict" or
-    "all"; `layer_name` selects one layer of a model; `training` calls it so, dropout and all.
+    "all"; `layer_name` selects one layer of a model, or is a layer's own; `training` calls
+    it so, dropout and all.
 
     With `against`, what other implementations compute from the same inputs is checked instead of
     Keras's own outputs: outputs `(B, T, H)`, a callable `f(inputs) -> outputs`, a source as the
@@ -96,12 +100,14 @@ def check(
     """
     others = others_of(against, training)
     if isinstance(layer_or_model, Layer):
+        refuse_unused(layer_name, mode)
         if not others:
             raise InputError("against: expected an implementation of these weights, received none")
         seen = given(layer_or_model, inputs, mask, initial_state)
         return Report(tuple(judged([seen], "layer", others=others)))
     is_model = keras_adapter.is_model(layer_or_model)
     if not is_model:
+        refuse_other_name(layer_or_model, layer_name)
         inputs, mask = np.asarray(inputs), None if mask is None else np.asarray(mask)
         if mask is not None and inputs.ndim == 3:
             boolean(mask, inputs.shape[:2])
@@ -116,12 +122,30 @@ def check(
     return report(checks)
 
 
+def refuse_unused(layer_name: str | None, mode: str) -> None:
+    """Raise `InputError` for what means nothing where weights stand for a layer."""
+    if layer_name is not None:
+        raise InputError(f"layer_name: expected none for weights, received {layer_name!r}")
+    if mode != DEFAULT_MODE:
+        raise InputError(f"mode: expected none for weights, which Keras does not run, not {mode!r}")
+
+
+def refuse_other_name(layer: Any, layer_name: str | None) -> None:
+    """Raise `InputError` unless `layer_name` is the layer's own, or None."""
+    own = getattr(layer, "name", None)
+    if layer_name not in (None, own):
+        raise InputError(
+            f"layer_name: expected a model, or {own!r}, the name of the layer itself, received "
+            f"{layer_name!r}; leave it out"
+        )
+
+
 def check_generated(
     spec: GeneratedLayer,
     *,
     inputs: NDArray[Any] | None = None,
     mask: NDArray[np.bool_] | None = None,
-    mode: str = "graph",
+    mode: str = DEFAULT_MODE,
     against: Any = None,
     training: bool = False,
 ) -> Report:
@@ -168,7 +192,7 @@ def check_model(
     inputs: NDArray[Any] | None = None,
     mask: NDArray[np.bool_] | None = None,
     layer_name: str | None = None,
-    mode: str = "graph",
+    mode: str = DEFAULT_MODE,
     seed: int = 0,
     batch: int = 32,
     timesteps: int = 28,

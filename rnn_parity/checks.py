@@ -61,7 +61,24 @@ def judged_one(seen: Observation, subject: Subject, why: bool) -> Check:
     # Another implementation answered for the layer: to run Keras again would say nothing of it.
     probe = seen.probe if subject.against is None else None
     check = examine(seen.weights, sequences, observed, subject, stateful, why, probe)
-    return replace(check, notes=(*check.notes, *seen.notes))
+    check = replace(check, notes=(*check.notes, *seen.notes))
+    return doubted_as_a_whole(check, seen.unproven) if seen.unproven else check
+
+
+def doubted_as_a_whole(check: Check, unproven: str) -> Check:
+    """A check of an implementation that holds more than was compared, which `unproven` names.
+
+    What was compared may be proven to be another computation, never to be the whole of this one.
+    """
+    if check.verdict in ("diverged", "inconclusive"):
+        return replace(check, notes=(*check.notes, unproven))
+    return replace(
+        check,
+        verdict="inconclusive",
+        summary=f"{unproven}; of what was compared, {check.summary}",
+        effective_bits=None,
+        sensitivity=None,
+    )
 
 
 def sequences_of(seen: Observation, weights: Layer) -> Sequences:

@@ -8,11 +8,11 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rnn_parity.combinations import OF_INPUT, is_case, is_onnx, refuse_combinations, refuse_target
 from rnn_parity.delivery import answer, deliver, wants_colour
-from rnn_parity.errors import InputError, RnnParityError
+from rnn_parity.errors import InputError, RnnParityError, SourceFailedError
 from rnn_parity.options import parser
 
 if TYPE_CHECKING:
@@ -26,6 +26,22 @@ GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
 
 
+INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C ended: 128, and the number of the signal."""
+
+
+def program() -> NoReturn:
+    """The command line as a process of its own, which ends when it is interrupted."""
+    code = main()
+    if code == INTERRUPTED:
+        # TensorFlow would take seconds to let go of what nobody needs any more.
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; `arguments` default to the process's own."""
     try:
@@ -35,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     except KeyboardInterrupt:
         logging.disable()  # TensorFlow would complain about what it was not allowed to finish
-        return 130
+        return INTERRUPTED
+    except SourceFailedError as error:
+        fail(str(error))
+        return 1
     except RnnParityError as error:
         return fail(str(error))
     except Exception as error:
@@ -143,7 +162,8 @@ def check_output(given: Mapping[str, Any]) -> None:
     from rnn_parity.files import check_writable
 
     read = [given.get(name) for name in ("target", "input", "mask_file", "baseline", "resume")]
-    read += [source.partition("?")[0] for source in given.get("against", ())]
+    for source in given.get("against", ()):
+        read += [source, source.partition("?")[0].partition("#")[0]]
     for option, name in {"-o": output, "--inputs-as": given.get("inputs_as", output)}.items():
         check_writable(name)
         for path in filter(None, read):

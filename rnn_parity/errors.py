@@ -13,5 +13,13 @@ class UnsupportedError(InputError):
     """Something real that is not replayed (yet), refused by name."""
 
 
+class SourceFailedError(InputError):
+    """Another implementation crashed, or gave back what is no answer; the command line exits 1.
+
+    A refusal says what an implementation does not do, and proves nothing about the rest. A crash is
+    a mistake in it: it never counts as passed.
+    """
+
+
 class MissingPackageError(RnnParityError, ImportError):
     """A package that this operation needs is not installed; the message names what to install."""

@@ -74,7 +74,9 @@ def diagnosed(
     if outputs.ndim != 3:
         return check
     if judged.found is None:
-        return replace(check, causes=causes(right, outputs, None, tick))
+        # No known mistake loses units, or all numbers.
+        known = outputs.shape[2] == right.layer.units and outputs.size
+        return replace(check, causes=causes(right, outputs, None, tick)) if known else check
     if check.first_divergence is None:
         return replace(check, causes=state_causes(right, outputs, observed.final_state))
     right, outputs = finite_part(right, outputs)

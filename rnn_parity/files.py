@@ -30,18 +30,21 @@ REAL = "fiub"
 """The kinds of dtype that hold real numbers: floats, integers, booleans."""
 
 
-def read_array(path: str, name: str, ndim: tuple[int, ...], kinds: str = REAL) -> NDArray[Any]:
+def read_array(
+    path: str, name: str, ndim: tuple[int, ...], kinds: str = REAL, empty: bool = False
+) -> NDArray[Any]:
     """The array in the `.npy` file `path`, memory-mapped and read-only, in any memory order.
 
-    It must have one of the ranks `ndim`, no empty axis, and a dtype whose kind is one of `kinds`;
-    NaN and infinity are accepted. `name` is what the messages call it. Nothing is unpickled.
+    It must have one of the ranks `ndim`, no empty axis unless `empty`, and a dtype whose kind is
+    one of `kinds`; NaN and infinity are accepted. `name` is what the messages call it. Nothing is
+    unpickled.
     """
     where = f"{name} {path!r}: expected a .npy file of real numbers"
     check_is_npy(path, where)
     array = mapped(path, where)
     if array.dtype.kind not in kinds:
         raise InputError(f"{where}, received dtype {array.dtype}; save it as float32")
-    if array.ndim not in ndim or 0 in array.shape:
+    if array.ndim not in ndim or (0 in array.shape and not empty):
         ranks = " or ".join(map(str, ndim))
         raise InputError(f"{where} with {ranks} axes, none empty, received shape {array.shape}")
     return array

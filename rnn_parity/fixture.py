@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 
 import rnn_parity
 from rnn_parity import keras_adapter, regression
-from rnn_parity.check import modes
+from rnn_parity.check import DEFAULT_MODE, modes
 from rnn_parity.check import report as report_of
 from rnn_parity.errors import InputError, RnnParityError
 from rnn_parity.keras_adapter import Observation
-from rnn_parity.layers import SimpleRNN
+from rnn_parity.layers import Layer, SimpleRNN
 from rnn_parity.outcome import failure, lines
 from rnn_parity.report import Report
 from rnn_parity.wording import is_compared
@@ -70,7 +70,9 @@ class RnnParity:
         Raises `AssertionError` unless everything is in parity, `InputError` for unusable input.
         """
         __tracebackhide__ = True
-        mode = self._mode if mode is None else mode
+        # The session's mode is nothing to weights, which Keras does not run.
+        usual = DEFAULT_MODE if isinstance(layer_or_model, Layer) else self._mode
+        mode = usual if mode is None else mode
         data = (layer_or_model, inputs, mask, initial_state, against, mode, layer_name, training)
         return self._hold(without_internals(rnn_parity.check, data))
 

@@ -17,11 +17,12 @@ from rnn_parity.distance import distance, ratios, ulps
 from rnn_parity.layers import Array, Layer
 from rnn_parity.precision import FLOAT64, Precision, precision_of, real
 from rnn_parity.printed import prints, within_print
+from rnn_parity.replay import replay
 from rnn_parity.residual import final_balls
 from rnn_parity.resolution import Resolution, resolution, state_resolution
 from rnn_parity.results import Check, Shape, StateRow, Subject, Verdict, whole
 from rnn_parity.sequences import Sequences, states
-from rnn_parity.shapes import misfit
+from rnn_parity.shapes import misfit, units_told
 from rnn_parity.wording import (
     faint_units,
     number,
@@ -84,6 +85,7 @@ def judge(layer: Layer, sequences: Sequences, observed: Observations, subject: S
     wrong = wrong_shape(observed, shape)
     sharpest, *others = arithmetics(layer.precision)
     if wrong:
+        wrong += units_found(observed.outputs, layer, sequences)
         return Judged(replace(check, verdict="diverged", summary=wrong), sharpest)
     judged = judge_in(sharpest, layer, sequences, observed, check)
     for arithmetic in others:
@@ -125,8 +127,26 @@ def wrong_shape(observed: Observations, shape: Shape) -> str | None:
         ("observed last output", observed.last_output, (one,)),
     ):
         if array is not None and array.shape not in accepted:
-            return misfit(name, array.shape, accepted[0], shape)
+            like = next((one for one in accepted if len(one) == array.ndim), accepted[0])
+            return misfit(name, array.shape, like, shape)
     return None
+
+
+def units_found(outputs: NDArray[Any], layer: Layer, sequences: Sequences) -> str:
+    """Which units are missing from outputs that have fewer, or are too many, to end a sentence."""
+    batch, timesteps = sequences.shape
+    if outputs.ndim not in (2, 3) or outputs.shape[:-1] not in ((batch, timesteps), (batch,)):
+        return ""
+    if outputs.shape[-1] == layer.units:
+        return ""
+    right = replay(layer, sequences).outputs
+    right = right if outputs.ndim == 3 else right[:, -1]
+    rows = math.prod(right.shape[:-1])
+    seen = np.asarray(outputs, np.float64).reshape(rows, outputs.shape[-1]).T
+    right = right.reshape(rows, layer.units).T
+    # Half of the digits: far beyond what rounding does, and far below other numbers.
+    near = math.sqrt(layer.precision.unit_roundoff)
+    return f"; {units_told(seen, right, near)}"
 
 
 def judge_in(

@@ -35,7 +35,7 @@ FACTS = ("verdict", "effective bits", "max deviation", "first divergence")
 NARROW = 14
 """The most that a line of an implementation's name takes."""
 FAULT_HEADERS = ("fault", "meaning", "layers")
-COLOURS = {"parity": 32, "diverged": 31, "suspect": 33, "inconclusive": 33}
+COLOURS = {"parity": 32, "diverged": 31, "failed": 31, "suspect": 33, "inconclusive": 33}
 SOURCES = {"generated": "generated layer", "layer": ""}
 
 

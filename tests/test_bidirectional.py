@@ -73,12 +73,22 @@ def test_the_last_output_of_each(weights, inputs):
         rp.check(wrapper(weights), inputs, against=last)
 
 
-def test_final_states_are_named_as_not_compared(weights, inputs):
-    states = (np.zeros((B, H)), np.zeros((B, H)))
-    report = rp.check(wrapper(weights), inputs, against=lambda x: (merged(weights, x), states))
-    assert report.verdict == "parity"
-    note = "not compared: the final states, which may be of either layer"
-    assert [check.notes for check in report.checks] == [(note,), (note,)]
+def test_final_states_are_those_of_the_forward_and_of_the_backward_layer(weights, inputs):
+    outputs = merged(weights, inputs)
+    states = (outputs[:, -1, :H], outputs[:, 0, H:])
+    layer, as_pytorch = wrapper(weights), np.stack(states)
+    assert rp.check(layer, inputs, against=lambda x: (outputs, *states)).exit_code == 0
+    assert rp.check(layer, inputs, against=lambda x: (outputs, as_pytorch)).exit_code == 0
+    report = rp.check(wrapper(weights), inputs, against=lambda x: (outputs, states[::-1]))
+    assert [check.verdict for check in report.checks] == ["diverged", "diverged"]
+
+
+def test_a_final_state_of_either_layer_is_left_out(weights, inputs):
+    outputs = merged(weights, inputs)
+    report = rp.check(wrapper(weights), inputs, against=lambda x: (outputs, outputs[:, -1, :H]))
+    assert (report.verdict, report.exit_code) == ("inconclusive", 3)
+    expected = "not compared: the final states, which may be of either layer of <lambda>; if what "
+    assert all(check.summary.startswith(expected) for check in report.checks)
 
 
 @pytest.mark.parametrize("mode", ["sum", "mul", "ave"])

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import rnn_parity as rp
 from rnn_parity.errors import InputError
+from rnn_parity.fixture import RnnParity
 
 layers = tf.keras.layers
 
@@ -170,6 +171,38 @@ def test_bad_input_is_one_line(rng, arguments, words):
         rp.check(rnn(rng), inputs_for(rng), **arguments)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_name_of_a_layer_is_its_own_or_none(rng):
+    layer, x = rnn(rng, name="mine"), inputs_for(rng)
+    assert rp.check(layer, x, layer_name="mine").verdict == "parity"
+    with pytest.raises(InputError) as caught:
+        rp.check(layer, x, layer_name="nonsense")
+    assert str(caught.value) == (
+        "layer_name: expected a model, or 'mine', the name of the layer itself, received "
+        "'nonsense'; leave it out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"layer_name": "a"}, "layer_name: expected none for weights, received 'a'"),
+        ({"mode": "xla"}, "mode: expected none for weights, which Keras does not run, not 'xla'"),
+        ({"mode": "fast"}, "mode: expected none for weights, which Keras does not run, not 'fast'"),
+    ],
+)
+def test_what_means_nothing_to_weights_is_refused(rng, option, words):
+    weights, x = weights_of(rnn(rng)), inputs_for(rng)
+    with pytest.raises(InputError) as caught:
+        rp.check(weights, x, against=np.zeros((2, 5, 4)), **option)
+    assert str(caught.value) == words
+
+
+def test_the_mode_of_a_test_session_is_nothing_to_weights(rng, tmp_path):
+    layer, x = rnn(rng), inputs_for(rng)
+    fixture = RnnParity([], lambda name: tmp_path, root=tmp_path, mode="xla")
+    assert fixture.check(weights_of(layer), x, against=layer(x).numpy()).verdict == "parity"
 
 
 def test_a_model_takes_no_initial_state(rng):

@@ -100,6 +100,53 @@ def test_bad_usage_is_one_line(here, line, words, capsys):
     assert sorted(path.name for path in here.iterdir()) == ["case.npz", "i.npy", "x.csv"]
 
 
+@pytest.mark.parametrize(
+    ("source", "code", "words"),
+    [
+        (
+            "mine:crashes",
+            1,
+            "against 'mine:crashes': it failed: IndexError: list index out of range",
+        ),
+        ("mine:ends", 1, "against 'mine:ends': it failed: SystemExit: 0"),
+        ("mine:many", 1, "expected outputs and the final state h, received 2 states"),
+        ("mine:refuses", 2, "against 'mine:refuses': it refused: NotImplementedError: not yet"),
+        ("mine:none", 2, "against 'mine:none': expected a function of mine"),
+    ],
+)
+def test_a_crash_is_a_failure_and_a_refusal_is_none(here, source, code, words, capsys):
+    write_case("case.npz", make())
+    (here / "mine.py").write_text(
+        "def crashes(x): return [][3]\n"
+        "def ends(x): raise SystemExit(0)\n"
+        "def many(x): return x, x[:, -1], x[:, -1]\n"
+        "def refuses(x): raise NotImplementedError('not yet')\n"
+    )
+    sys.modules.pop("mine", None)
+    assert cli.main(["check", "case.npz", "--no-keras", "--against", source]) == code
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [
+        ("import sys; sys.exit(3)", 1),
+        ("import os; os.kill(os.getpid(), 11)", 1),
+        ("pass", 1),  # it writes nothing
+        ("import sys; open(sys.argv[2], 'w').write('no numbers')", 1),
+    ],
+)
+def test_a_program_that_crashes_has_failed(here, program, code, capsys):
+    write_case("case.npz", make())
+    (here / "port.py").write_text(program)
+    source = f"cmd:{sys.executable} port.py {{input}}.csv {{output}}.csv"
+    assert cli.main(["check", "case.npz", "--no-keras", "--against", source]) == code
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+
+
 @pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.bin", "last.CKPT", "w.pkl", "w.pickle"])
 def test_a_pickled_checkpoint_is_not_opened(here, name, capsys):
     (here / name).write_bytes(pickle.dumps(Touch(str(here / "ran"))))

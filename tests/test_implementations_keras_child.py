@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations.keras_backend import Child, implementation, installed, question
 from rnn_parity.implementations.keras_child import receive, send
 from rnn_parity.implementations.request import Request
@@ -56,7 +56,7 @@ def test_a_process_that_is_killed_is_one_line_and_is_started_anew():
     assert child.ask(message())["outputs"].shape == (1, 2, 1)
     os.kill(child.process.pid, signal.SIGKILL)
     child.process.wait()
-    with pytest.raises(InputError, match=r"^keras:numpy: its process crashed with SIGKILL$"):
+    with pytest.raises(SourceFailedError, match=r"^keras:numpy: its process crashed with SIGKILL$"):
         child.ask(message())
     assert child.ask(message())["outputs"].shape == (1, 2, 1)
 
@@ -74,8 +74,9 @@ def test_a_crash_shows_the_last_line_that_was_written(tmp_path, monkeypatch):
 def test_what_a_backend_prints_does_not_get_among_the_answers(tmp_path, monkeypatch):
     (tmp_path / "keras.py").write_text("print('hello')\nraise ImportError('half a Keras')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(InputError, match="keras:numpy: Keras refused: half a Keras"):
+    with pytest.raises(InputError, match="keras:numpy: Keras refused: half a Keras") as caught:
         Child("numpy", 300).ask(message())
+    assert not isinstance(caught.value, SourceFailedError)
 
 
 PARENT = """

@@ -1,6 +1,7 @@
 """Models that the LiteRT converter made of Keras layers: right ones, quantized ones, others."""
 
 import os
+import re
 from functools import cache
 
 import numpy as np
@@ -212,3 +213,20 @@ def test_operators_that_litert_lacks(tmp_path):
     x = np.ones((BATCH, TIMESTEPS, FEATURES), np.float32)
     message = refusal(tmp_path, converter.convert(), layer, x)
     assert "LiteRT refused: " in message
+
+
+def test_further_outputs_of_a_model_are_named(tmp_path):
+    made, layer = built(rp.SimpleRNN)
+    sequence = made.outputs[0]
+    scores = keras.layers.Dense(2, name="scores")(sequence)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(converted(keras.Model(made.inputs, [sequence, scores])))
+    x = np.random.default_rng(3).normal(size=(BATCH, TIMESTEPS, FEATURES)).astype(np.float32)
+    (check,) = rp.check(layer, x, against=str(path)).checks
+    assert check.verdict == "inconclusive"
+    found = re.search(r"not compared: the output (\S+) of .*'[^']*#(\S+)'", check.summary)
+    left, part = found.groups()
+    assert left != part
+    assert rp.check(layer, x, against=f"{path}#{part}").verdict == "parity"
+    with pytest.raises(InputError, match=f"expected some of .*{left}.*, received #nothing"):
+        rp.check(layer, x, against=f"{path}#nothing")

@@ -1,5 +1,6 @@
 """Numbers that another program wrote, in every way in which programs write them."""
 
+import io
 import zipfile
 
 import numpy as np
@@ -173,8 +174,86 @@ def test_an_archive_with_one_array_or_with_names(tmp_path):
     np.savez_compressed(path, outputs=WHOLE, final_state_c=2 * state, final_state_h=state, kernel=0)
     answer = read(path, request(layer=LSTM))
     assert [s.tolist() for s in answer.final_state] == [state.tolist(), (2 * state).tolist()]
+    assert (answer.notes, answer.left_out) == (("not compared: kernel of the file",), ())
+    answer = read(path)
     assert answer.notes == ("not compared: kernel of the file",)
-    assert read(path).notes == ("not compared: kernel, final_state_c of the file",)
+    assert (answer.left_out, answer.part) == (("final_state_c",), f"{path}#outputs")
+    answer = read(f"{path}#outputs")
+    assert (answer.left_out, answer.final_state) == ((), ())
+    assert answer.notes == ("not compared: final_state_c, final_state_h, kernel of the file",)
+
+
+def test_arrays_that_nothing_is_held_against_are_left_out(tmp_path):
+    path = tmp_path / "y.npz"
+    np.savez(path, outputs=WHOLE, outputs_2=WHOLE, inputs=WHOLE, initial_state_h=0, meta=0)
+    answer = read(path)
+    assert answer.left_out == ("outputs_2",)
+    assert answer.notes == ("not compared: inputs, initial_state_h, meta of the file",)
+    assert read(f"{path}#outputs_2").left_out == ()
+    # A c without its h is the state of nothing.
+    np.savez(path, outputs=WHOLE, final_state_c=WHOLE[:, -1])
+    answer = read(path, request(layer=LSTM))
+    assert (answer.final_state, answer.left_out) == ((), ("final_state_c",))
+
+
+def test_the_last_output_of_a_case_is_held_against_it_too(tmp_path):
+    path = tmp_path / "y.npz"
+    np.savez(path, outputs=WHOLE, last_output=WHOLE[:, -1] + 1)
+    answer = read(path)
+    assert answer.last_output.tolist() == (WHOLE[:, -1] + 1).tolist()
+    assert answer.left_out == ()
+    np.savez(path, outputs=WHOLE[:, -1], last_output=WHOLE[:, -1])
+    answer = read(path)
+    assert (answer.last_output, answer.left_out) == (None, ("last_output",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["final_state_h", "final_state_c", "inputs", "kernel", "bias", "initial_state_h", "mask"],
+)
+def test_what_has_another_name_than_outputs_is_never_taken_for_them(tmp_path, name):
+    path = tmp_path / "y.npz"
+    np.savez(path, **{name: WHOLE[:, -1]})
+    refused(path, f"expected outputs, received {name} alone, which is something else")
+    refused(f"{path}#{name}", f"expected outputs, received {name}, which is something else")
+
+
+@pytest.mark.parametrize("name", ["h_n", "c_n", "Y_h", "state", "hidden", "encoder_state_2"])
+def test_what_has_the_name_of_a_state_is_taken_for_outputs_only_when_told_so(tmp_path, name):
+    path = tmp_path / "y.npz"
+    np.savez(path, **{name: WHOLE[:, -1]})
+    refused(path, f"received {name} alone, by its name a state; append #{name} if it is the outp")
+    assert read(f"{path}#{name}").outputs.tolist() == WHOLE[:, -1].tolist()
+
+
+def test_an_array_by_its_name(tmp_path):
+    path = tmp_path / "y.npz"
+    np.savez(path, a=WHOLE, b=WHOLE.transpose(1, 0, 2))
+    refused(path, "received a, b; append #NAME for the outputs")
+    refused(f"{path}#c", "expected one of a, b, received #c")
+    answer = read(f"{path}?axes=TBH#b")
+    assert answer.outputs.tolist() == WHOLE.tolist()
+    assert (answer.left_out, answer.part) == ((), "")
+    np.save(tmp_path / "y.npy", WHOLE)
+    refused(f"{tmp_path / 'y.npy'}#a", "holds one array, none named 'a'; leave #... out")
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    path, buffer = tmp_path / "y.npz", io.BytesIO()
+    np.save(buffer, WHOLE)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("outputs", "outputs.npy"):
+            archive.writestr(name, buffer.getvalue())
+    refused(path, "holds two arrays named outputs; write each of them once")
+
+
+def test_other_units_are_a_result(tmp_path):
+    path = tmp_path / "y.npy"
+    for array in (WHOLE[..., :2], WHOLE[:, -1, :2], np.zeros((B, T, 0)), np.zeros((B, 0))):
+        np.save(path, array)
+        assert read(path).outputs.tolist() == array.tolist()
+    rows = csv(tmp_path, lines(WHOLE[..., :2].reshape(B * T, 2)))
+    assert read(rows).outputs.tolist() == WHOLE[..., :2].tolist()
 
 
 def refused(path, words):

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations import process
 from rnn_parity.implementations.process import Unwinding, run
 
@@ -81,7 +81,7 @@ def test_a_child_that_stays_behind_is_ended():
 
 
 def test_a_child_that_left_the_group_is_not_waited_for():
-    with pytest.raises(InputError, match="ended with exit code 3: words"):
+    with pytest.raises(SourceFailedError, match="ended with exit code 3: words"):
         ran("setsid sleep 300 & echo $! > pids; echo words; exit 3")
     (pid,) = pids()
     os.kill(pid, signal.SIGKILL)  # it was still there

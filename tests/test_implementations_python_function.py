@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnn_parity import GRU, LSTM, SimpleRNN
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations.python_function import implementation, of_callable
 from rnn_parity.implementations.request import Request
 
@@ -74,6 +74,36 @@ def test_failures_are_one_line(folder, content, source, words):
     assert message.startswith(f"against {source!r}: ")
     assert words in message
     assert "\n" not in message
+
+
+def refuses(x):
+    raise NotImplementedError("no masks")
+
+
+def crashes(x):
+    return [][3]
+
+
+def nothing(x):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("function", "is_crash", "words"),
+    [
+        (refuses, False, "against 'f': it refused: NotImplementedError: no masks"),
+        (crashes, True, "against 'f': it failed: IndexError: list index out of range (test_"),
+        (nothing, True, "against 'f': it failed: what it returned: expected real numbers"),
+        (lambda: None, True, "against 'f': it failed: TypeError: "),
+    ],
+)
+def test_only_what_says_that_it_is_not_implemented_is_a_refusal(function, is_crash, words):
+    with pytest.raises(InputError) as error:
+        of_callable(function, "f")(request())
+    assert isinstance(error.value, SourceFailedError) is is_crash
+    assert str(error.value).startswith(words)
+    place = f"(test_implementations_python_function.py, line {crashes.__code__.co_firstlineno + 1})"
+    assert (place in str(error.value)) is (function is crashes)
 
 
 @pytest.mark.parametrize(

@@ -193,8 +193,22 @@ def test_of_several_that_fit_the_one_with_the_layers_weights_is_chosen(tmp_path)
     report, answer = checked(path, as_keras(rp.SimpleRNN, module, "_l1"), x)
     assert (report.verdict, "*_l1," in answer.notes[0]) == ("parity", True)
     other = as_keras(rp.SimpleRNN, torch.nn.RNN(3, 3))
-    with pytest.raises(InputError, match=r"received \*_l0, \*_l1; save one"):
+    with pytest.raises(InputError, match=r"received \*_l0, \*_l1; name one"):
         checked(path, other, x)
+
+
+def test_a_second_layer_in_the_file_is_no_parity(tmp_path):
+    torch.manual_seed(1)
+    module = torch.nn.LSTM(3, 4, num_layers=2, batch_first=True)
+    path = saved(tmp_path, **module.state_dict())
+    layer, x = as_keras(rp.LSTM, module), f32(np.random.default_rng(5).normal(size=(2, 6, 3)))
+    with torch.no_grad():
+        theirs = module(torch.from_numpy(x))[0].numpy()
+    assert np.abs(theirs - rp.replay(layer, x).outputs).max() > 0.1
+    report = rp.check(layer, x, against=path)
+    assert (report.verdict, report.exit_code) == ("inconclusive", 3)
+    assert report.summary.startswith(f"not compared: the layer *_l1 of {path}; ")
+    assert rp.check(layer, x, against=f"{path}#_l0").verdict == "parity"
 
 
 def test_biases_that_cancel_by_hand(tmp_path):

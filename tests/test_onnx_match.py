@@ -15,6 +15,7 @@ from rnn_parity.implementations.onnx_weights import layers  # noqa: E402
 from rnn_parity.implementations.request import Request  # noqa: E402
 
 X = np.random.default_rng(5).normal(size=(B, T, F)).astype(np.float32)
+LAYER = layers("LSTM", {}, arrays("LSTM"))["forward"]
 STATE = np.random.default_rng(6).uniform(-1, 1, (B, H)).astype(np.float32)
 
 
@@ -36,7 +37,8 @@ def of_lstm(path, inputs, outputs, finals="hc"):
     state = (STATE, STATE[::-1])
     found = implementation(path)(Request(layer, X, initial_state=state))
     final = found.final_state or None
-    return rp.compare(layer, X, found.outputs, final, initial_state=state), found.notes[1:]
+    report = rp.compare(layer, X, found.outputs, final, initial_state=state)
+    return report, (*found.notes[1:], *found.left_out)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,11 @@ def test_a_final_h_is_the_last_output_whatever_it_is_called(path, names, finals)
 def test_a_final_c_alone_is_not_compared(path):
     report, said = of_lstm(path, ("h", "c"), ["Y_c"], "c")
     assert report.verdict == "parity"
-    assert said == ("not compared: Y_c, a state c without its h",)
+    assert said == ("Y_c, a state c without its h",)
+    (check,) = rp.check(LAYER, X, against=path).checks
+    assert (check.verdict, check.sensitivity) == ("inconclusive", None)
+    assert check.summary.startswith(f"not compared: Y_c, a state c without its h of {path}; if ")
+    assert rp.check(LAYER, X, against=f"{path}#Y").verdict == "parity"
 
 
 def test_final_states_that_neither_names_nor_numbers_tell_apart():

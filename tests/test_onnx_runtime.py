@@ -238,5 +238,5 @@ def test_other_inputs_and_outputs_side_by_side(path):
         ask(made, path)
     assert str(caught.value).endswith(
         "expected the layer's outputs (3, 5, 4), or the last one (3, 4), and final states (3, 4), "
-        "received scores (5, 3, 8); export the layer alone"
+        "received scores (5, 3, 8); export the layer alone, or name its output: FILE#NAME"
     )

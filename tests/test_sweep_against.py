@@ -6,14 +6,18 @@ import sys
 import pytest
 
 from rnn_parity import cli
+from rnn_parity.consistency import contradiction, document_contradiction
 from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError
 from rnn_parity.implementations import keras_backend
+from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.numbers import numbers_of
 from rnn_parity.sweep.one import check_one
+from rnn_parity.sweep.run import Job
 from rnn_parity.sweep.site import describe, narrowed
 from rnn_parity.sweep.source import refuse_source, source_of
 from rnn_parity.sweep.space import SPACES, Configuration
+from rnn_parity.sweep.workers import Here
 
 BOTH = (False, True)
 SMALL = {
@@ -58,6 +62,25 @@ def doubled(inputs, layer):
 
 def blind(inputs, mask=None):
     return inputs
+
+
+def crashing(inputs, layer, mask=None, initial_state=None):
+    if mask is not None and not mask.all():
+        return [][3]
+    if layer.bias is None:
+        raise TypeError("no bias\\nhere")
+    if initial_state is not None and initial_state.any():
+        return None
+    return port(inputs, layer, mask, initial_state)
+
+
+def short(inputs, layer, mask=None, initial_state=None):
+    return port(inputs, layer, mask, initial_state)[0][..., :1]
+
+
+def many(inputs, layer):
+    outputs, state = port(inputs, layer)
+    return outputs, state, state, state
 '''
 
 
@@ -93,11 +116,72 @@ def test_a_right_port_is_in_parity_wherever_it_answers(small, ports, capsys):
     assert {check["subject"]["against"] for check in found["checks"]} == {"ports_of_mine:port"}
     assert {check["subject"]["mode"] for check in found["checks"]} == {None}
     assert found["sweep"]["against"] == "ports_of_mine:port"
+    assert [contradiction(check) for check in found["checks"]] == [None] * 24
     (refused,) = found["sweep"]["refused"]
     assert refused["configuration"]["go_backwards"] is True
     assert refused["message"] == (
         "ports_of_mine:port: NotImplementedError: this port runs forwards only"
     )
+
+
+def test_what_crashes_has_failed_and_is_no_refusal(small, ports, capsys):
+    found = swept(capsys, "--against", "ports_of_mine:crashing", "--resume", "a.jsonl")
+    sweep, counts = found["sweep"], found["sweep"]["verdicts"]
+    assert (found["verdict"], found["exit_code"]) == ("failed", 1)
+    # Without a mask, with a bias, from zeros: zeroed or not. Alone, go_backwards is refused.
+    assert (counts["parity"], counts["refused"]) == (2, 1)
+    assert counts["failed"] == len(sweep["failed"]) == 22
+    assert sweep["count"] == 25
+    messages = {entry["message"].partition(": ")[2] for entry in sweep["failed"]}
+    line = 1 + PORT.split("\n").index("        return [][3]")
+    assert f"IndexError: list index out of range (ports_of_mine.py, line {line})" in messages
+    assert f"TypeError: no bias here (ports_of_mine.py, line {line + 2})" in messages
+    (last,) = (text for text in messages if "Error: " not in text)
+    assert last.startswith("what it returned: expected real numbers")
+    assert found["notes"] == ["fewer than half of the configurations were checked, 2 of 25"]
+    assert {finding["verdict"] for finding in sweep["findings"]} == {"failed", "refused"}
+    again = swept(capsys, "--against", "ports_of_mine:crashing", "--resume", "a.jsonl")
+    assert (again["sweep"]["new"], again["sweep"]["failed"]) == (0, sweep["failed"])
+    assert document_contradiction(again) is None
+
+
+def test_failures_are_said_in_every_format(small, ports, capsys):
+    line = ["sweep", "--strength", "full", "--against", "ports_of_mine:crashing", "--resume", "a"]
+    end = (
+        "FAILED: fewer than half of the configurations were checked, 2 of 25; of 2 checks, 2 in "
+        "parity; 22 more failed in ports_of_mine:crashing (for 3 reasons); 1 more were refused by "
+        "Keras or ports_of_mine:crashing."
+    )
+    for name in ("table", "markdown", "github"):
+        assert cli.main([*line, "--format", name]) == 1
+        out = " ".join(capsys.readouterr().out.replace("|", " ").replace("\\_", "_").split())
+        assert end in out.replace("\\", ""), out
+        assert "IndexError: list index out of range" in out
+        if name != "github":
+            assert "layer checks parity suspect diverged inconclusive failed refused" in out
+            assert "simple_rnn 25 2 0 0 0 22 1" in out
+        else:
+            assert out.count("::error title=rnn-parity::FAILED, in ") == 3
+
+
+def test_outputs_of_other_units_diverge(small, ports, capsys):
+    found = swept(capsys, "--against", "ports_of_mine:short", "--strength", "1", "--limit", "5")
+    assert (found["verdict"], found["exit_code"]) == ("diverged", 1)
+    assert {check["verdict"] for check in found["checks"]} == {"diverged"}
+    summaries = [check["summary"] for check in found["checks"]]
+    assert all(text.endswith("; missing: unit 1") for text in summaries), summaries
+
+
+def test_states_that_the_layer_does_not_have_are_a_failure(ports):
+    outcome = check_one(DEFAULT, 0, "ports_of_mine:many")
+    assert outcome.verdict == "failed"
+    assert outcome.summary.endswith("expected outputs and the final state h, received 3 states")
+
+
+def test_a_process_that_dies_over_a_source_has_failed():
+    journal = Journal()
+    assert Job(Here(), journal, 0, "ports_of_mine:port").died.verdict == "failed"
+    assert Job(Here(), journal, 0).died.verdict == "inconclusive"
 
 
 def test_a_wrong_port_is_one_finding_that_names_it(small, ports, capsys):

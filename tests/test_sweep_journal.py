@@ -22,13 +22,15 @@ OUTCOME = Outcome(
     "a step is off",
     seconds=0.25,
     max_ratio=math.inf,
-    effective_bits=12.5,
+    effective_bits=-math.inf,
     arithmetic="float32",
     call=1,
     max_deviation=math.nan,
     first_divergence=Divergence(1, 0, 0, math.nan, 0.5, 1e-7),
 )
 REFUSED = Outcome("refused", "Keras says no: \u00e9 \u2014 'x'")
+FAILED = Outcome("failed", "mine:f: IndexError: list index out of range (mine.py, line 3)")
+PARITY = Outcome("parity", "right", 0.5, 0.25, 26.0, "float32", 0, 1e-7)
 
 
 def written(path, *pairs, header=HEADER):
@@ -46,12 +48,13 @@ def known(path, header=HEADER):
 
 def test_what_is_written_is_read_again(tmp_path):
     path = tmp_path / "a.jsonl"
-    written(path, (ONE, OUTCOME), (TWO, REFUSED))
+    three, four = TWO.but({"calls": 2}), TWO.but({"calls": 3})
+    written(path, (ONE, OUTCOME), (TWO, REFUSED), (three, FAILED), (four, PARITY))
     found = known(path)
-    assert list(found) == [ONE, TWO]
+    assert list(found) == [ONE, TWO, three, four]
     # NaN is not equal to itself, but looks the same.
     assert repr(found[ONE]) == repr(OUTCOME)
-    assert found[TWO] == REFUSED
+    assert [found[one] for one in (TWO, three, four)] == [REFUSED, FAILED, PARITY]
     for line in path.read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
 
@@ -82,10 +85,62 @@ def test_a_torn_header_is_written_anew(tmp_path):
     assert path.read_bytes() == whole
 
 
-def test_of_two_equal_lines_the_first_counts(tmp_path):
+def test_two_lines_of_one_configuration_are_refused(tmp_path):
     path = tmp_path / "a.jsonl"
-    written(path, (ONE, REFUSED), (ONE, OUTCOME))
-    assert known(path) == {ONE: REFUSED}
+    written(path, (ONE, REFUSED), (TWO, REFUSED), (ONE, OUTCOME))
+    refused(path, "line 4 has the configuration of an earlier one")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "old", "new", "words"),
+    [
+        (PARITY, '"max_ratio": 0.25', '"max_ratio": 7.5', "its verdict is parity beside a max_rat"),
+        (PARITY, '"max_ratio": 0.25', '"max_ratio": true', "its max_ratio is True, which is no nu"),
+        (PARITY, '"max_ratio": 0.25', '"max_ratio": "0"', "its max_ratio is '0', which is no numb"),
+        (PARITY, '"effective_bits": 26.0', '"effective_bits": 20.0', "its effective_bits are 20 b"),
+        (PARITY, '"verdict": "parity"', '"verdict": "refused"', "its verdict is refused beside ma"),
+        (PARITY, '"verdict": "parity"', '"verdict": "failed"', "its verdict is failed beside max_"),
+        (PARITY, '"seconds": 0.5', '"seconds": -1', "its seconds are -1"),
+        (PARITY, '"seconds": 0.5', '"seconds": true', "its seconds are True"),
+        (PARITY, '"call": 0', '"call": 0.5', "its call is 0.5"),
+        (PARITY, '"summary": "right"', '"summary": 7', "its words are none"),
+        (OUTCOME, '"verdict": "diverged"', '"verdict": "parity"', "parity beside a max_ratio of i"),
+        (OUTCOME, '"bound": 1e-07', '"bound": null', "its first_divergence has no place or no num"),
+        (REFUSED, '"verdict": "refused"', '"verdict": "parity"', "parity beside no max_ratio"),
+    ],
+)
+def test_a_line_that_contradicts_itself_is_named(tmp_path, outcome, old, new, words):
+    path = tmp_path / "a.jsonl"
+    written(path, (TWO, REFUSED), (ONE, outcome))
+    text = path.read_text()
+    assert text.count(old) == 1 + (outcome is REFUSED)
+    path.write_text(new.join(text.rsplit(old, 1)))
+    refused(path, "line 3 contradicts itself: ", words)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"calls": 1', '"calls": true'),
+        ('"units": 4', '"units": 2.5'),
+        ('"units": 4', '"units": true'),
+        ('"use_bias": true', '"use_bias": 1'),
+        ('"verdict": "refused"', '"verdict": "refused", "verdict": "refused"'),
+        ('"seconds": 0.0', '"seconds": NaN'),
+        ('"seconds": 0.0', '"seconds": ' + 100_000 * "["),
+    ],
+)
+def test_what_is_not_of_its_type_is_damaged(tmp_path, old, new):
+    path = tmp_path / "a.jsonl"
+    written(path, (ONE, REFUSED))
+    path.write_text(path.read_text().replace(old, new))
+    refused(path, "line 2 is damaged")
+
+
+def test_true_is_no_seed(tmp_path):
+    path = tmp_path / "a.jsonl"
+    written(path, (ONE, REFUSED), header={**HEADER, "seed": True})
+    refused(path, "its seed is True, here it is 1", header={**HEADER, "seed": 1})
 
 
 def refused(path, *words, header=HEADER):

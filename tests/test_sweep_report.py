@@ -93,7 +93,7 @@ def test_the_table():
     text = " ".join(" ".join(lines).split())
     for part in (
         "Python 3.11.7, NumPy 2.4, TensorFlow 2.21, Keras 3.15.1, cpu",
-        "simple_rnn 4 1 0 1 0 2",
+        "simple_rnn 4 1 0 1 0 0 2",
         # 4 in 2 s; each of them took 0.5, 0.25 and twice 0.125 s
         "4 checks in 2 s, 2.00 per second by 2 workers; each worker per second: eager 4.00",
         "1. DIVERGED, known: zeroed-by-the-mask-as-given, in 1 configuration",
@@ -112,6 +112,37 @@ def test_the_table():
         "2 more were refused by Keras.",
     ):
         assert part in text, part
+
+
+FAILED = Outcome("failed", "mine:f: IndexError: list index out of range (mine.py, line 3)")
+
+
+def test_a_failure_counts_before_anything_but_a_divergence():
+    known = finding(ZEROED, DIVERGED, KNOWN[0])
+    failed = finding(DEFAULT, FAILED)
+    for one, verdict, code in (
+        (report({DEFAULT: FAILED}, failed), "failed", 1),
+        (report({DEFAULT: FAILED, ZEROED: PARITY}, failed), "failed", 1),
+        (report({DEFAULT: FAILED, ZEROED: UNCLEAR}, failed), "failed", 1),
+        (report({DEFAULT: FAILED, ZEROED: DIVERGED}, failed, known), "diverged", 1),
+        (report({DEFAULT: FAILED, ZEROED: DIVERGED}, failed, known, allow_known=True), None, 1),
+        # What hid behind another failure, and turned up while that was made small.
+        (report({DEFAULT: PARITY}, failed), "failed", 1),
+    ):
+        assert (verdict or one.verdict, one.exit_code) == (one.verdict, code)
+
+
+def test_fewer_than_half_is_said_beside_the_verdict():
+    few = report({DEFAULT: PARITY, **REFUSING}, against="mine:f")
+    said = "fewer than half of the configurations were checked, 1 of 3"
+    expected = f"PARITY: {said}; of 1 checks, 1 in parity; 2 more were refused by Keras or mine:f."
+    for name in ("table", "markdown", "github"):
+        text = " ".join(few.render(name).replace("\\", "").split())
+        assert expected in text, text
+    assert json.loads(few.render("json"))["notes"] == [said]
+    half = report({DEFAULT: PARITY, ZEROED: REFUSED})
+    assert "fewer" not in half.render()
+    assert json.loads(half.render("json"))["notes"] == []
 
 
 def test_the_json_document():

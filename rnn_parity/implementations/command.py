@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.files import reason
 from rnn_parity.implementations import numbers
 from rnn_parity.implementations.process import Unwinding, run
@@ -40,7 +40,8 @@ def implementation(command: str) -> Implementation:
     """The program that `command` starts, without a shell; it may run for 60 seconds.
 
     RNN_PARITY_TIME_LIMIT in the environment sets another time limit. Raises `InputError` for a
-    command that cannot be run, and when asked where it fails or writes nothing that can be read.
+    command that cannot be run, and when asked `SourceFailedError` where it fails or writes nothing
+    that can be read.
     """
     try:
         words = shlex.split(command)
@@ -100,13 +101,13 @@ def answer(words: Sequence[str], limit: float, where: str, request: Request) -> 
 def answered(path: Path, where: str, request: Request) -> Answer:
     """What the program wrote to `path`, read whole before that is removed."""
     if not path.exists():
-        raise InputError(f"{where}: it ended well and wrote no {{output}}{path.suffix}")
+        raise SourceFailedError(f"{where}: it ended well and wrote no {{output}}{path.suffix}")
     try:
         found = numbers.implementation(str(path))(request)
     except InputError as error:
         said = str(error).replace(f"{path.parent}{os.sep}", "").removeprefix("against ")
-        raise InputError(f"{where}: {said}") from None
-    return replace(found, outputs=np.array(found.outputs))
+        raise SourceFailedError(f"{where}: {said}") from None
+    return replace(found, outputs=np.array(found.outputs), part="")
 
 
 def handed_over(request: Request) -> dict[str, NDArray[Any]]:

@@ -25,7 +25,7 @@ import rnn_parity
 from rnn_parity.activation import Activation
 from rnn_parity.activations import CATALOGUE
 from rnn_parity.environment import version_of
-from rnn_parity.errors import InputError, MissingPackageError
+from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
 from rnn_parity.implementations.command import TIME_LIMIT, time_limit
 from rnn_parity.implementations.keras_child import (
     BACKWARD,
@@ -139,7 +139,8 @@ class Child:
     """One process with one Keras backend; it is started when it is first asked.
 
     It is ended, and anew started, after a request that it did not answer. Raises `InputError`, one
-    line, when it refuses, crashes or takes longer than `limit` seconds.
+    line, when Keras refuses, `SourceFailedError` when the process crashes or takes longer than
+    `limit` seconds.
     """
 
     def __init__(self, backend: str, limit: float) -> None:
@@ -163,7 +164,7 @@ class Child:
         if answer is None:
             self._end()
             how, last = ending(process.returncode), last_line(log)
-            raise InputError(
+            raise SourceFailedError(
                 f"{self.name}: no answer within {self.limit:g} seconds; {TIME_LIMIT} allows more"
                 if expired.is_set()
                 else f"{self.name}: its process {how}{last}"

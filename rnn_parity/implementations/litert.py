@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,32 +15,37 @@ from numpy.typing import NDArray
 from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError, MissingPackageError
 from rnn_parity.files import reason
-from rnn_parity.implementations.onnx_match import Feeds, Port, answer, feeds
+from rnn_parity.implementations.onnx_match import Feeds, Port, answer, feeds, named
 from rnn_parity.implementations.onnx_runtime import misfit, others
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.keras_adapter.runtime import one_line
 
 Detail = Mapping[str, Any]
 """What LiteRT tells about one input or output: index, name, shape, dtype, quantization."""
+SOURCE = re.compile(r"(?P<path>.+?\.tflite)(?:#(?P<part>.+))?", re.IGNORECASE)
 NARROW = {"float16": "float16", "int8": "8-bit integers", "uint8": "8-bit integers"}
 
 
-def implementation(path: str) -> Implementation:
-    """The model in the `.tflite` file `path` as an implementation of one layer.
+def implementation(source: str) -> Implementation:
+    """The model in a `.tflite` file as an implementation of one layer.
 
-    Its inputs are the layer's inputs, batch first, and where it takes them the initial states and
-    the mask; its outputs the sequence or the last output, and any final states. Open sizes are
-    resized; a model of batch 1 gets one sample at a time. Raises `InputError` for a file that
-    LiteRT cannot load, and when called for inputs and outputs that are not the layer's;
-    `MissingPackageError` without the extra `litert`.
+    `source` is its path, followed by `#NAME` for the only one of its outputs that is to be
+    compared, or `#NAME,NAME`. Its inputs are the layer's inputs, batch first, and where it takes
+    them the initial states and the mask; its outputs the sequence or the last output, and any final
+    states. Open sizes are resized; a model of batch 1 gets one sample at a time. Raises
+    `InputError` for a file that LiteRT cannot load, and when called for inputs and outputs that are
+    not the layer's; `MissingPackageError` without the extra `litert`.
     """
+    match = SOURCE.fullmatch(source)
+    path, part = match.group("path", "part") if match else (source, None)
     where = f"LiteRT model {path!r}"
     required(where)
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{where} cannot be read: {reason(error)}") from None
-    return of_content(content, where)
+    make = partial(required(where), model_content=content)
+    return Model(make, where, path, part).compute
 
 
 def of_content(content: bytes, where: str) -> Implementation:
@@ -62,8 +68,9 @@ def required(where: str) -> Any:
 class Model:
     """A model and how to ask it; each request gets an interpreter of its own, without a past."""
 
-    def __init__(self, make: Any, where: str) -> None:
+    def __init__(self, make: Any, where: str, path: str = "", part: str | None = None) -> None:
         self.make, self.where = make, where
+        self.path, self.part = path, part
         self.interpreter = self._attempt("cannot be loaded", make)
         self.notes = stored_as(self.interpreter)
 
@@ -81,10 +88,13 @@ class Model:
         answers = [self._answer(one, ports) for one in requests]
         states = zip(*(one.final_state for one in answers), strict=True)
         alone = ("each sample ran alone: the model's batch is 1",) * (len(answers) > 1)
+        first = answers[0]
         return Answer(
             np.concatenate([one.outputs for one in answers]),
             tuple(np.concatenate(state) for state in states),
-            (*self.notes, *fed.notes, *alone, *answers[0].notes),
+            (*self.notes, *fed.notes, *alone, *first.notes),
+            left_out=() if self.part else (*first.left_out, *other_signatures(self.interpreter)),
+            part=f"{self.path}#{first.part}" if self.path and first.part else "",
         )
 
     def _feeds(self, request: Request, ports: Mapping[str, Port]) -> Feeds | None:
@@ -94,7 +104,7 @@ class Model:
         fed = self._feeds(request, ports)
         assert fed is not None  # it fits as the first one did
         outputs = self._attempt("LiteRT refused", partial(invoke, self.make(), fed.arrays))
-        found = answer(request, outputs, fed.time_first)
+        found = answer(request, named(outputs, self.part, self.where), fed.time_first)
         if found is None:
             raise InputError(f"{self.where}: {others(request, outputs)}")
         return found
@@ -132,6 +142,11 @@ def details(interpreter: Any, kind: str) -> dict[str, Detail]:
         # output_0, output_1, ... and keras_tensor_9, keras_tensor_10, ...
         return {name: found[name] for name in sorted(found, key=lambda name: (len(name), name))}
     return {detail["name"]: detail for detail in getattr(interpreter, f"get_{kind}_details")()}
+
+
+def other_signatures(interpreter: Any) -> tuple[str, ...]:
+    """The functions of a model beside the first, which is the one that runs."""
+    return tuple(f"the signature {name}" for name in list(interpreter.get_signature_list())[1:])
 
 
 def port_of(name: str, detail: Detail) -> Port:

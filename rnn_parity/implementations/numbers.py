@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnn_parity.archive import MOST_BYTES, read_entry
+from rnn_parity.archive import MOST_BYTES, SHAPES, read_entry
 from rnn_parity.errors import InputError
 from rnn_parity.files import read_array, reason
 from rnn_parity.implementations.csv_text import read_csv, text
@@ -25,8 +27,17 @@ from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.precision import real
 
 OUTPUTS = "outputs"
+LAST_OUTPUT = "last_output"
 STATES = ("final_state_h", "final_state_c")
 """The names that the arrays of a `.npz` have."""
+COMPUTED = (OUTPUTS, LAST_OUTPUT, *STATES)
+GIVEN = (*(name for name in SHAPES if name not in COMPUTED), "meta")
+"""What a recorded case holds beside what was computed: inputs, weights, masks."""
+OF_A_STATE = re.compile(r"(^|[^a-z])[hc](n|ell|idden)?([^a-z]|$)|state", re.IGNORECASE)
+"""The name of a state: h_n, Y_c, cell, hidden_state."""
+SOURCE = re.compile(
+    r"(?P<path>.+?\.(?:npy|npz|csv))(?:\?axes=(?P<axes>[^#]*))?(?:#(?P<part>.+))?", re.IGNORECASE
+)
 WHOLE, LAST = "BTH", "BH"
 """The axes of all outputs and of the last one: batch, timesteps, units."""
 LAST_ALONE = (
@@ -39,25 +50,32 @@ READINGS = (WHOLE, "TBH", LAST)
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """What a file held: outputs of whatever shape, states by name, and the names of the rest."""
+    """What a file held: outputs of whatever shape, other arrays by name, the names of the rest.
+
+    `is_table` tells that a text file's rows and columns need not be axes of the outputs. `part` is
+    how the user would name the outputs alone; empty where that was done, or there is nothing else.
+    """
 
     outputs: NDArray[Any]
-    states: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    computed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     others: tuple[str, ...] = ()
+    is_table: bool = False
+    part: str = ""
 
 
 def implementation(source: str) -> Implementation:
     """The numbers in a file, as an implementation that computed them.
 
     `source` is its path, followed by `?axes=TBH` or another order of batch, timesteps and units, or
-    of batch and units, where the numbers are not batch first. Raises `InputError` for a file that
-    cannot be read as real numbers, and when asked for sizes that they do not have.
+    of batch and units, where the numbers are not batch first, and by `#NAME` for the one array of a
+    `.npz` that is to be compared. Raises `InputError` for a file that cannot be read as real
+    numbers, and when asked for sizes that they do not have.
     """
-    path, _, axes = source.partition("?axes=")
-    axes = axes.upper()
-    if "?axes=" in source and "".join(sorted(axes)) not in ("BHT", "BH"):
+    match = SOURCE.fullmatch(source)
+    path, axes, part = match.group("path", "axes", "part") if match else (source, None, None)
+    if axes is not None and "".join(sorted(axes.upper())) not in ("BHT", "BH"):
         raise InputError(f"against {source!r}: expected axes of the letters B, T, H, such as TBH")
-    return partial(answer, read(path), axes, f"against {path!r}")
+    return partial(answer, read(path, part), (axes or "").upper(), f"against {path!r}")
 
 
 def of_array(outputs: ArrayLike) -> Implementation:
@@ -66,34 +84,29 @@ def of_array(outputs: ArrayLike) -> Implementation:
     return lambda request: Answer(array)
 
 
-def read(path: str) -> Numbers:
-    """What is in the file; raises `InputError`, one line."""
+def read(path: str, part: str | None = None) -> Numbers:
+    """What is in the file, or its array `part` alone; raises `InputError`, one line."""
     extension = os.path.splitext(path)[1].lower()
     if extension == ".npz":
-        return read_npz(path, f"against {path!r}")
+        return read_npz(path, f"against {path!r}", part)
+    if part is not None:
+        raise InputError(f"against {path!r}: holds one array, none named {part!r}; leave #... out")
     if extension == ".npy":
-        return Numbers(read_array(path, "against", (1, 2, 3), "fiu"))
-    return Numbers(read_csv(path, f"against {path!r}"))
+        return Numbers(read_array(path, "against", (1, 2, 3), "fiu", empty=True))
+    return Numbers(read_csv(path, f"against {path!r}"), is_table=True)
 
 
-def read_npz(path: str, where: str) -> Numbers:
-    """What is in a `.npz`: a single array, which is the outputs, or several by their names."""
+def read_npz(path: str, where: str, part: str | None) -> Numbers:
+    """What is in a `.npz`: outputs, and what else was computed, by name; or `part` alone."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
-            if sum(entry.file_size for entry in entries.values()) > MOST_BYTES:
-                raise InputError(f"{where}: expected at most 1 GiB of numbers; write fewer")
-            if len(entries) == 1:
-                entries = dict.fromkeys([OUTPUTS], *entries.values())
-            if OUTPUTS not in entries:
-                raise InputError(
-                    f"{where}: expected one array, or {', '.join((OUTPUTS, *STATES))}; received "
-                    f"{', '.join(entries) or 'none'}"
-                )
+            entries = entries_of(archive, where)
+            name = outputs_among([*entries], part, where)
+            wanted = {name, *(COMPUTED if part is None else ())}
             found = {
-                name: read_entry(archive, entries[name], "f", where)
-                for name in (OUTPUTS, *STATES)
-                if name in entries
+                one: read_entry(archive, entry, "f", where)
+                for one, entry in entries.items()
+                if one in wanted
             }
     except InputError:
         raise
@@ -105,20 +118,81 @@ def read_npz(path: str, where: str) -> Numbers:
             f"{where}: expected a .npz file of arrays, received a truncated or damaged one, or "
             "another kind of file; write it with numpy.savez"
         ) from None
-    others = tuple(name for name in entries if name not in found)
-    return Numbers(found.pop(OUTPUTS), found, others)
+    others = tuple(one for one in entries if one not in found)
+    named = f"{path}#{name}" if part is None else ""
+    return Numbers(found.pop(name), found, others, part=named)
+
+
+def entries_of(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:
+    """The entries of a `.npz` by the names of their arrays, each of which is there once."""
+    entries: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        name = entry.filename.removesuffix(".npy")
+        if name in entries:
+            raise InputError(f"{where}: holds two arrays named {name}; write each of them once")
+        entries[name] = entry
+    if sum(entry.file_size for entry in entries.values()) > MOST_BYTES:
+        raise InputError(f"{where}: expected at most 1 GiB of numbers; write fewer")
+    return entries
+
+
+def outputs_among(names: Sequence[str], part: str | None, where: str) -> str:
+    """The array that is the outputs: `part`, or "outputs", or the only one.
+
+    Raises `InputError` where there is none: what has the name of something else is never it.
+    """
+    if part is not None:
+        if part not in names:
+            raise InputError(f"{where}: expected one of {', '.join(names)}, received #{part}")
+        only = part
+    elif OUTPUTS in names or len(names) != 1:
+        only = OUTPUTS
+    else:
+        (only,) = names
+        if OF_A_STATE.search(only) and only not in (*COMPUTED, *GIVEN):
+            raise InputError(
+                f"{where}: expected outputs, received {only} alone, by its name a state; append "
+                f"#{only} if it is the outputs"
+            )
+    if only in (*STATES, *GIVEN):
+        raise InputError(
+            f"{where}: expected outputs, received {only}{' alone' * (part is None)}, which is "
+            "something else; write them too, named outputs"
+        )
+    if only not in names:
+        raise InputError(
+            f"{where}: expected one array, or {', '.join((OUTPUTS, *STATES))}; received "
+            f"{', '.join(names) or 'none'}{'; append #NAME for the outputs' * bool(names)}"
+        )
+    return only
 
 
 def answer(numbers: Numbers, axes: str, where: str, request: Request) -> Answer:
     """The numbers as the answer to `request`, with the axes that they must have."""
     batch, timesteps, _ = request.inputs.shape
     sizes = {"B": batch, "T": timesteps, "H": request.units}
-    names = [name for name in STATES[: len(request.layer.STATES)] if name in numbers.states]
-    ignored = [*numbers.others, *(name for name in numbers.states if name not in names)]
-    notes = (f"not compared: {', '.join(ignored)} of the file",) if ignored else ()
-    states = tuple(numbers.states[name] for name in names)
-    outputs = arranged(numbers.outputs, sizes, axes, where)
-    return Answer(outputs, states, (*notes, *last_alone(outputs, request)))
+    outputs = arranged(numbers.outputs, sizes, axes, where, numbers.is_table)
+    names, computed = STATES[: len(request.layer.STATES)], numbers.computed
+    states = states_of(computed, names)
+    compared = [*names[: len(states)], *[LAST_OUTPUT] * (outputs.ndim == 3)]
+    rest = [*numbers.others, *(name for name in computed if name not in compared)]
+    known = [name for name in rest if name in GIVEN or not numbers.part]
+    notes = (f"not compared: {', '.join(known)} of the file",) if known else ()
+    return Answer(
+        outputs,
+        states,
+        (*notes, *last_alone(outputs, request)),
+        left_out=tuple(name for name in rest if name not in known),
+        part=numbers.part,
+        last_output=computed.get(LAST_OUTPUT) if outputs.ndim == 3 else None,
+    )
+
+
+def states_of(
+    computed: Mapping[str, NDArray[Any]], names: Sequence[str]
+) -> tuple[NDArray[Any], ...]:
+    """The final states of these names, h before c; a c without its h is none."""
+    return tuple(computed[name] for name in takewhile(computed.__contains__, names))
 
 
 def last_alone(outputs: NDArray[Any], request: Request) -> tuple[str, ...]:
@@ -126,14 +200,19 @@ def last_alone(outputs: NDArray[Any], request: Request) -> tuple[str, ...]:
     return (LAST_ALONE,) if outputs.ndim == 2 and request.inputs.shape[1] > 1 else ()
 
 
-def arranged(array: NDArray[Any], sizes: Mapping[str, int], axes: str, where: str) -> NDArray[Any]:
+def arranged(
+    array: NDArray[Any], sizes: Mapping[str, int], axes: str, where: str, is_table: bool = False
+) -> NDArray[Any]:
     """Outputs `(B, T, H)`, or the last one `(B, H)`, from an array whose axes may be missing.
 
     An array with three axes is taken as it is, unless `axes` names them: another shape is a result.
-    Raises `InputError` where no reading fits, and where several do.
+    So is another number of units, where the rows are those of all timesteps or of the last one; the
+    rows of a text file `is_table` may be something else. Raises `InputError` where no reading fits,
+    and where several do.
     """
-    if not axes and array.ndim == 3:
-        return array
+    if not axes and (array.ndim == 3 or has_other_units(array, sizes, is_table)):
+        every_step = array.ndim == 2 and len(array) == sizes["B"] * sizes["T"]
+        return array.reshape(sizes["B"], sizes["T"], -1) if every_step else array
     fitting = [axes] if axes else [way for way in READINGS if array.shape in tables(way, sizes)]
     # An axis of size 1 may stand anywhere.
     different = {"".join(axis for axis in way if sizes[axis] > 1) for way in fitting}
@@ -147,6 +226,13 @@ def arranged(array: NDArray[Any], sizes: Mapping[str, int], axes: str, where: st
     order = [fitting[0].index(axis) for axis in target]
     found: NDArray[Any] = array.reshape(shape).transpose(order)
     return found
+
+
+def has_other_units(array: NDArray[Any], sizes: Mapping[str, int], is_table: bool) -> bool:
+    """Whether it has a row for each timestep, or for each sample, of other units than the layer."""
+    if array.ndim != 2 or any(array.shape in tables(way, sizes) for way in READINGS):
+        return False
+    return len(array) == sizes["B"] * sizes["T"] or (len(array) == sizes["B"] and not is_table)
 
 
 def tables(axes: str, sizes: Mapping[str, int]) -> set[tuple[int, ...]]:
@@ -172,6 +258,8 @@ def expected(sizes: Mapping[str, int], axes: str) -> str:
 
 def written(array: NDArray[Any]) -> str:
     """The shape of an array as a file holds it."""
+    if array.ndim == 0:
+        return "a single number"
     rows, *columns = array.shape
     return f"{rows} rows of {columns[0]} numbers" if len(columns) == 1 else f"shape {array.shape}"
 

@@ -144,6 +144,41 @@ def not_compared(node: Any, name: str) -> Iterator[Operator]:
         yield Operator(node.op_type, name, not_compared=why)
 
 
+def other_parts(graph: Any, both: bool) -> Iterator[str]:
+    """What is recurrent in a graph and does not reach what it computes as the answer, in words.
+
+    That is an operator that no output is computed from; and unless `both` directions are asked for,
+    one of those of a bidirectional operator.
+    """
+    needed = {value.name for value in graph.output}
+    for k, node in reversed(list(enumerate(graph.node))):
+        own = node.name or f"{node.op_type}_{k}"
+        recurrent = is_standard(node) or any(
+            True for attribute in node.attribute for g in subgraphs(attribute) for _ in operators(g)
+        )
+        if not needed.isdisjoint(node.output):
+            needed.update(read_by(node))
+            if is_standard(node) and not both and is_bidirectional(node):
+                yield f"one direction of the operator {own}"
+        elif recurrent:
+            yield f"the operator {own}, which reaches no output"
+
+
+def is_bidirectional(node: Any) -> bool:
+    """Whether a recurrent operator runs in both directions."""
+    return attributes_of(node).get("direction") == "bidirectional"
+
+
+def read_by(node: Any) -> Iterator[str]:
+    """The names of all tensors that a node reads, those of its bodies too."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in subgraphs(attribute):
+            yield from (value.name for value in graph.output)
+            for inner in graph.node:
+                yield from read_by(inner)
+
+
 def time_first(graph: Any) -> dict[str, bool]:
     """Of every input that reaches X of a recurrent operator: whether its first axis is time.
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity.errors import InputError
 from rnn_parity.implementations.request import Answer, Request
 
 Array = NDArray[Any]
@@ -162,30 +163,33 @@ def answer(request: Request, outputs: Mapping[str, Array], time_first: bool) -> 
     """The layer's outputs and final states among those of a model; None where they are others.
 
     A sequence is `(B, T, H)` or `(T, B, H)`, a state or a last output `(B, H)`; any of them may
-    have an axis of 1 before B or H. The output comes first, then h, then c.
+    have an axis of 1 before B or H. The output comes first, then h, then c. Beside a sequence there
+    may be outputs of other shapes, which the answer names as left out.
     """
     batch, timesteps, _ = request.inputs.shape
-    count, units = len(request.layer.STATES), request.units
-    sequence, others = None, dict(outputs)
-    for name, array in outputs.items():
-        sequence = as_sequence(array, (batch, timesteps, units), time_first)
-        if sequence is not None:
-            del others[name]
-            break
-    names = cell_last(list(others))
-    found = [as_state(others[name], (batch, units)) for name in names]
-    states = tuple(state for state in found if state is not None)
-    if len(states) < len(others):
-        return None
-    if sequence is not None:
-        if len(states) > count:
+    count, shape = len(request.layer.STATES), (batch, timesteps, request.units)
+    sequences = {name: as_sequence(array, shape, time_first) for name, array in outputs.items()}
+    first = next((name for name, found in sequences.items() if found is not None), None)
+    sequence = None if first is None else sequences[first]
+    found = {
+        name: as_state(outputs[name], (batch, request.units))
+        for name in cell_last([name for name in outputs if name != first])
+    }
+    names = [name for name, state in found.items() if state is not None]
+    states = tuple(state for state in found.values() if state is not None)
+    rest = tuple(name for name, state in found.items() if state is None)
+    if first is not None and sequence is not None:
+        if len(states) > count or any(sequences[name] is not None for name in rest):
             return None
+        left_out = [f"the output {name}" for name in rest]
         if len(states) == 1 < count and CELL.search(names[0]):
-            return Answer(sequence, (), (f"not compared: {names[0]}, a state c without its h",))
+            left_out, states = [*left_out, f"{names[0]}, a state c without its h"], ()
         final, notes = hidden_first(names, states, sequence[:, -1])
-        return Answer(sequence, final, notes)
-    if len(states) not in (1, count, count + 1):
+        return Answer(sequence, final, notes, left_out=tuple(left_out), part=first)
+    if rest or len(states) not in (1, count, count + 1):
         return None
+    if len(states) == 1 < count and CELL.search(names[0]):
+        return None  # a state c is no output
     # A last output of its own, or an h that is the last output as well.
     last = states[0] if len(states) > count else None
     final, notes = hidden_first(names[-count:], states[-count:], last)
@@ -194,11 +198,22 @@ def answer(request: Request, outputs: Mapping[str, Array], time_first: bool) -> 
     )
 
 
+def named(outputs: Mapping[str, Array], part: str | None, where: str) -> dict[str, Array]:
+    """Those of a model's outputs that `part` names, one or several with commas; all for None."""
+    wanted = [*outputs] if part is None else [part] if part in outputs else part.split(",")
+    for name in wanted:
+        if name not in outputs:
+            raise InputError(f"{where}: expected some of {', '.join(outputs)}, received #{part}")
+    return {name: outputs[name] for name in wanted}
+
+
 def hidden_first(
     names: Sequence[str], states: tuple[Array, ...], last: Array | None
 ) -> tuple[tuple[Array, ...], tuple[str, ...]]:
     """The final states, h before c: by name, by what equals the last output, or with a note."""
     if is_told(names):
+        return states, ()
+    if len(states) < 2:
         return states, ()
     told = [i for i, state in enumerate(states) if last is not None and np.array_equal(state, last)]
     if len(told) != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +10,16 @@ import numpy as np
 
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.onnx_activations import of_runtime
-from rnn_parity.implementations.onnx_graph import operators, time_first
-from rnn_parity.implementations.onnx_match import FILLED, Port, answer, feeds, filled, orders
+from rnn_parity.implementations.onnx_graph import operators, other_parts, time_first
+from rnn_parity.implementations.onnx_match import (
+    FILLED,
+    Port,
+    answer,
+    feeds,
+    filled,
+    named,
+    orders,
+)
 from rnn_parity.implementations.onnx_model import (
     dtype_of,
     package,
@@ -21,17 +30,22 @@ from rnn_parity.implementations.onnx_model import (
 )
 from rnn_parity.implementations.request import Answer, Implementation, Request
 
+SOURCE = re.compile(r"(?P<path>.+?\.onnx)(?:#(?P<part>.+))?", re.IGNORECASE)
 
-def implementation(path: str) -> Implementation:
-    """The model in the `.onnx` file `path` as an implementation of one layer.
 
-    Its inputs are the layer's inputs, batch first or time first, and where it takes them the
-    initial states and the mask (or the lengths of the sequences); its outputs the sequence or the
-    last output, and any final states. Raises `InputError` for a file that ONNX Runtime cannot load,
-    and when called for inputs and outputs that are not the layer's; `MissingPackageError` without
-    the extra `onnx`.
+def implementation(source: str) -> Implementation:
+    """The model in an `.onnx` file as an implementation of one layer.
+
+    `source` is its path, followed by `#NAME` for the only one of its outputs that is to be
+    compared, or `#NAME,NAME`. Its inputs are the layer's inputs, batch first or time first, and
+    where it takes them the initial states and the mask (or the lengths of the sequences); its
+    outputs the sequence or the last output, and any final states. Raises `InputError` for a file
+    that ONNX Runtime cannot load, and when called for inputs and outputs that are not the layer's;
+    `MissingPackageError` without the extra `onnx`.
     """
-    return of_model(read_model(path), f"ONNX model {path!r}")
+    match = SOURCE.fullmatch(source)
+    path, part = match.group("path", "part") if match else (source, None)
+    return of_model(read_model(path), f"ONNX model {path!r}", path, part)
 
 
 def of_content(content: bytes, where: str) -> Implementation:
@@ -45,8 +59,8 @@ def required(where: str) -> None:
     package("onnxruntime")
 
 
-def of_model(model: Any, where: str) -> Implementation:
-    """An `onnx.ModelProto` as an implementation of one layer."""
+def of_model(model: Any, where: str, path: str = "", part: str | None = None) -> Implementation:
+    """An `onnx.ModelProto` as an implementation of one layer; its output `part` alone, if given."""
     loaded, hint = session(model, where), time_first(model.graph)
     ports = [port_of(value) for value in loaded.get_inputs()]
     names = [value.name for value in loaded.get_outputs()]
@@ -57,15 +71,19 @@ def of_model(model: Any, where: str) -> Implementation:
         if fed is None:
             raise InputError(f"{where}: {misfit(request, ports)}")
         computed = dict(zip(names, run(loaded, fed.arrays, where), strict=True))
-        found = answer(request, computed, fed.time_first)
+        found = answer(request, named(computed, part, where), fed.time_first)
         if found is None:
             raise InputError(f"{where}: {others(request, computed)}")
+        if part is None:
+            beside = other_parts(model.graph, both=bool(request.side_by_side))
+            chosen = f"{path}#{found.part}" if path and found.part else ""
+            found = replace(found, left_out=(*found.left_out, *beside), part=chosen)
         layer, losses = of_runtime(request.layer, inside)
         notes = (runtime, *losses, *fed.notes, *found.notes)
         if fed.by_length and found.outputs.ndim == 3:
             whole = filled(request, found.outputs)
             if whole is not None:
-                return Answer(whole, found.final_state, (*notes, FILLED), layer)
+                found, notes = replace(found, outputs=whole), (*notes, FILLED)
         return replace(found, notes=notes, layer=layer)
 
     return compute
@@ -98,5 +116,6 @@ def others(request: Request, outputs: dict[str, Any]) -> str:
     received = ", ".join(f"{name} {np.shape(array)}" for name, array in outputs.items())
     return (
         f"expected the layer's outputs ({batch}, {timesteps}, {request.units}), or the last "
-        f"one {state}, and final states {state}, received {received}; export the layer alone"
+        f"one {state}, and final states {state}, received {received}; export the layer alone, or "
+        "name its output: FILE#NAME"
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.files import reason
 
 KEPT = 4096
@@ -63,8 +63,9 @@ def run(arguments: Sequence[str], limit: float, where: str, signals: Unwinding) 
     """Run the program `arguments`, without a shell, in a process group of its own.
 
     Whatever ends this (its success, the limit of `limit` seconds, one of the `signals`), nothing of
-    the group goes on. Raises `InputError`, with the last lines that the program wrote, when it
-    cannot be started, takes too long, crashes, or ends with another exit code than 0.
+    the group goes on. Raises `InputError` when it cannot be started, and `SourceFailedError`, with
+    the last lines that the program wrote, when it takes too long, crashes, or ends with another
+    exit code than 0.
     """
     process = started(arguments, where)
     said = Listener(process)
@@ -73,12 +74,12 @@ def run(arguments: Sequence[str], limit: float, where: str, signals: Unwinding) 
     finally:
         end(process)
     if code is None:
-        raise InputError(
+        raise SourceFailedError(
             f"{where}: it was still running after {limit:g} seconds and was ended; "
             f"RNN_PARITY_TIME_LIMIT allows more{said.last()}"
         )
     if code:
-        raise InputError(f"{where}: it {ending(code)}{said.last()}")
+        raise SourceFailedError(f"{where}: it {ending(code)}{said.last()}")
 
 
 def waited(process: subprocess.Popen[bytes], limit: float, signals: Unwinding) -> int | None:

@@ -1,9 +1,10 @@
 """`module:function`: a Python function of the inputs `(B, T, F)` that returns the outputs.
 
 It returns outputs `(B, T, H)`, or the last one `(B, H)`, or a tuple of those and the final state: h
-alone, `h, c` or the pair `(h, c)`. It is also given `mask`, `initial_state` and `layer` where its
-signature names them; `initial_state` is `(B, H)`, or the pair `(h, c)`, and `layer` the weights and
-options, such as an `rnn_parity.LSTM`.
+alone, `h, c` or the pair `(h, c)`. It refuses what it does not do with a `NotImplementedError`;
+whatever else it raises is a mistake in it. It is also given `mask`, `initial_state` and `layer`
+where its signature names them; `initial_state` is `(B, H)`, or the pair `(h, c)`, and `layer` the
+weights and options, such as an `rnn_parity.LSTM`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, reduce
@@ -19,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations.numbers import last_alone
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.precision import real
@@ -57,9 +59,13 @@ def of_callable(function: Callable[..., Any], name: str) -> Implementation:
 
 
 def answer(function: Callable[..., Any], name: str, request: Request) -> Answer:
-    """Call the function; whatever it raises becomes an `InputError` of one line."""
+    """Call the function.
+
+    Raises `InputError` for what it refuses and `SourceFailedError` for whatever else it raises and
+    for what is no answer, each in one line.
+    """
     given, notes = options(function, request)
-    with current_folder(), in_one_line(f"against {name!r}: it failed"):
+    with current_folder(), crash_or_refusal(function, f"against {name!r}"):
         # A copy, since a function may change what it is given.
         returned = function(np.array(request.inputs), **given)
         outputs, *states = returned if isinstance(returned, tuple) else (returned,)
@@ -113,8 +119,37 @@ def in_one_line(what: str) -> Iterator[None]:
     """Whatever is raised in this block, an attempt to end the process too, as an `InputError`."""
     try:
         yield
-    except InputError as error:
-        raise InputError(f"{what}: {error}") from error
     except (Exception, SystemExit) as error:
-        said = " ".join(str(error).split())[:300]
-        raise InputError(f"{what}: {type(error).__name__}: {said}".rstrip(": ")) from error
+        raise InputError(f"{what}: {last_line(error)}") from error
+
+
+@contextmanager
+def crash_or_refusal(function: Callable[..., Any], who: str) -> Iterator[None]:
+    """What is raised in this block, in one line: as a refusal of `function`, or as its failure.
+
+    A `NotImplementedError` says what is not done; anything else, an attempt to end the process too,
+    is a mistake. What is said of an array that was returned stands for itself.
+    """
+    try:
+        yield
+    except NotImplementedError as error:
+        raise InputError(f"{who}: it refused: {last_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise SourceFailedError(
+            f"{who}: it failed: {last_line(error)}{place(function, error)}"
+        ) from error
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of a traceback, with what the error says on one line."""
+    if type(error) is InputError:
+        return str(error)
+    said = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {said}".rstrip(": ")
+
+
+def place(function: Callable[..., Any], error: BaseException) -> str:
+    """The line in the file of `function` that failed; empty where that is elsewhere."""
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    own = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == file]
+    return f" ({os.path.basename(str(file))}, line {own[-1]})" if own else ""

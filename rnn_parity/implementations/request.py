@@ -43,14 +43,22 @@ class Answer:
     """What an implementation computed: outputs `(B, T, H)` in processing order.
 
     Where only the last output is known, `outputs` is `(B, H)`. `final_state` holds `(B, H)` arrays,
-    h before c, as many as were returned. `notes` are sentences for the report about what was done
-    on the way; `layer` replaces the layer where the implementation has weights of its own.
+    h before c, as many as were returned; `last_output` `(B, H)` is what a run that returned no
+    sequence gave, beside the `outputs` of one that did. `notes` are sentences for the report about
+    what was done on the way; `layer` replaces the layer where the implementation has weights of its
+    own. `left_out` names further layers, directions, outputs and states that the implementation
+    holds beside these: what they compute is not proven by what is compared, so that the check is
+    `inconclusive` unless the user named the part, as `part` would (`FILE#PART`; empty where nothing
+    can be named). Other things in a file, such as the weights of a Dense layer, belong in a note.
     """
 
     outputs: NDArray[Any]
     final_state: tuple[NDArray[Any], ...] = ()
     notes: tuple[str, ...] = ()
     layer: Layer | None = None
+    left_out: tuple[str, ...] = ()
+    part: str = ""
+    last_output: NDArray[Any] | None = None
 
 
 Implementation = Callable[[Request], Answer]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rnn_parity.errors import InputError
 
 if TYPE_CHECKING:
-    from rnn_parity.implementations.request import Implementation
+    from rnn_parity.implementations.request import Answer, Implementation
 
 Scope = Literal["call", "layer", "model"]
 """What one source can answer for: one call of one layer, one layer, or every layer of a model."""
@@ -58,8 +58,8 @@ KINDS = (
     ),
     Kind(
         "outputs.npy|.npz|.csv",
-        "numbers that any program wrote; ?axes=TBH where timesteps come first",
-        r"(.+\.(?:npy|npz|csv)(?:\?axes=.*)?)",
+        "numbers that any program wrote; ?axes=TBH: timesteps first; #NAME: one array",
+        r"(.+\.(?:npy|npz|csv)(?:[?#].*)?)",
         "numbers",
         "call",
     ),
@@ -72,13 +72,23 @@ KINDS = (
         merges=False,
         any_weights=True,
     ),
-    Kind("model.onnx", "an ONNX model, run by ONNX Runtime", r"(.+\.onnx)", "onnx_runtime"),
-    Kind("model.tflite", "a LiteRT (TensorFlow Lite) model", r"(.+\.tflite)", "litert"),
+    Kind(
+        "model.onnx",
+        "an ONNX model, run by ONNX Runtime; #NAME: one output",
+        r"(.+\.onnx(?:#.*)?)",
+        "onnx_runtime",
+    ),
+    Kind(
+        "model.tflite",
+        "a LiteRT (TensorFlow Lite) model; #NAME: one output",
+        r"(.+\.tflite(?:#.*)?)",
+        "litert",
+    ),
     Kind(
         "weights.safetensors",
-        "the state_dict of a PyTorch nn.RNN, nn.LSTM or nn.GRU, run by PyTorch",
+        "the state_dict of a PyTorch nn.RNN, nn.LSTM or nn.GRU; #PREFIX: one of its layers",
         # Its module says what to do with a pickled one.
-        r"(.+\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle))",
+        r"(.+\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle)(?:#.*)?)",
         "torch_weights",
         merges=False,
     ),
@@ -101,6 +111,17 @@ class Source:
     compute: Implementation
     scope: Scope = "layer"
     merges: bool = True
+
+
+def unproven(answer: Answer, source: Source) -> str:
+    """Why parity is not proven by what `source` answered, whatever the numbers; empty if it is."""
+    if not answer.left_out:
+        return ""
+    how = f"name it: --against '{answer.part}'" if answer.part else "let it give that alone"
+    return (
+        f"not compared: {', '.join(answer.left_out)} of {source.name}; if what was compared is all "
+        f"that is meant, {how}"
+    )
 
 
 def implementation(source: str) -> Implementation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,11 @@ GATES = {"SimpleRNN": (0,), "LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2)}
 KEY = re.compile(
     r"(?P<prefix>.*?)(?P<name>(?:weight|bias)_[ih]h|weight_hr)(?P<end>_l\d+(_reverse)?)"
 )
+SOURCE = re.compile(
+    r"(?P<path>.+?\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle))(?:#(?P<part>.+))?", re.IGNORECASE
+)
+PART = re.compile(r"(?P<prefix>.*?)\*?(?P<end>(?:_|(?<![^.*]))l\d+(?:_reverse)?)?")
+"""How the user names layers: by what their tensors' names begin with, end with, or both."""
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -98,6 +103,21 @@ def stored(path: str, tensors: Mapping[str, Any]) -> list[Stored]:
     return [Stored(prefix, end, parts) for (prefix, end), parts in found.items()]
 
 
+def named(path: str, modules: Sequence[Stored], part: str | None) -> list[Stored]:
+    """Those of `modules` that `part` names: "encoder.", "_l0_reverse" or "encoder.*_l1"."""
+    if part is None:
+        return [*modules]
+    match = PART.fullmatch(part)
+    assert match is not None  # the prefix may be anything
+    prefix, end = match["prefix"], match["end"]
+    ends = (end, f"_{end}")  # "l0" is short for "_l0"
+    found = [m for m in modules if m.prefix.startswith(prefix) and (not end or m.end in ends)]
+    if not found:
+        names = ", ".join(m.name for m in modules)
+        raise InputError(f"{path!r}: expected one of {names} after #, received {part!r}")
+    return found
+
+
 def choose(path: str, modules: list[Stored], layer: Layer) -> Stored:
     """The one that can be `layer`: by its shapes, then its direction, then equal weights."""
     wide, units, features = layer.width, layer.units, layer.features
@@ -119,7 +139,10 @@ def choose(path: str, modules: list[Stored], layer: Layer) -> Stored:
         fitting = narrowed or fitting
     if len(fitting) > 1:
         names = ", ".join(m.name for m in fitting)
-        raise InputError(f"{path!r}: expected one layer of this shape, received {names}; save one")
+        raise InputError(
+            f"{path!r}: expected one layer of this shape, received {names}; name one of them: "
+            f"{path}#{fitting[0].name}"
+        )
     return fitting[0]
 
 

@@ -6,6 +6,8 @@ GRU: `n = tanh(W_in x + b_in + r (W_hn h + b_hn))`, `h' = (1 - z) n + z h`, whic
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,13 @@ from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.implementations.torch_state import (
+    KEY,
     MODULES,
+    SOURCE,
     Stored,
     agreement,
     choose,
+    named,
     read,
     stored,
     with_both_biases,
@@ -26,32 +31,77 @@ from rnn_parity.implementations.torch_state import (
 from rnn_parity.keras_adapter.runtime import one_line
 from rnn_parity.layers import Layer
 
+CELL = re.compile(r"(.*?)\.?(?:(?:weight|bias)_[ih]h|recurrent_(?:kernel|bias)|weight_hr)")
+"""A tensor of an `nn.RNNCell`, an `nn.LSTMCell` or an `nn.GRUCell`, or of a Keras layer."""
+MOST_NAMED = 5
+"""How many tensors of other layers a note names: enough to recognise the file."""
 
-def implementation(path: str) -> Implementation:
-    """PyTorch's module for the layer, with the weights in `path`, on the CPU in their own dtype.
 
-    Raises `InputError` for a file that is no such `state_dict` (a pickled one is not even opened),
+def implementation(source: str) -> Implementation:
+    """PyTorch's module for the layer, with the weights in a file, on the CPU in their own dtype.
+
+    `source` is its path, followed by `#PART` where it holds several layers: what the names of one
+    layer's tensors begin with, end with, or both, such as `#encoder.`, `#_l0` or `#encoder.*_l0`.
+    Those that are not run are named in the answer, unless the part leaves them out. Raises
+    `InputError` for a file that is no such `state_dict` (a pickled one is not even opened),
     `MissingPackageError` without PyTorch or safetensors.
     """
+    path, part = path_and_part(source)
     if not path.lower().endswith(".safetensors"):
         raise InputError(
             f"{path!r}: a pickled checkpoint runs code of its own and is never loaded; save it "
             "with: safetensors.torch.save_file(module.state_dict(), 'weights.safetensors')"
         )
-    modules = stored(path, read(path))
+    tensors = read(path)
+    modules = stored(path, tensors)
+    candidates = named(path, modules, part)
+    cells = cells_among(tensors) if part is None else ()
+    others = other_tensors(tensors)
 
     def compute(request: Request) -> Answer:
-        chosen = choose(path, modules, request.layer)
+        chosen = choose(path, candidates, request.layer)
         outputs, states = run(path, chosen, request)
-        dtype = str(chosen.tensors["weight_ih"].dtype).removeprefix("torch.")
-        kind = f"nn.{MODULES[type(request.layer).__name__]}"
-        notes = [f"PyTorch {version_of('torch')}, {kind} with {chosen.name}, {dtype}"]
-        notes.append(agreement(chosen, request.layer))
-        if request.mask is not None:
-            notes.append("PyTorch's padding is filled as Keras fills masked steps")
-        return Answer(outputs, states, tuple(notes), with_both_biases(chosen, request.layer))
+        return Answer(
+            outputs,
+            states,
+            tuple(notes(chosen, request, others)),
+            with_both_biases(chosen, request.layer),
+            left_out=(*(f"the layer {m.name}" for m in candidates if m is not chosen), *cells),
+            part=f"{path}#{chosen.name}",
+        )
 
     return compute
+
+
+def notes(chosen: Stored, request: Request, others: str) -> Iterator[str]:
+    """What ran, whether its weights are the layer's, and what else is in the file."""
+    dtype = str(chosen.tensors["weight_ih"].dtype).removeprefix("torch.")
+    kind = f"nn.{MODULES[type(request.layer).__name__]}"
+    yield f"PyTorch {version_of('torch')}, {kind} with {chosen.name}, {dtype}"
+    yield agreement(chosen, request.layer)
+    if request.mask is not None:
+        yield "PyTorch's padding is filled as Keras fills masked steps"
+    if others:
+        yield f"the file holds other tensors, too: {others}"
+
+
+def path_and_part(source: str) -> tuple[str, str | None]:
+    """A file's path, and what is named after the #."""
+    match = SOURCE.fullmatch(source)
+    return (match["path"], match["part"]) if match else (source, None)
+
+
+def cells_among(tensors: Mapping[str, Any]) -> tuple[str, ...]:
+    """The recurrent cells among tensors that no `nn.RNN`, `nn.LSTM` or `nn.GRU` has, by name."""
+    found = (CELL.match(name) for name in tensors if KEY.fullmatch(name) is None)
+    return tuple(dict.fromkeys(f"the cell {match[1] or match[0]}" for match in found if match))
+
+
+def other_tensors(tensors: Mapping[str, Any]) -> str:
+    """The names of the tensors that are no recurrent layer's, a few of them."""
+    names = [name for name in tensors if KEY.fullmatch(name) is None]
+    more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    return ", ".join([*names[:MOST_NAMED], *more])
 
 
 def run(

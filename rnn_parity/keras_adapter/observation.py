@@ -47,6 +47,8 @@ class Observation:
     what Keras did on the way to this call. `probe` runs the layer itself once more, from inputs
     `(B, T, F)` and states `(B, H)` in processing order to outputs `(B, T, H)`, or to None where
     Keras refuses; it is None where another call would change the layer or run another computation.
+    `unproven` says why the numbers alone do not prove that another implementation, who computed
+    them, is this layer; empty where they do.
     """
 
     layer_class: str
@@ -69,6 +71,7 @@ class Observation:
     parts: tuple[tuple[Observation, ...], ...] = ()
     kernel: str | None = None
     probe: Callable[..., NDArray[Any] | None] | None = None
+    unproven: str = ""
 
 
 def observation(

@@ -8,12 +8,14 @@ from typing import Any
 from rnn_parity.implementations.sources import KINDS
 
 EPILOG = """\
-exit codes: 0 parity; 1 diverged; 2 bad usage or bad input; 3 something was not
-proven. What Keras refuses is counted apart and changes none of them.
+exit codes: 0 parity; 1 diverged, or a source failed; 2 bad usage or bad input;
+3 something was not proven. What Keras refuses is counted apart and changes none
+of them.
 
 With --against, every configuration is built in Keras, and what the source
 computes from the same weights and inputs is checked. A function is given `layer`,
-too: the weights and the options. What the source refuses is counted as refused."""
+too: the weights and the options. What the source refuses, a function with a
+NotImplementedError, is counted as refused; whatever else it raises has failed."""
 
 
 def add_sweep(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rnn_parity.errors import InputError
 from rnn_parity.files import reason, write_text
-from rnn_parity.sweep.journal import journal
+from rnn_parity.sweep.interrupt import Insisting
+from rnn_parity.sweep.journal import Journal, journal
 from rnn_parity.sweep.report import SweepReport
 from rnn_parity.sweep.repro import script
 from rnn_parity.sweep.run import Finding, Swept, sweep
@@ -35,11 +38,25 @@ def report_on(given: Mapping[str, Any]) -> SweepReport:
     if given["repro"] is not None:
         make_folder(given["repro"])
     strength = None if given["strength"] == "full" else given["strength"]
-    with journal(given["resume"]) as known, pool(given["workers"], given["dask"]) as workers:
+    who = (given["workers"], given["dask"])
+    with journal(given["resume"]) as known, told(known), pool(*who) as workers, Insisting():
         swept = sweep(layers, strength, given["limit"], given["seed"], workers, known, against)
     scripts = {} if given["repro"] is None else write_scripts(swept, given["repro"])
     options = {"layers": layers, "against": against, **{name: given[name] for name in OPTIONS}}
     return SweepReport(swept, options, given["allow_known"], scripts)
+
+
+@contextmanager
+def told(known: Journal) -> Iterator[None]:
+    """Whoever interrupts a sweep in this block is told how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = f"interrupted after {len(known.known)} checks"
+        kept = f"which are kept: --resume {known.path} goes on from there"
+        lost = "which are lost: with --resume FILE they would be kept, to go on from there"
+        print(f"rnn-parity: {done}, {kept if known.path else lost}", file=sys.stderr, flush=True)
+        raise
 
 
 def make_folder(path: str) -> None:

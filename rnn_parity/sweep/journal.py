@@ -13,15 +13,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import Any, BinaryIO
 
+from rnn_parity.consistency import NUMBERS, contradiction, is_whole, number, parsed
 from rnn_parity.errors import InputError
 from rnn_parity.files import reason
 from rnn_parity.report import plain
 from rnn_parity.results import Divergence
-from rnn_parity.sweep.one import WORST_FIRST, Outcome
+from rnn_parity.sweep.one import STATUSES, Outcome
 from rnn_parity.sweep.space import SIZES, SPACES, Configuration
 
-SCHEMA = "rnn-parity/sweep/3"
-NUMBERS = ("max_ratio", "effective_bits", "max_deviation")
+SCHEMA = "rnn-parity/sweep/4"
+NOT_COMPARED = ("refused", "failed")
+"""What is said of a configuration that has no verdict, and so no numbers."""
+
+
+class ContradictionError(ValueError):
+    """Numbers of one line that do not fit together."""
 
 
 class Journal:
@@ -70,25 +76,30 @@ class Journal:
             self.write(header)
 
     def read(self, lines: list[bytes], header: Mapping[str, Any]) -> None:
-        """Take the outcomes from whole lines; of two with the same configuration the first."""
-        for number, line in enumerate(lines, 1):
+        """Take the outcomes from whole lines, one for each configuration."""
+        for i, line in enumerate(lines, 1):
             try:
-                entry = json.loads(line)
-                if number == 1:
+                entry = parsed(line)
+                if i == 1:
                     self.compare(entry, header)
                     continue
                 configuration = configuration_of(entry["configuration"])
-                self.known.setdefault(configuration, outcome_of(entry["outcome"]))
+                outcome = outcome_of(entry["outcome"])
+            except ContradictionError as error:
+                raise self.unusable(f"line {i} contradicts itself: {error}") from None
             except InputError:
                 raise
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise self.unusable(f"line {number} is damaged") from None
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                raise self.unusable(f"line {i} is damaged") from None
+            if configuration in self.known:
+                raise self.unusable(f"line {i} has the configuration of an earlier one")
+            self.known[configuration] = outcome
 
     def compare(self, found: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         """Raise `InputError` unless the outcomes in the file would come out the same here."""
         for name, here in header.items():
             there = found.get(name)
-            if there != here:
+            if json.dumps(there) != json.dumps(here):  # unlike True and 1
                 raise self.unusable(f"its {name} is {there}, here it is {here}")
 
     def unusable(self, why: str) -> InputError:
@@ -139,24 +150,46 @@ def configuration_of(entry: Mapping[str, Any]) -> Configuration:
     layer, values = entry["layer"], []
     for name, known in SPACES[layer].items():
         value = entry[name]
-        if not (value > 0 if name in SIZES else value in known):
+        kinds = [type(one) for one in known]
+        if type(value) not in kinds or not (value > 0 if name in SIZES else value in known):
             raise ValueError(f"{name}={value}")
         values.append((name, value))
     return Configuration(layer, tuple(values))
 
 
 def outcome_of(entry: Mapping[str, Any]) -> Outcome:
-    """The inverse of `report.plain`; raises `ValueError` or `KeyError` for anything else."""
+    """The inverse of `report.plain`; raises `ValueError` or `KeyError` for anything else.
+
+    Raises `ContradictionError` where what is there does not fit together.
+    """
     values = {field.name: entry[field.name] for field in fields(Outcome)}
-    if values["verdict"] not in (*WORST_FIRST, "refused"):
+    if values["verdict"] not in STATUSES:
         raise ValueError(values["verdict"])
+    why = strayed(values) if values["verdict"] in NOT_COMPARED else contradiction(values)
+    if why is not None or (why := mistyped(values)) is not None:
+        raise ContradictionError(why)
     values |= {name: number(values[name]) for name in NUMBERS}
     first = values["first_divergence"]
     if first is not None:
-        values["first_divergence"] = Divergence(**{n: number(v) for n, v in first.items()})
+        floats = {name: number(first[name]) for name in ("observed", "expected", "bound")}
+        values["first_divergence"] = Divergence(**{**first, **floats})
     return Outcome(**values)
 
 
-def number(value: Any) -> Any:
-    """A number; infinity and NaN are words in JSON."""
-    return float(value) if isinstance(value, str) else value
+def strayed(values: Mapping[str, Any]) -> str | None:
+    """What contradicts that nothing was compared, in words."""
+    known = ("verdict", "summary", "seconds")
+    found = [name for name, value in values.items() if value is not None and name not in known]
+    return f"its verdict is {values['verdict']} beside {', '.join(found)}" if found else None
+
+
+def mistyped(values: Mapping[str, Any]) -> str | None:
+    """What is not of its type, in words."""
+    seconds, call, arithmetic = (values[name] for name in ("seconds", "call", "arithmetic"))
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds < 0:
+        return f"its seconds are {seconds!r:.40}"
+    if call is not None and not is_whole(call):
+        return f"its call is {call!r:.40}"
+    if not isinstance(values["summary"], str) or not isinstance(arithmetic, (str, type(None))):
+        return "its words are none"
+    return None

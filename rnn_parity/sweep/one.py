@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rnn_parity.errors import InputError, MissingPackageError
+from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
 from rnn_parity.results import Cause, Check, Divergence
 from rnn_parity.sweep.source import source_of
-from rnn_parity.sweep.space import (
-    Configuration,
-)
+from rnn_parity.sweep.space import Configuration
 
 if TYPE_CHECKING:
     from rnn_parity.generate import GeneratedLayer
     from rnn_parity.implementations.sources import Source
     from rnn_parity.keras_adapter import Observation
 
-Status = Literal["diverged", "inconclusive", "suspect", "parity", "refused"]
-WORST_FIRST: tuple[Status, ...] = ("diverged", "inconclusive", "suspect", "parity")
+Status = Literal["diverged", "failed", "inconclusive", "suspect", "parity", "refused"]
+"""A verdict, or why there is none: another implementation crashed, or somebody refused."""
+WORST_FIRST: tuple[Status, ...] = ("diverged", "failed", "inconclusive", "suspect", "parity")
+STATUSES: tuple[Status, ...] = (*WORST_FIRST, "refused")
 
 # Keras's own settings belong to the process, and a Dask worker may have several threads.
 ALONE = Lock()
@@ -35,7 +35,7 @@ ALONE = Lock()
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one configuration: the verdict on the worst of its calls, or Keras's refusal.
+    """What came of one configuration: the verdict on the worst of its calls, or why there is none.
 
     The rest is as in a report's check; what was not compared is None or empty.
     """
@@ -55,8 +55,8 @@ def check_one(configuration: Configuration, seed: int, against: str | None = Non
     """Check one configuration on data from `seed`; never raises for what it finds.
 
     With `against`, what that source computes is checked in place of Keras's outputs. Raises
-    `MissingPackageError` where TensorFlow, or a package that the source needs, is not installed.
-    No cause is looked for: see `explained`.
+    `InputError` for a source that is none, and `MissingPackageError` where TensorFlow, or a package
+    that the source needs, is not installed. No cause is looked for: see `explained`.
     """
     from rnn_parity.keras_adapter.runtime import quiet
 
@@ -83,15 +83,16 @@ def _checked(
 ) -> tuple[Outcome, tuple[Cause, ...]]:
     from rnn_parity.checks import judged
 
-    seen = None
+    seen, sources = None, others(against)
     try:
         seen = observe(configuration, seed)
-        checks = list(judged(seen, "generated", others=others(against), why=why))
+        checks = list(judged(seen, "generated", others=sources, why=why))
     except MissingPackageError:
         raise
     except InputError as error:
         who = "" if seen is None or against is None else f"{against}: "
-        return Outcome("refused", who + refusal(error).removeprefix(who)), ()
+        status: Status = "failed" if isinstance(error, SourceFailedError) else "refused"
+        return Outcome(status, who + said(error).removeprefix(who)), ()
     except Exception as error:  # a mistake of this program's own must not end the sweep
         return Outcome("inconclusive", f"not compared: {type(error).__name__}: {error}"), ()
     worst = min(checks, key=lambda check: WORST_FIRST.index(check.verdict))
@@ -103,10 +104,10 @@ def others(against: str | None) -> list[Source]:
     return [] if against is None else [source_of(against)]
 
 
-def refusal(error: InputError) -> str:
+def said(error: InputError) -> str:
     """Keras's own words, or a source's, without what this program says around them."""
     text = str(error)
-    for words in ("Keras refused: ", "refused it: ", "it failed: "):
+    for words in ("Keras refused: ", "refused it: ", "it refused: ", "it failed: "):
         text = text.rpartition(words)[2]
     return text
 

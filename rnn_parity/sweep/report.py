@@ -12,10 +12,10 @@ from rnn_parity.errors import InputError
 from rnn_parity.report import FORMATS, Report, plain
 from rnn_parity.results import Cause
 from rnn_parity.sweep.journal import as_json
-from rnn_parity.sweep.one import Outcome, Status
+from rnn_parity.sweep.one import WORST_FIRST, Outcome, Status
 from rnn_parity.sweep.run import Finding, Swept
 from rnn_parity.sweep.space import CLASSES, Configuration
-from rnn_parity.sweep.text import Text
+from rnn_parity.sweep.text import Text, few
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +40,12 @@ class SweepReport:
 
     @property
     def verdict(self) -> Status:
-        """The verdict that decides, as in a `Report`; what Keras refused has none."""
+        """The verdict that decides, as in a `Report`; what Keras refused has none.
+
+        Where a source failed and nothing diverged it is "failed".
+        """
         found = self.verdicts or {"inconclusive"}
-        order: tuple[Status, ...] = ("diverged", "inconclusive", "suspect")
-        return next((verdict for verdict in order if verdict in found), "parity")
+        return next(verdict for verdict in WORST_FIRST if verdict in found)
 
     @property
     def new(self) -> bool:
@@ -64,7 +66,9 @@ class SweepReport:
 
     @property
     def exit_code(self) -> int:
-        """0 parity, 1 diverged, 3 nothing proven, as in a `Report`."""
+        """0 parity, 1 diverged or failed, 3 nothing proven, as in a `Report`."""
+        if "failed" in self.verdicts:
+            return 1
         if self.new or ("diverged" in self.verdicts and not self.allow_known):
             return 1
         return 3 if self.unproven or not self.verdicts else 0
@@ -84,15 +88,14 @@ class SweepReport:
     def to_json(self) -> str:
         """The document `rnn-parity/1` with all that was compared, and the key `sweep`."""
         swept, empty = self.swept, Report(())
-        compared = {c: o for c, o in swept.outcomes.items() if o.verdict != "refused"}
         document = {
             "schema": Report.schema,
             "tool": empty.tool,
             "environment": swept.environment,
             "verdict": self.verdict,
             "exit_code": self.exit_code,
-            "notes": [],
-            "checks": [self._check(one, outcome) for one, outcome in compared.items()],
+            "notes": [note] if (note := few(swept)) else [],
+            "checks": [self._check(one, outcome) for one, outcome in swept.checked.items()],
             "sweep": {
                 **self.options,
                 "count": len(swept.outcomes),
@@ -103,15 +106,20 @@ class SweepReport:
                 "per_second": swept.new / swept.seconds if swept.new else None,
                 "per_second_by_mode": swept.speeds,
                 "findings": list(map(self._finding, swept.findings)),
-                "refused": [
-                    {"configuration": as_json(one), "message": outcome.summary}
-                    for one, outcome in swept.outcomes.items()
-                    if outcome.verdict == "refused"
-                ],
+                "failed": self._messages("failed"),
+                "refused": self._messages("refused"),
                 "unexplained": list(map(as_json, swept.unexplained)),
             },
         }
         return json.dumps(plain(document), allow_nan=False)
+
+    def _messages(self, status: Status) -> list[dict[str, Any]]:
+        """What was not compared, and the last line of why."""
+        return [
+            {"configuration": as_json(one), "message": outcome.summary}
+            for one, outcome in self.swept.outcomes.items()
+            if outcome.verdict == status
+        ]
 
     def _check(
         self, configuration: Configuration, outcome: Outcome, causes: Sequence[Cause] = ()

@@ -19,7 +19,7 @@ from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.known import Known
 from rnn_parity.sweep.numbers import Numbers, numbers_of
 from rnn_parity.sweep.one import (
-    WORST_FIRST,
+    STATUSES,
     Outcome,
     Status,
     check_one,
@@ -31,7 +31,6 @@ from rnn_parity.sweep.space import Configuration
 
 WITNESSES = 4
 """So many members of a finding say whether its cause is theirs."""
-DIED = Outcome("inconclusive", "not compared: the process that ran it died, twice")
 IDENTITY = ("numpy", "tensorflow", "keras", "device")
 """What outcomes depend on, besides this program and the seed."""
 
@@ -73,6 +72,11 @@ class Swept:
     new: int
     seconds: float
     workers: int
+
+    @property
+    def checked(self) -> dict[Configuration, Outcome]:
+        """What came to a check: nobody refused it, and no source failed."""
+        return {c: o for c, o in self.outcomes.items() if o.verdict not in ("refused", "failed")}
 
     @property
     def speeds(self) -> dict[str, float]:
@@ -150,8 +154,14 @@ class Job:
         results = self.pool.run(partial(check_one, seed=self.seed, against=self.against), todo)
         bar = tqdm(results, doing, len(todo), delay=1, leave=False, disable=None, unit=" checks")
         for configuration, outcome in bar:
-            self.journal.add(configuration, outcome or DIED)
+            self.journal.add(configuration, outcome or self.died)
         return self.journal.known
+
+    @property
+    def died(self) -> Outcome:
+        """What came of it where the process that ran it died, twice: a source in it failed."""
+        status: Status = "inconclusive" if self.against is None else "failed"
+        return Outcome(status, "not compared: the process that ran it died, twice")
 
     def findings(
         self, outcomes: Mapping[Configuration, Outcome]
@@ -161,8 +171,7 @@ class Job:
             outcomes, lambda ones: self.outcomes(ones, "causes"), self.pool.count
         )
         found = [self.finding(group, outcomes) for group in groups]
-        order = (*WORST_FIRST, "refused")
-        found.sort(key=lambda f: (order.index(f.verdict), f.known is not None, -len(f.members)))
+        found.sort(key=lambda f: (STATUSES.index(f.verdict), f.known is not None, -len(f.members)))
         return tuple(found), tuple(rest)
 
     def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:

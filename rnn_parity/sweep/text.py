@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from tabulate import tabulate
 
 from rnn_parity.environment import own_version
 from rnn_parity.markup import annotation, escaped, grid
@@ -17,7 +15,10 @@ from rnn_parity.sweep.space import OF_RUN, Configuration
 from rnn_parity.table import environment_line, painted, wrap
 from rnn_parity.wording import explain, number, sentence
 
-COUNTED: tuple[Status, ...] = ("parity", "suspect", "diverged", "inconclusive", "refused")
+COUNTED: tuple[Status, ...] = (
+    *("parity", "suspect", "diverged", "inconclusive"),
+    *("failed", "refused"),
+)
 HEADERS = ("layer", "checks", *COUNTED)
 
 
@@ -32,9 +33,8 @@ class Text:
 
     def table(self, colour: bool) -> str:
         """For a terminal."""
-        align = ("left", *("right" for _ in HEADERS[1:]))
-        counts = tabulate(self.counts(), HEADERS, disable_numparse=True, colalign=align)
-        blocks = ["\n".join(map(wrap, self.header())), str(counts), wrap(self.speed())]
+        counts = columns([[*HEADERS], *self.counts()])
+        blocks = ["\n".join(map(wrap, self.header())), counts, wrap(self.speed())]
         for i, finding in enumerate(self.failures(), 1):
             about = [wrap(f"  {name:<10}{text}", " " * 12) for name, text in self.about(finding)]
             blocks.append("\n".join([wrap(f"{i}. {title(finding)}"), *about]))
@@ -56,10 +56,11 @@ class Text:
         )
 
     def github(self) -> str:
-        """Workflow annotations: an error where Keras is wrong and nobody knew."""
+        """Workflow annotations: errors where Keras is wrong, unknown so far, or a source failed."""
         lines = []
         for finding in self.failures():
-            new = finding.verdict == "diverged" and finding.known is None
+            new = finding.verdict == "failed"
+            new |= finding.verdict == "diverged" and finding.known is None
             about = [title(finding), *(f"{name}: {text}" for name, text in self.about(finding))]
             lines.append(annotation("error" if new else "warning", "rnn-parity", "\n".join(about)))
         return "\n".join([*lines, annotation("notice", "rnn-parity", self.sentence())])
@@ -102,7 +103,7 @@ class Text:
         return f"{'; '.join(facts)}; each worker per second: {', '.join(modes)}"
 
     def failures(self) -> list[Finding]:
-        """What was compared and is not in parity."""
+        """What was asked for and is not in parity."""
         return [finding for finding in self.swept.findings if finding.verdict != "refused"]
 
     def about(self, finding: Finding) -> Iterator[tuple[str, str]]:
@@ -136,11 +137,14 @@ class Text:
     def sentence(self) -> str:
         """The last line of every form."""
         counts = Counter(outcome.verdict for outcome in self.swept.outcomes.values())
-        compared = counts.total() - counts["refused"]
-        parts = [f"of {compared} checks, {counts['parity']} in parity"]
+        parts = list(filter(None, [few(self.swept)]))
+        parts.append(f"of {len(self.swept.checked)} checks, {counts['parity']} in parity")
         for verdict in ("suspect", "inconclusive", "diverged"):
             if counts[verdict]:
                 parts.append(f"{counts[verdict]} {verdict}{self.reasons(verdict)}")
+        if counts["failed"]:
+            against = self.options["against"]
+            parts.append(f"{counts['failed']} more failed in {against}{self.reasons('failed')}")
         if counts["refused"]:
             parts.append(f"{counts['refused']} more were refused by {self.refuses()}")
         if self.swept.unexplained:
@@ -155,6 +159,27 @@ class Text:
         known = sum(finding.known is not None for finding in found)
         which = f", {known} of them known" if known else ""
         return f" (for {len(found)} reason{'s' * (len(found) > 1)}{which})"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """A table of which the first row is the header, names on the left and numbers on the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (rows[0], ["-" * width for width in widths], *rows[1:])
+    ]
+    return "\n".join(lines)
+
+
+def few(swept: Swept) -> str:
+    """What is said where fewer than half of the configurations came to a check; else nothing."""
+    checked, total = len(swept.checked), len(swept.outcomes)
+    if 2 * checked >= total:
+        return ""
+    return f"fewer than half of the configurations were checked, {checked} of {total}"
 
 
 def title(finding: Finding) -> str:

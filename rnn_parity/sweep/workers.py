@@ -13,6 +13,7 @@ from typing import Any
 
 from rnn_parity.errors import RnnParityError
 from rnn_parity.sweep.cluster import Cluster, connected
+from rnn_parity.sweep.interrupt import Insisting, spared
 from rnn_parity.sweep.pool import Item, Pool, Result
 
 MOST_ITEMS = 500
@@ -34,6 +35,9 @@ def pool(workers: int | None = None, dask: str | None = None) -> Iterator[Pool]:
         processes = Processes(workers)
         try:
             yield processes
+        except KeyboardInterrupt:
+            processes.kill()
+            raise
         finally:
             processes.end()
     else:
@@ -50,7 +54,9 @@ class Here:
     ) -> Iterator[tuple[Item, Result | None]]:
         """As `Pool.run`."""
         for item in items:
-            yield item, function(item)
+            with Insisting():
+                result = function(item)
+            yield item, result
 
 
 class Processes:
@@ -89,6 +95,11 @@ class Processes:
                     raise reply
                 yield item, reply
 
+    def kill(self) -> None:
+        """Have every process end at once: TensorFlow takes seconds to do so in peace."""
+        for worker in [*self.idle, *(worker for worker, _, _ in self.busy.values())]:
+            worker.process.terminate()
+
     def end(self) -> None:
         """End every process: the idle ones in peace, the others whatever they are doing."""
         busy = [worker for worker, _, _ in self.busy.values()]
@@ -105,7 +116,8 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs,), daemon=True)
-        self.process.start()
+        with spared():
+            self.process.start()
         self.items = 0
         theirs.close()
 
