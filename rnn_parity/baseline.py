@@ -16,6 +16,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.files import reason
 from rnn_parity.markup import annotation
 from rnn_parity.report import Report, plain
+from rnn_parity.shown import shown, without_commands
 
 ORDER = ("parity", "suspect", "inconclusive", "diverged")
 """From the best verdict to the worst."""
@@ -50,7 +51,8 @@ class Compared(Report):
             return "\n".join([text, *(annotation("error", "rnn-parity", w) for w in self.worse)])
         if format == "json" or not self.worse:
             return text
-        return "\n\n".join([text, *(f"WORSE: {sentence}" for sentence in self.worse)])
+        worse = (without_commands(f"WORSE: {shown(sentence)}") for sentence in self.worse)
+        return "\n\n".join([text, *worse])
 
 
 def compared(report: Report, path: str | os.PathLike[str]) -> Compared:

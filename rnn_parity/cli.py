@@ -14,6 +14,7 @@ from rnn_parity.combinations import OF_INPUT, is_case, is_onnx, refuse_combinati
 from rnn_parity.delivery import answer, deliver, wants_colour
 from rnn_parity.errors import InputError, RnnParityError
 from rnn_parity.options import parser
+from rnn_parity.shown import shown_lines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def fail(message: str) -> int:
     """One line on stderr, and the exit code of bad usage."""
-    print("rnn-parity: error:", " ".join(message.split()), file=sys.stderr)
+    print("rnn-parity: error:", shown_lines(" ".join(message.split())), file=sys.stderr)
     return 2
 
 

@@ -1,8 +1,14 @@
 """The exceptions of rnn-parity. Each message is one line: expected, received, what to do."""
 
+from rnn_parity.shown import shown
+
 
 class RnnParityError(Exception):
     """Base of every error that this package raises on purpose; the command line exits 2."""
+
+    def __str__(self) -> str:
+        """The message, in which a file's name or words may stand, without control characters."""
+        return shown(super().__str__())
 
 
 class InputError(RnnParityError, ValueError):
