@@ -1,5 +1,7 @@
 """The exceptions of rnn-parity. Each message is one line: expected, received, what to do."""
 
+import re
+
 from rnn_parity.shown import shown
 
 
@@ -7,8 +9,8 @@ class RnnParityError(Exception):
     """Base of every error that this package raises on purpose; the command line exits 2."""
 
     def __str__(self) -> str:
-        """The message, in which a file's name or words may stand, without control characters."""
-        return shown(super().__str__())
+        """The message on one line, without the control characters of a file's name or words."""
+        return shown(re.sub(r"\s*\n\s*", " ", super().__str__()))
 
 
 class InputError(RnnParityError, ValueError):
