@@ -13,8 +13,8 @@ from json import loads
 from typing import Any
 
 from rnn_parity.errors import InputError
-from rnn_parity.files import reason
 from rnn_parity.markup import annotation
+from rnn_parity.reading import content, reason
 from rnn_parity.report import Report, plain
 from rnn_parity.shown import shown, without_commands
 
@@ -71,8 +71,7 @@ def read(path: str) -> list[Mapping[str, Any]]:
     """The checks in the JSON report `path`."""
     where = f"--baseline {path!r}: expected a report that --format json wrote"
     try:
-        with open(path, encoding="utf-8") as file:
-            document = loads(file.read())
+        document = loads(content(path, where, ", "))
     except OSError as error:
         raise InputError(f"{where}, which cannot be read: {reason(error)}") from None
     except (ValueError, RecursionError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rnn_parity.combinations import OF_INPUT, is_case, is_onnx, refuse_combinations, refuse_target
 from rnn_parity.delivery import answer, deliver, wants_colour
 from rnn_parity.errors import InputError, RnnParityError
+from rnn_parity.limits import check_numbers
 from rnn_parity.options import parser
 from rnn_parity.shown import shown_lines
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from rnn_parity.report import Report
 
-MOST_BYTES = 8 * 2**30
 GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
 GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
@@ -235,9 +235,5 @@ def read_mask(given: Mapping[str, Any], shape: tuple[int, ...] | None) -> NDArra
 
 def check_size(numbers: int) -> None:
     """Raise `InputError` when so many numbers, in the replay's float64, do not fit."""
-    if numbers * 8 > MOST_BYTES:
-        raise InputError(
-            "sizes: expected inputs, outputs and weights of at most 8 GiB in float64, received "
-            f"about {numbers * 8 / 2**30:.3g} GiB; make --batch, --timesteps, --features, --units "
-            "or --calls smaller"
-        )
+    smaller = "make --batch, --timesteps, --features, --units or --calls smaller"
+    check_numbers(numbers, "sizes", smaller)

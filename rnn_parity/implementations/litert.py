@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 
 from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError, MissingPackageError
-from rnn_parity.files import reason
 from rnn_parity.implementations.onnx_match import Feeds, Port, answer, feeds
 from rnn_parity.implementations.onnx_runtime import misfit, others
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.keras_adapter.runtime import one_line
+from rnn_parity.reading import content, reason
 
 Detail = Mapping[str, Any]
 """What LiteRT tells about one input or output: index, name, shape, dtype, quantization."""
@@ -36,15 +35,15 @@ def implementation(path: str) -> Implementation:
     where = f"LiteRT model {path!r}"
     required(where)
     try:
-        content = Path(path).read_bytes()
+        found = content(path, where)
     except OSError as error:
         raise InputError(f"{where} cannot be read: {reason(error)}") from None
-    return of_content(content, where)
+    return of_content(found, where)
 
 
-def of_content(content: bytes, where: str) -> Implementation:
+def of_content(data: bytes, where: str) -> Implementation:
     """The same of a model in memory; `where` begins its messages."""
-    return Model(partial(required(where), model_content=content), where).compute
+    return Model(partial(required(where), model_content=data), where).compute
 
 
 def required(where: str) -> Any:

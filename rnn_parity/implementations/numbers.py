@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnn_parity.archive import MOST_BYTES, read_entry
+from rnn_parity.archive import entries_of, read_entry
 from rnn_parity.errors import InputError
-from rnn_parity.files import read_array, reason
+from rnn_parity.files import read_array
 from rnn_parity.implementations.csv_text import read_csv, text
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.precision import real
+from rnn_parity.reading import plain_file, reason
 
 OUTPUTS = "outputs"
 STATES = ("final_state_h", "final_state_c")
@@ -79,10 +80,8 @@ def read(path: str) -> Numbers:
 def read_npz(path: str, where: str) -> Numbers:
     """What is in a `.npz`: a single array, which is the outputs, or several by their names."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
-            if sum(entry.file_size for entry in entries.values()) > MOST_BYTES:
-                raise InputError(f"{where}: expected at most 1 GiB of numbers; write fewer")
+        with plain_file(path, where) as file, zipfile.ZipFile(file) as archive:
+            entries = entries_of(archive, where)
             if len(entries) == 1:
                 entries = dict.fromkeys([OUTPUTS], *entries.values())
             if OUTPUTS not in entries:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnn_parity.errors import InputError
-from rnn_parity.files import reason, write_text
+from rnn_parity.files import write_text
+from rnn_parity.reading import reason
 from rnn_parity.sweep.journal import journal
 from rnn_parity.sweep.report import SweepReport
 from rnn_parity.sweep.repro import script

@@ -14,7 +14,7 @@ from dataclasses import fields
 from typing import Any, BinaryIO
 
 from rnn_parity.errors import InputError
-from rnn_parity.files import reason
+from rnn_parity.reading import reason
 from rnn_parity.report import plain
 from rnn_parity.results import Divergence
 from rnn_parity.sweep.one import WORST_FIRST, Outcome
