@@ -20,6 +20,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.layers import GRU, LAYERS
 from rnn_parity.limits import check_content
 from rnn_parity.precision import LAYER_DTYPES
+from rnn_parity.reading import ENCRYPTED
 
 SCHEMA = "rnn-parity/case/1"
 SHAPES = {
@@ -40,8 +41,6 @@ SHAPES = {
 """The axes of a case's arrays; one letter stands for one size throughout a case, N for the number
 of gates and G for the units of all of them. The bias of a GRU with `reset_after` is "2G"."""
 REQUIRED = ("inputs", "outputs", "kernel", "recurrent_kernel")
-ENCRYPTED = 1
-"""The bit among a zip entry's flags that says so."""
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 STATES = ("initial_state", "final_state")
 CHECKSUM_NAMES = {f"{name}_h": name for name in STATES}

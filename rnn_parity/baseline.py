@@ -13,6 +13,7 @@ from json import loads
 from typing import Any
 
 from rnn_parity.errors import InputError
+from rnn_parity.limits import SHARE_OF_TEXT
 from rnn_parity.markup import annotation
 from rnn_parity.reading import content, reason
 from rnn_parity.report import Report, plain
@@ -71,7 +72,7 @@ def read(path: str) -> list[Mapping[str, Any]]:
     """The checks in the JSON report `path`."""
     where = f"--baseline {path!r}: expected a report that --format json wrote"
     try:
-        document = loads(content(path, where, ", "))
+        document = loads(content(path, where, ", ", SHARE_OF_TEXT))
     except OSError as error:
         raise InputError(f"{where}, which cannot be read: {reason(error)}") from None
     except (ValueError, RecursionError):

@@ -21,6 +21,8 @@ of it, recorded data of real models are refused; at double, such a machine swaps
 SHARE_OF_FILE = 4
 """One file may hold this part of it, decompressed: its float32 numbers double in float64, and what
 is computed from them takes as much again."""
+SHARE_OF_TEXT = 32
+"""A description (JSON, TOML) may be this part of that: "[]," takes 3 bytes there and 64 here."""
 ARRAYS = "inputs, outputs and weights"
 
 
@@ -51,12 +53,17 @@ def gib(count: float) -> str:
     return f"{count} bytes"
 
 
-def check_content(size: int, where: str, what: str = "a file") -> None:
-    """Raise `InputError` when what a file holds, `size` bytes once decompressed, is too much."""
-    if size > most_of_file():
+def check_content(size: int, where: str, what: str = "a file", share: int = 1) -> None:
+    """Raise `InputError` when what a file holds, `size` bytes once decompressed, is too much.
+
+    What takes more memory than bytes may hold a `share` of the limit.
+    """
+    most = most_of_file() // share
+    if size > most:
+        enough = math.ceil(SHARE_OF_FILE * share * size / 2**30)
         raise InputError(
-            f"{where}: expected at most {gib(most_of_file())}, received {what} of {gib(size)}; "
-            f"name a smaller one, or set {VARIABLE}={math.ceil(SHARE_OF_FILE * size / 2**30)}"
+            f"{where}: expected at most {gib(most)}, received {what} of {gib(size)}; "
+            f"name a smaller one, or set {VARIABLE}={enough}"
         )
 
 

@@ -11,14 +11,17 @@ from rnn_parity.limits import check_content
 
 BINARY = getattr(os, "O_BINARY", 0)
 """Without it, Windows would translate line ends."""
+ENCRYPTED = 1
+"""The bit among the flags of an entry of a zip archive that says so."""
 
 
-def content(path: str | os.PathLike[str], where: str, end: str = ": ") -> bytes:
-    """The bytes of the plain file `path`, of at most the limit of one file.
+def content(path: str | os.PathLike[str], where: str, end: str = ": ", share: int = 1) -> bytes:
+    """The bytes of the plain file `path`, of at most a `share` of the limit of one file.
 
     Raises as `plain_file` does.
     """
     with plain_file(path, where, end) as file:
+        check_content(os.fstat(file.fileno()).st_size, where, share=share)
         return file.read()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_parity.errors import InputError
+from rnn_parity.limits import SHARE_OF_TEXT
 from rnn_parity.options import MODES
 from rnn_parity.reading import content
 
@@ -38,7 +39,7 @@ def read_settings(folder: Path) -> Settings:
     """
     path = folder / "pyproject.toml"
     try:
-        document = tomllib.loads(content(path, str(path)).decode())
+        document = tomllib.loads(content(path, str(path), share=SHARE_OF_TEXT).decode())
     except FileNotFoundError:
         return Settings()
     except InputError:

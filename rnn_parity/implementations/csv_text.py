@@ -31,7 +31,7 @@ def read_csv(path: str, where: str) -> NDArray[np.float64]:
     """
     try:
         with plain_file(path, where) as file:
-            check_content(OF_TEXT * os.fstat(file.fileno()).st_size, where, "text")
+            check_content(os.fstat(file.fileno()).st_size, where, "text", OF_TEXT)
             return table(numbered(io.TextIOWrapper(file, "utf-8-sig"), where), where)
     except OSError as error:
         raise InputError(f"{where}: cannot be read: {reason(error)}") from None

@@ -1,0 +1,57 @@
+"""What an HDF5 file holds, looked at before anything in it is used.
+
+A dataset takes what its shape says, however little of it the file holds: chunks are compressed or
+missing. And it may lie in another file: in external storage, behind a link, or as a virtual one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rnn_parity.errors import InputError
+from rnn_parity.limits import check_content
+
+
+def check_arrays(file: Any, where: str) -> None:
+    """Raise `InputError` for arrays of more than may be read, and for those in other files.
+
+    `file` is an `h5py.File`; what is damaged may raise anything.
+    """
+    total = 0
+    for name, dataset in datasets(file, where):
+        if dataset.external or dataset.is_virtual:
+            raise elsewhere(where, name)
+        total += dataset.size * dataset.dtype.itemsize if dataset.size else 0
+    check_content(total, where, "arrays")
+
+
+def datasets(file: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Every dataset in a file, once, with its name."""
+    import h5py  # type: ignore[import-untyped]  # comes with TensorFlow, without types
+
+    waiting, seen = [("", file)], set()
+    while waiting:
+        place, group = waiting.pop()
+        for name in group:
+            full, link = f"{place}/{name}", group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise elsewhere(where, full)
+            if isinstance(link, h5py.SoftLink):
+                continue  # what it leads to is in the file, and met there
+            found = group[name]
+            address = h5py.h5o.get_info(found.id).addr
+            if address in seen:  # a group may hold the one that it is in
+                continue
+            seen.add(address)
+            if isinstance(found, h5py.Dataset):
+                yield full, found
+            elif isinstance(found, h5py.Group):
+                waiting.append((full, found))
+
+
+def elsewhere(where: str, name: str) -> InputError:
+    """An array that is not in the file itself."""
+    return InputError(
+        f"{where}: {name!r} lies in another file, which is not read; save the model whole"
+    )
