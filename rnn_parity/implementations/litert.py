@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from rnn_parity.implementations.onnx_match import Feeds, Port, answer, feeds
 from rnn_parity.implementations.onnx_runtime import misfit, others
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.keras_adapter.runtime import one_line
+from rnn_parity.limits import check_numbers
 from rnn_parity.reading import content, reason
 
 Detail = Mapping[str, Any]
@@ -92,6 +94,7 @@ class Model:
     def _answer(self, request: Request, ports: Mapping[str, Port]) -> Answer:
         fed = self._feeds(request, ports)
         assert fed is not None  # it fits as the first one did
+        check_tensors(self.interpreter, self.where)
         outputs = self._attempt("LiteRT refused", partial(invoke, self.make(), fed.arrays))
         found = answer(request, outputs, fed.time_first)
         if found is None:
@@ -103,6 +106,14 @@ class Model:
             return action()
         except (ValueError, RuntimeError) as error:
             raise InputError(f"{self.where}: {what}: {one_line(error)}") from error
+
+
+def check_tensors(interpreter: Any, where: str) -> None:
+    """Raise `InputError` where the tensors of a model take more than may be computed."""
+    graphs = range(interpreter.num_subgraphs())
+    tensors = [one for graph in graphs for one in interpreter.get_tensor_details(graph)]
+    sizes = [math.prod(max(int(n), 1) for n in one["shape"]) for one in tensors]
+    check_numbers(sum(sizes), where, "convert it for a smaller batch", "tensors")
 
 
 def invoke(interpreter: Any, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
