@@ -13,17 +13,20 @@ from rnn_parity.errors import InputError
 from rnn_parity.limits import check_content
 
 
-def check_arrays(file: Any, where: str) -> None:
-    """Raise `InputError` for arrays of more than may be read, and for those in other files.
+def check_arrays(file: Any, where: str) -> int:
+    """How many numbers the arrays in an `h5py.File` hold.
 
-    `file` is an `h5py.File`; what is damaged may raise anything.
+    Raises `InputError` for more than may be read, and for arrays in other files; what is damaged
+    may raise anything.
     """
-    total = 0
+    numbers = total = 0
     for name, dataset in datasets(file, where):
         if dataset.external or dataset.is_virtual:
             raise elsewhere(where, name)
-        total += dataset.size * dataset.dtype.itemsize if dataset.size else 0
+        numbers += dataset.size or 0
+        total += (dataset.size or 0) * dataset.dtype.itemsize
     check_content(total, where, "arrays")
+    return numbers
 
 
 def datasets(file: Any, where: str) -> Iterator[tuple[str, Any]]:

@@ -14,10 +14,14 @@ from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.hdf5 import check_arrays
 from rnn_parity.keras_adapter.runtime import keras_major, one_line, quiet, tensorflow_module
 from rnn_parity.keras_adapter.safety import parts, runs_code, unregistered
-from rnn_parity.limits import SHARE_OF_TEXT, check_content, check_numbers
+from rnn_parity.limits import SHARE_OF_TEXT, check_content
 from rnn_parity.reading import ENCRYPTED, plain_file
 
 MAGIC = {"Keras": b"PK\x03\x04", "HDF5": b"\x89HDF\r\n\x1a\n"}
+FREE_WEIGHTS = 10**6
+"""So many weights are made without asking: 4 MB, and less than a second."""
+SHARED_WEIGHTS = 4
+"""How often weights may be described that are stored once, since layers share them."""
 SUFFIXES = {".keras": "Keras", ".h5": "HDF5", ".hdf5": "HDF5"}
 
 # How older files name a function, and how the versions of Keras then complain.
@@ -26,10 +30,14 @@ NAMESPACES = ("layers", "models", "initializers", "regularizers", "constraints",
 
 
 class Saved(NamedTuple):
-    """What a file says about itself: the version of Keras that wrote it, and the model's config."""
+    """What a file says about itself: the version of Keras that wrote it, and the model's config.
+
+    `stored` counts the numbers in its arrays.
+    """
 
     version: str
     config: Any
+    stored: int
 
 
 def load_model(
@@ -48,7 +56,7 @@ def load_model(
     tf = tensorflow_module()
     if safe_mode:
         _refuse_code(path, saved, custom_objects)
-    check_numbers(_numbers(saved.config), str(path), "save a smaller model", "weights")
+    _check_weights_fit(path, saved)
     try:
         with quiet():
             model = tf.keras.models.load_model(
@@ -70,16 +78,27 @@ def _refuse_code(path: Path, saved: Saved, custom_objects: Mapping[str, Any] | N
         raise InputError(_unknown_to_keras(path, name))
 
 
-def _numbers(config: Any) -> int:
-    """At least so many weights Keras makes room for, before it reads any."""
-    count = 0
-    for own in parts(config):
-        units, rows, columns = (
-            abs(value) if isinstance(value := own.get(key), int) else 0
-            for key in ("units", "input_dim", "output_dim")
+def _check_weights_fit(path: Path, saved: Saved) -> None:
+    """Raise `InputError` where a description asks for far more weights than the file holds.
+
+    Keras makes room for them, and random numbers, before it looks for those in the file.
+    """
+    asked = sum(map(_weights_of, parts(saved.config)))
+    if asked > max(FREE_WEIGHTS, SHARED_WEIGHTS * saved.stored):
+        raise InputError(
+            f"{path}: damaged: its layers have at least {asked} weights by their description, and "
+            f"{saved.stored} numbers are in the file; save the model again"
         )
-        count += units * (units if "recurrent_initializer" in own else 1) + rows * columns
-    return count
+
+
+def _weights_of(own: Mapping[str, Any]) -> int:
+    """At least so many weights a layer has that is described by `own`; 0 for anything else."""
+    units, rows, columns = (
+        abs(value) if isinstance(value := own.get(key), int) else 0
+        for key in ("units", "input_dim", "output_dim")
+    )
+    gates = 4 if "unit_forget_bias" in own else 3 if "reset_after" in own else 1
+    return units * (gates * units if "recurrent_initializer" in own else 1) + rows * columns
 
 
 def _kind(path: Path) -> str:
@@ -140,11 +159,9 @@ def _describe_keras(path: Path) -> Saved:
             share = SHARE_OF_TEXT if entry.filename.endswith(".json") else 1
             check_content(entry.file_size, str(path), repr(entry.filename), share)
         check_content(sum(entry.file_size for entry in entries), str(path), "content")
-        for name in names:
-            if name.endswith(".h5"):
-                _check_weights(path, archive, name)
+        stored = sum(_stored(path, archive, name) for name in names)
         metadata = json.loads(archive.read("metadata.json"))
-        return Saved(str(metadata["keras_version"]), _loaded(archive.read("config.json")))
+        return Saved(str(metadata["keras_version"]), _loaded(archive.read("config.json")), stored)
 
 
 def _loaded(text: bytes) -> Any:
@@ -153,12 +170,17 @@ def _loaded(text: bytes) -> Any:
     return {name: value for name, value in config.items() if name != "compile_config"}
 
 
-def _check_weights(path: Path, archive: zipfile.ZipFile, name: str) -> None:
-    """Raise `InputError` for weights in an archive that take too much, or lie elsewhere."""
+def _stored(path: Path, archive: zipfile.ZipFile, name: str) -> int:
+    """How many numbers an entry of an archive holds.
+
+    Raises `InputError` for weights that take too much, or lie elsewhere.
+    """
     import h5py  # type: ignore[import-untyped]  # comes with TensorFlow, without types
 
+    if not name.endswith(".h5"):
+        return archive.getinfo(name).file_size // 2  # numbers of 2 bytes, at most
     with archive.open(name) as weights, h5py.File(weights, "r") as file:
-        check_arrays(file, f"{path}: {name}")
+        return check_arrays(file, f"{path}: {name}")
 
 
 def _describe_hdf5(path: Path) -> Saved:
@@ -169,10 +191,10 @@ def _describe_hdf5(path: Path) -> Saved:
             raise _not_whole(path, "model_config")
         size = file.attrs.get_id("model_config").get_storage_size()
         check_content(size, str(path), "'model_config'", SHARE_OF_TEXT)
-        check_arrays(file, str(path))
+        stored = check_arrays(file, str(path))
         version = file.attrs.get("keras_version", "")  # bytes in older files
         version = version.decode() if isinstance(version, bytes) else str(version)
-        return Saved(version, json.loads(file.attrs["model_config"]))
+        return Saved(version, json.loads(file.attrs["model_config"]), stored)
 
 
 def _not_whole(path: Path, missing: str) -> InputError:
