@@ -5,7 +5,7 @@ PYTHON_OLD ?= python3.11
 VENV := .venv
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: check regression test lint bench compat clean
+.PHONY: check regression test lint fuzz bench compat clean
 
 check: $(VENV)/main/.done  ## the main job: a real SimpleRNN held against its replay
 	$(VENV)/main/bin/rnn-parity check
@@ -26,6 +26,9 @@ lint: $(VENV)/main/.done  ## linter, formatter, type checker
 	$(VENV)/main/bin/ruff check .
 	$(VENV)/main/bin/ruff format --check .
 	$(VENV)/main/bin/mypy
+
+fuzz: $(VENV)/main/.done  ## 10,000 damaged files: crashes, silent passes, hangs, memory
+	$(VENV)/main/bin/python tests/fuzz_files.py
 
 bench: $(VENV)/bench/.done  ## speed and memory, side by side with other implementations
 	$(VENV)/bench/bin/python tests/bench.py --json bench.json

@@ -272,8 +272,10 @@ def is_far(old: Any, new: Any) -> bool:
         return not bool((np.abs(new - old) <= 1e-3 * np.abs(old).max()).all())
 
 
-def lstm_case() -> Path:
-    return CASES / "lstm-plain.npz"
+def reference() -> Path:
+    """The case that files of other implementations are held against: small, so that a divergence is
+    looked into quickly."""
+    return CASES / "unrolled.npz"
 
 
 def case_seeds() -> list[bytes]:
@@ -295,7 +297,7 @@ def case_differs(seed: bytes, path: str) -> bool:
 def recorded(name: str) -> Any:
     from rnn_parity.cases import read_case
 
-    return getattr(read_case(lstm_case()), name)
+    return getattr(read_case(reference()), name)
 
 
 def saved(save: Callable[..., Any], *arrays: Any, **named: Any) -> bytes:
@@ -305,8 +307,8 @@ def saved(save: Callable[..., Any], *arrays: Any, **named: Any) -> bytes:
 
 
 def npz_seeds() -> list[bytes]:
-    h, c = recorded("final_state")
-    arrays = {"outputs": recorded("outputs"), "final_state_h": h, "final_state_c": c}
+    (h,) = recorded("final_state")
+    arrays = {"outputs": recorded("outputs"), "final_state_h": h}
     return [saved(np.savez, **arrays), saved(np.savez_compressed, **arrays)]
 
 
@@ -318,7 +320,7 @@ def csv_seeds() -> list[bytes]:
 
 
 def against(path: str) -> int:
-    return checked(str(lstm_case()), "--against", path, "-q")
+    return checked(str(reference()), "--against", path, "-q")
 
 
 def numbers_differ(seed: bytes, path: str) -> bool:
@@ -357,20 +359,15 @@ def onnx_seeds() -> list[bytes]:
 
 
 def layer_as_onnx() -> bytes:
-    """The recorded LSTM as ONNX has it: gates i, o, f, c in rows, two biases."""
+    """The recorded layer as ONNX has it: weights transposed, two biases."""
     import onnx
     from onnx import helper, numpy_helper
 
     kernel, recurrent, bias = (recorded(n) for n in ("kernel", "recurrent_kernel", "bias"))
-    units = recurrent.shape[0]
-
-    def rows(array: Any) -> Any:
-        i, f, c, o = np.split(array, 4, axis=-1)
-        return np.concatenate([i, o, f, c], axis=-1).T[None]
-
-    weights = {"W": rows(kernel), "R": rows(recurrent)}
-    weights["B"] = np.concatenate([rows(bias[None])[0, :, 0], np.zeros(4 * units)])[None]
-    node = helper.make_node("LSTM", ["X", "W", "R", "B"], ["Y4"], hidden_size=units)
+    units = len(recurrent)
+    weights = {"W": kernel.T[None], "R": recurrent.T[None]}
+    weights["B"] = np.concatenate([bias, np.zeros(units)])[None]
+    node = helper.make_node("RNN", ["X", "W", "R", "B"], ["Y4"], hidden_size=units)
     axes = numpy_helper.from_array(np.int64([1]), "axes")
     end = helper.make_node("Squeeze", ["Y4", "axes"], ["Y"])
     ends = [("X", ["t", "b", kernel.shape[0]]), ("Y", ["t", "b", units])]
@@ -399,7 +396,7 @@ def tflite_seeds() -> list[bytes]:
     from rnn_parity.keras_adapter import tensorflow_module
     from rnn_parity.keras_adapter.rebuild import rebuild_layer
 
-    tf, case = tensorflow_module(), read_case(lstm_case())
+    tf, case = tensorflow_module(), read_case(reference())
     batch, timesteps, features = case.inputs.shape
     config = {**case.config, "unroll": True, "return_state": False, "stateful": False}
     layer = rebuild_layer(case.layer_class, config, case.weights(), batch)
@@ -443,11 +440,11 @@ def settings(path: str) -> int:
 def baseline_seeds() -> list[bytes]:
     from rnn_parity.recheck import check_case
 
-    return [check_case(lstm_case(), keras=False).to_json().encode()]
+    return [check_case(reference(), keras=False).to_json().encode()]
 
 
 def baseline(path: str) -> int:
-    return checked(str(lstm_case()), "--no-keras", "--baseline", path, "-q")
+    return checked(str(reference()), "--no-keras", "--baseline", path, "-q")
 
 
 HEADER = {"seed": 0, "keras": "3.15.1"}
