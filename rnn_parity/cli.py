@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except RnnParityError as error:
         return fail(str(error))
+    except MemoryError as error:
+        return fail(f"not enough memory ({error}); make --batch, --timesteps or the files smaller")
     except Exception as error:
         if sys.flags.dev_mode:
             raise

@@ -163,6 +163,31 @@ def test_a_layer_of_another_module(tmp_path, marker):
     assert "'Thing'" not in refusal(path, marker, custom_objects={"Thing": layers.Dense})
 
 
+class Pickled:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_weights_that_are_pickled(tmp_path, marker):
+    """Keras 2.15 reads weights from a `.npz`, too, and unpickles what is in it."""
+    path, weights = tmp_path / "m.keras", tmp_path / "w.npz"
+    functional(layers.SimpleRNN(H)).save(path)
+    np.savez(weights, __root__=np.array({"x": Pickled(marker)}, object))
+    with zipfile.ZipFile(path) as old:
+        entries = {name: old.read(name) for name in old.namelist() if not name.endswith(".h5")}
+    with zipfile.ZipFile(path, "w") as new:
+        for name, content in {**entries, "model.weights.npz": weights.read_bytes()}.items():
+            new.writestr(name, content)
+    assert "holds code (weights in a .npz file), which runs when it is loaded" in refusal(
+        path, marker
+    )
+
+
 def test_how_a_model_was_compiled_is_not_used(tmp_path):
     path = tmp_path / "m.keras"
     model = functional(layers.SimpleRNN(H))

@@ -32,12 +32,13 @@ NAMESPACES = ("layers", "models", "initializers", "regularizers", "constraints",
 class Saved(NamedTuple):
     """What a file says about itself: the version of Keras that wrote it, and the model's config.
 
-    `stored` counts the numbers in its arrays.
+    `stored` counts the numbers in its arrays, `pickles` says whether those may be pickled.
     """
 
     version: str
     config: Any
     stored: int
+    pickles: bool = False
 
 
 def load_model(
@@ -72,6 +73,8 @@ def load_model(
 def _refuse_code(path: Path, saved: Saved, custom_objects: Mapping[str, Any] | None) -> None:
     """Raise `InputError` for a description that holds or names code which is not Keras's."""
     known = {*(custom_objects or ()), *tensorflow_module().keras.utils.get_custom_objects()}
+    if saved.pickles:  # Keras 2.15 unpickles what such a file holds
+        raise InputError(_unsafe(path, "weights in a .npz file"))
     if what := runs_code(saved.config, known):
         raise InputError(_unsafe(path, what))
     if name := unregistered(saved.config, known):
@@ -160,8 +163,9 @@ def _describe_keras(path: Path) -> Saved:
             check_content(entry.file_size, str(path), repr(entry.filename), share)
         check_content(sum(entry.file_size for entry in entries), str(path), "content")
         stored = sum(_stored(path, archive, name) for name in names)
-        metadata = json.loads(archive.read("metadata.json"))
-        return Saved(str(metadata["keras_version"]), _loaded(archive.read("config.json")), stored)
+        pickles = any(name.endswith(".npz") for name in names)
+        version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+        return Saved(version, _loaded(archive.read("config.json")), stored, pickles)
 
 
 def _loaded(text: bytes) -> Any:

@@ -14,6 +14,7 @@ from dataclasses import fields
 from typing import Any, BinaryIO
 
 from rnn_parity.errors import InputError
+from rnn_parity.limits import check_content
 from rnn_parity.reading import reason
 from rnn_parity.report import plain
 from rnn_parity.results import Divergence
@@ -59,6 +60,7 @@ class Journal:
         header = {"schema": SCHEMA, **header}
         whole = newline = torn = b""
         if os.path.isfile(self.path):  # a device might never end
+            check_content(os.path.getsize(self.path), f"--resume {self.path!r}")
             whole, newline, torn = self.file.read().rpartition(b"\n")
         if whole:
             self.read(whole.split(b"\n"), header)
@@ -81,7 +83,7 @@ class Journal:
                 self.known.setdefault(configuration, outcome_of(entry["outcome"]))
             except InputError:
                 raise
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise self.unusable(f"line {number} is damaged") from None
 
     def compare(self, found: Mapping[str, Any], header: Mapping[str, Any]) -> None:
