@@ -176,3 +176,26 @@ def test_a_file_beyond_the_limit(path, monkeypatch):
     monkeypatch.setenv("RNN_PARITY_MOST_GIB", "0.0000001")
     with pytest.raises(InputError, match="expected at most 26 bytes, received a file of"):
         check_onnx(path)
+
+
+def calling(names):
+    """Functions of the given names, each of which calls the next one twice."""
+    made = []
+    for name, inner in zip(names, [*names[1:], "Identity"], strict=True):
+        domain = "" if inner == "Identity" else "own"
+        nodes = [
+            helper.make_node(inner, ["a"], ["b"], domain=domain),
+            helper.make_node(inner, ["b"], ["c"], domain=domain),
+        ]
+        opsets = [helper.make_opsetid("", 14), helper.make_opsetid("own", 1)]
+        made.append(helper.make_function("own", name, ["a"], ["c"], nodes, opsets))
+    return made
+
+
+@pytest.mark.parametrize("names", [[f"f{i}" for i in range(40)], ["f0", "f1", "f0"]])
+def test_functions_that_would_become_a_billion_nodes(path, names):
+    nodes = [helper.make_node("f0", ["X"], ["x"], domain="own"), node("RNN", GIVEN)]
+    made = model(nodes, GIVEN, imports=[helper.make_opsetid("own", 1)])
+    made.functions.extend(calling(names)[:2] if len(names) == 3 else calling(names))
+    with pytest.raises(InputError, match="expected at most 1000000 nodes, its functions inlined"):
+        check_onnx(saved(made, path))

@@ -22,6 +22,8 @@ from rnn_parity.reading import content
 
 PROTOBUF = 2**31 - 1
 """What a protocol buffer, and so a model in memory, can hold."""
+MOST_NODES = 10**6
+"""The nodes of a model with its functions inlined; unrolled models of others have thousands."""
 LONGEST = 300
 """So many characters of somebody else's message are shown."""
 
@@ -53,6 +55,7 @@ def read_model(path: str) -> Any:
         model = onnx.ModelProto.FromString(content(path, f"{where}: expected a file", ", "))
         if not model.opset_import or not model.graph.node:
             raise ValueError("it holds no graph")
+        check_nodes(model, where)
         embed(tensors(model), Path(path).parent, where)
     except OSError as error:
         raise InputError(f"{where}: cannot be read: {error.strerror or error}") from None
@@ -64,6 +67,33 @@ def read_model(path: str) -> Any:
             "damaged one; export it again"
         ) from None
     return model
+
+
+def check_nodes(model: Any, where: str) -> None:
+    """Raise `InputError` for functions that call each other so often that they cannot be inlined.
+
+    Each of thirty functions that calls the next one twice takes some bytes, and a billion nodes.
+    """
+    functions = {(one.domain, one.name): one for one in model.functions}
+    known: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Iterable[Any]) -> int:
+        inner = (graph for node in nodes for one in node.attribute for graph in subgraphs(one))
+        called = ((node.domain, node.op_type) for node in nodes)
+        sizes = (size(key) for key in called if key in functions)
+        return len(list(nodes)) + sum(count(graph.node) for graph in inner) + sum(sizes)
+
+    def size(key: tuple[str, str]) -> int:
+        if key not in known:
+            known[key] = MOST_NODES  # what calls itself has no end
+            known[key] = count(functions[key].node)
+        return known[key]
+
+    if count(model.graph.node) >= MOST_NODES:
+        raise InputError(
+            f"{where}: expected at most {MOST_NODES} nodes, its functions inlined, received more; "
+            "export the recurrent part alone"
+        )
 
 
 def tensors(model: Any) -> Iterator[Any]:
