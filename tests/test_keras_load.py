@@ -168,6 +168,8 @@ def test_file_of_another_keras(saved, tmp_path):
 
 def test_damaged_and_encrypted_files():
     assert "truncated or damaged (Can't " in refusal(DAMAGED / "h5-attr.h5")
+    # A heap of texts with an object of no size, which HDF5 would read for ever.
+    assert "truncated or damaged (a heap of texts is damaged)" in refusal(DAMAGED / "h5-heap.h5")
     assert refusal(DAMAGED / "encrypted-flag.keras").endswith(
         "'metadata.json' is encrypted; save the model without a password"
     )

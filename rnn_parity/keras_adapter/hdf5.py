@@ -6,11 +6,37 @@ missing. And it may lie in another file: in external storage, behind a link, or 
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from typing import Any
 
 from rnn_parity.errors import InputError
 from rnn_parity.limits import check_content
+
+HEAP = b"GCOL\x01\0\0\0"
+"""How a heap of texts begins, in the file format's version 1 of it, the only one."""
+
+
+def check_heaps(data: bytes | mmap.mmap) -> None:
+    """Raise `ValueError` for a damaged heap of texts, which the HDF5 library may read for ever.
+
+    Source: the HDF5 file format specification, "Global Heap": after the signature the size of the
+    heap, 8 bytes, then objects, each with 16 bytes of header (an index, 2; 6 others; its size, 8)
+    and padded to a multiple of 8. Index 0 is the free space, whose size includes the header. The
+    library takes what follows from the sizes, a step of zero among them.
+    """
+    start = data.find(HEAP)
+    while start >= 0:
+        end = start + int.from_bytes(data[start + 8 : start + 16], "little")
+        at = start + 16
+        while at + 16 <= min(end, len(data)):
+            size = int.from_bytes(data[at + 8 : at + 16], "little")
+            is_free = data[at : at + 2] == b"\0\0"
+            step = size if is_free else 16 + -(-size // 8) * 8
+            if step < 16 or at + step > end:
+                raise ValueError("a heap of texts is damaged")
+            at += step
+        start = data.find(HEAP, start + 8)
 
 
 def check_arrays(file: Any, where: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import mmap
 import os
 import re
 import zipfile
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnn_parity.errors import InputError
-from rnn_parity.keras_adapter.hdf5 import check_arrays
+from rnn_parity.keras_adapter.hdf5 import check_arrays, check_heaps
 from rnn_parity.keras_adapter.runtime import keras_major, one_line, quiet, tensorflow_module
 from rnn_parity.keras_adapter.safety import parts, runs_code, unregistered
 from rnn_parity.limits import SHARE_OF_TEXT, check_content
@@ -183,13 +185,17 @@ def _stored(path: Path, archive: zipfile.ZipFile, name: str) -> int:
 
     if not name.endswith(".h5"):
         return archive.getinfo(name).file_size // 2  # numbers of 2 bytes, at most
-    with archive.open(name) as weights, h5py.File(weights, "r") as file:
+    content = archive.read(name)
+    check_heaps(content)
+    with h5py.File(io.BytesIO(content), "r") as file:
         return check_arrays(file, f"{path}: {name}")
 
 
 def _describe_hdf5(path: Path) -> Saved:
     import h5py
 
+    with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        check_heaps(content)
     with h5py.File(path, "r") as file:
         if "model_config" not in file.attrs:
             raise _not_whole(path, "model_config")
