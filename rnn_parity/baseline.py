@@ -73,6 +73,8 @@ def read(path: str) -> list[Mapping[str, Any]]:
     where = f"--baseline {path!r}: expected a report that --format json wrote"
     try:
         document = loads(content(path, where, ", ", SHARE_OF_TEXT))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{where}, which cannot be read: {reason(error)}") from None
     except (ValueError, RecursionError):

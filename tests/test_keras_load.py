@@ -250,6 +250,10 @@ def test_weights_that_claim_too_much_or_lie_elsewhere(saved, tmp_path):
     def stored(h5py, file):
         file.create_dataset("raw", (3,), "f4", external=[("/etc/hostname", 0, 12)])
 
+    def unwritten(h5py, file):
+        file.create_dataset("none", (10**4, 10**4), "f4")
+
+    assert "'/none' has a larger shape than" in refusal(changed_hdf5(saved, tmp_path, unwritten))
     said = "expected at most 2 GiB, received arrays of 37.3 GiB; name a smaller one, or set"
     assert said in refusal(changed_hdf5(saved, tmp_path, huge))
     for change, name in ((outside, "/link"), (virtual, "/virtual"), (stored, "/raw")):

@@ -49,8 +49,11 @@ def check_arrays(file: Any, where: str) -> int:
     for name, dataset in datasets(file, where):
         if dataset.external or dataset.is_virtual:
             raise elsewhere(where, name)
+        size = (dataset.size or 0) * dataset.dtype.itemsize
+        if dataset.chunks is None and size > dataset.id.get_storage_size():
+            raise ValueError(f"{name!r} has a larger shape than its numbers")
         numbers += dataset.size or 0
-        total += (dataset.size or 0) * dataset.dtype.itemsize
+        total += size
     check_content(total, where, "arrays")
     return numbers
 
