@@ -50,7 +50,8 @@ def check_arrays(file: Any, where: str) -> int:
         if dataset.external or dataset.is_virtual:
             raise elsewhere(where, name)
         size = (dataset.size or 0) * dataset.dtype.itemsize
-        if dataset.chunks is None and size > dataset.id.get_storage_size():
+        held = min(dataset.id.get_storage_size(), file.id.get_filesize())
+        if dataset.chunks is None and size > held:
             raise ValueError(f"{name!r} has a larger shape than its numbers")
         numbers += dataset.size or 0
         total += size
