@@ -70,9 +70,10 @@ def compared(report: Report, path: str | os.PathLike[str]) -> Compared:
 
 def read(path: str) -> list[Mapping[str, Any]]:
     """The checks in the JSON report `path`."""
-    where = f"--baseline {path!r}: expected a report that --format json wrote"
+    name, wanted = f"--baseline {path!r}", "a report that --format json wrote"
+    where = f"{name}: expected {wanted}"
     try:
-        document = loads(content(path, where, ", ", SHARE_OF_TEXT))
+        document = loads(content(path, name, wanted, SHARE_OF_TEXT))
     except InputError:
         raise
     except OSError as error:

@@ -30,6 +30,7 @@ except ImportError:  # Windows has no such locks: there, what a killed process l
 
 REAL = "fiub"
 """The kinds of dtype that hold real numbers: floats, integers, booleans."""
+WANTED = "a .npy file of real numbers"
 PREFIX, SUFFIX = ".rnn-parity-", ".tmp"
 """The name of a file that is being written; a random part stands between."""
 LONGEST_HEADER = 2**16
@@ -42,8 +43,8 @@ def read_array(path: str, name: str, ndim: tuple[int, ...], kinds: str = REAL) -
     It must have one of the ranks `ndim`, no empty axis, and a dtype whose kind is one of `kinds`;
     NaN and infinity are accepted. `name` is what the messages call it. Nothing is unpickled.
     """
-    where = f"{name} {path!r}: expected a .npy file of real numbers"
-    check_is_npy(path, where)
+    where = f"{name} {path!r}: expected {WANTED}"
+    check_is_npy(path, f"{name} {path!r}")
     array = mapped(path, where)
     check_numbers(array.size, f"{name} {path!r}", "name a smaller file", "an array")
     if array.dtype.kind not in kinds:
@@ -54,10 +55,11 @@ def read_array(path: str, name: str, ndim: tuple[int, ...], kinds: str = REAL) -
     return array
 
 
-def check_is_npy(path: str, where: str) -> None:
+def check_is_npy(path: str, name: str) -> None:
     """Raise `InputError` unless `path` is a readable file that begins as a `.npy` file does."""
+    where = f"{name}: expected {WANTED}"
     try:
-        with plain_file(path, where, ", ", whole=False) as file:
+        with plain_file(path, name, WANTED, whole=False) as file:
             start = file.read(12)
     except OSError as error:
         raise InputError(f"{where}, which cannot be read: {reason(error)}") from None

@@ -15,24 +15,24 @@ ENCRYPTED = 1
 """The bit among the flags of an entry of a zip archive that says so."""
 
 
-def content(path: str | os.PathLike[str], where: str, end: str = ": ", share: int = 1) -> bytes:
+def content(path: str | os.PathLike[str], where: str, wanted: str = "", share: int = 1) -> bytes:
     """The bytes of the plain file `path`, of at most a `share` of the limit of one file.
 
     Raises as `plain_file` does.
     """
-    with plain_file(path, where, end) as file:
+    with plain_file(path, where, wanted) as file:
         check_content(os.fstat(file.fileno()).st_size, where, share=share)
         return file.read()
 
 
 def plain_file(
-    path: str | os.PathLike[str], where: str, end: str = ": ", whole: bool = True
+    path: str | os.PathLike[str], where: str, wanted: str = "", whole: bool = True
 ) -> BinaryIO:
     """The file `path`, open for reading.
 
     Raises `InputError` for what is no plain file, which may never end or never begin (a device, a
     pipe), and, for one that is read as a `whole`, beyond the limit of sizes; `OSError` for what
-    cannot be opened. `where` and `end` begin the message.
+    cannot be opened. `where` begins the message, which says what is `wanted`.
     """
     if stat.S_ISREG(os.stat(path).st_mode):  # opening a device may do something
         # It may have become a pipe by now, which would wait for a writer.
@@ -44,7 +44,8 @@ def plain_file(
             return file
         file.close()
     kind = "a directory" if os.path.isdir(path) else "something that is not a plain file"
-    raise InputError(f"{where}{end}received {kind}; name a file")
+    expected = f"expected {wanted}, " if wanted else ""
+    raise InputError(f"{where}: {expected}received {kind}; name a file")
 
 
 def reason(error: OSError) -> str:

@@ -173,7 +173,7 @@ def test_files_beyond_the_limit_are_not_read(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "0.0078125")
     said = "at most 8 MiB in float64, received about 8 MiB; name a smaller file, or set .*=1"
     refused(tmp_path / "y.npy", f"expected an array of {said}")
-    refused(tmp_path / "y.csv", "expected at most 2 MiB, received text of 2 MiB")
+    refused(tmp_path / "y.csv", "expected at most 512 KiB, received text of 512 KiB")
     monkeypatch.setattr(csv_text, "LONGEST_LINE", 2**14)
     refused(tmp_path / "line.csv", "line 1: expected at most 16383 characters, received more")
 

@@ -52,7 +52,7 @@ def read_model(path: str) -> Any:
     """
     onnx, where = package("onnx"), f"ONNX model {path!r}"
     try:
-        model = onnx.ModelProto.FromString(content(path, f"{where}: expected a file", ", "))
+        model = onnx.ModelProto.FromString(content(path, where, "a .onnx file"))
         if not model.opset_import or not model.graph.node:
             raise ValueError("it holds no graph")
         check_nodes(model, where)

@@ -62,7 +62,7 @@ def read(path: str) -> dict[str, Any]:
             "pip install 'rnn-parity[torch]'"
         ) from error
     try:
-        plain_file(path, f"{path!r}: expected a .safetensors file", ", ").close()
+        plain_file(path, repr(path), "a .safetensors file").close()
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
     except OSError as error:
