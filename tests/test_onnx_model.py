@@ -70,7 +70,7 @@ def test_another_kind_of_file(path, content):
 def test_no_file(tmp_path):
     with pytest.raises(InputError, match=r"cannot be read: No such file"):
         implementation(str(tmp_path / "none.onnx"))
-    with pytest.raises(InputError, match="expected a .onnx file, received a directory"):
+    with pytest.raises(InputError, match=r"expected a \.onnx file, received a directory"):
         implementation(str(tmp_path))
 
 
