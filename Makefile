@@ -5,7 +5,7 @@ PYTHON_OLD ?= python3.11
 VENV := .venv
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: check regression test kernels lint bench compat mutants clean
+.PHONY: check regression test kernels lint fuzz bench compat mutants clean
 
 check: $(VENV)/main/.done  ## the main job: a real SimpleRNN held against its replay
 	$(VENV)/main/bin/rnn-parity check
@@ -33,6 +33,9 @@ lint: $(VENV)/main/.done  ## linter, formatter, type checker
 # Which modules are changed, and which tests can notice, stands in pyproject.toml.
 mutants: $(VENV)/mutants/.done  ## small changes of the core, one at a time: what no test notices
 	$(VENV)/mutants/bin/python tests/mutants.py
+
+fuzz: $(VENV)/main/.done  ## 10,000 damaged files: crashes, silent passes, hangs, memory
+	$(VENV)/main/bin/python tests/fuzz_files.py
 
 bench: $(VENV)/bench/.done  ## speed and memory, side by side with other implementations
 	$(VENV)/bench/bin/python tests/bench.py --json bench.json

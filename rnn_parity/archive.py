@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.layers import GRU, LAYERS
+from rnn_parity.limits import check_content
 from rnn_parity.precision import LAYER_DTYPES
+from rnn_parity.reading import ENCRYPTED
 
 SCHEMA = "rnn-parity/case/1"
-MOST_BYTES = 2**30
-"""The most that the arrays of a case may take together, decompressed."""
-
 SHAPES = {
     "inputs": "BTF",
     "outputs": "BTH",
@@ -87,15 +86,9 @@ def unpacked(
     archive: zipfile.ZipFile, where: str
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The description and the arrays in an open archive; what is damaged may raise anything."""
-    entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+    entries = entries_of(archive, where)
     if "meta" not in entries:
         raise InputError(f"{where}: expected a case, received an archive without meta")
-    total = sum(entry.file_size for entry in archive.infolist())
-    if total > MOST_BYTES or len(entries) != len(archive.infolist()):
-        raise InputError(
-            f"{where}: expected arrays of at most 1 GiB, each once, received a file that claims "
-            f"{len(archive.infolist())} arrays of {total} bytes together"
-        )
     meta = read_meta(str(read_entry(archive, entries.pop("meta"), "U", where)), where)
     for name in (*entries, *REQUIRED):
         if name not in SHAPES or name not in entries:
@@ -110,6 +103,23 @@ def unpacked(
     meta = {**LEFT_OUT, **meta}
     check_arrays(arrays, meta, where)
     return meta, arrays
+
+
+def entries_of(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:
+    """The entries of an archive of arrays by their names, which none of them may share.
+
+    Raises `InputError` for two of one name, for encrypted ones, and for more than may be read.
+    """
+    found: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        name = entry.filename.removesuffix(".npy")
+        if name in found:
+            raise InputError(f"{where}: expected each array once, received two named {name!r}")
+        if entry.flag_bits & ENCRYPTED:
+            raise InputError(f"{where}: {name!r} is encrypted; write it without a password")
+        found[name] = entry
+    check_content(sum(entry.file_size for entry in found.values()), where, "arrays")
+    return found
 
 
 def read_entry(

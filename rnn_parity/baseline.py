@@ -14,9 +14,11 @@ from typing import Any
 
 from rnn_parity.consistency import ORDER, contradiction, document_contradiction, parsed
 from rnn_parity.errors import InputError
-from rnn_parity.files import reason
+from rnn_parity.limits import SHARE_OF_TEXT
 from rnn_parity.markup import annotation
+from rnn_parity.reading import content, reason
 from rnn_parity.report import Report, plain
+from rnn_parity.shown import shown, without_commands
 
 MOST_BITS = 1.0
 """How many effective bits may be lost: as much as another order of summation costs."""
@@ -49,7 +51,8 @@ class Compared(Report):
             return "\n".join([text, *(annotation("error", "rnn-parity", w) for w in self.worse)])
         if format == "json" or not self.worse:
             return text
-        return "\n\n".join([text, *(f"WORSE: {sentence}" for sentence in self.worse)])
+        worse = (without_commands(f"WORSE: {shown(sentence)}") for sentence in self.worse)
+        return "\n\n".join([text, *worse])
 
 
 def compared(report: Report, path: str | os.PathLike[str]) -> Compared:
@@ -66,18 +69,19 @@ def compared(report: Report, path: str | os.PathLike[str]) -> Compared:
 
 def read(path: str) -> list[Mapping[str, Any]]:
     """The checks in the JSON report `path`."""
-    where = f"--baseline {path!r}: expected a report that --format json wrote"
+    name, wanted = f"--baseline {path!r}", "a report that --format json wrote"
+    where = f"{name}: expected {wanted}"
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
+        text = content(path, name, wanted, SHARE_OF_TEXT)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{where}, which cannot be read: {reason(error)}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{where}, received something else") from None
     try:
         document = parsed(text)
     except (ValueError, RecursionError) as error:
-        why = "" if isinstance(error, (JSONDecodeError, RecursionError)) else f": {error}"
+        no_json = (JSONDecodeError, RecursionError, UnicodeDecodeError)
+        why = "" if isinstance(error, no_json) else f": {error}"
         raise InputError(f"{where}, received something else{why}") from None
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != Report.schema:

@@ -8,7 +8,6 @@ cases. It may import NumPy and the standard library; reading or writing never im
 from __future__ import annotations
 
 import os
-import stat
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from rnn_parity import files
 from rnn_parity.activation import Activation
 from rnn_parity.activations import CATALOGUE
 from rnn_parity.archive import (
-    MOST_BYTES,
     STATES,
     TEXTS,
     WEIGHTS,
@@ -33,6 +31,8 @@ from rnn_parity.archive import (
 from rnn_parity.environment import environment, own_version
 from rnn_parity.errors import InputError
 from rnn_parity.layers import GRU, LAYERS, Gated, Layer
+from rnn_parity.limits import check_content
+from rnn_parity.reading import plain_file, reason
 
 if TYPE_CHECKING:
     from rnn_parity.keras_adapter import Observation
@@ -206,8 +206,8 @@ def write_case(path: str | os.PathLike[str], case: Case) -> None:
     meta: dict[str, Any] = {key: getattr(case, key) for key in (*TEXTS, "call")}
     meta |= {key: dict(getattr(case, key)) for key in ("config", "versions")}
     check_arrays(arrays, meta, f"case {name!r}")
-    if sum(array.nbytes for array in arrays.values()) > MOST_BYTES // 2:
-        raise InputError(f"case {name!r}: expected at most 512 MiB of arrays; record a smaller one")
+    # What is added around them must fit, too, when it is read again.
+    check_content(2 * sum(array.nbytes for array in arrays.values()), f"case {name!r}", "arrays")
     files.check_writable(name)
     target = files.resolved(name)
     if not files.is_replaceable(target):
@@ -215,7 +215,7 @@ def write_case(path: str | os.PathLike[str], case: Case) -> None:
     try:
         files.replace(target, packed(meta, arrays))
     except OSError as error:
-        raise InputError(f"cannot write {name!r}: {files.reason(error)}") from None
+        raise InputError(f"cannot write {name!r}: {reason(error)}") from None
 
 
 def read_case(path: str | os.PathLike[str]) -> Case:
@@ -227,15 +227,12 @@ def read_case(path: str | os.PathLike[str]) -> Case:
     name = os.fspath(path)
     where = f"case {name!r}"
     try:
-        found = os.stat(name)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-            raise InputError(f"{where}: expected a .npz file of at most 1 GiB; name another")
-        with zipfile.ZipFile(name) as archive:
+        with plain_file(name, where) as file, zipfile.ZipFile(file) as archive:
             meta, arrays = unpacked(archive, where)
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"{where}: cannot be read: {files.reason(error)}") from None
+        raise InputError(f"{where}: cannot be read: {reason(error)}") from None
     # A damaged archive fails in the directory, the decompression, a header or the text.
     except Exception:
         raise InputError(

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from rnn_parity.combinations import OF_INPUT, is_case, is_onnx, refuse_combinations, refuse_target
 from rnn_parity.delivery import answer, deliver, wants_colour
 from rnn_parity.errors import InputError, RnnParityError, SourceFailedError
+from rnn_parity.limits import check_numbers
 from rnn_parity.options import parser
+from rnn_parity.shown import shown_lines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rnn_parity.report import Report
 
-MOST_BYTES = 8 * 2**30
 GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
 GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except RnnParityError as error:
         return fail(str(error))
+    except MemoryError as error:
+        return fail(f"not enough memory ({error}); make --batch, --timesteps or the files smaller")
     except Exception as error:
         if sys.flags.dev_mode:
             raise
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def fail(message: str) -> int:
     """One line on stderr, and the exit code of bad usage."""
-    print("rnn-parity: error:", " ".join(message.split()), file=sys.stderr)
+    print("rnn-parity: error:", shown_lines(" ".join(message.split())), file=sys.stderr)
     return 2
 
 
@@ -254,9 +257,5 @@ def read_mask(given: Mapping[str, Any], shape: tuple[int, ...] | None) -> NDArra
 
 def check_size(numbers: int) -> None:
     """Raise `InputError` when so many numbers, in the replay's float64, do not fit."""
-    if numbers * 8 > MOST_BYTES:
-        raise InputError(
-            "sizes: expected inputs, outputs and weights of at most 8 GiB in float64, received "
-            f"about {numbers * 8 / 2**30:.3g} GiB; make --batch, --timesteps, --features, --units "
-            "or --calls smaller"
-        )
+    smaller = "make --batch, --timesteps, --features, --units or --calls smaller"
+    check_numbers(numbers, "sizes", smaller)

@@ -1,8 +1,16 @@
 """The exceptions of rnn-parity. Each message is one line: expected, received, what to do."""
 
+import re
+
+from rnn_parity.shown import shown
+
 
 class RnnParityError(Exception):
     """Base of every error that this package raises on purpose; the command line exits 2."""
+
+    def __str__(self) -> str:
+        """The message on one line, without the control characters of a file's name or words."""
+        return shown(re.sub(r"\s*\n\s*", " ", super().__str__()))
 
 
 class InputError(RnnParityError, ValueError):

@@ -13,13 +13,15 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
+from rnn_parity.limits import check_numbers
+from rnn_parity.reading import BINARY, plain_file, reason
 
 try:
     import fcntl
@@ -28,6 +30,11 @@ except ImportError:  # Windows has no such locks: there, what a killed process l
 
 REAL = "fiub"
 """The kinds of dtype that hold real numbers: floats, integers, booleans."""
+WANTED = "a .npy file of real numbers"
+PREFIX, SUFFIX = ".rnn-parity-", ".tmp"
+"""The name of a file that is being written; a random part stands between."""
+LONGEST_HEADER = 2**16
+"""Far beyond the header of any array of numbers, which takes some hundred bytes."""
 
 
 def read_array(
@@ -39,9 +46,10 @@ def read_array(
     one of `kinds`; NaN and infinity are accepted. `name` is what the messages call it. Nothing is
     unpickled.
     """
-    where = f"{name} {path!r}: expected a .npy file of real numbers"
-    check_is_npy(path, where)
+    where = f"{name} {path!r}: expected {WANTED}"
+    check_is_npy(path, f"{name} {path!r}")
     array = mapped(path, where)
+    check_numbers(array.size, f"{name} {path!r}", "name a smaller file", "an array")
     if array.dtype.kind not in kinds:
         raise InputError(f"{where}, received dtype {array.dtype}; save it as float32")
     if array.ndim not in ndim or (0 in array.shape and not empty):
@@ -50,22 +58,23 @@ def read_array(
     return array
 
 
-def check_is_npy(path: str, where: str) -> None:
+def check_is_npy(path: str, name: str) -> None:
     """Raise `InputError` unless `path` is a readable file that begins as a `.npy` file does."""
+    where = f"{name}: expected {WANTED}"
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            kind = "a directory" if os.path.isdir(path) else "something that is not a plain file"
-            raise InputError(f"{where}, received {kind}; name a file written by numpy.save")
-        with open(path, "rb") as file:
-            start = file.read(6)
+        with plain_file(path, name, WANTED, whole=False) as file:
+            start = file.read(12)
     except OSError as error:
         raise InputError(f"{where}, which cannot be read: {reason(error)}") from None
     if not start:
         raise InputError(f"{where}, received an empty file; write it again with numpy.save")
     if start.startswith(b"PK"):
         raise InputError(f"{where}, received a .npz or another archive; save one array of it")
-    if not b"\x93NUMPY".startswith(start):
+    if not b"\x93NUMPY".startswith(start[:6]):
         raise InputError(f"{where}, received another kind of file; write it with numpy.save")
+    # From version 2 on, four bytes say how long the header is, which NumPy reads before it looks.
+    if start[6:7] not in (b"", b"\x01") and int.from_bytes(start[8:], "little") > LONGEST_HEADER:
+        raise InputError(f"{where}, received a truncated or damaged one; write it again")
 
 
 def mapped(path: str, where: str) -> NDArray[Any]:
@@ -147,47 +156,61 @@ def replace(target: Path, data: bytes) -> None:
 
     What killed processes left of their files beside `target` is removed.
     """
-    temporary = target.with_name(f".rnn-parity-{uuid4().hex}.tmp")
-    try:
-        with locked(temporary):
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if target.exists():
-                shutil.copymode(target, temporary)
-            temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with temporary_beside(target) as (temporary, file):
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        if fcntl is None:  # Windows renames no open file
+            file.close()
+        temporary.replace(target)
     remove_abandoned(target.parent)
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """`path`, created, and locked until the block or the process ends, however it ends."""
-    if fcntl is None:
-        yield
-        return
-    with open(path, "xb") as file:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def temporary_beside(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file beside `target`, locked until the block or the process ends, however it ends.
+
+    Nobody but its owner may read it while it has the content of a file that others may not read.
+    It is removed when the block fails.
+    """
+    mode = 0o600 if target.exists() else 0o666  # the latter as the process's umask has it
+    while True:
+        path = target.with_name(f"{PREFIX}{uuid4().hex}{SUFFIX}")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            lock(descriptor)
+            if os.fstat(descriptor).st_nlink == 0:
+                continue  # taken for abandoned before it was locked, and removed
+            try:
+                yield path, file
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            return
+
+
+def lock(descriptor: int) -> None:
+    """Lock an open file for this process alone, where the file system has locks."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def remove_abandoned(folder: Path) -> None:
     """Remove the temporary files in `folder` that no process has locked any more.
 
-    One without content may be about to be locked, and stays.
+    Only plain files are looked at: opening a pipe of such a name would wait for its writer.
     """
-    for path in folder.glob(".rnn-parity-*.tmp") if fcntl is not None else ():
-        # It is locked, somebody else's, or gone by now.
-        with contextlib.suppress(OSError), open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    for path in folder.glob(f"{PREFIX}*{SUFFIX}") if fcntl is not None else ():
+        # It is locked, somebody else's, no plain file, or gone by now.
+        with contextlib.suppress(OSError):
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                continue
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
-
-
-def reason(error: OSError) -> str:
-    """Why the system refused, without the path and the error number."""
-    return error.strerror or str(error)
+            finally:
+                os.close(descriptor)

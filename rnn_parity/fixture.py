@@ -18,6 +18,7 @@ from rnn_parity.keras_adapter import Observation
 from rnn_parity.layers import Layer, SimpleRNN
 from rnn_parity.outcome import failure, lines
 from rnn_parity.report import Report
+from rnn_parity.shown import shown_lines
 from rnn_parity.wording import is_compared
 
 Answer = TypeVar("Answer")
@@ -155,7 +156,7 @@ class RnnParity:
             compared = all(
                 check.verdict == "parity" for check in report.checks if is_compared(check)
             )
-            raise AssertionError(message if message and compared else failure(report))
+            raise AssertionError(shown_lines(message) if message and compared else failure(report))
         return report
 
 

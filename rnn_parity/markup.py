@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from rnn_parity.results import Check
+from rnn_parity.shown import shown as shown_text
 from rnn_parity.table import (
     FAULT_HEADERS,
     HEADERS,
@@ -25,7 +26,7 @@ from rnn_parity.wording import findings, label, strictness, verdict_of
 
 def escaped(text: str) -> str:
     """`text` on one line, with the signs that Markdown or a table would take for its own."""
-    text = " ".join(text.split())
+    text = shown_text(" ".join(text.split()))
     for sign in "\\`*_|[]<>":
         text = text.replace(sign, "\\" + sign)
     return text
@@ -75,6 +76,7 @@ def markdown(header: Sequence[str], sentence: str, checks: Sequence[Check], ever
 
 def annotation(level: str, title: str, message: str) -> str:
     """A workflow command, escaped as GitHub's runner undoes it."""
+    title, message = (shown_text(part, "\r\n") for part in (title, message))
     for sign, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
         title, message = title.replace(sign, code), message.replace(sign, code)
     # A property ends at a comma and its commands at a colon.

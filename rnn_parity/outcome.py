@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from rnn_parity.report import Report
+from rnn_parity.report import Report, as_json
 from rnn_parity.results import Check
+from rnn_parity.shown import shown, without_commands
 from rnn_parity.table import environment_line, subject_lines, table, wrap
 from rnn_parity.wording import (
     bits,
@@ -44,7 +45,7 @@ def failure(report: Report) -> str:
     blocks = ["\n".join(head), *map(numbers, failed[:1])]
     if several:
         blocks.append(f"Those are the numbers of the first; {REPORT} has all.")
-    return "\n\n".join([*blocks, environment_line(report.environment)])
+    return without_commands("\n\n".join([*blocks, environment_line(report.environment)]))
 
 
 def in_pytest(text: str) -> str:
@@ -98,7 +99,7 @@ def numbers(check: Check) -> str:
 def lines(report: Report) -> list[tuple[str, str, bool]]:
     """A word, a line and whether it failed, for each check; one if nothing was compared."""
     if not report.checks:
-        return [(report.verdict, report.summary, True)]
+        return [(report.verdict, shown(report.summary), True)]
     return [(word(c), line(c, report.strict), fails(c, report.strict)) for c in report.checks]
 
 
@@ -114,7 +115,7 @@ def line(check: Check, strict: bool) -> str:
         facts.append(" ".join(check.summary.partition(";")[0].split()))
     elif fails(check, strict):
         facts.append(f"blind to {', '.join(spot.fault for spot in blind_spots(check))}")
-    return ", ".join(facts)
+    return shown(", ".join(facts))
 
 
 def merged(tests: Mapping[str, Sequence[str]]) -> str:
@@ -132,4 +133,4 @@ def merged(tests: Mapping[str, Sequence[str]]) -> str:
         whole["exit_code"] = next(code for code in (1, 3, 0) if code in codes)
         order = ("diverged", "inconclusive", "suspect", "parity")
         whole["verdict"] = next(verdict for verdict in order if verdict in verdicts)
-    return json.dumps(whole, allow_nan=False)
+    return as_json(whole)

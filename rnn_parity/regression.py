@@ -21,11 +21,11 @@ from rnn_parity.cases import Case, case_of, read_case, versions_now, write_case
 from rnn_parity.checks import judged
 from rnn_parity.distance import distance
 from rnn_parity.errors import InputError
-from rnn_parity.files import reason
 from rnn_parity.keras_adapter import Observation
 from rnn_parity.layers import Layer
 from rnn_parity.movement import versions_of
 from rnn_parity.precision import FORMATS
+from rnn_parity.reading import reason
 from rnn_parity.recheck import then_and_now
 from rnn_parity.results import Check, Subject
 

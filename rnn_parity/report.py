@@ -12,6 +12,7 @@ from rnn_parity.environment import environment, own_version
 from rnn_parity.errors import InputError
 from rnn_parity.markup import annotation, check_annotation, fault_grid, markdown
 from rnn_parity.results import Check, Verdict
+from rnn_parity.shown import shown, without_commands
 from rnn_parity.table import environment_line, fault_table, overview, painted, section, wrap
 from rnn_parity.wording import blind_spots, overall, sentence, strictness, verdict_of
 
@@ -95,7 +96,7 @@ class Report:
             "notes": self.notes,
             "checks": self.checks,
         }
-        return json.dumps(plain(document), allow_nan=False)
+        return as_json(document)
 
     def render(
         self,
@@ -118,14 +119,16 @@ class Report:
         if format == "github":
             return self._github()
         if quiet:
-            return painted(self._sentence(), self.verdict, colour)
-        if format == "markdown":
-            return markdown(self._header(), self._sentence(), self.checks, every)
-        return self._table(every, colour)
+            text = painted(self._sentence(), self.verdict, colour)
+        elif format == "markdown":
+            text = markdown(self._header(), self._sentence(), self.checks, every)
+        else:
+            text = self._table(every, colour)
+        return without_commands(text)
 
     def _sentence(self) -> str:
         """The last line of every report."""
-        return " ".join(filter(None, (self._verdict(), self._strictness())))
+        return shown(" ".join(filter(None, (self._verdict(), self._strictness()))))
 
     def _verdict(self) -> str:
         if len(self.checks) == 1:
@@ -168,6 +171,12 @@ def catalogue(faults: Sequence[Fault], format: str = "table") -> str:
         return json.dumps({"schema": "rnn-parity/faults/1", "faults": rows})
     cells = [(f.id, f.meaning, ", ".join(f.layers)) for f in faults]
     return fault_grid(cells) if format == "markdown" else fault_table(cells)
+
+
+def as_json(document: Any) -> str:
+    """`document` on one line; what a terminal or a workflow runner would obey is escaped."""
+    text = json.dumps(plain(document), allow_nan=False)
+    return text.replace("\x7f", "\\u007f").replace("##", "#\\u0023")
 
 
 def plain(value: Any) -> Any:

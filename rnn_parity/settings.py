@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rnn_parity.errors import InputError
+from rnn_parity.limits import SHARE_OF_TEXT
 from rnn_parity.options import MODES
+from rnn_parity.reading import content
 
 # Python has it from 3.11 on; pytest brings its forerunner along before that.
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -37,10 +39,12 @@ def read_settings(folder: Path) -> Settings:
     """
     path = folder / "pyproject.toml"
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(content(path, str(path), share=SHARE_OF_TEXT).decode())
     except FileNotFoundError:
         return Settings()
-    except (OSError, ValueError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a TOML file, received: {error}") from None
     tools = document.get("tool", {})
     found = tools.get("rnn_parity", {}) if isinstance(tools, dict) else tools

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from tabulate import SEPARATING_LINE, tabulate
 
 from rnn_parity.results import Check, StateRow, Subject, TimestepRow
+from rnn_parity.shown import shown as shown_text
 from rnn_parity.wording import (
     bits,
     findings,
@@ -136,7 +137,7 @@ def short_name(subject: Subject) -> str:
     """What a person calls the layer, shortened to fit a column."""
     call = "" if subject.call is None else f" call {subject.call}"
     call += " then" if is_recorded(subject) else ""
-    name = subject.layer_name or subject.layer_class or "layer"
+    name = shown_text(subject.layer_name or subject.layer_class or "layer")
     room = 26 - len(call)
     return (name if len(name) <= room else f"{name[: room - 12]}...{name[-9:]}") + call
 
@@ -193,7 +194,7 @@ def in_room(names: Sequence[str], room: int) -> list[list[str]]:
     found: list[list[str]] = []
     left = 0
     for name in names:
-        lines = textwrap.wrap(name, NARROW)
+        lines = textwrap.wrap(shown_text(name), NARROW)
         # tabulate leaves 2 columns around a header and 2 between two cells.
         width = max(len("timestep 99999"), *(len(line) + 2 for line in lines)) + 2
         if width > left:
@@ -239,7 +240,7 @@ def section(check: Check, every: bool, colour: bool) -> str:
 
 def wrap(text: str, indent: str = "  ") -> str:
     """`text` in lines of 80 columns, the further ones indented."""
-    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.fill(shown_text(text), WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def painted(text: str, verdict: str, colour: bool) -> str:

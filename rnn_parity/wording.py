@@ -19,6 +19,7 @@ from rnn_parity.results import (
     Sensitivity,
     Subject,
 )
+from rnn_parity.shown import shown
 
 UNITS_SHOWN = 3
 """How many units are named where a bound is too wide."""
@@ -87,7 +88,8 @@ def word(check: Check) -> str:
 def sentence(verdict: str, summary: str, effective_bits: float | None = None) -> str:
     """The verdict and why, as one plain sentence on one line."""
     end = f" ({bits(effective_bits)} effective bits)" if effective_bits is not None else ""
-    return f"{verdict.upper()}: {' '.join(summary.split()).removesuffix('.')}{end}."
+    text = shown(" ".join(summary.split()))
+    return f"{verdict.upper()}: {text.removesuffix('.')}{end}."
 
 
 def verdict_of(check: Check) -> str:

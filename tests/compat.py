@@ -14,6 +14,7 @@ TESTS = Path(__file__).parent
 TOUCH_KERAS = (
     "test_keras_adapter.py",
     "test_keras_build.py",
+    "test_keras_code.py",
     "test_keras_dropout.py",
     "test_keras_load.py",
     "test_keras_models.py",
@@ -21,6 +22,7 @@ TOUCH_KERAS = (
     "test_keras_gated.py",
     "test_keras_kernel.py",
     "test_keras_parts.py",
+    "test_keras_safety.py",
     "test_keras_stacks.py",
     "test_keras_wrapped.py",
     "test_keras_signature.py",

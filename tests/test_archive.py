@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -11,6 +12,7 @@ from hand_case import CONFIG, GRU, LSTM, contents, make
 from rnn_parity import archive
 from rnn_parity.cases import read_case, write_case
 from rnn_parity.errors import InputError
+from rnn_parity.limits import VARIABLE
 
 
 @pytest.fixture
@@ -216,18 +218,31 @@ def test_a_header_that_claims_an_absurd_shape(path):
 
 
 def test_a_zip_that_claims_an_absurd_size(path, monkeypatch):
-    monkeypatch.setattr(archive, "MOST_BYTES", 10**6)
+    monkeypatch.setenv(VARIABLE, "0.00390625")
     bomb = with_entry(path, "outputs.npy", npy((1, 300000, 1), bytes(1_200_000)))
     assert bomb.stat().st_size < 10**5
-    assert "received a file that claims 7 arrays of 12" in refusal(bomb)
+    assert "expected at most 1 MiB, received arrays of 1.15 MiB; name a smaller" in refusal(bomb)
+
+
+def test_an_encrypted_array(path):
+    with zipfile.ZipFile(path) as file:
+        at = next(e.header_offset for e in file.infolist() if e.filename == "inputs.npy")
+    data = bytearray(path.read_bytes())
+    data[at + 6] |= 1
+    at = data.index(b"inputs.npy", data.index(b"PK\1\2")) - 46
+    data[at + 8] |= 1
+    path.write_bytes(data)
+    assert "'inputs' is encrypted; write it without a password" in refusal(path)
 
 
 def test_an_array_twice(path):
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as file:
         file.writestr("outputs.npy", npy((1, 2, 1), bytes(8)))
-    assert "each once" in refusal(path)
+    assert "expected each array once, received two named 'outputs'" in refusal(path)
 
 
 def test_what_is_no_file(tmp_path):
-    assert "expected a .npz file" in refusal(tmp_path)
+    assert "received a directory; name a file" in refusal(tmp_path)
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert "something that is not a plain file" in refusal(tmp_path / "pipe.npz")
     assert "cannot be read: No such file" in refusal(tmp_path / "none.npz")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import pytest
 
@@ -151,3 +152,6 @@ def test_what_is_no_report(tmp_path, text, expected):
 def test_no_file(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
         compared(Report(()), tmp_path / "none.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(InputError, match="received something that is not a plain file"):
+        compared(Report(()), tmp_path / "pipe.json")

@@ -171,6 +171,16 @@ def test_errors_of_the_check_are_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "rnn-parity: error: units: expected something else\n"
 
 
+def test_too_little_memory_is_said(monkeypatch, capsys):
+    def refuse(*args, **kwargs):
+        raise MemoryError("Unable to allocate 8 GiB")
+
+    answer_with(monkeypatch, refuse)
+    assert run() == 2
+    said = "not enough memory (Unable to allocate 8 GiB); make --batch, --timesteps or the files"
+    assert said in capsys.readouterr().err
+
+
 def test_an_unexpected_error_is_never_taken_for_a_verdict(monkeypatch, capsys):
     answers(monkeypatch)
     monkeypatch.setattr(Report, "render", lambda *args, **kwargs: 1 / 0)

@@ -113,7 +113,7 @@ def test_an_unreadable_file_is_refused(tmp_path, monkeypatch):
     def forbidden(*args):
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(files, "open", forbidden, raising=False)  # the tests may run as root
+    monkeypatch.setattr(os, "open", forbidden)  # the tests may run as root
     message = refusal(read_array, path, "--input", (1,))
     assert message.endswith("which cannot be read: Permission denied")
 
@@ -169,6 +169,71 @@ def test_a_replaced_file_keeps_its_permissions_and_a_link_stays_a_link(tmp_path)
     assert link.is_symlink()
     assert path.read_text() == "new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def seen_while_written(monkeypatch, path, text="new") -> list[int]:
+    """The modes of the temporary files beside `path` while `text` is written to it."""
+    modes, fsync = [], os.fsync
+
+    def look(descriptor):
+        modes.extend(stat.S_IMODE(one.stat().st_mode) for one in path.parent.glob(".rnn*"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_text(str(path), text)
+    return modes
+
+
+def test_nobody_else_reads_what_is_written_in_place_of_a_private_file(tmp_path, monkeypatch):
+    path = tmp_path / "answer.txt"
+    path.write_text("old")
+    for mode in (0o600, 0o640):
+        path.chmod(mode)
+        assert seen_while_written(monkeypatch, path) == [0o600]
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path, monkeypatch):
+    before = os.umask(0o027)
+    try:
+        seen_while_written(monkeypatch, tmp_path / "answer.txt")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "answer.txt").stat().st_mode) == 0o640
+
+
+def test_a_pipe_with_the_name_of_a_temporary_file_hangs_nobody(tmp_path):
+    os.mkfifo(tmp_path / ".rnn-parity-0.tmp")
+    (tmp_path / ".rnn-parity-1.tmp").symlink_to(tmp_path / ".rnn-parity-0.tmp")
+    (tmp_path / ".rnn-parity-2.tmp").mkdir()
+    write_text(str(tmp_path / "answer.txt"), "new")
+    assert len(os.listdir(tmp_path)) == 4
+
+
+def test_what_was_abandoned_goes_empty_or_not(tmp_path):
+    for i, text in enumerate(("", "half")):
+        (tmp_path / f".rnn-parity-{i}.tmp").write_text(text)
+    write_text(str(tmp_path / "answer.txt"), "new")
+    assert os.listdir(tmp_path) == ["answer.txt"]
+
+
+def test_a_file_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
+    tmp_path, monkeypatch
+):
+    """Another writer may remove a file that was just created."""
+    lock, removed = files.lock, []
+
+    def late(descriptor):
+        if not removed:
+            files.remove_abandoned(tmp_path)
+            removed.append(os.listdir(tmp_path))
+        lock(descriptor)
+
+    monkeypatch.setattr(files, "lock", late)
+    write_text(str(tmp_path / "answer.txt"), "new")
+    assert removed == [[]]
+    assert (tmp_path / "answer.txt").read_text() == "new"
+    assert os.listdir(tmp_path) == ["answer.txt"]
 
 
 def test_a_full_disk_leaves_the_old_file_alone(tmp_path, monkeypatch):

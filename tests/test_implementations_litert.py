@@ -197,7 +197,7 @@ def test_files_that_are_no_model(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="cannot be read: No such file or directory"):
         implementation(str(tmp_path / "absent.tflite"))
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="received a directory; name a file"):
         implementation(str(tmp_path))
     assert os.listdir(tmp_path) == ["model.tflite"]
 

@@ -1,17 +1,23 @@
 """Numbers that another program wrote, in every way in which programs write them."""
 
 import io
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rnn_parity import SimpleRNN
 from rnn_parity.errors import InputError
+from rnn_parity.implementations import csv_text
 from rnn_parity.implementations.csv_text import text
 from rnn_parity.implementations.numbers import encoded, implementation
 from rnn_parity.implementations.request import Request
 from rnn_parity.layers import LSTM
+from rnn_parity.limits import VARIABLE
+
+DAMAGED = Path(__file__).parents[1] / "fixtures" / "damaged"
 
 B, T, H = 2, 3, 4
 # Every number tells its place: sample, timestep, unit.
@@ -149,8 +155,28 @@ def test_files_that_are_not_there(tmp_path):
         with pytest.raises(InputError, match="cannot be read: No such file or directory"):
             read(tmp_path / name)
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(InputError, match="expected a plain file of at most 1 GiB"):
+    with pytest.raises(InputError, match="received a directory; name a file"):
         read(tmp_path / "folder.csv")
+
+
+@pytest.mark.parametrize("extension", ["npy", "npz", "csv"])
+def test_a_pipe_is_not_waited_for(tmp_path, extension):
+    os.mkfifo(tmp_path / f"y.{extension}")
+    with pytest.raises(InputError, match="received something that is not a plain file"):
+        read(tmp_path / f"y.{extension}")
+
+
+def test_files_beyond_the_limit_are_not_read(tmp_path, monkeypatch):
+    """A file of 2 MiB holds a limit of 8 MiB, of which one file may take a quarter."""
+    np.save(tmp_path / "y.npy", np.zeros((2**20 + 1, 1)))
+    (tmp_path / "y.csv").write_text("1,2\n" * 2**17 + "1\n")
+    (tmp_path / "line.csv").write_text("1," * 2**14)
+    monkeypatch.setenv(VARIABLE, "0.0078125")
+    said = "at most 8 MiB in float64, received about 8 MiB; name a smaller file, or set .*=1"
+    refused(tmp_path / "y.npy", f"expected an array of {said}")
+    refused(tmp_path / "y.csv", "expected at most 512 KiB, received text of 512 KiB")
+    monkeypatch.setattr(csv_text, "LONGEST_LINE", 2**14)
+    refused(tmp_path / "line.csv", "line 1: expected at most 16383 characters, received more")
 
 
 def test_binary_arrays(tmp_path):
@@ -244,7 +270,7 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("outputs", "outputs.npy"):
             archive.writestr(name, buffer.getvalue())
-    refused(path, "holds two arrays named outputs; write each of them once")
+    refused(path, "expected each array once, received two named 'outputs'")
 
 
 def test_other_units_are_a_result(tmp_path):
@@ -280,14 +306,21 @@ def test_bad_archives_are_one_line(tmp_path):
     refused(path, "received a truncated or damaged one")
 
 
-def test_an_archive_that_claims_too_much_is_not_read(tmp_path):
+def test_an_archive_that_claims_too_much_is_not_read(tmp_path, monkeypatch):
     with (
         zipfile.ZipFile(tmp_path / "y.npz", "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("outputs.npy", "w", force_zip64=True) as file,
     ):
-        for _ in range(1100):
+        for _ in range(9):
             file.write(bytes(2**20))
-    refused(tmp_path / "y.npz", "expected at most 1 GiB of numbers")
+    monkeypatch.setenv(VARIABLE, "0.03125")
+    refused(tmp_path / "y.npz", "expected at most 8 MiB, received arrays of 9 MiB; .* or set .*=1")
+
+
+def test_two_arrays_of_one_name(tmp_path):
+    """`x` and `x.npy`: whichever one is read, the other may have been meant."""
+    words = "expected each array once, received two named 'final_state_h'"
+    refused(DAMAGED / "twice-outputs.npz", words)
 
 
 @pytest.mark.parametrize("axes", ["", "BT", "BTT", "XYZ", "BTHH"])

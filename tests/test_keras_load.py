@@ -1,14 +1,17 @@
 """Saved models, and the many files that are none: each refused in one line."""
 
 import io
+import json
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rnn_parity import keras_adapter as ka
 from rnn_parity.errors import InputError
+from rnn_parity.limits import VARIABLE
 
 tf = ka.tensorflow_module()
 keras = tf.keras
@@ -17,6 +20,7 @@ KERAS_3 = hasattr(keras, "ops")
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 
+DAMAGED = Path(__file__).parents[1] / "fixtures" / "damaged"
 B, T, F, H = 3, 6, 4, 5
 X = np.random.default_rng(11).normal(size=(B, T, F)).astype("float32")
 
@@ -117,7 +121,7 @@ def test_lambda_is_refused_until_allowed(tmp_path, suffix):
     path = tmp_path / f"lambda.{suffix}"
     doubled = layers.Lambda(lambda x: 2.0 * x)
     functional(doubled, layers.SimpleRNN(H)).save(path)
-    assert "holds Python code (a Lambda layer)" in refusal(path)
+    assert "holds code (a Lambda layer)" in refusal(path)
     assert "pass --unsafe to allow it, only for a file that you trust" in refusal(path)
     (seen,) = ka.observe_model(ka.load_model(path, safe_mode=False), X)
     assert np.array_equal(seen.inputs, 2.0 * X)
@@ -160,3 +164,115 @@ def test_file_of_another_keras(saved, tmp_path):
             new.writestr(name, content)
     other, here = ("2.1.0", "3") if KERAS_3 else ("3.1.0", "2")
     assert f"written by Keras {other}, and Keras {here} cannot load it; use the" in refusal(path)
+
+
+def test_damaged_and_encrypted_files():
+    assert "truncated or damaged (Can't " in refusal(DAMAGED / "h5-attr.h5")
+    # A heap of texts with an object of no size, which HDF5 would read for ever.
+    assert "truncated or damaged (a heap of texts is damaged)" in refusal(DAMAGED / "h5-heap.h5")
+    assert refusal(DAMAGED / "encrypted-flag.keras").endswith(
+        "'metadata.json' is encrypted; save the model without a password"
+    )
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_pipe_is_not_waited_for(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"m.{suffix}")
+    assert "something that is not a plain file" in refusal(tmp_path / f"m.{suffix}")
+
+
+def rewritten(saved, tmp_path, **changes):
+    """The saved `.keras` model with other contents in it, compressed."""
+    path = tmp_path / "changed.keras"
+    with (
+        zipfile.ZipFile(saved[1] / "model.keras") as old,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            content = changes.get(name.replace(".", "_"), old.read(name))
+            new.writestr(name, content)
+    return path
+
+
+def test_what_inflates_is_refused_before_it_is_read(saved, tmp_path, monkeypatch):
+    path = rewritten(saved, tmp_path, config_json=b" " * 10**6)
+    monkeypatch.setenv(VARIABLE, "0.0625")  # 64 MiB: 16 for a file, 512 KiB for its description
+    said = "expected at most 512 KiB, received 'config.json' of 977 KiB; name a smaller one"
+    assert f"{said}, or set {VARIABLE}=1" in refusal(path)
+
+
+def deep(depth):
+    return b'{"a": ' * depth + b"0" + b"}" * depth
+
+
+def test_a_description_that_is_nested_too_deeply(saved, tmp_path):
+    assert "truncated or damaged (" in refusal(rewritten(saved, tmp_path, config_json=deep(10**5)))
+    refusal(rewritten(saved, tmp_path, config_json=deep(400)))
+
+
+@pytest.mark.parametrize("content", [b"[]", b"3", b"null", b"{}", b'{"class_name": 3}', b"\xff"])
+def test_a_description_of_something_else(saved, tmp_path, content):
+    refusal(rewritten(saved, tmp_path, config_json=content))
+    refusal(rewritten(saved, tmp_path, metadata_json=content))
+
+
+def test_a_part_that_is_there_twice(saved, tmp_path):
+    path = rewritten(saved, tmp_path)
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("config.json", "{}")
+    assert "holds 'config.json' twice; save the model again" in refusal(path)
+
+
+def changed_hdf5(saved, tmp_path, change):
+    import h5py
+
+    path = tmp_path / "changed.h5"
+    path.write_bytes((saved[1] / "model.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        change(h5py, file)
+    return path
+
+
+def test_weights_that_claim_too_much_or_lie_elsewhere(saved, tmp_path):
+    """A dataset without chunks takes a few bytes, whatever its shape says."""
+
+    def huge(h5py, file):
+        file.create_dataset("huge", (10**9, 10), "f4", chunks=(1000, 10), compression="gzip")
+
+    def outside(h5py, file):
+        file["link"] = h5py.ExternalLink("/etc/hostname", "/")
+
+    def virtual(h5py, file):
+        layout = h5py.VirtualLayout((3,), "f4")
+        layout[:] = h5py.VirtualSource("other.h5", "x", (3,))
+        file.create_virtual_dataset("virtual", layout)
+
+    def stored(h5py, file):
+        file.create_dataset("raw", (3,), "f4", external=[("/etc/hostname", 0, 12)])
+
+    def unwritten(h5py, file):
+        file.create_dataset("none", (10**4, 10**4), "f4")
+
+    assert "'/none' has a larger shape than" in refusal(changed_hdf5(saved, tmp_path, unwritten))
+    said = "expected at most 2 GiB, received arrays of 37.3 GiB; name a smaller one, or set"
+    assert said in refusal(changed_hdf5(saved, tmp_path, huge))
+    for change, name in ((outside, "/link"), (virtual, "/virtual"), (stored, "/raw")):
+        path = changed_hdf5(saved, tmp_path, change)
+        assert f"'{name}' lies in another file, which is not read" in refusal(path)
+
+
+def test_a_group_that_holds_itself(saved, tmp_path):
+    def loop(h5py, file):
+        file["loop"] = file["/"]
+        file["soft"] = h5py.SoftLink("/nowhere")
+
+    assert ka.load_model(changed_hdf5(saved, tmp_path, loop))
+
+
+def test_a_layer_of_a_million_units(saved, tmp_path):
+    with zipfile.ZipFile(saved[1] / "model.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+    (rnn,) = (one for one in config["config"]["layers"] if one["class_name"] == "SimpleRNN")
+    rnn["config"]["units"] = 10**6
+    path = rewritten(saved, tmp_path, config_json=json.dumps(config).encode())
+    assert "damaged: its layers have at least 1000000000002 weights by their" in refusal(path)

@@ -52,3 +52,23 @@ def test_generated_inputs_respect_fixed_sizes_and_integers():
 def test_model_without_signature():
     with pytest.raises(InputError, match="does not say which inputs it takes: pass them"):
         ka.generate_inputs(keras.Sequential([layers.SimpleRNN(H)]), 1, 1, 0)
+
+
+def test_a_call_beyond_the_limit_is_refused_before_anything_is_made_up():
+    layers = ka.tensorflow_module().keras.layers
+    keras = ka.tensorflow_module().keras
+    x = keras.Input((None, 5))
+    model = keras.Model(x, layers.SimpleRNN(3)(x))
+    with pytest.raises(
+        InputError, match=r"received about 745 GiB; the largest is \(100000, 200000"
+    ) as e:
+        ka.generate_inputs(model, 100_000, 200_000, 0)
+    assert "make --batch or --timesteps smaller, or set RNN_PARITY_MOST_GIB=" in str(e.value)
+    x = keras.Input((4, 5), batch_size=2 * 10**8)
+    model = keras.Model(x, layers.SimpleRNN(3)(x))
+    with pytest.raises(InputError, match="the file sets its batch: save the model with an open"):
+        ka.generate_inputs(model, 2, 4, 0)
+    x = keras.Input((5,))
+    model = keras.Model(x, layers.SimpleRNN(3)(layers.RepeatVector(10**8)(x)))
+    with pytest.raises(InputError, match=r"the largest is \(32, 100000000, 5\)"):
+        ka.generate_inputs(model, 32, 4, 0)

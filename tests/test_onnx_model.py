@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from onnx import helper  # noqa: E402  # after the skip
 from onnx_models import B, F, H, T, arrays, model, node, saved  # noqa: E402
 
 from rnn_parity.errors import InputError  # noqa: E402
+from rnn_parity.implementations.onnx_check import check_onnx  # noqa: E402
 from rnn_parity.implementations.onnx_runtime import implementation  # noqa: E402
 from rnn_parity.implementations.onnx_weights import layers  # noqa: E402
 from rnn_parity.implementations.request import Request  # noqa: E402
 
+DAMAGED = Path(__file__).parents[1] / "fixtures" / "damaged"
 GIVEN = arrays("RNN")
 X = np.random.default_rng(5).normal(size=(B, T, F)).astype(np.float32)
 
@@ -67,7 +70,7 @@ def test_another_kind_of_file(path, content):
 def test_no_file(tmp_path):
     with pytest.raises(InputError, match=r"cannot be read: No such file"):
         implementation(str(tmp_path / "none.onnx"))
-    with pytest.raises(InputError, match="expected a file"):
+    with pytest.raises(InputError, match=r"expected a \.onnx file, received a directory"):
         implementation(str(tmp_path))
 
 
@@ -124,3 +127,75 @@ def test_without_the_extra(path, missing):
     assert done.returncode == 2
     said = f"an ONNX model needs the package {missing}: pip install 'rnn-parity[onnx]'\n"
     assert done.stderr == f"rnn-parity: error: {said}"
+
+
+def test_a_small_file_that_asks_for_a_large_batch():
+    """28 timesteps of 20,000,000 samples, 2 features and 3 units: 42 GiB in float64, at least."""
+    with pytest.raises(
+        InputError, match=r"at most 8 GiB in float64, received about 4\d\.\d GiB"
+    ) as e:
+        check_onnx(str(DAMAGED / "batch-2e7.onnx"))
+    assert "export it with open batch and time axes and make --batch or --times" in str(e.value)
+    assert "or set RNN_PARITY_MOST_GIB=4" in str(e.value)
+
+
+def test_sizes_of_what_is_made_up_and_of_what_is_inside(path):
+    saved(model([node("RNN", GIVEN)], GIVEN, {"X": ("t", "b", F)}), path)
+    with pytest.raises(InputError, match="make --batch or --timesteps smaller"):
+        check_onnx(path, batch=10**6, timesteps=10**6)
+    shape = onnx.numpy_helper.from_array(np.int64([10**5, 10**6]), "S")
+    nodes = [helper.make_node("ConstantOfShape", ["S"], ["big"]), node("RNN", GIVEN)]
+    made = model(nodes, GIVEN)
+    made.graph.initializer.append(shape)
+    with pytest.raises(InputError, match="received about 745 GiB; the largest is 'big'"):
+        check_onnx(saved(made, path))
+
+
+def test_a_sparse_tensor_that_claims_too_much(path):
+    made = recurrent()
+    values = onnx.numpy_helper.from_array(np.float32([1]), "sparse")
+    indices = onnx.numpy_helper.from_array(np.int64([0]), "indices")
+    made.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [10**6, 10**6]))
+    with pytest.raises(InputError, match="the largest is 'sparse'"):
+        check_onnx(saved(made, path))
+
+
+def test_open_features():
+    with pytest.raises(InputError, match="expected timesteps and batch to be open alone"):
+        check_onnx(str(DAMAGED / "features-0.onnx"))
+
+
+def test_a_pipe_is_not_waited_for(path):
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="received something that is not a plain file"):
+        check_onnx(path)
+
+
+def test_a_file_beyond_the_limit(path, monkeypatch):
+    saved(recurrent(), path)
+    monkeypatch.setenv("RNN_PARITY_MOST_GIB", "0.0000001")
+    with pytest.raises(InputError, match="expected at most 26 bytes, received a file of"):
+        check_onnx(path)
+
+
+def calling(names):
+    """Functions of the given names, each of which calls the next one twice."""
+    made = []
+    for name, inner in zip(names, [*names[1:], "Identity"], strict=True):
+        domain = "" if inner == "Identity" else "own"
+        nodes = [
+            helper.make_node(inner, ["a"], ["b"], domain=domain),
+            helper.make_node(inner, ["b"], ["c"], domain=domain),
+        ]
+        opsets = [helper.make_opsetid("", 14), helper.make_opsetid("own", 1)]
+        made.append(helper.make_function("own", name, ["a"], ["c"], nodes, opsets))
+    return made
+
+
+@pytest.mark.parametrize("names", [[f"f{i}" for i in range(40)], ["f0", "f1", "f0"]])
+def test_functions_that_would_become_a_billion_nodes(path, names):
+    nodes = [helper.make_node("f0", ["X"], ["x"], domain="own"), node("RNN", GIVEN)]
+    made = model(nodes, GIVEN, imports=[helper.make_opsetid("own", 1)])
+    made.functions.extend(calling(names)[:2] if len(names) == 3 else calling(names))
+    with pytest.raises(InputError, match="expected at most 1000000 nodes, its functions inlined"):
+        check_onnx(saved(made, path))

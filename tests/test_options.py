@@ -85,7 +85,8 @@ REFUSED = {
     "a.keras b.keras": f"unrecognized arguments: b.keras{HINT}",
     "--units 100000": (
         "sizes: expected inputs, outputs and weights of at most 8 GiB in float64, received about "
-        "75.2 GiB; make --batch, --timesteps, --features, --units or --calls smaller"
+        "75.2 GiB; make --batch, --timesteps, --features, --units or --calls smaller, or set "
+        "RNN_PARITY_MOST_GIB=76"
     ),
 }
 

@@ -49,6 +49,10 @@ def test_what_cannot_be_rebuilt_is_named():
         InputError, match="reset_after=True, which is not an option of Keras's LSTM"
     ):
         rebuild_layer("LSTM", {**CONFIG, "reset_after": True}, lstm, 1)
+    described = {"module": "os", "class_name": "function", "config": "getcwd"}
+    for entry in ("dtype", "units"):  # Keras would make an object of it
+        with pytest.raises(InputError, match=f"expected a word or a number for {entry}, received"):
+            rebuild_layer("SimpleRNN", {**CONFIG, entry: described}, make().weights(), 1)
     with pytest.raises(InputError, match="SimpleRNN rebuilt from its config"):
         rebuild_layer("SimpleRNN", {**CONFIG, "units": -1}, make().weights(), 1)
 

@@ -1,5 +1,7 @@
 """The table `[tool.rnn_parity]`."""
 
+import os
+
 import pytest
 
 from rnn_parity.errors import InputError
@@ -40,6 +42,8 @@ def test_no_file_means_the_defaults(tmp_path):
         ("[tool.rnn_parity]\nstrict = 1", "expected strict true or false, received 1"),
         ("[tool.rnn_parity]\ncases = ''", "expected the name of a folder in cases, received ''"),
         ("\xff", "expected a TOML file, received"),
+        ("a = " + "[" * 100_000, "expected a TOML file, received"),
+        ("a = " + "{a = " * 100_000, "expected a TOML file, received"),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path, text, message):
@@ -47,3 +51,18 @@ def test_what_is_wrong_is_one_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as error:
         read_settings(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").mkdir()
+    with pytest.raises(InputError, match="received a directory; name a file"):
+        read_settings(tmp_path)
+    (tmp_path / "pyproject.toml").rmdir()
+    os.mkfifo(tmp_path / "pyproject.toml")
+    with pytest.raises(InputError, match="received something that is not a plain file"):
+        read_settings(tmp_path)
+    (tmp_path / "pyproject.toml").unlink()
+    (tmp_path / "pyproject.toml").write_text("# " + "x" * 10_000)
+    monkeypatch.setenv("RNN_PARITY_MOST_GIB", "0.001")
+    with pytest.raises(InputError, match=r"at most 8\.19 KiB, received a file of 9\.77 KiB"):
+        read_settings(tmp_path)

@@ -169,6 +169,7 @@ def test_results_of_another_sweep_are_refused(tmp_path):
         lambda lines: [lines[0], lines[1].replace('"refused"', '"fine"')],
         lambda lines: [lines[0], lines[1].replace('"seconds"', '"minutes"')],
         lambda lines: [lines[0], lines[1].replace("simple_rnn", "conv_lstm")],
+        lambda lines: [lines[0], "[" * 100_000],
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, change):

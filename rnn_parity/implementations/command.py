@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, SourceFailedError
-from rnn_parity.files import reason
 from rnn_parity.implementations import numbers
 from rnn_parity.implementations.process import Unwinding, run
 from rnn_parity.implementations.request import Answer, Implementation, Request
+from rnn_parity.reading import reason
 
 TIME_LIMIT = "RNN_PARITY_TIME_LIMIT"
 """The environment variable with the seconds that a program may take."""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import os
-import stat
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.archive import MOST_BYTES
 from rnn_parity.errors import InputError
-from rnn_parity.files import reason
+from rnn_parity.limits import check_content
+from rnn_parity.reading import plain_file, reason
 
 SEPARATORS = (";", "\t", ",")
 """The first of these that stands in the first line; none of them stands for spaces."""
+OF_TEXT = 4
+"""A number takes 8 bytes, the shortest one in a text ("1,") takes 2."""
+LONGEST_LINE = 2**24
+"""While a line is read, each of its numbers takes some hundred bytes."""
 
 
 def read_csv(path: str, where: str) -> NDArray[np.float64]:
@@ -26,45 +30,49 @@ def read_csv(path: str, where: str) -> NDArray[np.float64]:
     `InputError` with the line of a word, a missing value or a row of another length.
     """
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-            raise InputError(f"{where}: expected a plain file of at most 1 GiB; name another")
-        with open(path, encoding="utf-8-sig") as file:
-            return table(numbered(file), where)
+        with plain_file(path, where) as file:
+            check_content(os.fstat(file.fileno()).st_size, where, "text", OF_TEXT)
+            return table(numbered(io.TextIOWrapper(file, "utf-8-sig"), where), where)
     except OSError as error:
         raise InputError(f"{where}: cannot be read: {reason(error)}") from None
     except UnicodeDecodeError:
         raise InputError(f"{where}: expected text in UTF-8, received other bytes") from None
 
 
-def numbered(file: io.TextIOWrapper) -> Iterator[tuple[int, str]]:
+def numbered(file: io.TextIOWrapper, where: str) -> Iterator[tuple[int, str]]:
     """The lines that say something, with their numbers."""
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), 1):
+        if len(line) == LONGEST_LINE:
+            raise InputError(
+                f"{where}: line {number}: expected at most {LONGEST_LINE - 1} characters, received "
+                "more; write one timestep in a line"
+            )
         if line.strip() and not line.lstrip().startswith("#"):
             yield number, line
 
 
 def table(lines: Iterator[tuple[int, str]], where: str) -> NDArray[np.float64]:
     """The numbers in `lines`, all rows of the length of the first."""
-    rows: list[NDArray[np.float64]] = []
+    numbers, rows, columns = array("d"), 0, 0
     separator, last = None, ""
     for i, (number, line) in enumerate(lines):
         if i == 0:
             separator = next((sign for sign in SEPARATORS if sign in line), None)
             if is_header(cells_of(line, separator, "")):
                 continue
-        if not rows and separator and line.rstrip(" \r\n").endswith(separator):
+        if rows == 0 and separator and line.rstrip(" \r\n").endswith(separator):
             last = separator  # as in every row, then
         row = numbers_in(cells_of(line, separator, last), f"{where}: line {number}")
-        if rows and len(row) != len(rows[0]):
+        if rows and len(row) != columns:
             raise InputError(
-                f"{where}: line {number}: expected {len(rows[0])} numbers as in the lines before, "
+                f"{where}: line {number}: expected {columns} numbers as in the lines before, "
                 f"received {len(row)}"
             )
-        rows.append(row)
-    if not rows:
+        numbers.extend(row)
+        rows, columns = rows + 1, len(row)
+    if rows == 0:
         raise InputError(f"{where}: expected rows of numbers, received a file without any")
-    return np.stack(rows)
+    return np.array(numbers).reshape(rows, columns)
 
 
 def cells_of(line: str, separator: str | None, last: str) -> list[str]:
@@ -85,12 +93,13 @@ def number_in(cell: str) -> float | None:
         return None
 
 
-def numbers_in(cells: list[str], where: str) -> NDArray[np.float64]:
+def numbers_in(cells: list[str], where: str) -> list[float]:
     """The numbers in a row; raises `InputError` for a cell that holds none."""
-    numbers = [number_in(cell) for cell in cells]
-    if None not in numbers:
-        return np.array(numbers, np.float64)
-    column = numbers.index(None)
+    found = [number_in(cell) for cell in cells]
+    numbers = [number for number in found if number is not None]
+    if len(numbers) == len(found):
+        return numbers
+    column = found.index(None)
     what = repr(cells[column].strip()[:40]) if cells[column].strip() else "a missing value"
     raise InputError(f"{where}, column {column + 1}: expected a number, received {what}")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError, MissingPackageError
-from rnn_parity.files import reason
 from rnn_parity.implementations.onnx_match import Feeds, Port, answer, feeds, named
 from rnn_parity.implementations.onnx_runtime import misfit, others
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.keras_adapter.runtime import one_line
+from rnn_parity.limits import check_numbers
+from rnn_parity.reading import content, reason
 
 Detail = Mapping[str, Any]
 """What LiteRT tells about one input or output: index, name, shape, dtype, quantization."""
@@ -41,16 +42,16 @@ def implementation(source: str) -> Implementation:
     where = f"LiteRT model {path!r}"
     required(where)
     try:
-        content = Path(path).read_bytes()
+        found = content(path, where)
     except OSError as error:
         raise InputError(f"{where} cannot be read: {reason(error)}") from None
-    make = partial(required(where), model_content=content)
+    make = partial(required(where), model_content=found)
     return Model(make, where, path, part).compute
 
 
-def of_content(content: bytes, where: str) -> Implementation:
+def of_content(data: bytes, where: str) -> Implementation:
     """The same of a model in memory; `where` begins its messages."""
-    return Model(partial(required(where), model_content=content), where).compute
+    return Model(partial(required(where), model_content=data), where).compute
 
 
 def required(where: str) -> Any:
@@ -103,6 +104,7 @@ class Model:
     def _answer(self, request: Request, ports: Mapping[str, Port]) -> Answer:
         fed = self._feeds(request, ports)
         assert fed is not None  # it fits as the first one did
+        check_tensors(self.interpreter, self.where)
         outputs = self._attempt("LiteRT refused", partial(invoke, self.make(), fed.arrays))
         found = answer(request, named(outputs, self.part, self.where), fed.time_first)
         if found is None:
@@ -114,6 +116,14 @@ class Model:
             return action()
         except (ValueError, RuntimeError) as error:
             raise InputError(f"{self.where}: {what}: {one_line(error)}") from error
+
+
+def check_tensors(interpreter: Any, where: str) -> None:
+    """Raise `InputError` where the tensors of a model take more than may be computed."""
+    graphs = range(interpreter.num_subgraphs())
+    tensors = [one for graph in graphs for one in interpreter.get_tensor_details(graph)]
+    sizes = [math.prod(max(int(n), 1) for n in one["shape"]) for one in tensors]
+    check_numbers(sum(sizes), where, "convert it for a smaller batch", "tensors")
 
 
 def invoke(interpreter: Any, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

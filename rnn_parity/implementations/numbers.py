@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnn_parity.archive import MOST_BYTES, SHAPES, read_entry
+from rnn_parity.archive import SHAPES, entries_of, read_entry
 from rnn_parity.errors import InputError
-from rnn_parity.files import read_array, reason
+from rnn_parity.files import read_array
 from rnn_parity.implementations.csv_text import read_csv, text
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.precision import real
+from rnn_parity.reading import plain_file, reason
 
 OUTPUTS = "outputs"
 LAST_OUTPUT = "last_output"
@@ -99,7 +100,7 @@ def read(path: str, part: str | None = None) -> Numbers:
 def read_npz(path: str, where: str, part: str | None) -> Numbers:
     """What is in a `.npz`: outputs, and what else was computed, by name; or `part` alone."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with plain_file(path, where) as file, zipfile.ZipFile(file) as archive:
             entries = entries_of(archive, where)
             name = outputs_among([*entries], part, where)
             wanted = {name, *(COMPUTED if part is None else ())}
@@ -121,19 +122,6 @@ def read_npz(path: str, where: str, part: str | None) -> Numbers:
     others = tuple(one for one in entries if one not in found)
     named = f"{path}#{name}" if part is None else ""
     return Numbers(found.pop(name), found, others, part=named)
-
-
-def entries_of(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:
-    """The entries of a `.npz` by the names of their arrays, each of which is there once."""
-    entries: dict[str, zipfile.ZipInfo] = {}
-    for entry in archive.infolist():
-        name = entry.filename.removesuffix(".npy")
-        if name in entries:
-            raise InputError(f"{where}: holds two arrays named {name}; write each of them once")
-        entries[name] = entry
-    if sum(entry.file_size for entry in entries.values()) > MOST_BYTES:
-        raise InputError(f"{where}: expected at most 1 GiB of numbers; write fewer")
-    return entries
 
 
 def outputs_among(names: Sequence[str], part: str | None, where: str) -> str:

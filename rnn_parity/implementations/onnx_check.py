@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,7 +14,13 @@ from rnn_parity.examine import examine
 from rnn_parity.implementations.onnx_activations import of_runtime
 from rnn_parity.implementations.onnx_graph import Operator, exposed
 from rnn_parity.implementations.onnx_inputs import complete
-from rnn_parity.implementations.onnx_model import read_model, run, runtime_name, session
+from rnn_parity.implementations.onnx_model import (
+    check_sizes,
+    read_model,
+    run,
+    runtime_name,
+    session,
+)
 from rnn_parity.implementations.onnx_weights import Direction, directions
 from rnn_parity.judge import Observations
 from rnn_parity.report import Report
@@ -49,7 +56,8 @@ def check_onnx(
     arrays: dict[str, NDArray[Any]] = {}
     if model.graph.output:
         loaded = session(model, where)
-        feeds = complete(model.graph, loaded.get_inputs(), inputs, batch, timesteps, seed)
+        check = partial(check_sizes, model, where=where)
+        feeds = complete(model.graph, loaded.get_inputs(), inputs, batch, timesteps, seed, check)
         outputs = [value.name for value in loaded.get_outputs()]
         arrays = dict(zip(outputs, run(loaded, feeds, where), strict=True))
     return Report(tuple(check for one in chosen for check in checks(one, arrays, path)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,20 @@ LIKE = {"batch": "batch", "timesteps": "timesteps"}
 
 
 def complete(
-    graph: Any, inputs: Sequence[Any], given: Given, batch: int, timesteps: int, seed: int
+    graph: Any,
+    inputs: Sequence[Any],
+    given: Given,
+    batch: int,
+    timesteps: int,
+    seed: int,
+    check: Callable[[Mapping[str, Sequence[int]]], None] = lambda shapes: None,
 ) -> dict[str, Array]:
     """An array for each of a session's `inputs`, by name; what is not `given` is random.
 
     `given` holds arrays by name, or is the array for the first input. `batch` and `timesteps` fill
-    the open axes that nothing given settles; axes of one name have one size. Raises `InputError`
-    for an unknown name, an array that does not fit, and for what cannot be made up.
+    the open axes that nothing given settles; axes of one name have one size. `check` is given the
+    shapes of all of them before anything is made up. Raises `InputError` for an unknown name, an
+    array that does not fit, and for what cannot be made up.
     """
     if given is not None and not isinstance(given, Mapping):
         given = {value.name: given for value in inputs[:1]}
@@ -43,12 +50,14 @@ def complete(
             if not isinstance(axis, int):
                 sizes |= {axis: n, like[axis]: n}
     rng = np.random.default_rng(seed)
+    settled = {
+        name: [a if isinstance(a, int) else sizes.get(a, sizes[like[a]]) for a in axes]
+        for name, axes in shapes.items()
+    }
+    check(settled)
     for value in inputs:
         if value.name not in arrays:
-            shape = [
-                axis if isinstance(axis, int) else sizes.get(axis, sizes[like[axis]])
-                for axis in shapes[value.name]
-            ]
+            shape = settled[value.name]
             arrays[value.name] = random_array(graph, value, shape, sizes["timesteps"], rng)
     return arrays
 
@@ -67,6 +76,11 @@ def named_axes(
         counts = ["batch", *["timesteps"] * len(open_)]
         if starts_with_time.get(value.name) and 0 in open_:
             counts = ["timesteps", "batch"]
+        if len(open_) > len(counts):
+            raise InputError(
+                f"input {value.name!r}: expected timesteps and batch to be open alone, received "
+                f"shape {tuple(shape)}; export it with its features"
+            )
         for i, what in zip(open_, counts, strict=False):
             shape[i] = shape[i] or what
             like.setdefault(str(shape[i]), what)

@@ -6,9 +6,10 @@ Needs the extra `onnx`. Everything runs on the CPU.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError
+from rnn_parity.limits import check_content, check_numbers
+from rnn_parity.reading import content
 
-MOST_BYTES = 2**31 - 1
+PROTOBUF = 2**31 - 1
 """What a protocol buffer, and so a model in memory, can hold."""
+MOST_NODES = 10**6
+"""The nodes of a model with its functions inlined; unrolled models of others have thousands."""
 LONGEST = 300
 """So many characters of somebody else's message are shown."""
 
@@ -43,19 +48,15 @@ def read_model(path: str) -> Any:
     """The `onnx.ModelProto` in the file `path`, with its external data in it.
 
     External data is read from the model's own folder alone. Raises `InputError` for a file that
-    cannot be read, is no ONNX model, or is one of more than 2 GiB.
+    cannot be read, is no ONNX model, or is one beyond the limit of one file.
     """
     onnx, where = package("onnx"), f"ONNX model {path!r}"
-    file = Path(path)
-    if file.exists() and not file.is_file():
-        raise InputError(f"{where}: expected a file, received something else; name a .onnx file")
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise InputError(f"{where}: expected at most 2 GiB, received more")
-        model = onnx.ModelProto.FromString(file.read_bytes())
+        model = onnx.ModelProto.FromString(content(path, where, "a .onnx file"))
         if not model.opset_import or not model.graph.node:
             raise ValueError("it holds no graph")
-        embed(tensors(model), file.parent, where)
+        check_nodes(model, where)
+        embed(tensors(model), Path(path).parent, where)
     except OSError as error:
         raise InputError(f"{where}: cannot be read: {error.strerror or error}") from None
     except InputError:
@@ -66,6 +67,33 @@ def read_model(path: str) -> Any:
             "damaged one; export it again"
         ) from None
     return model
+
+
+def check_nodes(model: Any, where: str) -> None:
+    """Raise `InputError` for functions that call each other so often that they cannot be inlined.
+
+    Each of thirty functions that calls the next one twice takes some bytes, and a billion nodes.
+    """
+    functions = {(one.domain, one.name): one for one in model.functions}
+    known: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Iterable[Any]) -> int:
+        inner = (graph for node in nodes for one in node.attribute for graph in subgraphs(one))
+        called = ((node.domain, node.op_type) for node in nodes)
+        sizes = (size(key) for key in called if key in functions)
+        return len(list(nodes)) + sum(count(graph.node) for graph in inner) + sum(sizes)
+
+    def size(key: tuple[str, str]) -> int:
+        if key not in known:
+            known[key] = MOST_NODES  # what calls itself has no end
+            known[key] = count(functions[key].node)
+        return known[key]
+
+    if count(model.graph.node) >= MOST_NODES:
+        raise InputError(
+            f"{where}: expected at most {MOST_NODES} nodes, its functions inlined, received more; "
+            "export the recurrent part alone"
+        )
 
 
 def tensors(model: Any) -> Iterator[Any]:
@@ -98,7 +126,7 @@ def subgraphs(attribute: Any) -> list[Any]:
 
 def embed(found: Iterable[Any], folder: Path, where: str) -> None:
     """Read the data of external tensors from files in `folder` into the tensors themselves."""
-    room = MOST_BYTES
+    total = 0
     for tensor in found:
         if not tensor.external_data:
             continue
@@ -112,8 +140,9 @@ def embed(found: Iterable[Any], folder: Path, where: str) -> None:
                 f"{where}: expected external data up to byte {offset + length} of {file.name!r}, "
                 f"received a file of {size} bytes; copy it again"
             )
-        room -= length
-        if room < 0:
+        total += length
+        check_content(total, where, "external data")
+        if total > PROTOBUF:
             raise InputError(f"{where}: expected at most 2 GiB with its external data")
         with file.open("rb") as data:
             data.seek(offset)
@@ -135,8 +164,38 @@ def inside(folder: Path, location: str, where: str) -> Path:
     return Path(file)
 
 
+def check_sizes(model: Any, shapes: Mapping[str, Sequence[int]], where: str) -> None:
+    """Raise `InputError` where a run of `model` on inputs of these `shapes` would take too much.
+
+    What the shape of a tensor depends on is followed as far as ONNX can; the others are left out.
+    """
+    copy = package("onnx").ModelProto()
+    copy.CopyFrom(model)
+    for value in copy.graph.input:
+        if value.name in shapes:
+            del value.type.tensor_type.shape.dim[:]
+            for size in shapes[value.name]:
+                value.type.tensor_type.shape.dim.add().dim_value = size
+    try:
+        graph = package("onnx.shape_inference").infer_shapes(copy, data_prop=True).graph
+    except Exception:  # what is wrong with it is said when it is loaded
+        graph = copy.graph
+    known = [(one.name, dims_of(one)) for one in (*graph.input, *graph.value_info, *graph.output)]
+    known += [(one.values.name, list(one.dims)) for one in graph.sparse_initializer]
+    sizes = {name: math.prod(dims) for name, dims in known if all(size > 0 for size in dims)}
+    largest = max(sizes, key=lambda name: sizes[name], default="")
+    advice = "export it with open batch and time axes and make --batch or --timesteps smaller"
+    check_numbers(sum(sizes.values()), where, f"the largest is {largest!r}; {advice}")
+
+
+def dims_of(value: Any) -> list[int]:
+    """The sizes of a tensor; 0 where it is open."""
+    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
 def session(model: Any, where: str) -> Any:
     """A session of ONNX Runtime that runs `model`; `InputError` for what it cannot load."""
+    check_sizes(model, {}, where)  # the runtime computes what is constant as it loads it
     runtime = package("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception too

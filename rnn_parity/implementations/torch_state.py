@@ -7,7 +7,6 @@ documentation of these three modules.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from rnn_parity.errors import InputError, MissingPackageError, UnsupportedError
-from rnn_parity.files import reason
 from rnn_parity.keras_adapter.runtime import one_line
 from rnn_parity.layers import Array, Layer
+from rnn_parity.reading import plain_file, reason
 
 MODULES = {"SimpleRNN": "RNN", "LSTM": "LSTM", "GRU": "GRU"}
 GATES = {"SimpleRNN": (0,), "LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2)}
@@ -68,8 +67,7 @@ def read(path: str) -> dict[str, Any]:
             "pip install 'rnn-parity[torch]'"
         ) from error
     try:
-        if os.path.isdir(path):
-            raise InputError(f"{path!r}: expected a .safetensors file, received a directory")
+        plain_file(path, repr(path), "a .safetensors file").close()
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
     except OSError as error:

@@ -85,6 +85,13 @@ def options(layer_class: str, kind: str, config: Mapping[str, Any]) -> dict[str,
         known.pop("time_major", None)  # an option of Keras 2 alone
     if "dtype" in known:
         known["dtype"] = policy_name(known["dtype"])
+    for name, value in known.items():
+        # Keras would make an object of whatever a mapping describes.
+        if not isinstance(value, (str, int, float, type(None))):
+            raise InputError(
+                f"{layer_class}: expected a word or a number for {name}, received {value!r:.40}; "
+                "leave Keras out with --no-keras"
+            )
     return known
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.runtime import tensorflow_module
+from rnn_parity.limits import check_numbers
 
 # One element in four, so that a mask has runs of every kind.
 MASKED_SHARE = 0.25
@@ -46,11 +49,46 @@ def generate_inputs(
     them directly. Raises `InputError` for what cannot be made up.
     """
     rng = np.random.default_rng(seed)
+    tensors, specs = _input_tensors(model), input_signature(model)
+    _check_sizes(model, [*(spec.shape for spec in specs), *_output_shapes(model)], batch, timesteps)
     arrays = []
-    for tensor, spec in zip(_input_tensors(model), input_signature(model), strict=True):
-        sizes = (spec.shape[0] or batch, *(size or timesteps for size in spec.shape[1:]))
-        arrays.append(_generate(tensor, spec, sizes, rng))
+    for tensor, spec in zip(tensors, specs, strict=True):
+        arrays.append(_generate(tensor, spec, _filled(spec.shape, batch, timesteps), rng))
     return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _filled(shape: Sequence[int | None], batch: int, timesteps: int) -> tuple[int, ...]:
+    """`shape` with its open sizes settled."""
+    first = [size or batch for size in shape[:1]]
+    return (*first, *(size or timesteps for size in shape[1:]))
+
+
+def _check_sizes(
+    model: Any, shapes: Iterable[Sequence[int | None]], batch: int, timesteps: int
+) -> None:
+    """Raise `InputError` where a call of `model` would take more than may be computed."""
+    known = [tuple(shape) for shape in shapes]
+    sizes = [_filled(shape, batch, timesteps) for shape in known]
+    largest = max(sizes, key=math.prod)
+    advice = "make --batch or --timesteps smaller"
+    if None not in known[sizes.index(largest)][:1]:
+        advice = "the file sets its batch: save the model with an open one, or pass --input"
+    total = sum(map(math.prod, sizes))
+    check_numbers(total, f"model {model.name!r}", f"the largest is {largest}; {advice}")
+
+
+def _output_shapes(model: Any) -> Iterator[Sequence[int | None]]:
+    """The shapes of what the layers of a functional model compute, as far as they are known."""
+    computing = (one for one in model.layers if type(one).__name__ != "InputLayer")
+    for layer in computing:
+        try:
+            outputs = layer.output
+        except (AttributeError, RuntimeError, ValueError):  # called never, or several times
+            continue
+        for output in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
+            shape = getattr(output, "shape", ())
+            if all(isinstance(size, (int, type(None))) for size in shape):
+                yield tuple(shape)
 
 
 def _generate(

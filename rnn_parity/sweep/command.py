@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from rnn_parity.errors import InputError
-from rnn_parity.files import reason, write_text
+from rnn_parity.files import write_text
+from rnn_parity.reading import reason
 from rnn_parity.sweep.interrupt import Insisting
 from rnn_parity.sweep.journal import Journal, journal
 from rnn_parity.sweep.report import SweepReport

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 
 from rnn_parity.consistency import NUMBERS, contradiction, is_whole, number, parsed
 from rnn_parity.errors import InputError
-from rnn_parity.files import reason
+from rnn_parity.limits import check_content
+from rnn_parity.reading import reason
 from rnn_parity.report import plain
 from rnn_parity.results import Divergence
 from rnn_parity.sweep.one import STATUSES, Outcome
@@ -65,6 +66,7 @@ class Journal:
         header = {"schema": SCHEMA, **header}
         whole = newline = torn = b""
         if os.path.isfile(self.path):  # a device might never end
+            check_content(os.path.getsize(self.path), f"--resume {self.path!r}")
             whole, newline, torn = self.file.read().rpartition(b"\n")
         if whole:
             self.read(whole.split(b"\n"), header)

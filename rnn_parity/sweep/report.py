@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rnn_parity.errors import InputError
-from rnn_parity.report import FORMATS, Report, plain
+from rnn_parity.report import FORMATS, Report
+from rnn_parity.report import as_json as dumped
 from rnn_parity.results import Cause
+from rnn_parity.shown import without_commands
 from rnn_parity.sweep.journal import as_json
 from rnn_parity.sweep.one import WORST_FIRST, Outcome, Status
 from rnn_parity.sweep.run import Finding, Swept
@@ -83,7 +84,9 @@ class SweepReport:
         if format == "json":
             return self.to_json()
         text = Text(self.swept, self.verdict, self.options, self.scripts)
-        return text.table(colour) if format == "table" else getattr(text, format)()
+        if format == "github":
+            return text.github()
+        return without_commands(text.table(colour) if format == "table" else text.markdown())
 
     def to_json(self) -> str:
         """The document `rnn-parity/1` with all that was compared, and the key `sweep`."""
@@ -111,7 +114,7 @@ class SweepReport:
                 "unexplained": list(map(as_json, swept.unexplained)),
             },
         }
-        return json.dumps(plain(document), allow_nan=False)
+        return dumped(document)
 
     def _messages(self, status: Status) -> list[dict[str, Any]]:
         """What was not compared, and the last line of why."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from rnn_parity.environment import own_version
 from rnn_parity.markup import annotation, escaped, grid
+from rnn_parity.shown import shown
 from rnn_parity.sweep.one import Status
 from rnn_parity.sweep.run import Finding, Swept
 from rnn_parity.sweep.space import OF_RUN, Configuration
@@ -78,7 +79,7 @@ class Text:
 
     def refused(self) -> str:
         """What stands above the refusals."""
-        return f"Refused by {self.refuses()}, for these reasons:"
+        return shown(f"Refused by {self.refuses()}, for these reasons:")
 
     def counts(self) -> list[list[str]]:
         """A row for each layer."""
