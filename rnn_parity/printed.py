@@ -128,10 +128,11 @@ def within_print(
         observed.advance(block.steps)
         before = observed.states[:-1]
         unsure = how.unsure(before).astype(arithmetic.radius_dtype)
-        ball = steps.outputs(block, Ball(before, unsure, arithmetic), observed.keep)
+        printed = Ball(observed.outputs, how.unsure(observed.outputs), arithmetic)
+        ball = steps.outputs(block, Ball(before, unsure, arithmetic), observed.keep, printed)
         ball = observed.masked(ball, arithmetic)
         # A masked step repeats a printed number, and is printed itself: twice half a unit.
-        width = 2 * how.unsure(observed.outputs).astype(ball.radius.dtype)
+        width = 2 * printed.radius.astype(ball.radius.dtype)
         wide = Ball(ball.value, ball.radius + width, arithmetic)
         if not ratios(distance(observed.outputs, wide.value), wide).max() <= 1:
             return False

@@ -1,8 +1,9 @@
 """Whether a bound is narrow against the numbers that it bounds, so that it could refute others.
 
 A bound as wide as the numbers passes anything, zeros included. The resolution of a unit is the root
-mean square of its radii over that of its own replayed numbers: below 1, zeros are beyond the bound
-somewhere in that unit.
+mean square of its radii over that of its own numbers, as the replay has them or as the steps from
+the observed states do, whichever are smaller. Below 1, zeros are beyond the bound somewhere in that
+unit: had they passed, every number of the steps would be within its radius of 0.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ WIDE = 0.125
 
 @dataclass(frozen=True, eq=False)
 class Widths:
-    """Sums over samples and unmasked timesteps: squares of radii and of replayed numbers `(H,)`.
+    """Sums over samples and unmasked timesteps: squares of radii, of the replayed numbers and of
+    those `expected` of steps from the observed states, `(H,)` each.
 
     `count` is how many numbers each unit has, of `samples` samples; `hidden` how many of all have a
     radius that is not below their own size.
@@ -43,6 +45,7 @@ class Widths:
 
     radius: Array
     replayed: Array
+    expected: Array
     count: int
     samples: int
     hidden: int
@@ -50,14 +53,22 @@ class Widths:
     @classmethod
     def none(cls, units: int, samples: int) -> Widths:
         """Those of no timestep."""
-        return cls(np.zeros(units), np.zeros(units), 0, samples, 0)
+        zeros = np.zeros(units)
+        return cls(zeros, zeros, zeros, 0, samples, 0)
 
     @classmethod
-    def of(cls, radius: NDArray[Any], size: NDArray[Any], keep: NDArray[np.bool_] | None) -> Widths:
-        """Those of radii and sizes of replayed numbers, both `(t, B, H)`, `size` not negative.
+    def of(
+        cls,
+        radius: NDArray[Any],
+        size: NDArray[Any],
+        keep: NDArray[np.bool_] | None,
+        expected: NDArray[Any] | None = None,
+    ) -> Widths:
+        """Those of radii, sizes of replayed numbers and of expected ones, all `(t, B, H)`.
 
-        `keep` `(t, B, 1)` is False where a timestep is masked. Where the replay is infinite or no
-        number, only an infinite radius counts.
+        `keep` `(t, B, 1)` is False where a timestep is masked; without `expected`, the expected
+        numbers are about the replayed ones. Where the replay is infinite or no number, only an
+        infinite radius counts.
         """
         count = size.shape[0] * size.shape[1] if keep is None else int(np.count_nonzero(keep))
         known = np.isfinite(size)
@@ -66,8 +77,11 @@ class Widths:
             unknown = ~known & np.isinf(radius) & (True if keep is None else keep)
             radius = np.where(known, radius, np.where(unknown, np.inf, 0.0))
             size = np.where(known, size, 0.0)
+            expected = None if expected is None else np.where(known, expected, 0.0)
         hidden = int(np.count_nonzero((radius >= size) & known))
-        return cls(squares(radius), squares(size), count, size.shape[1], hidden)
+        replayed = squares(size)
+        steps = replayed if expected is None else squares(expected)
+        return cls(squares(radius), replayed, steps, count, size.shape[1], hidden)
 
     def and_then(self, later: Widths) -> Widths:
         """Those of further timesteps of the samples, too."""
@@ -82,6 +96,7 @@ class Widths:
         return Widths(
             self.radius + other.radius,
             self.replayed + other.replayed,
+            self.expected + other.expected,
             self.count + other.count,
             samples,
             self.hidden + other.hidden,
@@ -128,9 +143,10 @@ def resolution(name: str, widths: Widths, own: bool = True) -> Resolution:
     """
     count = max(widths.count, 1)
     radius = np.sqrt(widths.radius / count)
-    whole = np.sqrt(widths.replayed.mean() / count)
-    scale = np.sqrt(widths.replayed / count)
-    if whole == 0:
+    numbers = np.fmin(widths.replayed, widths.expected)
+    whole = np.sqrt(numbers.mean() / count)
+    scale = np.sqrt(numbers / count)
+    if not widths.replayed.any() and not widths.expected.any():
         whole = 1.0  # nothing but zeros, which are right: held against what activations may give
     elif not own or count < FEW * widths.samples:
         scale = np.maximum(scale, whole)
@@ -145,5 +161,6 @@ def resolution(name: str, widths: Widths, own: bool = True) -> Resolution:
 @np.errstate(all="ignore")
 def state_resolution(name: str, ball: Ball, replayed: Array) -> Resolution:
     """That of a final state or a last output `(B, H)`: of few numbers for each unit."""
-    widths = Widths.of(ball.radius[np.newaxis], np.abs(replayed[np.newaxis]), None)
+    sizes = np.abs(replayed[np.newaxis]), np.abs(ball.value[np.newaxis])
+    widths = Widths.of(ball.radius[np.newaxis], sizes[0], None, sizes[1])
     return resolution(name, widths, own=False)

@@ -191,9 +191,9 @@ def test_a_printed_output_tells_less():
 @pytest.mark.parametrize("name", ["silu", "softmax", "squareplus"])
 def test_activations_that_do_not_only_rise_tell_nothing(name):
     assert not named(name).rises
-    p, q = ball(np.full((70, 1, 2), 0.99), 1e-3), ball(np.full((70, 1, 2), 0.01), 1e-3)
-    seen = Ball.exact(np.full((70, 1, 2), 0.1), IN_FLOAT32)
-    output = Output(named(name), ball(np.full((70, 1, 2), 0.5), 0), seen)
+    p, q = ball(np.full((300, 1, 2), 0.99), 1e-3), ball(np.full((300, 1, 2), 0.01), 1e-3)
+    seen = Ball.exact(np.full((300, 1, 2), 0.1), IN_FLOAT32)
+    output = Output(named(name), ball(np.full((300, 1, 2), 0.5), 0), seen)
     c, last = carried(p, q, ball(np.zeros((1, 2)), 0), None, output)
     assert np.array_equal(last.radius, c.radius[-1])
 

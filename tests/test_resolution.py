@@ -159,6 +159,20 @@ def test_zeros_negated_and_random_numbers_are_never_parity(kind, dtype):
             assert rp.compare(layer, x, rounded(outputs, dtype), zero).verdict != "parity"
 
 
+def test_zeros_are_no_parity_where_only_the_recurrence_makes_numbers_large():
+    """x U is 6e-5 +- 4e-4, and a step is ten times the one before: so the replay comes to 1,
+    while zeros stay where they are, each of them within rounding."""
+    layer = rp.SimpleRNN([[1.0], [1.0]], [[10.0]], dtype="float32")
+    x = np.full((1, 20, 2), 1000, np.float32)
+    x[..., 1] = -np.float32(1000) + np.float32(2.0**-14)
+    right = rp.replay(layer, x).outputs
+    assert np.abs(right[0, -1]) > 0.99
+    assert rp.compare(layer, x, right.astype(np.float32))
+    zeros = rp.compare(layer, x, np.zeros(right.shape))
+    assert zeros.verdict == "inconclusive"
+    assert zeros.checks[0].max_ratio < 1
+
+
 def test_a_cell_state_of_zeros_is_no_parity():
     rng = np.random.default_rng(4)
     layer, x, outputs, (h, c) = a_check(rng, "LSTM", 3, 4, 2, 6, "float32")
