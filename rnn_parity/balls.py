@@ -193,8 +193,11 @@ def concatenated(balls: Sequence[Ball]) -> Ball:
 
 
 def copied(value: Array, arithmetic: Arithmetic) -> Ball:
-    """A number that is only handed on: one rounding, and a flush to zero."""
-    radius = np.abs(value) * arithmetic.unit + arithmetic.results.smallest_normal
+    """A number that is only handed on: one rounding, and a flush to zero. What is not finite stays
+    what it is.
+    """
+    size = np.where(np.isfinite(value), np.abs(value), 0.0)
+    radius = size * arithmetic.unit + arithmetic.results.smallest_normal
     return Ball(value, radius.astype(arithmetic.radius_dtype), arithmetic)
 
 

@@ -79,7 +79,7 @@ def document_contradiction(document: Mapping[str, Any]) -> str | None:
         return f"its exit_code is {code!r:.40}"
     # What is known may be allowed: in a sweep, or where every divergence has its cause.
     known = all(check.get("causes") for check in checks if check["verdict"] == "diverged")
-    allowed = is_sweep or verdict in ("parity", "suspect") or (verdict == "diverged" and known)
+    allowed = is_sweep or verdict == "parity" or (verdict == "diverged" and known)
     if code == 0 and not allowed:
         return f"its exit_code is 0 beside the verdict {verdict}"
     return miscounted(document["sweep"], verdicts) if is_sweep else None

@@ -86,7 +86,7 @@ def annotation(level: str, title: str, message: str) -> str:
 
 def check_annotation(check: Check, strict: bool) -> str:
     """One check as an annotation: an error where it fails, a warning where it proves nothing."""
-    levels = {"parity": "notice", "diverged": "error", "suspect": "error" if strict else "warning"}
+    levels = {"parity": "notice", "diverged": "error", "suspect": "error"}
     reason = strictness([check]) if strict else ""
     level = "warning" if check.verdict == "parity" and reason else levels.get(check.verdict)
     lines = [verdict_of(check), *(f"{heading}: {text}" for heading, text in findings(check))]

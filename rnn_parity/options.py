@@ -191,7 +191,7 @@ def add_output(group: argparse._ArgumentGroup) -> None:
         "--strict",
         action="store_true",
         default=False,
-        help="blind spots and suspect weights count as failures",
+        help="blind spots count as failures",
     )
 
 

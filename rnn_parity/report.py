@@ -46,12 +46,12 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 parity, 1 diverged, 3 nothing proven: the first of 1, 3, 0 among the checks."""
+        """0 parity, 1 diverged or suspect, 3 nothing proven: the first of 1, 3, 0 of the checks."""
         codes = {self._code(check) for check in self.checks} or {3}
         return next(code for code in (1, 3, 0) if code in codes)
 
     def _code(self, check: Check) -> int:
-        if check.verdict == "diverged" or (self.strict and check.verdict == "suspect"):
+        if check.verdict in ("diverged", "suspect"):
             return 1
         return 3 if check.verdict == "inconclusive" or (self.strict and blind_spots(check)) else 0
 
@@ -139,7 +139,7 @@ class Report:
 
     def _strictness(self) -> str:
         """Why the exit code is not 0 although nothing else failed."""
-        if not self.strict or self.verdict not in ("parity", "suspect"):
+        if not self.strict or self.verdict != "parity":
             return ""
         return strictness(self.checks)
 

@@ -33,12 +33,12 @@ BLIND = dataclasses.replace(
         ((PARITY,), "parity", 0, 0),
         ((DIVERGED,), "diverged", 1, 1),
         ((NOT_COMPARED,), "inconclusive", 3, 3),
-        ((SUSPECT,), "suspect", 0, 1),
+        ((SUSPECT,), "suspect", 1, 1),
         ((BLIND,), "parity", 0, 3),
         ((PARITY, NOT_COMPARED), "inconclusive", 3, 3),
         ((NOT_COMPARED, DIVERGED, PARITY), "diverged", 1, 1),
-        ((PARITY, SUSPECT), "suspect", 0, 1),
-        ((SUSPECT, INCONCLUSIVE), "inconclusive", 3, 1),
+        ((PARITY, SUSPECT), "suspect", 1, 1),
+        ((SUSPECT, INCONCLUSIVE), "inconclusive", 1, 1),
     ],
 )
 def test_verdict_and_exit_code(checks, verdict, code, strict_code):
@@ -76,7 +76,14 @@ def test_the_document_has_the_promised_keys():
     (check,) = document["checks"]
     assert set(check) == {
         *("subject", "shape", "dtype", "arithmetic", "verdict", "summary", "effective_bits"),
-        *("max_deviation", "max_ratio", "timesteps", "final_state", "first_divergence"),
+        *(
+            "max_deviation",
+            "max_ratio",
+            "resolution",
+            "timesteps",
+            "final_state",
+            "first_divergence",
+        ),
         *("causes", "implied_weights", "sensitivity", "notes"),
     }
     assert set(check["subject"]) == {

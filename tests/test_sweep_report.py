@@ -82,7 +82,7 @@ def test_the_verdict_and_the_exit_code():
         # What hid behind a refusal, and what nobody looked into.
         (report({DEFAULT: REFUSED}, new), "diverged", 1),
         (report(both, known, unexplained=[ZEROED], allow_known=True), "diverged", 1),
-        (report({DEFAULT: PARITY, ZEROED: Outcome("suspect", "")}), "suspect", 0),
+        (report({DEFAULT: PARITY, ZEROED: Outcome("suspect", "")}), "suspect", 1),
     ):
         assert (one.verdict, one.exit_code) == (verdict, code)
 

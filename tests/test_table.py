@@ -191,6 +191,7 @@ CHECKS = st.builds(
     st.none() | st.floats(-1100, 1100) | st.sampled_from([math.inf, -math.inf]),
     st.none() | FLOATS,
     st.none() | FLOATS,
+    st.none() | FLOATS,
     st.lists(ROWS, max_size=3).map(tuple),
     st.lists(STATES, max_size=2).map(tuple),
     st.none() | st.builds(Divergence, *[st.integers(0, 10**9)] * 3, *[FLOATS] * 3),

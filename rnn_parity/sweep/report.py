@@ -67,8 +67,8 @@ class SweepReport:
 
     @property
     def exit_code(self) -> int:
-        """0 parity, 1 diverged or failed, 3 nothing proven, as in a `Report`."""
-        if "failed" in self.verdicts:
+        """0 parity, 1 diverged, suspect or failed, 3 nothing proven, as in a `Report`."""
+        if "failed" in self.verdicts or "suspect" in self.verdicts:
             return 1
         if self.new or ("diverged" in self.verdicts and not self.allow_known):
             return 1
