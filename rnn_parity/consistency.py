@@ -13,8 +13,8 @@ from typing import Any
 
 from rnn_parity.precision import FORMATS, LAYER_DTYPES
 
-ORDER = ("parity", "suspect", "inconclusive", "diverged")
-"""The verdicts on one check, from the best to the worst."""
+ORDER = ("parity", "inconclusive", "suspect", "diverged")
+"""The verdicts on one check, from the best to the worst, as their exit codes have it."""
 WORDS = ("nan", "inf", "-inf")
 """What JSON has no numbers for."""
 RANK = {**{verdict: i for i, verdict in enumerate(ORDER)}, "failed": 2.5}

@@ -99,7 +99,7 @@ def verdict_of(check: Check) -> str:
 
 def overall(checks: tuple[Check, ...]) -> str:
     """How many checks found what, with the names of those that did not pass; no verdict word."""
-    kinds = ("diverged", "inconclusive", "not compared", "suspect", "parity")
+    kinds = ("diverged", "suspect", "inconclusive", "not compared", "parity")
     groups = {kind: [label(c.subject) for c in checks if word(c) == kind] for kind in kinds}
     parts = [
         f"{len(names)} in parity" if kind == "parity" else f"{len(names)} {kind}: {some(names)}"
