@@ -16,6 +16,7 @@ from rnn_parity.examine import examine
 from rnn_parity.generate import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.judge import Observations
 from rnn_parity.layers import Layer
+from rnn_parity.precision import real
 from rnn_parity.replay import Trace
 from rnn_parity.replay import replay as replay_sequences
 from rnn_parity.report import Report
@@ -108,7 +109,7 @@ def check(
     is_model = keras_adapter.is_model(layer_or_model)
     if not is_model:
         refuse_other_name(layer_or_model, layer_name)
-        inputs, mask = np.asarray(inputs), None if mask is None else np.asarray(mask)
+        inputs, mask = real(inputs, "inputs"), None if mask is None else real(mask, "mask")
         if mask is not None and inputs.ndim == 3:
             boolean(mask, inputs.shape[:2])
     if is_model and initial_state is not None:
