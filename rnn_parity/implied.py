@@ -91,7 +91,7 @@ def some_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any], count: 
     steps = int(np.searchsorted(np.cumsum(seen), count)) + 1
     own = part(sequences, outputs, samples, slice(0, min(steps, timesteps)))
     different = distinct(own[0])
-    return all_rows(layer, own[0].samples(different), own[1][different])
+    return all_rows(layer, own[0].samples(different), own[1][different]).once()
 
 
 def distinct(sequences: Sequences) -> NDArray[np.intp]:

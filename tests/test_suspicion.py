@@ -298,6 +298,25 @@ def test_a_sample_confirms_nothing_that_its_copies_raise(kind, size, seed):
     assert checked(run.but(x=np.repeat(run.x, 64, axis=0)), outputs).verdict == "parity"
 
 
+@pytest.mark.parametrize("seed", [1, 6, 7, 8])
+def test_nor_do_copies_of_different_lengths(seed):
+    run = right_run((1, 30, 4, 4), seed, gain=1.4, kind=GRU, reset_after=False)
+    mask = np.arange(30) < np.random.default_rng(seed).integers(15, 31, size=(32, 1))
+    padded = run.but(x=np.repeat(run.x, 32, axis=0), mask=mask)
+    assert checked(padded, simulate(padded)).verdict == "parity"
+
+
+def test_steps_that_were_computed_before_are_left_out():
+    run = right("GRU", (3, 8, 2, 2))
+    run = run.but(x=run.x[[0, 1, 0]])
+    sequences = Sequences.of(run.layer(), run.x, None, None)
+    equations = implied.all_rows(run.layer(), sequences, simulate(run)).once()
+    assert equations.good.all(axis=0).tolist() == [True, True, False]
+    assert not equations.good[:, 2].any()
+    assert not equations.residual[:, 2].any()
+    assert equations.residual[:, :2].any()
+
+
 def test_samples_differ_by_all_that_they_are_given():
     x, mask = np.zeros((6, 3, 1)), np.ones((6, 3), bool)
     x[1, 2], mask[2, 0] = 1.0, False
