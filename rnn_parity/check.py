@@ -73,7 +73,18 @@ def weights_of(layer_or_weights: Any) -> Layer:
     """Weights as they are, a Keras layer's weights otherwise."""
     if isinstance(layer_or_weights, Layer):
         return layer_or_weights
+    if not hasattr(layer_or_weights, "get_weights") or isinstance(layer_or_weights, type):
+        raise InputError(
+            "weights: expected a SimpleRNN, an LSTM or a GRU of rnn_parity, or a layer of Keras, "
+            f"received {named_kind(layer_or_weights)}"
+        )
     return keras_adapter.layer_weights(layer_or_weights)
+
+
+def named_kind(value: Any) -> str:
+    """What a value is, for a message: a class by its name, anything else by that of its class."""
+    is_class = isinstance(value, type)
+    return f"the class {value.__name__}" if is_class else f"a {type(value).__name__}"
 
 
 def check(

@@ -234,3 +234,17 @@ def test_inputs_without_numbers_are_refused_before_tensorflow_sees_them(rng, sha
 def test_what_holds_no_real_numbers_is_refused_in_words(inputs, what):
     with pytest.raises(InputError, match=f"^inputs: expected {what}"):
         rp.check(layers.SimpleRNN(4), inputs)
+
+
+@pytest.mark.parametrize(
+    ("weights", "received"),
+    [
+        (np.ones((2, 3)), "a ndarray"),
+        (rp.SimpleRNN, "the class SimpleRNN"),
+        (layers.LSTM, "the class LSTM"),
+        ("model.keras", "a str"),
+    ],
+)
+def test_what_cannot_stand_for_weights_is_refused_in_words(weights, received):
+    with pytest.raises(InputError, match=f"^weights: expected a SimpleRNN, .*received {received}$"):
+        rp.compare(weights, np.ones((2, 3, 4)), np.ones((2, 3, 5)))
