@@ -14,8 +14,8 @@ from typing import Any
 from rnn_parity.precision import FORMATS, LAYER_DTYPES
 from rnn_parity.resolution import LIMIT
 
-ORDER = ("parity", "suspect", "inconclusive", "diverged")
-"""The verdicts on one check, from the best to the worst."""
+ORDER = ("parity", "inconclusive", "suspect", "diverged")
+"""The verdicts on one check, from the best to the worst, as their exit codes have it."""
 WORDS = ("nan", "inf", "-inf")
 """What JSON has no numbers for."""
 RANK = {**{verdict: i for i, verdict in enumerate(ORDER)}, "failed": 2.5}
