@@ -288,6 +288,12 @@ def test_observed_things_that_are_no_numbers_are_refused(name, value):
             "observed outputs: expected shape (4, 9, 5), received (4,); axis 0 (4) fits batch",
         ),
         (
+            (4, 8, 6),
+            None,
+            "observed outputs: expected shape (4, 9, 5), received (4, 8, 6); axis 0 (4) fits "
+            "batch; axis 1 (8) fits nothing; axis 2 (6) fits nothing",
+        ),
+        (
             (4, 9, 5),
             (4, 4),
             "observed final state: expected shape (4, 5), received (4, 4); axis 0 (4) fits batch; "
@@ -459,3 +465,32 @@ def test_a_state_may_be_on_its_bound(ratio, verdict):
     check = Check(Subject(), "inconclusive", "", dtype="float32", final_state=(row,))
     h = Resolution("h", np.array([0.0625]), np.array([False]), 0.0)
     assert concluded(check, 0.0, "", [h]).verdict == verdict
+
+
+def test_a_last_output_of_another_shape():
+    layer, x, outputs = three_units()
+    observed = Observations(outputs, (), outputs[:, -1, :2])
+    found = judge(layer, Sequences.of(layer, x), observed, Subject())
+    start = "observed last output: expected shape (1, 3), received (1, 2)"
+    assert found.check.summary.startswith(start)
+    assert found.arithmetic.name == "float32"
+    assert found.found is None
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_last_output_in_the_dtype_that_it_came_in(dtype):
+    kernel, nothing = [[1.0, 2.0, 3.0]], np.zeros((3, 3))
+    layer = rp.SimpleRNN(kernel, nothing, activation="linear", dtype=dtype)
+    x = np.array([[[1.0], [10.0], [100.0]]])
+    outputs = (x * [1.0, 2.0, 3.0]).astype(dtype)
+    observed = Observations(outputs, (), outputs[:, -1])
+    check = judge(layer, Sequences.of(layer, x), observed, Subject()).check
+    assert (check.verdict, check.final_state[0].max_deviation) == ("parity", 0)
+
+
+def test_faint_units_are_a_note_beside_the_others():
+    check = Check(Subject(), "inconclusive", "", dtype="float32", notes=("another",))
+    outputs = Resolution("outputs", np.array([0.5, 0.0625]), np.array([True, False]), 0.0)
+    another, faint = concluded(check, 0.0, "", [outputs]).notes
+    assert another == "another"
+    assert faint.startswith("unit 0 of the outputs: next to nothing")
