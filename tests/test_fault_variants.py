@@ -173,6 +173,10 @@ def test_of_two_biases_that_of_the_inputs_may_be_left_out():
     assert (none.layer.bias, none.detail) == (None, "")
     assert inputs.layer.bias.tolist() == [[0, 0, 0], [4, 5, 6]]
     assert inputs.detail == "that of the inputs"
+    _, inputs = variants(
+        "bias-dropped", right(kind=rp.GRU, units=1, layer={"bias": [[0, 2, 0], [4, 0, 6]]})
+    )
+    assert inputs.layer.bias.tolist() == [[0, 0, 0], [4, 0, 6]]
     for bias in ([[0, 0, 0], [4, 5, 6]], [[1, 2, 3], [0, 0, 0]]):
         assert len(variants("bias-dropped", right(kind=rp.GRU, units=1, layer={"bias": bias}))) == 1
     # Without reset_after there is one row.
