@@ -963,3 +963,27 @@ def test_a_stale_state_of_a_layer_in_bfloat16():
     computation = Computation(layer, Sequences.of(layer, x, None, [[100.0]]))
     assert explained(computation, [101, 103, 107], 103) == stale("h is that of timestep 1")
     assert explained(computation, [101, 103, 107], 105) == []
+
+
+def test_the_nearest_state_of_one_block_is_not_the_nearest_of_all(monkeypatch):
+    in_blocks_of(monkeypatch, 2)
+    layer = rp.SimpleRNN([[1.0]], [[1.0]], None, "linear", dtype="float64")
+    computation = Computation(layer, Sequences.of(layer, [[[101.0], [2.0], [1.0], [8.0]]]))
+    assert explained(computation, [101, 103, 104, 112], 103) == stale("h is that of timestep 1")
+
+
+@pytest.mark.parametrize(("off", "is_it"), [(1.0, True), (-1.0, True), (1.5, False)])
+def test_a_returned_state_may_have_been_rounded_once_more(off, is_it):
+    layer = rp.SimpleRNN([[1.0]], [[1.0]], None, "linear", dtype="float32")
+    computation = Computation(layer, Sequences.of(layer, [[[1.0], [2.0]]]))
+    found = explained(computation, [1, 3], 1 + off * 2.0**-24)
+    assert found == (stale("h is that of timestep 0") if is_it else [])
+
+
+def test_early_outputs_of_several_samples():
+    layer = rp.SimpleRNN([[1.0]], [[1.0]], None, "linear", dtype="float64")
+    computation = Computation(layer, Sequences.of(layer, [[[1.0], [2.0]], [[4.0], [8.0]]]))
+    early, _ = variants("time-shifted", computation)
+    sequences, outputs = early.undone(np.array([[[3.0], [7.0]], [[12.0], [7.0]]]))
+    assert sequences.initial_state.tolist() == [[[1], [4]]]
+    assert (values(sequences.inputs), values(outputs)) == ([[2], [8]], [[3], [12]])
