@@ -539,6 +539,9 @@ def test_the_bias_of_the_forget_gate():
         one = right(kind=rp.LSTM, features=1, layer={"bias": [0, 0, 1, 2, 0, 0, 0, 0]})
         assert details(variants(fault, one)) == list(expected)
     assert lstm.layer.bias.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    some = right(kind=rp.LSTM, features=1, layer={"bias": [5, 5, 0, 2, 5, 5, 5, 5]})
+    _, zeros = variants("forget-bias-missing", some)
+    assert zeros.layer.bias.tolist() == [5, 5, 0, 0, 5, 5, 5, 5]
 
 
 def test_the_changed_bias_of_the_forget_gate_is_one_of_the_layers_numbers():
@@ -621,6 +624,16 @@ def test_the_recurrent_bias_left_out_or_not_reset():
         for fault in ("recurrent-bias-dropped", "recurrent-bias-not-reset"):
             assert variants(fault, gru(layer=layer)) == []
             assert blind(fault, gru(layer=layer)) is None
+
+
+def test_zeros_among_the_numbers_of_a_bias():
+    layer = {"bias": [[-4, 2, 3], [4, 5, 0]]}
+    (one,) = variants("recurrent-bias-dropped", gru(layer=layer))
+    assert one.layer.bias.tolist() == [[-4, 2, 3], [0, 0, 0]]
+    (one,) = variants("recurrent-bias-not-reset", gru(layer=layer))
+    assert one.layer.bias.tolist() == [[0, 7, 3], [0, 0, 0]]
+    _, inside = flipped(bias=[0, 2, 3], reset_after=False)
+    assert inside[2] == [[0, 2, 0], [0, 0, 3]]
 
 
 def test_zeros_hide_the_recurrent_bias():
