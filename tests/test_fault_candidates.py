@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
-from rnn_parity.faults import FAULTS, Computation, inputs
+from rnn_parity.faults import FAULTS, Computation, inputs, weights
 from rnn_parity.faults.inputs import correction, implied_order, missing, nearest
 from rnn_parity.faults.weights import corrections, narrower, uses_all_digits
 from rnn_parity.implied import rows
@@ -110,6 +110,67 @@ def test_no_order_where_no_kernel_comes_near():
     assert implied_order(computation, outputs, order) is order
 
 
+def saturated(kind=rp.SimpleRNN):
+    """Of 16 units every second one is 1 whatever its inputs; the others are seen too small."""
+    computation = random(4, 12, 6, 16, kind, bias=False, scale=0.3)
+    layer, even = computation.layer, np.arange(16) % 2 == 0
+    difference = layer.kernel[ORDER] - layer.kernel
+    sums = (np.tanh(computation.sequences.inputs @ layer.kernel[ORDER])).sum(axis=(0, 1))
+    sums -= (np.tanh(computation.sequences.inputs @ layer.kernel)).sum(axis=(0, 1))
+    assert np.abs(difference).max() > 0.1
+    kernel = np.where(even, 10 * layer.kernel, -np.sign(sums) * layer.kernel)
+    bias = np.where(even, 1000.0, 0.0)
+    return computation.layer_but(
+        kernel=kernel, bias=bias, recurrent_kernel=np.zeros((16, 16)), precision=FORMATS["float64"]
+    )
+
+
+def test_units_that_tell_nothing_do_not_tell_the_order():
+    computation = saturated()
+    wrong = computation.layer_but(kernel=computation.layer.kernel[ORDER])
+    (one,) = candidates("features-permuted", computation, wrong.computed())
+    assert one.detail == f"the order of the kernel's rows is {ORDER}"
+
+
+def test_every_gate_tells_the_order():
+    computation = random(4, 12, 6, 4, rp.GRU, scale=0.5)
+    kernel = computation.layer.kernel.copy()
+    kernel[:, :4] = 0.25  # the gate z alone tells nothing
+    computation = computation.layer_but(kernel=kernel)
+    wrong = computation.layer_but(kernel=kernel[ORDER])
+    (one,) = candidates("features-permuted", computation, wrong.computed())
+    assert one.detail == f"the order of the kernel's rows is {ORDER}"
+
+
+# The kernel row 2 stands first: what is missing is 1 in the first row and -1 in the second.
+STEPS = [
+    ([1.0, 0.0, 0.0, 0.0, 0.0], True),
+    ([0.0, 0.0, 0.0, 0.0, 1.0], True),
+    ([0.0, 0.0, 0.0, 0.0, 0.0, 1.0], False),
+    # What is left of the squares is (1 - 0.46)^2 or (1 - 0.44)^2, against 0.3.
+    ([0.0, 0.0, 0.0, 0.46, 0.0, 0.54], True),
+    ([0.0, 0.0, 0.0, 0.44, 0.0, 0.56], False),
+]
+
+
+@pytest.mark.parametrize(("shares", "arrives"), STEPS)
+def test_by_the_sixth_step_the_outputs_are_near_or_never(shares, arrives, monkeypatch):
+    left = [*shares, *[0.0] * 10]
+    missing_kernel = np.array([[1.0], [-1.0]])
+    monkeypatch.setattr(inputs, "correction", lambda *_: left.pop(0) * missing_kernel)
+    computation = linear([[1.0], [2.0]], [[[1.0, 0.0], [0.0, 1.0]]])
+    guess = np.array([0, 1])
+    found = implied_order(computation, np.array([[[2.0], [1.0]]]), guess)
+    assert found.tolist() == ([1, 0] if arrives else [0, 1])
+    assert (found is guess) is not arrives
+
+
+def test_a_guess_that_explains_all_is_kept():
+    computation = linear([[1.0], [1.0]], [[[1.0, 0.0], [0.0, 1.0]]])
+    guess = np.array([1, 0])
+    assert implied_order(computation, np.array([[[1.0], [1.0]]]), guess) is guess
+
+
 def test_the_nearest_pair_first():
     far = np.array([[1.0, 0.5, 9.0], [0.25, 0.0, 9.0], [0.0625, 3.0, 2.0]])
     # Feature 1 meets row 1; of what is left feature 2 meets row 0, and feature 0 row 2.
@@ -190,6 +251,71 @@ def test_a_sample_that_is_not_finite_tells_nothing_of_its_inputs():
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("kind", [rp.SimpleRNN, rp.LSTM, rp.GRU])
+def test_small_scales_are_found_in_one_step(kind):
+    computation = random(3, 20, 4, 4, kind, scale=0.5)
+    off = 1e-5 * np.random.default_rng(1).normal(size=(3, 4))
+    x = computation.sequences.inputs * (1 + off)[:, np.newaxis]
+    outputs = computation.sequences_but(inputs=x).layer_but(precision=FORMATS["float64"]).computed()
+    base = computation.layer_but(precision=FORMATS["float64"])
+    found = missing(base.layer, np.ones((3, 4)), base.sequences, outputs)
+    np.testing.assert_allclose(found, off, atol=1e-8)
+
+
+def test_inputs_of_one_timestep_may_have_been_dropped():
+    computation = random(2, 1, 4, 8)
+    x = computation.sequences.inputs * np.array([[[2, 0, 2, 2]], [[0, 2, 2, 0]]])
+    outputs = computation.sequences_but(inputs=x).computed()
+    (one,) = candidates("dropout-active", computation, outputs)
+    assert one.detail == "inputs are dropped at a rate of 0.5"
+
+
+def test_the_first_timesteps_tell_what_was_dropped():
+    # Eight, and eight more for as many features as units.
+    computation = random(3, 20, 4, 4)
+    x = computation.sequences.inputs * np.array([[[2, 0, 2, 2]], [[0, 2, 2, 0]], [[2, 2, 2, 2]]])
+    outputs = computation.sequences_but(inputs=x).computed()
+    outputs[:, 16:] = 0.9
+    (one,) = candidates("dropout-active", computation, outputs)
+    assert one.detail == "inputs are dropped at a rate of 0.5"
+
+
+@pytest.mark.parametrize(
+    ("scales", "rate", "kept"),
+    [
+        ([2, 2, 2, 1, 0.9, 0], 0.5, [1, 1, 1, 0, 0, 0]),  # what is up to half of the others is 0
+        ([0.5, 2, 2, 0.5, 0.5, 0.5], 0.5, [0, 1, 1, 0, 0, 0]),  # half of the scale 1 is dropped
+        ([1.5] * 6, 0.333, [1] * 6),
+        ([1.001] * 6, None, None),
+        ([1] * 6, None, None),
+        ([0] * 6, None, None),
+        ([0.5] * 6, None, None),
+    ],
+)
+def test_what_scales_say_of_dropout(scales, rate, kept, monkeypatch):
+    monkeypatch.setattr(inputs, "missing", lambda layer, now, *few: np.array([scales]) - now)
+    computation = linear(np.ones((6, 1)), np.ones((1, 1, 6)))
+    found = candidates("dropout-active", computation, np.ones((1, 1, 1)))
+    if rate is None:
+        assert found == []
+        return
+    assert details(found) == [f"inputs are dropped at a rate of {rate}"]
+    np.testing.assert_allclose(found[0].sequences.inputs, [[np.array(kept) / (1 - rate)]])
+
+
+@pytest.mark.parametrize(("change", "end"), [(100.0, 8.0), (-100.0, -1.0)])
+def test_scales_stay_between_minus_one_and_eight(change, end, monkeypatch):
+    seen = []
+
+    def far(layer, scales, *few):
+        seen.append(scales.tolist())
+        return np.full(scales.shape, change)
+
+    monkeypatch.setattr(inputs, "missing", far)
+    candidates("dropout-active", linear([[1.0]], np.ones((1, 1, 1))), np.ones((1, 1, 1)))
+    assert seen == [[[1.0]]] + [[[end]]] * 7
+
+
 def test_dropout_left_out():
     computation = random(2, 3, 2, 2)
     assert variants("dropout-ignored", computation) == []
@@ -228,9 +354,9 @@ def test_rounded_weights():
     computation = Computation(layer, Sequences.of(layer, [[[1.0]]]))
     (one,) = variants("weights-rounded", computation)
     assert one.detail == "all weights are rounded to 4 decimals"
-    weights = [one.layer.kernel, one.layer.recurrent_kernel, one.layer.bias]
+    parts = [one.layer.kernel, one.layer.recurrent_kernel, one.layer.bias]
     printed = np.float32([0.1235, 0.9876, 0.3333])  # 0.98765 in float32 is below that tie
-    assert [float(w.item()) for w in weights] == printed.astype(float).tolist()
+    assert [float(w.item()) for w in parts] == printed.astype(float).tolist()
     found = candidates("weights-rounded", computation, np.zeros((1, 1, 1)))
     names = [*HALVES, *(f"{k} decimals" for k in range(1, 9))]
     assert details(found) == [f"all weights are rounded to {name}" for name in names]
@@ -291,6 +417,7 @@ EIGHT = FORMATS["bfloat16"]
         ([129 / 128, 130 / 128, 132 / 128], True),  # a third has all digits
         ([129 / 128, 130 / 128, 132 / 128, 134 / 128], False),  # a quarter is not enough
         ([129 / 128, 0.0, 1.0, -1.0, 0.5, np.inf, np.nan, -2.0], True),  # others tell nothing
+        ([129 / 128, 0.0, 0.0, 0.0, 0.0], True),
         ([1.0, 0.5], False),
         ([np.nan], False),
         ([-131 / 128], True),
@@ -370,7 +497,9 @@ def test_right_outputs_have_no_other_weights():
     assert candidates("weights-differ", computation, outputs) == []
 
 
-@pytest.mark.parametrize(("units", "wrong", "found"), [(4, 2, 1), (4, 3, 0), (1, 1, 1), (20, 9, 0)])
+@pytest.mark.parametrize(
+    ("units", "wrong", "found"), [(4, 2, 1), (4, 3, 0), (3, 1, 1), (3, 2, 0), (1, 1, 1), (20, 9, 0)]
+)
 def test_single_entries_are_in_half_of_the_units_at_most(units, wrong, found):
     computation = random(6, 40, 3, units)
     pairs = [((j,), 0.5 + 0.01 * j) for j in range(wrong)]
@@ -387,3 +516,41 @@ def test_more_than_eight_entries_are_another_mistake(count, found):
     assert len(candidate) == found
     for one in candidate:
         assert one.detail.count("instead of") == count
+
+
+@pytest.mark.parametrize(("off", "found"), [(21, 0), (22, 0), (23, 1), (-22, 0), (-23, 1)])
+def test_how_far_a_sum_may_be_off(off, found):
+    # Of one feature and one unit 11 u, of the term 1 beside 1: 22 u.
+    computation = linear([[1.0]], [[[1.0]]], dtype="float32")
+    outputs = np.array([[[1 + off * 2.0**-24]]])
+    with np.errstate(invalid="ignore"):  # of a state of zeros nothing is known
+        assert len(candidates("weights-differ", computation, outputs)) == found
+
+
+def test_a_weight_that_is_quite_another():
+    """From the slopes of the right layer, no step would lead there."""
+    layer = rp.SimpleRNN([[3.0]], [[0.0]], [0.0], dtype="float32")
+    x = np.random.default_rng(0).uniform(1, 3, (2, 20, 1))
+    computation = Computation(layer, Sequences.of(layer, x))
+    outputs = computation.layer_but(kernel=np.array([[-0.25]])).computed()
+    (one,) = candidates("weights-differ", computation, outputs)
+    assert one.layer.kernel.item() == pytest.approx(-0.25, abs=1e-6)
+    assert one.detail.startswith("kernel[0, 0] is -0.25")
+
+
+@pytest.mark.parametrize(
+    ("shares", "more"), [((0.75, 0.25), [0, 1]), ((0.5, 0.4), [0, 1]), ((0.6, 0.6), [0, 0])]
+)
+def test_no_other_entry_while_those_found_bring_a_unit_nearer_by_half(shares, more, monkeypatch):
+    asked = []
+
+    def some(a, r, known, wanted):
+        share = shares[len(asked) % 2]
+        asked.append(bool(wanted))
+        return {a.shape[1] - 1: share * float(r.mean())}
+
+    monkeypatch.setattr(weights, "corrections", some)
+    computation = linear(np.ones((1, 4)), np.ones((1, 1, 1)))
+    # Unit 0 is off by 8 and unit 1 by 1.
+    candidates("weights-differ", computation, np.array([[[9.0, 2.0, 1.0, 1.0]]]))
+    assert asked[:4] == [True, True, *map(bool, more)]

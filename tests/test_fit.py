@@ -52,6 +52,10 @@ def test_a_ratio_by_hand(size, monkeypatch):
         found = fit(layer, sequences, near, SINGLE)
         assert found.max_ratio == pytest.approx(0.5, rel=1e-3)
         assert found.explains
+        near[0, t] += 2 * U * terms
+        found = fit(layer, sequences, near, SINGLE)
+        assert found.max_ratio == pytest.approx(1.5, rel=1e-3)
+        assert found.useless
 
 
 def test_what_is_no_number_fits_nothing(monkeypatch):
@@ -90,6 +94,17 @@ def test_a_unit_whose_bound_is_wider_than_its_numbers(batch, timesteps, useless,
     outputs = np.full((batch, timesteps, 2), [50.0, 1.0])
     found = fit(layer, Sequences.of(layer, x), outputs, SINGLE)
     assert (found.max_ratio, found.useless) == (0, useless)
+
+
+def test_masked_steps_are_no_numbers_of_a_unit():
+    """The same of eight timesteps, of which one is masked: seven are few."""
+    kernel = [[0.0, 1.0], [0.0, -1.0], [1.0, 0.0]]
+    layer = rp.SimpleRNN(kernel, np.zeros((2, 2)), activation="linear", dtype="float32")
+    x = np.full((1, 8, 3), [2.0**24, 2.0**24 - 1, 50.0])
+    outputs = np.full((1, 8, 2), [50.0, 1.0])
+    for masked, useless in ((True, True), (False, False)):
+        sequences = Sequences.of(layer, x, [[True] * 4 + [masked] + [True] * 3])
+        assert fit(layer, sequences, outputs, SINGLE).useless is useless
 
 
 def test_masked_steps_do_not_widen():
