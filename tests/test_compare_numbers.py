@@ -18,7 +18,10 @@ from rnn_parity.compare import (
     first_beyond,
     merge,
 )
+from rnn_parity.near import NearSteps
 from rnn_parity.precision import FLOAT32
+from rnn_parity.replay import Block
+from rnn_parity.residual import Steps
 from rnn_parity.resolution import Widths
 from rnn_parity.results import Divergence, Timesteps
 from rnn_parity.sequences import Sequences
@@ -120,6 +123,56 @@ def test_the_states_of_a_layer_with_a_cell():
     assert [one.tolist() for one in found.last.replayed] == [[[34]], [[17]]]
     assert [ball.value.tolist() for ball in found.last.balls] == [[[34]], [[17]]]
     assert found.last.states.tolist() == [[[26]], [[34]]]
+
+
+def test_expected_numbers_are_those_from_the_observed_states():
+    layer, sequences, outputs = halving("relu")
+    outputs[:, 1] += 0.5
+    widths = compare_outputs(layer, sequences, outputs, SINGLE).widths
+    # 1, 2.5, 5.25 and twice them are replayed; from 3 and 5.5 on, 5.5 and 10.75 are expected.
+    assert widths.replayed[0] == 5 * (1 + 2.5**2 + 5.25**2)
+    assert widths.expected[0] == 5 * (1 + 2.5**2) + 5.5**2 + 10.75**2
+
+
+@pytest.mark.parametrize("activation", WAYS)
+def test_samples_in_parts_give_the_same_numbers(activation, monkeypatch):
+    compare_module = import_module("rnn_parity.compare")
+    layer, sequences, outputs = halving(activation)
+    outputs[1, 1, 1] += 0.5
+    whole = compare_outputs(layer, sequences, outputs, SINGLE)
+    parts = [slice(0, 1), slice(1, 2)]
+    monkeypatch.setattr(compare_module, "over_batch", lambda _, __, work: list(map(work, parts)))
+    found = compare_outputs(layer, sequences, outputs, SINGLE)
+    assert columns(found) == columns(whole)
+    assert found.timesteps.batch.tolist() == whole.timesteps.batch.tolist()
+    assert found.first_divergence == whole.first_divergence
+    assert found.last.states.tolist() == whole.last.states.tolist()
+    assert (found.widths.count, found.widths.samples) == (6, 2)
+
+
+def test_near_numbers_go_the_quick_way(monkeypatch):
+    def refused(*_):
+        raise AssertionError("the general way")
+
+    monkeypatch.setattr(Steps, "observed", refused)
+    found = compare_outputs(*halving("linear"), SINGLE)
+    assert found.timesteps.max_ratio.tolist() == [0, 0, 0]
+    with pytest.raises(AssertionError, match="the general way"):
+        compare_outputs(*halving("relu"), SINGLE)
+
+
+@pytest.mark.parametrize(("ratio", "taken"), [(0.5, True), (1.0, True), (1.5, False)])
+def test_the_quick_way_passes_what_is_within_its_bounds(ratio, taken):
+    one = np.ones((1, 1, 1), np.float32)
+    block = Block(slice(0, 1), one, one, 4 * np.ones((1, 1, 1)), np.ones((2, 1, 1)))
+    found = Found.nothing((1, 1), 1)
+    near = NearSteps(2 * one, ratio * one, one, 4 * one)
+    assert found.take_quick(block, near) is taken
+    assert found.finite is taken
+    assert found.rows.max_ratio.tolist() == [ratio * taken]
+    # An ULP at 4 is 2^-21.
+    assert found.rows.max_ulp.tolist() == [2.0**22 * taken]
+    assert found.widths.replayed.tolist() == [16 * taken]
 
 
 def test_of_a_part_samples_are_counted_from_the_first_of_all():
@@ -227,8 +280,8 @@ def a_part(numbers, first, states, finite, samples):
 
 def test_parts_put_together():
     early, late = Divergence(1, 5, 0, 1.0, 2.0, 0.5), Divergence(2, 0, 0, 1.0, 2.0, 0.5)
-    a = [[1.0, 6.0], [10.0, 60.0], [3.0, 2.0], [4.0, 5.0], [0, 1], [1, 0]]
-    b = [[2.0, 5.0], [20.0, 50.0], [1.0, 4.0], [3.0, 7.0], [2, 3], [0, 1]]
+    a = [[1.0, 6.0], [10.0, 60.0], [3.0, 2.0], [4.0, 5.0], [0, 1], [0, 0]]
+    b = [[2.0, 5.0], [20.0, 50.0], [1.0, 4.0], [3.0, 7.0], [2, 3], [1, 1]]
     first = a_part(a, late, [[1.0, 2.0], [3.0, 4.0]], False, 2)
     second = a_part(b, early, [[5.0, 6.0]], True, 1)
     found = merge([first, second])
@@ -239,7 +292,7 @@ def test_parts_put_together():
     assert rows.max_ratio.tolist() == [4, 7]
     # Where the largest ratio is, whatever the other numbers are.
     assert rows.batch.tolist() == [0, 3]
-    assert rows.unit.tolist() == [1, 1]
+    assert rows.unit.tolist() == [0, 1]
     assert found.first_divergence is early
     assert found.finite
     assert not merge([first, first]).finite
