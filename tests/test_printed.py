@@ -1,5 +1,7 @@
 """Numbers that were printed with few decimals."""
 
+from importlib import import_module
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -225,3 +227,64 @@ def test_a_masked_step_repeats_a_printed_number(off, within, size, monkeypatch):
     outputs = np.array([[[0.125], [0.125 + off], [0.3125]]])
     sequences = Sequences.of(layer, x, [[True, False, True]])
     assert within_print(layer, sequences, outputs, SINGLE, Print(2)) is within
+
+
+def test_one_decimal_and_multiples_of_a_small_power_of_two():
+    assert prints(np.array([0.3, -1.7])) == [Print(1), Print(2, True)]
+    # They have 12 decimals and were not printed.
+    assert prints(np.arange(1, 400, 2) / 4096) == []
+
+
+def test_thirteen_decimals_are_no_print():
+    text = "0.1234567890123 0.9876543210987 0.2468135791357 0.8642975310869 0.1928374655647"
+    assert prints(np.array([float(one) for one in text.split()])) == []
+    fewer = [float(one[:-1]) for one in text.split()]
+    assert "12 decimals" in [str(how) for how in prints(np.array(fewer))]
+
+
+def test_numbers_that_tell_nothing_do_not_count_against_others():
+    """Six numbers below 1/64 look printed less often than 2^-40 by chance, whatever others do."""
+    small = [0.0100001, 0.0110003, 0.0120007, 0.0130009, 0.0140001, 0.0150003]
+    large = [1.0000001, 1.2000003, 1.4000007, 1.6000009, 1.8000003]
+    assert "7 decimals" in [str(how) for how in prints(np.float32([*small, *large]))]
+    assert prints(np.float32(small[1:])) == []
+
+
+def following(timesteps, mask=None):
+    """c = c + x - h / 2 and h = 2 c, so that c = x: an LSTM whose gates are 1, 1 and 2."""
+    kernel, recurrent = [[0.0, 0.0, 1.0, 0.0]], [[0.0, 0.0, -0.5, 0.0]]
+    bias = [1.0, 1.0, 0.0, 2.0]
+    layer = rp.LSTM(kernel, recurrent, bias, "linear", "linear", dtype="float32")
+    x = 0.5 + np.arange(timesteps).reshape(1, -1, 1) % 7 / 8
+    return layer, Sequences.of(layer, x, mask), 2 * x
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_cell_state_is_known_from_printed_outputs(size, monkeypatch):
+    """By the steps alone c would be known less by 0.0025 after each of them: by 0.1 after 40."""
+    in_blocks_of(monkeypatch, size)
+    layer, sequences, outputs = following(40)
+    assert within_print(layer, sequences, outputs, SINGLE, Print(2))
+    outputs[0, -1] += 0.02
+    assert within_print(layer, sequences, outputs, SINGLE, Print(2))
+    outputs[0, -1] += 0.06
+    assert not within_print(layer, sequences, outputs, SINGLE, Print(2))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_masked_step_leaves_the_cell_state_alone(size, monkeypatch):
+    in_blocks_of(monkeypatch, size)
+    layer, sequences, outputs = following(4, [[True, False, True, True]])
+    # h repeats 1 where c stays 1/2; then c = x again.
+    outputs[0, 1] = outputs[0, 0]
+    assert within_print(layer, sequences, outputs, SINGLE, Print(2))
+    outputs[0, 3] += 0.1
+    assert not within_print(layer, sequences, outputs, SINGLE, Print(2))
+
+
+def test_a_ratio_of_one_is_within_the_print(monkeypatch):
+    layer, x, outputs = exact()
+    for ratio, within in ((1.0, True), (1.5, False)):
+        module = import_module("rnn_parity.printed")
+        monkeypatch.setattr(module, "ratios", lambda off, ball, r=ratio: np.full(off.shape, r))
+        assert within_print(layer, Sequences.of(layer, x), outputs, SINGLE, Print(2)) is within
