@@ -135,7 +135,7 @@ def wrong_shape(observed: Observations, shape: Shape) -> str | None:
 def units_found(outputs: NDArray[Any], layer: Layer, sequences: Sequences) -> str:
     """Which units are missing from outputs that have fewer, or are too many, to end a sentence."""
     batch, timesteps = sequences.shape
-    if outputs.ndim not in (2, 3) or outputs.shape[:-1] not in ((batch, timesteps), (batch,)):
+    if outputs.shape[:-1] not in ((batch, timesteps), (batch,)):
         return ""
     if outputs.shape[-1] == layer.units:
         return ""

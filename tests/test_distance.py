@@ -95,6 +95,11 @@ def test_ratios_by_hand():
     assert ratios(np.float32([0, 0, 0, inf, inf]), ball).tolist() == [0, 0, 0, inf, inf]
 
 
+def test_nothing_off_a_bound_of_nothing_is_a_ratio_of_nothing():
+    ball = Ball(np.array([1.0, 2.0, 3.0]), np.float32([0.0, 0.0, 0.5]), SINGLE)
+    assert ratios(np.float32([0.0, 0.25, 0.25]), ball).tolist() == [0, inf, 0.5]
+
+
 def test_ratios_of_the_absurd_are_large():
     ball = Ball(np.array([0.0]), np.float32([1e-37]), SINGLE)
     assert ratios(np.float32([10.0]), ball)[0] > 1e30

@@ -7,10 +7,15 @@ import pytest
 from helpers import loop, random_layer, random_weights, rounded, shuffled_loop
 
 import rnn_parity as rp
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import Ball
 from rnn_parity.errors import InputError
-from rnn_parity.judge import Observations, judge
-from rnn_parity.results import Subject
+from rnn_parity.judge import Observations, concluded, held_state, judge
+from rnn_parity.precision import FLOAT32
+from rnn_parity.resolution import Resolution
+from rnn_parity.results import Check, StateRow, Subject
 from rnn_parity.sequences import Sequences
+from rnn_parity.wording import wide_bounds
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -256,3 +261,236 @@ def test_observed_things_that_are_no_numbers_are_refused(name, value):
     arguments = {"observed_outputs": outputs, name: value}
     with pytest.raises(InputError, match=r"^observed [^\n]*expected [^\n]*received [^\n]*$"):
         rp.compare(layer, x, **arguments)
+
+
+# The sentences, and the numbers beside them.
+
+
+@pytest.mark.parametrize(
+    ("outputs", "state", "summary"),
+    [
+        (
+            (9, 4, 6),
+            None,
+            "observed outputs: expected shape (4, 9, 5), received (9, 4, 6); axis 0 (9) fits "
+            "timesteps; axis 1 (4) fits batch; axis 2 (6) fits nothing",
+        ),
+        (
+            (9, 4, 5),
+            None,
+            "observed outputs: expected shape (4, 9, 5), received (9, 4, 5); axis 0 (9) fits "
+            "timesteps; axis 1 (4) fits batch; axis 2 (5) fits units; transpose(1, 0, 2) would "
+            "help",
+        ),
+        (
+            (4,),
+            None,
+            "observed outputs: expected shape (4, 9, 5), received (4,); axis 0 (4) fits batch",
+        ),
+        (
+            (4, 8, 6),
+            None,
+            "observed outputs: expected shape (4, 9, 5), received (4, 8, 6); axis 0 (4) fits "
+            "batch; axis 1 (8) fits nothing; axis 2 (6) fits nothing",
+        ),
+        (
+            (4, 9, 5),
+            (4, 4),
+            "observed final state: expected shape (4, 5), received (4, 4); axis 0 (4) fits batch; "
+            "axis 1 (4) fits batch",
+        ),
+    ],
+)
+def test_no_units_are_told_where_they_are_not_what_is_wrong(outputs, state, summary):
+    layer, x, _ = case()
+    report = rp.compare(layer, x, np.zeros(outputs), None if state is None else np.zeros(state))
+    assert report.summary == summary
+
+
+def three_units():
+    """h = x (1, 2, 3) for x = 1, 10, 100, with nothing handed on."""
+    kernel, nothing = [[1.0, 2.0, 3.0]], np.zeros((3, 3))
+    layer = rp.SimpleRNN(kernel, nothing, activation="linear", dtype="float32")
+    x = np.array([[[1.0], [10.0], [100.0]]])
+    return layer, x, x * [1.0, 2.0, 3.0]
+
+
+def test_units_that_are_missing_are_told_from_sequences_and_from_last_outputs():
+    layer, x, outputs = three_units()
+    for seen in (outputs[..., [0, 2]], outputs[:, -1, [0, 2]]):
+        assert rp.compare(layer, x, seen).summary.endswith("; missing: unit 1")
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [("float64", 17), ("float32", 9), ("float16", 9)])
+def test_how_many_digits_to_print(dtype, digits):
+    layer, x, _ = case(dtype=dtype, timesteps=30)
+    printed = np.round(rp.replay(layer, x).outputs, 2)
+    check = rp.compare(layer, x, printed).checks[0]
+    assert check.summary == (
+        "the observed numbers were printed with 2 decimals, within which they neither prove nor "
+        f"refute parity in {dtype}: print {digits} significant digits (%.{digits}g)"
+    )
+    assert check.effective_bits == pytest.approx(6.6439, abs=1e-4)  # two decimal digits
+    assert check.first_divergence is None
+
+
+def cancelling(timesteps, dtype="float32"):
+    """x = 2^24 and 2^24 - 1, of which the difference is 1: with h W three terms, 3 u 2^25 is 6."""
+    layer = rp.SimpleRNN([[1.0], [-1.0]], [[0.0]], activation="linear", dtype=dtype)
+    return layer, np.full((1, timesteps, 2), [2.0**24, 2.0**24 - 1]), np.ones((1, timesteps, 1))
+
+
+WIDE = (
+    "is as wide as 6.00 times the numbers themselves in float32 (more than 0.75), so that others "
+    "would pass as well"
+)
+
+
+def test_a_bound_that_is_wider_than_the_numbers_is_told():
+    layer, x, outputs = cancelling(1)
+    check = rp.compare(layer, x, outputs, outputs[:, -1]).checks[0]
+    assert check.verdict == "inconclusive"
+    assert check.summary == f"the bound of unit 0 of the outputs {WIDE}"
+    assert check.effective_bits is None
+
+
+@pytest.mark.parametrize(("timesteps", "grown"), [(1, False), (2, True), (3, True)])
+def test_more_outputs_would_help_where_a_bound_has_grown(timesteps, grown):
+    layer, x, outputs = cancelling(timesteps)
+    check = rp.compare(layer, x, outputs[:, -1]).checks[0]
+    assert check.verdict == "inconclusive"
+    assert ("observe the whole sequence of outputs" in check.summary) is grown
+
+
+def test_more_outputs_would_not_help_where_all_is_masked():
+    layer, x, _ = case()
+    mask = np.zeros(x.shape[:2], bool)
+    check = rp.compare(layer, x, np.zeros((4, 5)), mask=mask).checks[0]
+    assert check.summary == "every timestep is masked, so that there was nothing to compare"
+
+
+def test_a_vacuous_bound_is_told():
+    layer = rp.SimpleRNN([[1e19]], [[0.0]], activation="linear", dtype="float32")
+    check = rp.compare(layer, np.float32([[[1e20], [1.0]]]), [[[np.inf], [1e19]]]).checks[0]
+    assert check.summary == (
+        "the rounding bound is vacuous in float32: the sums are too long, or the numbers too near "
+        "the ends of its range, to prove anything"
+    )
+
+
+def test_a_last_output_that_is_off():
+    layer, x, outputs = three_units()
+    wrong = outputs[:, -1] + [0.0, 0.5, 0.0]
+    found = judge(layer, Sequences.of(layer, x), Observations(wrong), Subject())
+    check = found.check
+    assert found.arithmetic.name == check.arithmetic == "float32"
+    assert check.summary == "the last output is off by 0.500 from what the outputs say"
+    assert check.max_deviation == 0.5
+    (row,) = check.final_state
+    # An ULP at 200 is 2^-16.
+    assert (row.max_ulp, row.max_deviation, row.batch, row.unit) == (2**15, 0.5, 0, 1)
+    right = judge(layer, Sequences.of(layer, x), Observations(outputs[:, -1]), Subject()).check
+    assert (right.max_ratio, right.effective_bits, right.max_deviation) == (0, np.inf, 0)
+    assert right.summary == "every step is within rounding, the largest at 0 of its bound"
+
+
+def test_a_final_state_that_is_off():
+    layer, x, outputs = three_units()
+    check = rp.compare(layer, x, outputs, outputs[:, -1] + [0.0, 0.5, 0.0]).checks[0]
+    assert check.summary == "the final state h is off by 0.500 from what the outputs say"
+
+
+U = 2.0**-24
+
+
+@pytest.mark.parametrize(
+    ("factor", "ratio"),
+    [
+        (0.0, 0.0),
+        (1.0, 1.0),  # rounded once more
+        (1.5, None),  # of another run, whose steps may have been rounded otherwise
+    ],
+)
+def test_a_last_output_that_was_rounded_otherwise_may_be_another_runs(factor, ratio):
+    layer = rp.SimpleRNN([[1.0]], [[0.5]], activation="linear", dtype="float32")
+    x = np.array([[[1.0], [0.25], [0.625]]])
+    outputs = np.array([[[1.0], [0.75], [1.0]]])
+    last = np.array([[1 + factor * U]])
+    check = judge(layer, Sequences.of(layer, x), Observations(outputs, (), last), Subject()).check
+    assert check.verdict == "parity"
+    (row,) = check.final_state
+    assert row.max_deviation == factor * U
+    if ratio is not None:
+        assert row.max_ratio == ratio
+    assert row.max_ratio <= 1
+
+
+def test_a_held_state_has_its_name():
+    arithmetic = Arithmetic(FLOAT32, FLOAT32)
+    ball = Ball(np.array([[2.0]]), np.float32([[0.5]]), arithmetic)
+    held = held_state("c", np.float32([[2.25]]), ball, np.array([[2.0]]), FLOAT32)
+    assert (held.row.name, held.resolution.name) == ("c", "c")
+    assert (held.row.max_ratio, held.resolution.worst) == (0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("step_ratio", "why", "verdict", "bits", "summary"),
+    [
+        (0.0, "", "parity", np.inf, "every step is within rounding, the largest at 0 of its bound"),
+        (1.0, "", "parity", 24, "every step is within rounding, the largest at 1.00 of its bound"),
+        (2.0, "", "diverged", 23, "a step is 2.00 times as far off as rounding can explain"),
+        (0.5, "nothing", "inconclusive", None, "nothing"),
+    ],
+)
+def test_what_ratios_conclude(step_ratio, why, verdict, bits, summary):
+    check = Check(Subject(), "inconclusive", "", dtype="float32")
+    outputs = Resolution("outputs", np.array([0.0625]), np.array([False]), 0.0)
+    found = concluded(check, step_ratio, why, [outputs])
+    assert (found.verdict, found.effective_bits, found.summary) == (verdict, bits, summary)
+    assert (found.max_ratio, found.resolution) == (step_ratio, 0.0625)
+
+
+def test_a_wide_bound_is_told_of_a_check_that_passes():
+    check = Check(Subject(), "inconclusive", "", dtype="float32")
+    outputs = Resolution("outputs", np.array([0.5]), np.array([False]), 0.25)
+    largest, *rest = concluded(check, 0.5, "", [outputs]).summary.split("; ")
+    assert largest == "every step is within rounding, the largest at 0.50 of its bound"
+    assert rest == wide_bounds([outputs])
+    assert rest
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.0, "parity"), (1.5, "diverged")])
+def test_a_state_may_be_on_its_bound(ratio, verdict):
+    row = StateRow("h", 0.5, 1, ratio, 0, 0)
+    check = Check(Subject(), "inconclusive", "", dtype="float32", final_state=(row,))
+    h = Resolution("h", np.array([0.0625]), np.array([False]), 0.0)
+    assert concluded(check, 0.0, "", [h]).verdict == verdict
+
+
+def test_a_last_output_of_another_shape():
+    layer, x, outputs = three_units()
+    observed = Observations(outputs, (), outputs[:, -1, :2])
+    found = judge(layer, Sequences.of(layer, x), observed, Subject())
+    start = "observed last output: expected shape (1, 3), received (1, 2)"
+    assert found.check.summary.startswith(start)
+    assert found.arithmetic.name == "float32"
+    assert found.found is None
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_last_output_in_the_dtype_that_it_came_in(dtype):
+    kernel, nothing = [[1.0, 2.0, 3.0]], np.zeros((3, 3))
+    layer = rp.SimpleRNN(kernel, nothing, activation="linear", dtype=dtype)
+    x = np.array([[[1.0], [10.0], [100.0]]])
+    outputs = (x * [1.0, 2.0, 3.0]).astype(dtype)
+    observed = Observations(outputs, (), outputs[:, -1])
+    check = judge(layer, Sequences.of(layer, x), observed, Subject()).check
+    assert (check.verdict, check.final_state[0].max_deviation) == ("parity", 0)
+
+
+def test_faint_units_are_a_note_beside_the_others():
+    check = Check(Subject(), "inconclusive", "", dtype="float32", notes=("another",))
+    outputs = Resolution("outputs", np.array([0.5, 0.0625]), np.array([True, False]), 0.0)
+    another, faint = concluded(check, 0.0, "", [outputs]).notes
+    assert another == "another"
+    assert faint.startswith("unit 0 of the outputs: next to nothing")

@@ -71,9 +71,7 @@ def narrow_arithmetic(c: Computation, outputs: Outputs) -> Variants:
         if p.name in LAYER_DTYPES and uses_all_digits(some, p):
             narrow = rounded(c, p.round, f"everything is computed in {p.name}")
             state = p.round(c.sequences.initial_state)
-            yield narrow.layer_but(narrow.detail, precision=p).sequences_but(
-                narrow.detail, initial_state=state
-            )
+            yield narrow.layer_but(precision=p).sequences_but(narrow.detail, initial_state=state)
 
 
 @np.errstate(all="ignore")
