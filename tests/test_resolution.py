@@ -134,6 +134,7 @@ def test_one_unit_that_is_not_resolved_is_named(units):
     assert rp.compare(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("kind", GATES)
 def test_zeros_negated_and_random_numbers_are_never_parity(kind, dtype):
@@ -205,6 +206,7 @@ def test_equal_samples_are_parity(kind, dtype):
     assert rp.compare(getattr(rp, kind)(*weights, dtype=dtype), x, outputs, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GATES)
 def test_wide_layers_are_parity(kind):
     rng = np.random.default_rng(7)
