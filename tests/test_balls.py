@@ -202,12 +202,14 @@ def test_too_many_terms_prove_nothing(count):
     arithmetic = arithmetic_of(("bfloat16", "bfloat16"))
     ball = Sum.of(arithmetic, np.ones((1, 1)), vector([1.0]), count).ball()
     assert ball.vacuous == (count >= 256)
+    assert ball.arithmetic == arithmetic
     assert apply(named("relu"), Sum.of(arithmetic, np.ones((1, 1)), vector([1.0]), 256)).vacuous
 
 
 def test_what_can_overflow_proves_nothing():
     arithmetic = arithmetic_of(("float32", "float16"))
-    sums = Sum.of(arithmetic, np.array([[1.0, 60000.0, 70000.0]]), vector([1, 66000, 70000]), 2)
+    values, sizes = [1.0, 60000.0, 70000.0, 65504.0], [1, 66000, 70000, 65504]
+    sums = Sum.of(arithmetic, np.array([values]), vector(sizes), 2)
     radius = sums.ball().radius[0]
     assert np.isfinite(radius[0])
     assert np.isinf(radius[1:]).all()
@@ -219,6 +221,9 @@ def test_what_has_overflowed_is_known():
     ball = apply(named("linear"), infinite)
     assert ball.value == np.inf
     assert not ball.vacuous
+    both = Sum.of(arithmetic, np.array([[-np.inf, 3.0]]), vector([0.0, 3.0]), 2).ball()
+    assert both.radius[0, 0] == 0
+    assert 0 < both.radius[0, 1] < 1e-6
 
 
 @pytest.mark.parametrize("spread", [0.25, 100.0])
@@ -313,6 +318,17 @@ def test_an_operation_that_may_overflow_proves_nothing(way):
     assert found.vacuous
     assert not found[..., 1:].vacuous
     assert np.isinf((x * y).radius[0]).tolist() == [True, False, False]
+
+
+def test_at_the_end_of_the_range_a_rounding_may_be_beyond_it():
+    largest = np.finfo(np.float64).max
+    with np.errstate(all="ignore"):
+        near = ball_of([largest - 2.0**972], [0.0], DOUBLE) + ball_of([0.0], [0.0], DOUBLE)
+    assert near.vacuous
+    for arithmetic in (HALF, SINGLE):
+        end = arithmetic.results.largest
+        assert apply(named("relu"), ball_of([end], [0.0], arithmetic)).vacuous
+        assert not apply(named("relu"), ball_of([0.99 * end], [0.0], arithmetic)).vacuous
 
 
 def test_infinite_and_invalid_operations():
