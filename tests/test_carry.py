@@ -1,6 +1,7 @@
 """An LSTM's c, which nobody observes: its ball, and what the observed output tells of it."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from rnn_parity.carry import (
     carried,
     looked_at,
     recurrence,
+    scan,
     tells,
 )
 from rnn_parity.fit import observed_steps
@@ -280,6 +282,30 @@ def test_one_step_by_hand(arithmetic, factor):
     assert just_above(segment.own[0, 0, 0], own)
 
 
+@pytest.mark.parametrize("arithmetic", [BFLOAT16, IN_FLOAT32, IN_FLOAT64])
+@pytest.mark.parametrize("wide", [0.0, 1e-3])
+def test_no_radius_is_too_small_for_the_roundings_of_a_step(arithmetic, wide):
+    """Not even by what computing it in its own dtype may lose."""
+    rng = np.random.default_rng(6)
+    dtype = arithmetic.radius_dtype
+    (p, q, c), sizes = rng.normal(size=(3, 4000)), 10 ** rng.uniform(-3, 3, (3, 4000))
+    p, q, c = (a * size for a, size in zip((p, q, c), sizes, strict=True))
+    p, q, c = (a.astype(dtype).astype(np.float64) for a in (p, q, c))
+    radii = [(wide * sizes[i] * rng.uniform(size=4000)).astype(dtype) for i in range(3)]
+    segment = recurrence(
+        Ball(p[None, None], radii[0][None, None], arithmetic),
+        Ball(q[None, None], radii[1][None, None], arithmetic),
+        Ball(c[None], radii[2][None], arithmetic),
+        None,
+    )
+    r = [radius.astype(np.longdouble) for radius in radii]
+    product = roundings(
+        np.abs(p * c), np.abs(p) * r[2] + np.abs(c) * r[0] + r[0] * r[2], arithmetic
+    )
+    exact = roundings(np.abs(segment.c.value[0, 0]), product + r[1], arithmetic)
+    assert np.all(segment.c.radius[0, 0] >= exact)
+
+
 def test_the_smallest_radius_is_what_two_flushes_to_zero_may_lose():
     zero = Ball.exact(np.zeros((1, 1, 1)), IN_FLOAT32)
     zero = replace(zero, radius=np.zeros((1, 1, 1), np.float32))
@@ -323,20 +349,27 @@ def test_a_known_state_under_a_mask():
 
 
 def test_a_state_that_may_overflow_is_not_known():
-    """float16 ends at 65504. Unit 0: the product is 80000, and a sum of 50000 comes too late;
-    unit 1: 61000 may reach it; unit 2 may not; units 3 to 5 are not finite or no numbers."""
+    """float16 ends at 65504. Unit 0: the product is 80000, and a sum of 50000 comes too late; unit
+    1: 61000 may reach it; unit 2 may not; unit 3: the product of 2 and 28000 +- 5000 may; unit 4:
+    60000 +- 6000 may; the others are not finite or no numbers."""
     half = Arithmetic(FLOAT32, FORMATS["float16"])
-    p = Ball(
-        np.array([[[2.0, 2.0, 2.0, 2.0, np.inf, np.nan]]]),
-        np.array([[[0, 0.3, 0, 0, 0, 0]]], np.float32),
-        half,
+    inf, nan = np.inf, np.nan
+    p, q, before = (
+        Ball(np.array(value), np.array(radius, np.float32), half)
+        for value, radius in (
+            ([[[2.0, 2, 2, 2, 0, 2, inf, nan]]], [[[0, 0.3, 0, 0, 0, 0, 0, 0]]]),
+            ([[[-3e4, 1e3, 1e3, -3e4, 6e4, inf, 1, 1]]], [[[0, 0, 0, 0, 6e3, 0, 0, 0]]]),
+            ([[4e4, 3e4, 3e4, 2.8e4, 0, 1, 1, 1]], [[0, 0, 0, 5e3, 0, 0, 0, 0]]),
+        )
     )
-    q = ball([[[-30000.0, 1000.0, 1000.0, np.inf, 1.0, 1.0]]], 0, half)
-    before = ball([[40000.0, 30000.0, 30000.0, 1.0, 1.0, 1.0]], 0, half)
     with np.errstate(all="ignore"):
-        segment = recurrence(p, q, before, None)
-    assert np.isinf(segment.c.radius[0, 0]).tolist() == [True, True, False, True, True, True]
-    assert segment.c.value[0, 0, :3].tolist() == [50000, 61000, 61000]
+        c = recurrence(p, q, before, None).c
+    assert np.isfinite(c.radius[0, 0]).tolist() == [False, False, True, *[False] * 5]
+    assert c.value[0, 0, :5].tolist() == [50000, 61000, 61000, 26000, 60000]
+
+
+def test_a_recurrence_from_nothing():
+    assert scan(np.array([[2.0], [3.0]]), np.array([[1.0], [10.0]])).tolist() == [[1], [13]]
 
 
 def test_a_state_at_the_end_of_the_range_is_not_known():
@@ -417,7 +450,7 @@ def test_looks_under_a_mask():
 def test_the_look_is_at_the_last_step_that_counts():
     """Sample 0 counts up to step 1 of 3, sample 1 to step 0, sample 2 never."""
     keep = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]], bool)[:, :, np.newaxis]
-    own = np.float32([[9, 1e-3, 9], [1e-3, 9, 9], [9, 9, 9]])[:, :, np.newaxis]
+    own = np.float32([[9, 1e-3, 1e-3], [1e-3, 9, 1e-3], [9, 9, 1e-3]])[:, :, np.newaxis]
     told = [[0.1, 0.6, 0.1], [0.6, 0.1, 0.1], [0.1, 0.1, 0.1]]
     seen = Ball.exact(0.5 * np.tanh(told)[:, :, np.newaxis], IN_FLOAT32)
     output = Output(named("tanh"), ball(np.full((3, 3, 1), 0.5), 0), seen)
@@ -425,6 +458,15 @@ def test_the_look_is_at_the_last_step_that_counts():
     assert found.value[:, 0] == pytest.approx([0.6, 0.6, 0.5], abs=0.01)
     assert found.radius[:2, 0].max() < 0.015
     assert found.radius[2, 0] == np.float32(0.4)
+
+
+def test_without_a_mask_the_look_is_at_the_last_step():
+    own, told = np.float32([9, 9, 1e-3]).reshape(3, 1, 1), np.reshape([0.1, 0.2, 0.6], (3, 1, 1))
+    seen = Ball.exact(0.5 * np.tanh(told), IN_FLOAT32)
+    output = Output(named("tanh"), ball(np.full((3, 1, 1), 0.5), 0), seen)
+    found = looked_at(Segment(ball(np.full((3, 1, 1), 0.5), 0.4), own), output, None)
+    assert found.value[0, 0] == pytest.approx(0.6, abs=0.01)
+    assert found.radius[0, 0] < 0.015
 
 
 def ends(*arguments, **options):
@@ -446,6 +488,15 @@ def test_no_end_goes_beyond_the_ball_before(side):
     assert high == pytest.approx(0.4, rel=1e-5)
     assert high >= np.float32(0.4)
     assert 0.395 - 0.08 - 0.0126 <= low <= 0.395 - 0.08
+
+
+def test_a_printed_output_tells_less_at_both_ends():
+    """0.5 tanh(c) is 0.2 +- 0.05, so that c is between artanh 0.3 and artanh 0.5."""
+    output = Output(named("tanh"), ball([[0.5]], 0), ball([[0.2]], 0.05))
+    found = allowed(ball([[0.5]], 0.4), np.full((1, 1), 1e-9, np.float32), output)
+    low, high = found.value[0, 0] - found.radius[0, 0], found.value[0, 0] + found.radius[0, 0]
+    assert np.arctanh(0.3) - 0.0126 <= low <= np.arctanh(0.3)
+    assert np.arctanh(0.5) <= high <= np.arctanh(0.5) + 0.0126
 
 
 def test_a_gate_that_is_wide_tells_less():
@@ -478,3 +529,21 @@ def test_in_float64_radii_stay_float64():
     found = allowed(ball([[0.6]], 1e-11, IN_FLOAT64), np.full((1, 1), 1e-15), output)
     assert (found.radius.dtype, found.arithmetic) == (np.float64, IN_FLOAT64)
     assert 2e-15 < found.radius[0, 0] < 1e-12
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_end_of_a_narrow_ball_in_float64_is_kept(side):
+    """The middle of two neighbours is rounded, and the radius covers that: exact fractions say so.
+
+    c is 1 and some 16 units in the last place, and what it shows is the very end of that."""
+    ulp = 2.0**-52
+    for count in range(16, 32):
+        end = 1 + side * count * ulp
+        output = Output(
+            named("linear"), ball([[1.0]], 0, IN_FLOAT64), Ball.exact(np.array([[end]]), IN_FLOAT64)
+        )
+        before = ball([[1.0]], count * ulp, IN_FLOAT64)
+        found = allowed(before, np.full((1, 1), ulp / 4), output)
+        value, radius = (Fraction(float(a[0, 0])) for a in (found.value, found.radius))
+        assert radius < count * Fraction(ulp)
+        assert abs(Fraction(end) - value) <= radius
