@@ -1,5 +1,6 @@
 """An LSTM's c, which nobody observes: its ball, and what the observed output tells of it."""
 
+import itertools
 from dataclasses import replace
 from fractions import Fraction
 
@@ -535,15 +536,17 @@ def test_in_float64_radii_stay_float64():
 def test_the_end_of_a_narrow_ball_in_float64_is_kept(side):
     """The middle of two neighbours is rounded, and the radius covers that: exact fractions say so.
 
-    c is 1 and some 16 units in the last place, and what it shows is the very end of that."""
+    c is 1 and some 16 units in the last place; what it shows is one unit off the end of that."""
     ulp = 2.0**-52
-    for count in range(16, 32):
-        end = 1 + side * count * ulp
+    for count, own in itertools.product(range(16, 32), (0.0, ulp)):
+        end, seen = (1 + side * number * ulp for number in (count, count - 1))
         output = Output(
-            named("linear"), ball([[1.0]], 0, IN_FLOAT64), Ball.exact(np.array([[end]]), IN_FLOAT64)
+            named("linear"),
+            ball([[1.0]], 0, IN_FLOAT64),
+            Ball.exact(np.array([[seen]]), IN_FLOAT64),
         )
         before = ball([[1.0]], count * ulp, IN_FLOAT64)
-        found = allowed(before, np.full((1, 1), ulp / 4), output)
+        found = allowed(before, np.full((1, 1), own), output)
         value, radius = (Fraction(float(a[0, 0])) for a in (found.value, found.radius))
         assert radius < count * Fraction(ulp)
         assert abs(Fraction(end) - value) <= radius

@@ -7,6 +7,7 @@ import pytest
 from helpers import loop, random_weights
 
 import rnn_parity as rp
+from rnn_parity.activation import WIDE
 from rnn_parity.arithmetic import arithmetics
 from rnn_parity.near import SMALL, Near
 from rnn_parity.observed import Observed
@@ -160,6 +161,18 @@ def test_a_wide_bound_of_equal_numbers_is_left_to_the_general_way():
     """D is 0 throughout, but the bound of two terms, 2 * 2^-24 times their size, reaches 2^-8."""
     assert linear_steps(2.0**13, 0.0, [1, -1], [0, 0]) is not None
     assert linear_steps(2.0**16, 0.0, [1, -1], [0, 0]) is None
+
+
+@pytest.mark.parametrize(("radius", "quick"), [(WIDE, False), (np.nextafter(WIDE, 0), True)])
+def test_a_radius_from_which_the_ends_are_taken_is_left_to_the_general_way(radius, quick):
+    layer = rp.SimpleRNN([[1.0]], [[0.5]], activation="linear", dtype="float32")
+    sequences = Sequences.of(layer, np.ones((1, 2, 1), np.float32)).samples(slice(0, 1))
+    observed = Observed(layer, sequences, rp.replay(layer, sequences.inputs).outputs)
+    block = next(blocks(layer, sequences))
+    observed.advance(block.steps)
+    near = Near(Steps(layer, ARITHMETIC, sequences))
+    near.argument_radius = lambda *_: np.full((2, 1, 1), radius, np.float64)
+    assert (near.steps(block, observed) is not None) == quick
 
 
 def test_what_a_large_weight_hides_is_no_parity():

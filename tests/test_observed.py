@@ -106,6 +106,7 @@ def watched(monkeypatch, size, mask, **options):
 def test_the_states_around_each_step(monkeypatch, size, mask, states):
     observed = watched(monkeypatch, size, mask)
     assert observed.outputs.shape == (0, 2, 1)
+    assert observed.keep is None
     assert observed.states[..., 0].tolist() == [[0.25, -0.5]]
     for start in range(0, 4, size):
         steps = slice(start, min(start + size, 4))
@@ -172,6 +173,14 @@ def test_a_masked_step_that_is_zeroed(monkeypatch, size):
     assert values == [[0, 1, 0, 3], [10, 0, 0, 0]]
     assert radii == [[ETA, 0.25, ETA, 0.5], [0.125, ETA, ETA, ETA]]
     assert states[-1].value.tolist() == [[3], [10]]
+
+
+def test_what_is_hidden_is_a_ball_of_the_arithmetic(monkeypatch):
+    arithmetic = Arithmetic(FLOAT32, FLOAT32)
+    observed = watched(monkeypatch, 4, KEEP)
+    observed.advance(slice(0, 4))
+    ball = Ball(np.ones((4, 2, 1)), np.ones((4, 2, 1), np.float32), arithmetic)
+    assert observed.hidden(ball, arithmetic).arithmetic == arithmetic
 
 
 def test_without_a_mask_each_step_shows_its_own_ball(monkeypatch):
