@@ -12,7 +12,7 @@ import rnn_parity as rp
 from rnn_parity.activations import named
 from rnn_parity.arithmetic import Arithmetic, arithmetics
 from rnn_parity.balls import Ball, Sum, apply, concatenated, copied
-from rnn_parity.magnitudes import Magnitudes, gamma
+from rnn_parity.magnitudes import Magnitudes
 from rnn_parity.precision import FORMATS
 
 SINGLE = arithmetics(FORMATS["float32"])[0]
@@ -31,12 +31,6 @@ KINDS = [
 
 def arithmetic_of(kind):
     return Arithmetic(FORMATS[kind[0]], FORMATS[kind[1]])
-
-
-def test_gamma_by_hand():
-    assert gamma(1, 0.25) == 0.25 / 0.75
-    assert gamma(3, 0.125) == 0.375 / 0.625
-    assert gamma(4, 0.25) == gamma(5, 0.25) == np.inf
 
 
 def test_the_arithmetics_of_a_layer():
@@ -74,6 +68,7 @@ def test_a_sum_holds_every_order_of_its_terms(kind, seed, count, spread, fused):
     assert abs(computed - Fraction(float(ball.value[0, 0]))) <= Fraction(float(ball.radius[0, 0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS[1:], ids="/".join)
 @pytest.mark.parametrize("activation", FUNCTIONS)
 @settings(max_examples=30, deadline=None)
