@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import rnn_parity as rp
 from rnn_parity.arithmetic import Arithmetic
 from rnn_parity.balls import Ball
+from rnn_parity.fit import observed_steps
 from rnn_parity.precision import FLOAT32, FLOAT64, FORMATS
 from rnn_parity.replay import blocks
 from rnn_parity.residual import Steps, final_balls
@@ -122,3 +123,39 @@ def test_the_last_output_lies_in_its_ball(seed, masked, zeroed):
         last = loop(weights, x, state=state)[:, -1]
         assert np.all(np.abs(last - output.value) <= output.radius)
     assert final.radius.max() < 1e-4
+
+
+@pytest.mark.parametrize("arithmetic", [SINGLE, DOUBLE])
+@pytest.mark.parametrize("mask", [None, [[True, False], [False, False]]])
+def test_final_balls_are_in_the_arithmetic(arithmetic, mask):
+    layer = rp.SimpleRNN([[2.0]], [[0.5]], [0.25], activation="linear")
+    sequences = Sequences.of(layer, [[[1.0], [3.0]]] * 2, mask, [[8.0], [4.0]])
+    output, (state,) = final_balls(layer, sequences, arithmetic)
+    for ball in (output, state):
+        assert (ball.arithmetic, ball.radius.dtype) == (arithmetic, arithmetic.radius_dtype)
+    # 2 x + h / 2 + 1/4, twice or once or never
+    expected = ([9.375, 8.375], [9.375, 8.375]) if mask is None else ([6.25, 0], [6.25, 4])
+    assert (output.value[:, 0].tolist(), state.value[:, 0].tolist()) == expected
+
+
+def widest_cell_state(seen):
+    """The radius of one unit's c after 600 steps with an open forget gate, and nothing to add."""
+    bias = [-20.0, 17.0, 0.5, 0.25]
+    layer = rp.LSTM([[0.0] * 4], [[0.0] * 4], bias, dtype="float32")
+    sequences = Sequences.of(layer, np.zeros((1, 600, 1), np.float32), None, ([[0.0]], [[0.5]]))
+    outputs = rp.replay(layer, sequences.inputs, None, sequences.initial_state).outputs
+    steps = Steps(layer, SINGLE, sequences)
+    for block, observed in observed_steps(layer, sequences, outputs.astype(np.float32)):
+        if seen:
+            steps.observed(block, observed)
+        else:
+            steps.outputs(block, Ball.exact(observed.states[:-1], SINGLE))
+    assert steps.cell_state.value[0, 0] == pytest.approx(0.5, abs=1e-3)
+    return float(steps.cell_state.radius[0, 0])
+
+
+def test_what_was_observed_tells_an_lstms_c():
+    """A step adds some 7 units to c: 600 of them 4000, of which an output leaves a few dozen."""
+    unknown = widest_cell_state(seen=False)
+    assert 600 * 2.0**-25 < unknown < 600 * 32 * 2.0**-25
+    assert widest_cell_state(seen=True) < unknown / 4
