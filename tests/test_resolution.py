@@ -365,8 +365,8 @@ def test_a_faint_unit_is_held_against_an_eighth_of_the_others():
     assert found.faint.tolist() == [False, True]
     assert found.of_unit == pytest.approx([0.01, 0.08 * np.sqrt(2)], rel=1e-4)
     assert found.share == 0.5
-    # Not faint: 0.005 is above its own radius, and 0.02 is no hundredth.
-    for radius, size, expected in ((0.001, 0.005, 0.2), (0.1, 0.02, 5.0)):
+    # Not faint: 0.005 is above its own radius, 2^-8 not below it, and 0.02 no hundredth.
+    for radius, size, expected in ((0.001, 0.005, 0.2), (2.0**-8, 2.0**-8, 1.0), (0.1, 0.02, 5.0)):
         found = resolution("h", constant([0.01, radius], [1, size]))
         assert found.faint.tolist() == [False, False]
         assert found.of_unit[1] == pytest.approx(expected)
@@ -376,7 +376,6 @@ def test_a_faint_unit_is_held_against_an_eighth_of_the_others():
 def test_few_timesteps_of_several_samples(steps, expected):
     widths = constant([0.1, 0.1], [0.1, np.sqrt(2 - 0.01)], steps=steps, samples=3)
     assert resolution("h", widths).of_unit[0] == pytest.approx(expected)
-    assert resolution("h", widths, own=False).of_unit[0] == pytest.approx(0.1)
 
 
 def test_numbers_whose_squares_overflow_prove_nothing():
@@ -489,9 +488,7 @@ def test_the_resolution_is_in_the_document():
 
 @pytest.mark.parametrize("where", ["step", "state"])
 def test_a_ratio_that_is_no_number_is_no_pass(where):
-    fine = resolution(
-        "outputs", Widths.of(np.full((9, 1, 1), 0.1), np.ones((9, 1, 1)), None), IN_FLOAT32
-    )
+    fine = resolution("outputs", Widths.of(np.full((9, 1, 1), 0.1), np.ones((9, 1, 1)), None))
     ratio = {"step": 0.5, "state": 0.5, where: float("nan")}
     row = StateRow("h", 0.0, 0, ratio["state"], 0, 0)
     check = Check(Subject(), "parity", "", dtype="float32", final_state=(row,))
