@@ -172,6 +172,7 @@ def test_a_ball_is_one_more_term(value):
     assert (term.value.tolist(), term.terms) == ([[value]], 1)
     assert (term.magnitude.tolist(), term.spread.tolist()) == ([[3.25]], [[0.25]])
     assert np.asarray(term.parts).tolist() == [[3.25]]
+    assert term.magnitude.dtype == np.float32
     # In a sum of 2 with 5: u (8.25 + 2 roundings of it), and the ball's own radius.
     known = Sum.of(SINGLE, np.array([[5.0]]), vector([5.0]), 1)
     ball = Ball(np.array([[value]]), vector([0.25]), SINGLE)
@@ -208,6 +209,7 @@ def test_what_can_overflow_proves_nothing():
     radius = sums.ball().radius[0]
     assert np.isfinite(radius[0])
     assert np.isinf(radius[1:]).all()
+    assert Sum.of(arithmetic, np.array([[65504.0]]), vector([65504]), 2).ball().vacuous
 
 
 def test_what_has_overflowed_is_known():
@@ -322,8 +324,9 @@ def test_at_the_end_of_the_range_a_rounding_may_be_beyond_it():
     assert near.vacuous
     for arithmetic in (HALF, SINGLE):
         end = arithmetic.results.largest
-        assert apply(named("relu"), ball_of([end], [0.0], arithmetic)).vacuous
-        assert not apply(named("relu"), ball_of([0.99 * end], [0.0], arithmetic)).vacuous
+        for name in ("relu", "linear"):
+            assert apply(named(name), ball_of([end], [0.0], arithmetic)).vacuous
+            assert not apply(named(name), ball_of([0.99 * end], [0.0], arithmetic)).vacuous
 
 
 def test_infinite_and_invalid_operations():
@@ -358,6 +361,7 @@ def test_a_ball_where_keeps_its_arithmetic():
 def test_what_is_copied_and_not_finite_stays_what_it_is():
     ball = copied(np.array([np.inf, np.nan, -np.inf, 2.0]), HALF)
     assert ball.radius.tolist() == pytest.approx([2**-14, 2**-14, 2**-14, 2**-10 + 2**-14])
+    assert [str(value) for value in ball.value] == ["inf", "nan", "-inf", "2.0"]
     assert (ball.radius.dtype, ball.arithmetic) == (np.float32, HALF)
     assert copied(np.array([1.0]), DOUBLE).radius.dtype == np.float64
 
@@ -380,7 +384,15 @@ def test_the_radius_of_a_sum(kind):
     expected = g * 9 + (1 + g) * 0.5 + 4 * ETA[arithmetic]
     assert_just_above(total.ball(), [-3], [expected], arithmetic)
     assert_just_above(total[..., :1].ball(), [-3], [expected], arithmetic)
-    # Nothing spreads it: one term of magnitude 0 leaves what a flush to zero makes of it.
+    # Nothing spreads it: roundings alone.
+    plain = Sum.of(arithmetic, np.array([[-3.0]]), magnitude, 3)
+    assert (plain.parts, plain.spread) == (0.0, 0.0)
+    g = gamma_by_hand(3, U[arithmetic])
+    assert_just_above(plain.ball(), [-3], [7 * g], arithmetic)
+    assert_just_above(plain[..., :1].ball(), [-3], [7 * g], arithmetic)
+    plain, g = plain.known_part(np.array([2.0])), gamma_by_hand(4, U[arithmetic])
+    assert_just_above(plain.ball(), [-3], [9 * g], arithmetic)
+    # Terms of magnitude 0 leave what a flush to zero makes of it.
     none = Sum.of(arithmetic, np.array([[0.0]]), 0 * magnitude, 2)
     assert_just_above(none.ball(), [0], [2 * ETA[arithmetic]], arithmetic)
     # Two sums: terms, magnitudes and spreads together.
@@ -405,6 +417,34 @@ def test_the_radius_of_a_sum_in_two_precisions():
         radius += 4 * 2.0**-14 + 6 * 2.0**-126
         assert_just_above(total.ball(), [3], [radius], HALF)
     assert (x + h).shape == (1, 1)
+
+
+@pytest.mark.parametrize("arithmetic", [SINGLE, HALF])
+def test_part_of_a_sum(arithmetic):
+    total = Sum.of(arithmetic, np.array([[-1.0, 2.0]]), vector([7, 5]), 3, vector([0.5, 0.25]))
+    for whole in (total, total.known_part(np.array([2.0, 3.0]))):
+        part = whole[..., 1:]
+        assert (part.shape, part.terms, part.arithmetic) == ((1, 1), whole.terms, arithmetic)
+        assert part.ball().radius.tolist() == whole.ball()[..., 1:].radius.tolist()
+        assert part.ball().value.tolist() == [[2.0]]
+        for name in ("magnitude", "spread"):
+            assert getattr(part, name).tolist() == getattr(whole, name)[..., 1:].tolist()
+
+
+@pytest.mark.parametrize("arithmetic", [SINGLE, HALF, DOUBLE])
+def test_no_radius_is_too_small_for_what_computing_it_loses(arithmetic):
+    """Radii have roundings of their own, which thousands of numbers would show."""
+    rng, dtype = np.random.default_rng(12), arithmetic.radius_dtype
+    x, y = rng.normal(size=(2, 4000)).astype(np.float32).astype(float)
+    p, q = (10 ** rng.uniform(-6, 0, (2, 4000))).astype(dtype)
+    a, b = Ball(x, p, arithmetic), Ball(y, q, arithmetic)
+    p, q = p.astype(np.longdouble), q.astype(np.longdouble)
+    product = np.abs(x) * q + np.abs(y) * p + p * q
+    for found, exact in ((a + b, p + q), (a * b, product), (1 - a, p)):
+        assert np.all(found.radius >= once_rounded(np.abs(found.value), exact, arithmetic))
+    g = gamma_by_hand(5, U[SINGLE])
+    found = Sum.of(SINGLE, x, np.abs(x).astype(np.float32), 5).ball()
+    assert np.all(found.radius >= g * np.abs(x))
 
 
 def test_what_an_activation_makes_of_a_ball():
