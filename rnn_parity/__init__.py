@@ -18,12 +18,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rnn_parity.check import check, compare, replay
+    from rnn_parity.errors import InputError, RnnParityError
     from rnn_parity.layers import GRU, LSTM, SimpleRNN
     from rnn_parity.report import Report
+    from rnn_parity.results import Check, Verdict
 
     __version__: str
 
-__all__ = ["GRU", "LSTM", "Report", "SimpleRNN", "__version__", "check", "compare", "replay"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Check",
+    "InputError",
+    "Report",
+    "RnnParityError",
+    "SimpleRNN",
+    "Verdict",
+    "__version__",
+    "check",
+    "compare",
+    "replay",
+]
 
 _HOMES = {
     "check": "rnn_parity.check",
@@ -33,6 +48,10 @@ _HOMES = {
     "LSTM": "rnn_parity.layers",
     "GRU": "rnn_parity.layers",
     "Report": "rnn_parity.report",
+    "Check": "rnn_parity.results",
+    "Verdict": "rnn_parity.results",
+    "InputError": "rnn_parity.errors",
+    "RnnParityError": "rnn_parity.errors",
 }
 
 

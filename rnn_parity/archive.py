@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rnn_parity.errors import InputError
 from rnn_parity.layers import GRU, LAYERS
 from rnn_parity.limits import check_content
-from rnn_parity.precision import LAYER_DTYPES
+from rnn_parity.precision import FORMATS, LAYER_DTYPES
 from rnn_parity.reading import ENCRYPTED
 
 SCHEMA = "rnn-parity/case/1"
@@ -102,6 +102,7 @@ def unpacked(
         raise InputError(f"{where}: its checksum fails: it was changed or damaged; record it again")
     meta = {**LEFT_OUT, **meta}
     check_arrays(arrays, meta, where)
+    check_description(arrays, meta, where)
     return meta, arrays
 
 
@@ -196,3 +197,19 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], wh
     described = (config.get("units", sizes["H"]), bool(config.get("use_bias", "bias" in arrays)))
     if described != (sizes["H"], "bias" in arrays):
         raise InputError(f"{where}: expected units and use_bias of its config, received other ones")
+
+
+def check_description(
+    arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], where: str
+) -> None:
+    """Raise `InputError` where meta says what its own entries or the weights refute."""
+    name, recurrence = meta["layer_class"], meta["recurrence"]
+    if name in LAYERS and name != recurrence:
+        raise InputError(f"{where}: expected the recurrence {name} of a {name}, not {recurrence}")
+    precision = FORMATS[meta["dtype"]]
+    for weight in (name for name in WEIGHTS if name in arrays):
+        if not np.array_equal(precision.round(arrays[weight]), arrays[weight], equal_nan=True):
+            raise InputError(
+                f"{where}: {weight}: expected numbers of {precision.name}, the dtype that meta "
+                "names, received others"
+            )

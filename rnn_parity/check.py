@@ -16,6 +16,7 @@ from rnn_parity.examine import examine
 from rnn_parity.generate import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.judge import Observations
 from rnn_parity.layers import Layer
+from rnn_parity.precision import real
 from rnn_parity.replay import Trace
 from rnn_parity.replay import replay as replay_sequences
 from rnn_parity.report import Report
@@ -72,7 +73,18 @@ def weights_of(layer_or_weights: Any) -> Layer:
     """Weights as they are, a Keras layer's weights otherwise."""
     if isinstance(layer_or_weights, Layer):
         return layer_or_weights
+    if not hasattr(layer_or_weights, "get_weights") or isinstance(layer_or_weights, type):
+        raise InputError(
+            "weights: expected a SimpleRNN, an LSTM or a GRU of rnn_parity, or a layer of Keras, "
+            f"received {named_kind(layer_or_weights)}"
+        )
     return keras_adapter.layer_weights(layer_or_weights)
+
+
+def named_kind(value: Any) -> str:
+    """What a value is, for a message: a class by its name, anything else by that of its class."""
+    is_class = isinstance(value, type)
+    return f"the class {value.__name__}" if is_class else f"a {type(value).__name__}"
 
 
 def check(
@@ -108,7 +120,7 @@ def check(
     is_model = keras_adapter.is_model(layer_or_model)
     if not is_model:
         refuse_other_name(layer_or_model, layer_name)
-        inputs, mask = np.asarray(inputs), None if mask is None else np.asarray(mask)
+        inputs, mask = real(inputs, "inputs"), None if mask is None else real(mask, "mask")
         if mask is not None and inputs.ndim == 3:
             boolean(mask, inputs.shape[:2])
     if is_model and initial_state is not None:

@@ -156,7 +156,8 @@ class Found:
         self.enter(block.steps, deviation, far, residual, ratio)
         self.finite = self.finite or bool(np.isfinite(ball.value).any())
         sizes = np.abs(replayed), np.abs(ball.value)
-        widths = Widths.of(ball.radius, sizes[0], observed.keep, sizes[1])
+        eta = ball.arithmetic.results.smallest_normal
+        widths = Widths.of(ball.radius, sizes[0], observed.keep, sizes[1], eta)
         self.widths = self.widths.and_then(widths)
         if self.first is None and not ratio.max() <= 1:
             self.first = first_beyond(block.steps.start, seen, ball, ratio)

@@ -12,9 +12,10 @@ from json import loads
 from typing import Any
 
 from rnn_parity.precision import FORMATS, LAYER_DTYPES
+from rnn_parity.resolution import LIMIT
 
-ORDER = ("parity", "suspect", "inconclusive", "diverged")
-"""The verdicts on one check, from the best to the worst."""
+ORDER = ("parity", "inconclusive", "suspect", "diverged")
+"""The verdicts on one check, from the best to the worst, as their exit codes have it."""
 WORDS = ("nan", "inf", "-inf")
 """What JSON has no numbers for."""
 RANK = {**{verdict: i for i, verdict in enumerate(ORDER)}, "failed": 2.5}
@@ -118,7 +119,7 @@ def contradiction(check: Mapping[str, Any]) -> str | None:
     for name in ("max_ratio", "max_deviation"):
         if (value := number(check.get(name))) is not None and value < 0:
             return f"its {name} is negative, {value:g}"
-    rules = (wrong_verdict, wrong_bits, wrong_shape, wrong_divergence, wrong_rows)
+    rules = (wrong_verdict, wrong_resolution, wrong_bits, wrong_shape, wrong_divergence, wrong_rows)
     return next((found for rule in rules if (found := rule(check))), None)
 
 
@@ -152,6 +153,18 @@ def wrong_verdict(check: Mapping[str, Any]) -> str | None:
     if bits is None or math.isnan(number(bits) or 0.0):
         return f"{its} no effective_bits"
     return f"{its} a first_divergence" if check.get("first_divergence") is not None else None
+
+
+def wrong_resolution(check: Mapping[str, Any]) -> str | None:
+    """A pass rests on bounds that resolve; documents of older versions do not say how well."""
+    if check.get("resolution") is None:
+        return None
+    value = number(check["resolution"])
+    if value is None or not value >= 0:
+        return f"its resolution is {check['resolution']!r:.40}"
+    if check["verdict"] in ("parity", "suspect") and value > LIMIT:
+        return f"its verdict is {check['verdict']} beside a resolution of {value:g}"
+    return None
 
 
 def wrong_bits(check: Mapping[str, Any]) -> str | None:

@@ -63,6 +63,20 @@ class Rows:
         """Which places of a column, `(P,)`, are in the `mixed` piece."""
         return np.repeat([p == self.mixed for p in range(len(self.designs))], self.sizes)
 
+    def once(self) -> Rows:
+        """Without steps that were computed before, from the same input and state: they err alike.
+
+        Where a memory is not observed, no two steps are known to be the same.
+        """
+        if self.forget is not None:
+            return self
+        designs = {id(design): design for design in self.designs}
+        given = np.concatenate([flattened(a) for a in (*designs.values(), self.observed)], axis=1)
+        first = {hash(row.tobytes()): i for i, row in reversed([*enumerate(given)])}
+        new = np.isin(np.arange(len(given)), [*first.values()]).reshape(self.good.shape)
+        residual, *slopes = (a * new[..., np.newaxis] for a in (self.residual, *self.slopes))
+        return replace(self, residual=residual, slopes=tuple(slopes), good=self.good & new)
+
     def parts(self, columns: Array) -> list[Array]:
         """Columns `(P, H)` piece by piece."""
         return np.split(columns, np.cumsum(self.sizes)[:-1])

@@ -79,7 +79,8 @@ def quick_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Row
 def some_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any], count: int) -> Rows:
     """About `count` equations for each unit: the first steps of evenly spaced samples.
 
-    Few samples in full tell more than the first steps of many. Masked steps do not count.
+    Few samples in full tell more than the first steps of many. Masked steps do not count, nor do
+    samples that are given what another one is: they err alike, and confirm nothing.
     """
     batch, timesteps = sequences.shape
     samples = slice(0, batch, max(1, batch // max(FEWEST_SAMPLES, -(-count // timesteps))))
@@ -88,7 +89,23 @@ def some_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any], count: 
     if sequences.mask is not None:
         seen = sequences.mask[samples].sum(axis=0)
     steps = int(np.searchsorted(np.cumsum(seen), count)) + 1
-    return all_rows(layer, *part(sequences, outputs, samples, slice(0, min(steps, timesteps))))
+    own = part(sequences, outputs, samples, slice(0, min(steps, timesteps)))
+    different = distinct(own[0])
+    return all_rows(layer, own[0].samples(different), own[1][different]).once()
+
+
+def distinct(sequences: Sequences) -> NDArray[np.intp]:
+    """The first of all samples that have the same inputs, mask, initial state and dropout."""
+    dropout = [
+        d.swapaxes(0, 1)
+        for d in (sequences.dropout.inputs, sequences.dropout.state)
+        if d is not None
+    ]
+    mask = [] if sequences.mask is None else [sequences.mask]
+    given = [sequences.inputs, sequences.initial_state.swapaxes(0, 1), *mask, *dropout]
+    rows = np.concatenate([a.reshape(len(a), -1).astype(np.float64) for a in given], axis=1)
+    first = {row.tobytes(): i for i, row in reversed([*enumerate(rows)])}
+    return np.array(sorted(first.values()))
 
 
 @np.errstate(all="ignore")

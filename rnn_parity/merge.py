@@ -164,7 +164,9 @@ def width_of(merge: Merge, ball: Ball) -> Resolution:
     if not merge.sequences:
         flat = Ball(by_sample(ball.value), by_sample(ball.radius), ball.arithmetic)
         return state_resolution("output", flat, flat.value)
-    widths = Widths.of(by_timestep(ball.radius), np.abs(by_timestep(ball.value)), None)
+    eta = ball.arithmetic.results.smallest_normal
+    size = np.abs(by_timestep(ball.value))
+    widths = Widths.of(by_timestep(ball.radius), size, None, eta=eta)
     return resolution("outputs", widths)
 
 

@@ -20,9 +20,9 @@ LISTS = ("table", "json", "markdown")
 LARGEST = 2**31 - 1
 
 EPILOG = """\
-exit codes: 0 parity; 1 diverged, or an --against crashed; 2 bad usage or bad
-input; 3 nothing was proven (inconclusive, nothing to compare, or blind with
---strict). With several checks, the first of 1, 3, 0 that occurs."""
+exit codes: 0 parity; 1 diverged or suspect, or an --against crashed; 2 bad
+usage or bad input; 3 nothing was proven (inconclusive, nothing to compare, or
+blind with --strict). With several checks, the first of 1, 3, 0 that occurs."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -131,6 +131,6 @@ def merged(tests: Mapping[str, Sequence[str]]) -> str:
         codes = {document["exit_code"] for _, document in documents}
         verdicts = {document["verdict"] for _, document in documents}
         whole["exit_code"] = next(code for code in (1, 3, 0) if code in codes)
-        order = ("diverged", "inconclusive", "suspect", "parity")
+        order = ("diverged", "suspect", "inconclusive", "parity")
         whole["verdict"] = next(verdict for verdict in order if verdict in verdicts)
     return as_json(whole)

@@ -72,7 +72,9 @@ def real(value: ArrayLike, name: str) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except ValueError:
-        raise InputError(f"{name}: expected an array, received rows of unequal length") from None
+        uneven = isinstance(value, (list, tuple))
+        what = "rows of unequal length" if uneven else f"a {type(value).__name__} without numbers"
+        raise InputError(f"{name}: expected an array, received {what}") from None
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise InputError(f"{name}: expected real numbers, received dtype {array.dtype}")
     return array

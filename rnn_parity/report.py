@@ -26,8 +26,8 @@ FORMATS = ("table", "json", "markdown", "github")
 class Report:
     """What one or several checks found.
 
-    `device` is where the layer ran, `notes` are sentences on the whole report. With `strict`,
-    `suspect` counts as a failure and a blind spot as nothing proven.
+    `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a
+    blind spot counts as nothing proven.
     """
 
     checks: tuple[Check, ...]
@@ -39,9 +39,9 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict that decides: diverged, then inconclusive (no checks too), then suspect."""
+        """The verdict that decides: diverged, then suspect, then inconclusive (no checks, too)."""
         found = {check.verdict for check in self.checks} or {"inconclusive"}
-        order: tuple[Verdict, ...] = ("diverged", "inconclusive", "suspect")
+        order: tuple[Verdict, ...] = ("diverged", "suspect", "inconclusive")
         return next((verdict for verdict in order if verdict in found), "parity")
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.resolution import LIMIT, WIDE, Resolution
+from rnn_parity.resolution import LIMIT, MOST_HIDDEN, WIDE, Resolution
 from rnn_parity.results import (
     BlindSpot,
     Cause,
@@ -99,7 +99,7 @@ def verdict_of(check: Check) -> str:
 
 def overall(checks: tuple[Check, ...]) -> str:
     """How many checks found what, with the names of those that did not pass; no verdict word."""
-    kinds = ("diverged", "inconclusive", "not compared", "suspect", "parity")
+    kinds = ("diverged", "suspect", "inconclusive", "not compared", "parity")
     groups = {kind: [label(c.subject) for c in checks if word(c) == kind] for kind in kinds}
     parts = [
         f"{len(names)} in parity" if kind == "parity" else f"{len(names)} {kind}: {some(names)}"
@@ -191,7 +191,9 @@ def wide_bounds(found: Sequence[Resolution]) -> list[str]:
     """What a wide bound leaves open although it is resolved, in words; nothing for narrow ones."""
     widest = max(found, key=lambda one: one.worst)
     if widest.worst <= WIDE:
-        return []
+        widest = max(found, key=lambda one: one.share)
+        if widest.share < MOST_HIDDEN:
+            return []
     share = f"{100 * widest.share:.2g} %" if widest.share >= 1e-4 else "few"
     return [
         f"a divergence could hide in {share} of the numbers, whose bound is as wide as they are"

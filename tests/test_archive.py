@@ -119,6 +119,7 @@ def test_other_arrays(path, changes, expected):
         ({"config": {**CONFIG, "units": 2}}, "expected units and use_bias of its config"),
         ({"config": {**CONFIG, "activation": "mine"}}, "expected the name of one of Keras's"),
         ({"config": {**CONFIG, "activation": []}}, "expected the name of one of Keras's"),
+        ({"layer_class": "GRU"}, "expected the recurrence GRU of a GRU, not SimpleRNN"),
     ],
 )
 def test_another_description(path, meta, expected):
@@ -155,6 +156,15 @@ def test_a_gru_that_resets_before_has_one_row_of_biases(path):
     write_case(path, make(**GRU))
     other = rewritten(path, {"config": {**GRU["config"], "reset_after": False}})
     assert "bias: expected shape (3,), received (2, 3)" in refusal(other)
+
+
+@pytest.mark.parametrize("name", ["kernel", "recurrent_kernel", "bias"])
+def test_weights_are_of_the_dtype_that_meta_names(path, name):
+    """A case of float32 that called itself bfloat16 would be judged by a bound 2**16 as wide."""
+    third = np.full(contents(path)[name].shape, 1 / 3, np.float32)
+    assert read_case(rewritten(path, **{name: third})).dtype == "float32"
+    message = f"{name}: expected numbers of bfloat16, the dtype that meta names, received others"
+    assert message in refusal(rewritten(path, {"dtype": "bfloat16"}))
 
 
 def test_the_recurrence_is_known(path):

@@ -38,7 +38,7 @@ def test_the_same_report_is_no_worse(tmp_path):
         ("parity", "suspect"),
         ("parity", "inconclusive"),
         ("parity", "diverged"),
-        ("suspect", "inconclusive"),
+        ("inconclusive", "suspect"),
         ("suspect", "diverged"),
         ("inconclusive", "diverged"),
     ],

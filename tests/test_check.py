@@ -210,3 +210,41 @@ def test_a_model_takes_no_initial_state(rng):
     model = tf.keras.Model(inputs, layers.SimpleRNN(2)(inputs))
     with pytest.raises(InputError, match="expected none for a model"):
         rp.check(model, inputs_for(rng), initial_state=np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (2, 0, 3), (2, 5, 0)])
+def test_inputs_without_numbers_are_refused_before_tensorflow_sees_them(rng, shape):
+    """TensorFlow ends the process over inputs of no features."""
+    message = "^inputs: expected at least 1 along every axis, received shape "
+    model = tf.keras.Sequential([tf.keras.Input((5, 3)), layers.SimpleRNN(4)])
+    for target in (layers.SimpleRNN(4), model):
+        with pytest.raises(InputError, match=message):
+            rp.check(target, np.zeros(shape, "float32"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "what"),
+    [
+        ([[[1.0]], [[1.0], [2.0]]], "an array, received rows of unequal length"),
+        (None, "real numbers, received dtype object"),
+        ("abc", "real numbers, received dtype <U3"),
+        (tf.keras.Input((5, 3)), "(an array|real numbers), received"),
+    ],
+)
+def test_what_holds_no_real_numbers_is_refused_in_words(inputs, what):
+    with pytest.raises(InputError, match=f"^inputs: expected {what}"):
+        rp.check(layers.SimpleRNN(4), inputs)
+
+
+@pytest.mark.parametrize(
+    ("weights", "received"),
+    [
+        (np.ones((2, 3)), "a ndarray"),
+        (rp.SimpleRNN, "the class SimpleRNN"),
+        (layers.LSTM, "the class LSTM"),
+        ("model.keras", "a str"),
+    ],
+)
+def test_what_cannot_stand_for_weights_is_refused_in_words(weights, received):
+    with pytest.raises(InputError, match=f"^weights: expected a SimpleRNN, .*received {received}$"):
+        rp.compare(weights, np.ones((2, 3, 4)), np.ones((2, 3, 5)))

@@ -34,8 +34,15 @@ def test_generic_rnn_is_replayed_with_keras_own_cell_only():
     assert np.array_equal(seen.weights.kernel, np.asarray(plain.cell.kernel))
     (seen,) = ka.observe_layer(keras.layers.RNN(Cell(H)), X[0])
     assert seen.not_compared == "RNN with the cell Cell is not replayed"
+
+    class Doubled(keras.layers.SimpleRNN):
+        def __call__(self, *args, **kwargs):
+            return 2 * super().__call__(*args, **kwargs)
+
     (seen,) = ka.observe_layer(Mine(H), X[0])
     assert seen.not_compared == "Mine overrides SimpleRNN's call and is not replayed"
+    (seen,) = ka.observe_layer(Doubled(H), X[0])
+    assert seen.not_compared == "Doubled overrides SimpleRNN's __call__ and is not replayed"
 
 
 def test_weights_are_random_distinct_and_reproducible():

@@ -194,12 +194,13 @@ def test_wrong_part_is_named():
     assert layer.backward_layer.__dict__["call"] is shifted
 
 
-def test_a_merge_of_ones_own_is_not_compared():
-    class Attentive(layers.Bidirectional):
-        def call(self, *args, **kwargs):
-            return super().call(*args, **kwargs) * 2
+@pytest.mark.parametrize("method", ["call", "__call__"])
+def test_a_merge_of_ones_own_is_not_compared(method):
+    def doubled(self, *args, **kwargs):
+        return getattr(layers.Bidirectional, method)(self, *args, **kwargs) * 2
 
-    layer = randomised(Attentive(layers.GRU(H), name="both"))
+    attentive = type("Attentive", (layers.Bidirectional,), {method: doubled})
+    layer = randomised(attentive(layers.GRU(H), name="both"))
     report = rp.check(layer, X)
     assert list(verdicts(report).values()) == ["parity", "parity", "inconclusive"]
     assert "Attentive overrides Bidirectional's call" in report.checks[2].summary

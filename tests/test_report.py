@@ -38,7 +38,8 @@ BLIND = dataclasses.replace(
         ((PARITY, NOT_COMPARED), "inconclusive", 3, 3),
         ((NOT_COMPARED, DIVERGED, PARITY), "diverged", 1, 1),
         ((PARITY, SUSPECT), "suspect", 1, 1),
-        ((SUSPECT, INCONCLUSIVE), "inconclusive", 1, 1),
+        ((SUSPECT, INCONCLUSIVE), "suspect", 1, 1),
+        ((SUSPECT, DIVERGED), "diverged", 1, 1),
     ],
 )
 def test_verdict_and_exit_code(checks, verdict, code, strict_code):

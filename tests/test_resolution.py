@@ -1,6 +1,7 @@
 """A verdict that can say no: `parity` only where the bound could have told other numbers."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from helpers import random_layer, rounded
 import rnn_parity as rp
 from rnn_parity.arithmetic import Arithmetic, arithmetics
 from rnn_parity.balls import Ball
+from rnn_parity.compare import compare_outputs
 from rnn_parity.judge import concluded
 from rnn_parity.precision import FLOAT32, FORMATS
 from rnn_parity.resolution import Widths, resolution, state_resolution
 from rnn_parity.results import Check, StateRow, Subject
+from rnn_parity.sequences import Sequences
 from rnn_parity.wording import unresolved, wide_bounds
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -470,6 +473,35 @@ def test_what_is_said_of_wide_bounds():
     assert wide_bounds([resolution("h", Widths.of(radius, 9 * size, None))]) == []
     wide = resolution("h", Widths.of(4 * radius, size, None))
     assert unresolved(wide, "float32").startswith("the bound of every unit of final state h is")
+
+
+def test_one_loud_sample_does_not_hide_how_wide_the_others_bounds_are():
+    """Its numbers are 10^4 times as large, and make the root mean square of every unit."""
+    rng = np.random.default_rng(0)
+    kernel = rounded(0.1 * np.abs(rng.normal(size=(8, 4))), "bfloat16")
+    recurrent, bias = rounded(0.01 * rng.normal(size=(4, 4)), "bfloat16"), -128 * kernel.sum(axis=0)
+    x = 128 + 3 * rng.normal(size=(16, 40, 8))
+    x[0] *= 50
+    layer = rp.SimpleRNN(kernel, recurrent, bias, activation="relu", dtype="bfloat16")
+    outputs = rounded(rp.replay(layer, rounded(x, "bfloat16")).outputs, "bfloat16")
+    check = rp.compare(layer, rounded(x, "bfloat16"), outputs).checks[0]
+    assert check.resolution < 0.125
+    found = re.search(r"a divergence could hide in (\d+) % of the numbers", check.summary)
+    assert found
+    assert int(found[1]) > 50
+
+
+@pytest.mark.parametrize("kind", [rp.SimpleRNN, rp.LSTM, rp.GRU])
+def test_nothing_hides_in_the_zeros_of_a_relu(kind):
+    gates = len(kind.GATES)
+    bias = np.full((2, gates) if kind is rp.GRU else gates, -2.0)
+    layer = kind([[0.5] * gates], [[0.25] * gates], bias, activation="relu", dtype="float32")
+    x = np.tile([[[16.0]], [[-16.0]]], (1, 8, 1))
+    outputs = rounded(rp.replay(layer, x).outputs, "float32")
+    assert outputs[0].all()
+    assert not outputs[1].any()
+    found = compare_outputs(layer, Sequences.of(layer, x), outputs, arithmetics(layer.precision)[0])
+    assert found.widths.hidden == 0
 
 
 def test_the_resolution_is_in_the_document():

@@ -198,9 +198,9 @@ def test_several_entries_are_found_and_no_other(kind, seed):
 
 @pytest.mark.parametrize(("row", "gate"), [(0, 0), (1, 0), (1, 1), (0, 2), (1, 2)])
 def test_of_two_biases_of_a_gate_only_the_sum_shows(row, gate):
-    run = right("GRU", (8, 200, 16, 16))
-    check = checked(run, simulate(changed(run, "bias", (row, 16 * gate + 5), 2e-6)))
-    summed = gate < 2
+    run, summed = right("GRU", (8, 200, 16, 16)), gate < 2
+    change = 4e-6 if summed else 2e-6  # of the candidate more would be beyond the bound
+    check = checked(run, simulate(changed(run, "bias", (row, 16 * gate + 5), change)))
     assert entries(check) == [("bias", (0 if summed else row, 16 * gate + 5))]
     assert ("only the sum of bias[0] and bias[1]" in check.causes[0].explanation) == summed
 
@@ -283,3 +283,45 @@ def test_a_change_is_explained_as_a_whole_by_each_part():
     assert not suspicion.explains(predicted, 0.3 * predicted + noise)  # less
     assert not suspicion.explains(predicted, predicted + 10 * noise)  # no more than noise
     assert not suspicion.explains(predicted[:, :1], predicted[:, :1] + noise[:, :1])  # one sample
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [("LSTM", (1, 100, 4, 16)), ("GRU", (1, 30, 4, 4)), ("GRU before", (1, 30, 4, 4))],
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sample_confirms_nothing_that_its_copies_raise(kind, size, seed):
+    """Equal samples round alike: what looks like other weights in one does so in all of them."""
+    make, options = KINDS[kind]
+    run = right_run(size, seed, gain=1.4, kind=make, **options)
+    outputs = np.repeat(simulate(run), 64, axis=0)
+    assert checked(run.but(x=np.repeat(run.x, 64, axis=0)), outputs).verdict == "parity"
+
+
+@pytest.mark.parametrize("seed", [1, 6, 7, 8])
+def test_nor_do_copies_of_different_lengths(seed):
+    run = right_run((1, 30, 4, 4), seed, gain=1.4, kind=GRU, reset_after=False)
+    mask = np.arange(30) < np.random.default_rng(seed).integers(15, 31, size=(32, 1))
+    padded = run.but(x=np.repeat(run.x, 32, axis=0), mask=mask)
+    assert checked(padded, simulate(padded)).verdict == "parity"
+
+
+def test_steps_that_were_computed_before_are_left_out():
+    run = right("GRU", (3, 8, 2, 2))
+    run = run.but(x=run.x[[0, 1, 0]])
+    sequences = Sequences.of(run.layer(), run.x, None, None)
+    equations = implied.all_rows(run.layer(), sequences, simulate(run)).once()
+    assert equations.good.all(axis=0).tolist() == [True, True, False]
+    assert not equations.good[:, 2].any()
+    assert not equations.residual[:, 2].any()
+    assert equations.residual[:, :2].any()
+
+
+def test_samples_differ_by_all_that_they_are_given():
+    x, mask = np.zeros((6, 3, 1)), np.ones((6, 3), bool)
+    x[1, 2], mask[2, 0] = 1.0, False
+    states = np.zeros((6, 2))
+    states[3, 1] = 1.0
+    layer = rp.SimpleRNN(np.ones((1, 2)), np.ones((2, 2)))
+    found = implied.distinct(Sequences.of(layer, x, mask, states))
+    assert found.tolist() == [0, 1, 2, 3]

@@ -109,8 +109,8 @@ def test_labels_tell_calls_and_modes_apart():
 
 def test_the_overall_sentence_names_everything_that_did_not_pass():
     assert overall((PARITY, DIVERGED, NOT_COMPARED, INCONCLUSIVE, SUSPECT)) == (
-        "of 5 checks, 1 diverged: encoder (SimpleRNN, mode xla); 1 inconclusive: SimpleRNN; "
-        "1 not compared: decoder (LSTM, mode xla); 1 suspect: s (SimpleRNN); 1 in parity"
+        "of 5 checks, 1 diverged: encoder (SimpleRNN, mode xla); 1 suspect: s (SimpleRNN); "
+        "1 inconclusive: SimpleRNN; 1 not compared: decoder (LSTM, mode xla); 1 in parity"
     )
     assert overall((PARITY, PARITY)) == "all 2 checks are in parity"
     assert overall((SUSPECT,) * 5).endswith(

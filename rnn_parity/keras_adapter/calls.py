@@ -90,7 +90,7 @@ def merge(layer: Any, name: str, whole: Passed, inside: Sequence[Passed]) -> Cal
     """What a `Bidirectional` handed to its two layers, and made of what they returned."""
     tensors = {f"whole/{key}": value for key, value in whole.tensors().items()}
     kind, own = type(layer), tensorflow_module().keras.layers.Bidirectional
-    if kind.call is not own.call:
+    if kind.call is not own.call or kind.__call__ is not own.__call__:
         reason = f"{kind.__name__} overrides Bidirectional's call, and its merge is not replayed"
         return Call(layer, name, reason, tensors)
     for side, part in directions(layer).items():

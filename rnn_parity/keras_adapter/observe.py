@@ -20,6 +20,7 @@ from rnn_parity.keras_adapter.observation import Observation, not_seen, observat
 from rnn_parity.keras_adapter.parts import selected, state_structure, watched_layers
 from rnn_parity.keras_adapter.recorder import Recorder
 from rnn_parity.keras_adapter.runtime import refusals, tensorflow_module
+from rnn_parity.precision import real
 
 
 def observe_layer(
@@ -85,7 +86,7 @@ def observe_model(
     if not layers and layer_name is None:
         return []
     recorder = Recorder(layers)
-    data = {"inputs": tensorflow_module().nest.map_structure(np.asarray, inputs)}
+    data = {"inputs": tensorflow_module().nest.map_structure(_filled, inputs)}
     if mask is not None:
         data["mask"] = np.asarray(mask, dtype=bool)
     with refusals(f"model {model.name!r} in mode {mode}"), recorder.attached():
@@ -192,12 +193,22 @@ def _in_training(training: bool) -> dict[str, Any]:
 
 def _layer_data(layer: Any, inputs: Any, mask: Any, initial_state: Any) -> dict[str, Any]:
     """The arrays of one call."""
-    data: dict[str, Any] = {"inputs": np.asarray(inputs)}
+    data: dict[str, Any] = {"inputs": _filled(real(inputs, "inputs"))}
     if mask is not None:
         data["mask"] = np.asarray(mask, dtype=bool)
     if initial_state is not None:
         data["initial_state"] = _nested(layer, _state_arrays(initial_state))
     return data
+
+
+def _filled(inputs: Any) -> NDArray[Any]:
+    """As an array. TensorFlow may end the whole process over one without numbers."""
+    array = np.asarray(inputs)
+    if 0 in array.shape:
+        raise InputError(
+            f"inputs: expected at least 1 along every axis, received shape {array.shape}"
+        )
+    return array
 
 
 def _state_arrays(value: Any) -> list[Any]:

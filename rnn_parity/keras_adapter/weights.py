@@ -68,8 +68,9 @@ def unsupported(layer: Any) -> str | None:
     reason = unsupported_cell(layer, layer.cell)
     if reason is not None:
         return reason
-    if kinds and type(layer).call not in [generation.call for generation in kinds[0]]:
-        return f"{name} overrides {kinds[0][0].__name__}'s call and is not replayed"
+    for method in ("call", "__call__") if kinds else ():
+        if getattr(type(layer), method) not in [getattr(kind, method) for kind in kinds[0]]:
+            return f"{name} overrides {kinds[0][0].__name__}'s {method} and is not replayed"
     return None
 
 

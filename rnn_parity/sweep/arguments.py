@@ -8,9 +8,9 @@ from typing import Any
 from rnn_parity.implementations.sources import KINDS
 
 EPILOG = """\
-exit codes: 0 parity; 1 diverged, or a source failed; 2 bad usage or bad input;
-3 something was not proven. What Keras refuses is counted apart and changes none
-of them.
+exit codes: 0 parity; 1 diverged or suspect, or a source failed; 2 bad usage or
+bad input; 3 something was not proven. What Keras refuses is counted apart and
+changes none of them.
 
 With --against, every configuration is built in Keras, and what the source
 computes from the same weights and inputs is checked. A function is given `layer`,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Status = Literal["diverged", "failed", "inconclusive", "suspect", "parity", "refused"]
 """A verdict, or why there is none: another implementation crashed, or somebody refused."""
-WORST_FIRST: tuple[Status, ...] = ("diverged", "failed", "inconclusive", "suspect", "parity")
+WORST_FIRST: tuple[Status, ...] = ("diverged", "failed", "suspect", "inconclusive", "parity")
 STATUSES: tuple[Status, ...] = (*WORST_FIRST, "refused")
 
 # Keras's own settings belong to the process, and a Dask worker may have several threads.
