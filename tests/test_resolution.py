@@ -13,7 +13,7 @@ from rnn_parity.balls import Ball
 from rnn_parity.compare import compare_outputs
 from rnn_parity.judge import concluded
 from rnn_parity.precision import FLOAT32, FORMATS
-from rnn_parity.resolution import Widths, resolution, state_resolution
+from rnn_parity.resolution import EXACT, Widths, resolution, state_resolution
 from rnn_parity.results import Check, StateRow, Subject
 from rnn_parity.sequences import Sequences
 from rnn_parity.wording import unresolved, wide_bounds
@@ -537,3 +537,11 @@ def test_the_arithmetics_are_tried_until_one_explains_the_numbers():
     layer, x = centred_bfloat16()
     check = rp.compare(layer, x, rp.replay(layer, x).outputs).checks[0]
     assert check.arithmetic == sharp.name != wide.name
+
+
+def test_numbers_that_are_known_but_for_a_flush_to_zero_hide_nothing():
+    """Zeros with the radius that an exact step has, at most: no divergence hides there."""
+    eta = 2.0**-126
+    for radius, share in ((EXACT * eta, 0.5), (2 * EXACT * eta, 1.0)):
+        ball = Ball(np.array([[0.0, 1.0]]), np.array([[radius, 2.0]]), IN_FLOAT32)
+        assert state_resolution("h", ball, ball.value).share == share
