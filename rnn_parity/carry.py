@@ -66,7 +66,8 @@ def carried(p: Ball, q: Ball, before: Ball, keep: Keep, output: Output | None) -
     Where `keep` `(t, B, 1)` is False, the timestep is masked and the state stays.
     """
     count = len(q.value)
-    length = count if output is None or not tells(output.activation, p) else SEGMENT
+    told = output if output is not None and tells(output.activation, p) else None
+    length = count if told is None else SEGMENT
     parts = []
     for start in range(0, count, length):
         steps = slice(start, min(start + length, count))
@@ -74,8 +75,8 @@ def carried(p: Ball, q: Ball, before: Ball, keep: Keep, output: Output | None) -
         segment = recurrence(p[steps], q[steps], before, kept)
         parts.append(segment.c)
         before = segment.c[-1]
-        if output is not None and length == SEGMENT:
-            before = looked_at(segment, output.of(steps), kept)
+        if told is not None:
+            before = looked_at(segment, told.of(steps), kept)
     return parts[0] if len(parts) == 1 else concatenated(parts), before
 
 

@@ -142,10 +142,10 @@ class Resolution:
 
 
 @np.errstate(all="ignore")
-def resolution(name: str, widths: Widths, own: bool = True) -> Resolution:
+def resolution(name: str, widths: Widths) -> Resolution:
     """The resolution of an array with these widths.
 
-    A unit's scale is that of its `own` numbers; where they are few, at least that of the whole
+    A unit's scale is that of its own numbers; where they are few, at least that of the whole
     array. What overflows or is no number is not resolved.
     """
     count = max(widths.count, 1)
@@ -155,7 +155,7 @@ def resolution(name: str, widths: Widths, own: bool = True) -> Resolution:
     scale = np.sqrt(numbers / count)
     if not widths.replayed.any() and not widths.expected.any():
         whole = 1.0  # nothing but zeros, which are right: held against what activations may give
-    elif not own or count < FEW * widths.samples:
+    elif count < FEW * widths.samples:
         scale = np.maximum(scale, whole)
     faint = (scale < FAINT * whole) & (scale < radius)
     scale = np.where(faint, FAINT_SCALE * whole, scale)
@@ -171,4 +171,4 @@ def state_resolution(name: str, ball: Ball, replayed: Array) -> Resolution:
     sizes = np.abs(replayed[np.newaxis]), np.abs(ball.value[np.newaxis])
     eta = ball.arithmetic.results.smallest_normal
     widths = Widths.of(ball.radius[np.newaxis], sizes[0], None, sizes[1], eta)
-    return resolution(name, widths, own=False)
+    return resolution(name, widths)

@@ -41,13 +41,17 @@ pytest_add_cli_args = ["-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {tests}
 use_setproctitle = false
 """
-HYPOTHESIS = """\
+CONFTEST = """\
 # A counterexample is enough: the smallest one would take its time to find.
 from hypothesis import Phase, settings
 
 phases = (Phase.explicit, Phase.generate)
 settings.register_profile("mutants", phases=phases, derandomize=True, database=None)
 settings.load_profile("mutants")
+
+# What survives is tried on every test, so that the slow ones would be most of the time.
+def pytest_collection_modifyitems(items):
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
 """
 
 
@@ -97,7 +101,7 @@ def staged(module: str, tests: list[str]) -> Path:
     path.write_text(cst.parse_module(path.read_text()).visit(Undecorated()).code)
     files = [f"tests/{name}.py" for name in tests]
     (folder / "pyproject.toml").write_text(SETTINGS.format(module=module, tests=files))
-    (folder / "tests" / "conftest.py").write_text(HYPOTHESIS)
+    (folder / "tests" / "conftest.py").write_text(CONFTEST)
     return folder
 
 

@@ -1,17 +1,20 @@
 """The quick way near the replay against the general one, which it must not be sharper than."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import loop, random_weights
 
 import rnn_parity as rp
+from rnn_parity.activation import WIDE
 from rnn_parity.arithmetic import arithmetics
 from rnn_parity.near import SMALL, Near
 from rnn_parity.observed import Observed
 from rnn_parity.precision import FLOAT32
 from rnn_parity.replay import blocks
 from rnn_parity.residual import Steps
-from rnn_parity.sequences import Sequences
+from rnn_parity.sequences import Dropout, Sequences
 
 pytestmark = pytest.mark.filterwarnings("error")
 (ARITHMETIC,) = arithmetics(FLOAT32)
@@ -85,10 +88,50 @@ def test_wide_bounds_are_left_to_the_general_way():
     ],
 )
 def test_layers_without_a_quick_way(options, mask):
-    layer = rp.SimpleRNN(np.ones((2, 3)), np.eye(3), **options)
+    layer = rp.SimpleRNN(np.ones((2, 3)), np.eye(3), **{"dtype": "float32"} | options)
     sequences = Sequences.of(layer, np.ones((1, 3, 2)), mask)
     steps = Steps(layer, arithmetics(layer.precision)[0], sequences)
     assert not Near.applies(steps, sequences)
+
+
+def test_what_has_a_quick_way_without_a_mask_and_dropout():
+    layer = rp.SimpleRNN(np.ones((2, 3)), np.eye(3), dtype="float32")
+    plain = Sequences.of(layer, np.ones((1, 3, 2)))
+    assert Near.applies(Steps(layer, ARITHMETIC, plain), plain)
+    dropped = replace(plain, dropout=Dropout(np.ones((1, 1, 2)), None))
+    assert not Near.applies(Steps(layer, ARITHMETIC, dropped), dropped)
+    gated = rp.GRU(np.ones((2, 9)), np.ones((3, 9)), dtype="float32")
+    assert not Near.applies(Steps(gated, ARITHMETIC, plain), plain)
+
+
+def test_the_quick_radius_by_hand():
+    """tanh(0.5) is off by D, nearly 2^-14; a rounding unit is 2^-24, and each step has two terms.
+
+    |f''| is at most 4 / (3 sqrt 3), tanh may err by 8 units, and 2^-21 of D, of D W and of the
+    argument's radius stand for float32's own roundings."""
+    layer = rp.SimpleRNN([[1.0]], [[1.0]], activation="tanh", dtype="float32")
+    sequences = Sequences.of(layer, np.float32([[[0.5], [0.0]]])).samples(slice(0, 1))
+    y = np.tanh(0.5), np.tanh(np.tanh(0.5))
+    outputs = np.float32([[[y[0] + 0.99 * SMALL], [y[1]]]])
+    off = [float(outputs[0, t, 0]) - y[t] for t in (0, 1)]
+    steps, observed = Steps(layer, ARITHMETIC, sequences), Observed(layer, sequences, outputs)
+    block = next(blocks(layer, sequences))
+    observed.advance(block.steps)
+    found = Near(steps).steps(block, observed)
+    u, bent = 2.0**-24 + 2.0**-53, 4 / (3 * np.sqrt(3))
+    slopes = [1 - y[0] ** 2, 1 - y[1] ** 2]
+    arguments = [2 * u * size + 2 * 2.0**-126 for size in (0.5, float(outputs[0, 0, 0]) + off[0])]
+    left_out = 0.5 * bent * off[0] ** 2 + 2.0**-21 * (2 * off[0] + max(arguments))
+    for t in (0, 1):
+        exact = arguments[t] * (slopes[t] + 0.5 * bent * arguments[t])
+        exact += 8 * u * y[t] + left_out
+        assert exact <= found.radius[t, 0, 0] <= exact * (1 + 2.0**-17)
+    assert found.deviation[:, 0, 0] == pytest.approx(np.abs(off), abs=1e-11)
+    residuals = [abs(off[0]), abs(off[1] - slopes[1] * off[0])]
+    assert found.residual[:, 0, 0] == pytest.approx(residuals, abs=2.0**-21 * SMALL)
+    assert found.size[:, 0, 0] == pytest.approx(y)
+    for array in (found.radius, found.deviation, found.residual, found.size):
+        assert array.dtype == np.float32
 
 
 def linear_steps(kernel, recurrent, x, changes):
@@ -118,6 +161,18 @@ def test_a_wide_bound_of_equal_numbers_is_left_to_the_general_way():
     """D is 0 throughout, but the bound of two terms, 2 * 2^-24 times their size, reaches 2^-8."""
     assert linear_steps(2.0**13, 0.0, [1, -1], [0, 0]) is not None
     assert linear_steps(2.0**16, 0.0, [1, -1], [0, 0]) is None
+
+
+@pytest.mark.parametrize(("radius", "quick"), [(WIDE, False), (np.nextafter(WIDE, 0), True)])
+def test_a_radius_from_which_the_ends_are_taken_is_left_to_the_general_way(radius, quick):
+    layer = rp.SimpleRNN([[1.0]], [[0.5]], activation="linear", dtype="float32")
+    sequences = Sequences.of(layer, np.ones((1, 2, 1), np.float32)).samples(slice(0, 1))
+    observed = Observed(layer, sequences, rp.replay(layer, sequences.inputs).outputs)
+    block = next(blocks(layer, sequences))
+    observed.advance(block.steps)
+    near = Near(Steps(layer, ARITHMETIC, sequences))
+    near.argument_radius = lambda *_: np.full((2, 1, 1), radius, np.float64)
+    assert (near.steps(block, observed) is not None) == quick
 
 
 def test_what_a_large_weight_hides_is_no_parity():

@@ -5,6 +5,11 @@ import pytest
 from helpers import in_blocks_of
 
 import rnn_parity as rp
+from rnn_parity.arithmetic import Arithmetic
+from rnn_parity.balls import Ball
+from rnn_parity.observed import Observed
+from rnn_parity.precision import FLOAT32, FLOAT64
+from rnn_parity.sequences import Sequences
 
 pytestmark = pytest.mark.filterwarnings("error")
 T, F = True, False
@@ -21,6 +26,7 @@ def verdict(outputs, state, mask, **options):
 
 
 # By hand: h = x + h / 2 from 16.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mask", "zeroed", "outputs", "state"),
     [
@@ -71,3 +77,115 @@ def test_a_masked_output_that_is_not_zeroed():
 def test_a_masked_first_step_shows_no_initial_state():
     assert verdict([16, 10, 1, 8.5], 8.5, [F, T, T, T]) == "diverged"
     assert verdict([0, 10, 1, 8.5], 8.5, [F, T, T, T]) == "parity"
+
+
+# Block by block, by hand.
+
+OUTPUTS = np.float32([[[1], [2], [3], [4]], [[5], [6], [7], [8]]])
+INITIAL = np.float32([[0.25], [-0.5]])
+KEEP = [[F, T, F, T], [T, F, F, F]]
+ETA = 2.0**-126
+
+
+def watched(monkeypatch, size, mask, **options):
+    """Two samples of four steps, which go by in blocks of `size`."""
+    in_blocks_of(monkeypatch, size)
+    layer = rp.SimpleRNN(**WEIGHTS, dtype="float32", **options)
+    sequences = Sequences.of(layer, np.ones((2, 4, 1)), mask, INITIAL)
+    return Observed(layer, sequences, OUTPUTS)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("mask", "states"),
+    [
+        (None, [[0.25, 1, 2, 3, 4], [-0.5, 5, 6, 7, 8]]),
+        (KEEP, [[0.25, 0.25, 2, 2, 4], [-0.5, 5, 5, 5, 5]]),
+    ],
+)
+def test_the_states_around_each_step(monkeypatch, size, mask, states):
+    observed = watched(monkeypatch, size, mask)
+    assert observed.outputs.shape == (0, 2, 1)
+    assert observed.keep is None
+    assert observed.states[..., 0].tolist() == [[0.25, -0.5]]
+    for start in range(0, 4, size):
+        steps = slice(start, min(start + size, 4))
+        observed.advance(steps)
+        assert observed.outputs[..., 0].T.tolist() == OUTPUTS[:, steps, 0].tolist()
+        around = np.array(states)[:, start : steps.stop + 1]
+        assert observed.states[..., 0].T.tolist() == around.tolist()
+        if mask is None:
+            assert observed.keep is None
+        else:
+            assert observed.keep[..., 0].T.tolist() == np.array(mask)[:, steps].tolist()
+
+
+def stepped(observed, arithmetic, size):
+    """The balls of all steps, `t + 10 B +- (t + 1) / 8`, as `masked` shows them, and the state
+    after each block."""
+    shown, states = [], []
+    t, sample = np.arange(4.0)[:, np.newaxis], np.arange(2)
+    value = (t + 10 * sample)[..., np.newaxis]
+    radius = ((t + 1) / 8 + 0 * sample)[..., np.newaxis].astype(arithmetic.radius_dtype)
+    for start in range(0, 4, size):
+        steps = slice(start, min(start + size, 4))
+        observed.advance(steps)
+        shown.append(observed.masked(Ball(value[steps], radius[steps], arithmetic), arithmetic))
+        states.append(observed.state)
+    for ball in (*shown, *states):
+        assert (ball.radius.dtype, ball.arithmetic) == (arithmetic.radius_dtype, arithmetic)
+    values, radii = (
+        np.concatenate([getattr(ball, name)[..., 0] for ball in shown]).T.tolist()
+        for name in ("value", "radius")
+    )
+    return values, radii, states
+
+
+@pytest.mark.parametrize("arithmetic", [Arithmetic(p, p) for p in (FLOAT32, FLOAT64)])
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_a_masked_step_repeats_the_ball_of_the_last_one(monkeypatch, size, arithmetic):
+    values, radii, states = stepped(watched(monkeypatch, size, KEEP), arithmetic, size)
+    eta = arithmetic.results.smallest_normal
+    assert values == [[0, 1, 1, 3], [10, 10, 10, 10]]
+    assert radii == [[eta, 0.25, 0.25, 0.5], [0.125] * 4]
+    assert states[-1].value.tolist() == [[3], [10]]
+    assert states[-1].radius.tolist() == [[0.5], [0.125]]
+
+
+def test_a_state_that_no_step_has_made_is_the_initial_one(monkeypatch):
+    """Handed on, it may be rounded once, and flushed to zero."""
+    arithmetic = Arithmetic(FLOAT32, FLOAT32)
+    _, _, states = stepped(watched(monkeypatch, 1, KEEP), arithmetic, 1)
+    assert [state.value[:, 0].tolist() for state in states] == [
+        [0.25, 10],
+        [1, 10],
+        [1, 10],
+        [3, 10],
+    ]
+    assert [state.radius[1, 0] for state in states] == [0.125] * 4
+    assert states[0].radius[0, 0] == pytest.approx(0.25 * 2.0**-24, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_a_masked_step_that_is_zeroed(monkeypatch, size):
+    observed = watched(monkeypatch, size, KEEP, zero_output_for_mask=True)
+    values, radii, states = stepped(observed, Arithmetic(FLOAT32, FLOAT32), size)
+    assert values == [[0, 1, 0, 3], [10, 0, 0, 0]]
+    assert radii == [[ETA, 0.25, ETA, 0.5], [0.125, ETA, ETA, ETA]]
+    assert states[-1].value.tolist() == [[3], [10]]
+
+
+def test_what_is_hidden_is_a_ball_of_the_arithmetic(monkeypatch):
+    arithmetic = Arithmetic(FLOAT32, FLOAT32)
+    observed = watched(monkeypatch, 4, KEEP)
+    observed.advance(slice(0, 4))
+    ball = Ball(np.ones((4, 2, 1)), np.ones((4, 2, 1), np.float32), arithmetic)
+    assert observed.hidden(ball, arithmetic).arithmetic == arithmetic
+
+
+def test_without_a_mask_each_step_shows_its_own_ball(monkeypatch):
+    values, radii, states = stepped(watched(monkeypatch, 3, None), Arithmetic(FLOAT32, FLOAT32), 3)
+    assert values == [[0, 1, 2, 3], [10, 11, 12, 13]]
+    assert radii == [[0.125, 0.25, 0.375, 0.5]] * 2
+    assert [state.value.tolist() for state in states] == [[[2], [12]], [[3], [13]]]
+    assert states[-1].radius.tolist() == [[0.5], [0.5]]

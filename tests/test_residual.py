@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 import rnn_parity as rp
 from rnn_parity.arithmetic import Arithmetic
 from rnn_parity.balls import Ball
+from rnn_parity.fit import observed_steps
 from rnn_parity.precision import FLOAT32, FLOAT64, FORMATS
 from rnn_parity.replay import blocks
 from rnn_parity.residual import Steps, final_balls
-from rnn_parity.sequences import Sequences
+from rnn_parity.sequences import Dropout, Sequences
 
 pytestmark = pytest.mark.filterwarnings("error")
 SINGLE, DOUBLE = Arithmetic(FLOAT32, FLOAT32), Arithmetic(FLOAT64, FLOAT64)
@@ -122,3 +123,92 @@ def test_the_last_output_lies_in_its_ball(seed, masked, zeroed):
         last = loop(weights, x, state=state)[:, -1]
         assert np.all(np.abs(last - output.value) <= output.radius)
     assert final.radius.max() < 1e-4
+
+
+@pytest.mark.parametrize("arithmetic", [SINGLE, DOUBLE])
+@pytest.mark.parametrize("mask", [None, [[True, False], [False, False]]])
+def test_final_balls_are_in_the_arithmetic(arithmetic, mask):
+    layer = rp.SimpleRNN([[2.0]], [[0.5]], [0.25], activation="linear")
+    sequences = Sequences.of(layer, [[[1.0], [3.0]]] * 2, mask, [[8.0], [4.0]])
+    output, (state,) = final_balls(layer, sequences, arithmetic)
+    for ball in (output, state):
+        assert (ball.arithmetic, ball.radius.dtype) == (arithmetic, arithmetic.radius_dtype)
+    # 2 x + h / 2 + 1/4, twice or once or never
+    expected = ([9.375, 8.375], [9.375, 8.375]) if mask is None else ([6.25, 0], [6.25, 4])
+    assert (output.value[:, 0].tolist(), state.value[:, 0].tolist()) == expected
+
+
+def widest_cell_state(seen):
+    """The radius of one unit's c after 600 steps with an open forget gate, and nothing to add."""
+    bias = [-20.0, 17.0, 0.5, 0.25]
+    layer = rp.LSTM([[0.0] * 4], [[0.0] * 4], bias, dtype="float32")
+    sequences = Sequences.of(layer, np.zeros((1, 600, 1), np.float32), None, ([[0.0]], [[0.5]]))
+    outputs = rp.replay(layer, sequences.inputs, None, sequences.initial_state).outputs
+    steps = Steps(layer, SINGLE, sequences)
+    for block, observed in observed_steps(layer, sequences, outputs.astype(np.float32)):
+        if seen:
+            steps.observed(block, observed)
+        else:
+            steps.outputs(block, Ball.exact(observed.states[:-1], SINGLE))
+    assert steps.cell_state.value[0, 0] == pytest.approx(0.5, abs=1e-3)
+    return float(steps.cell_state.radius[0, 0])
+
+
+def test_what_was_observed_tells_an_lstms_c():
+    """A step adds some 7 units to c: 600 of them 4000, of which an output leaves a few dozen."""
+    unknown = widest_cell_state(seen=False)
+    assert 600 * 2.0**-25 < unknown < 600 * 32 * 2.0**-25
+    assert widest_cell_state(seen=True) < unknown / 4
+
+
+def halving_lstm(mask):
+    """`c' = c / 2 + 1/4`, `h = tanh(c') / 2`, from c = 1 and 3; two steps of two samples."""
+    bias = [0.0, 0.0, np.arctanh(0.5), 0.0]
+    layer = rp.LSTM([[0.0] * 4], [[0.0] * 4], bias, dtype="float64")
+    state = np.array([[0.25], [-0.5]]), np.array([[1.0], [3.0]])
+    return layer, Sequences.of(layer, np.zeros((2, 2, 1)), mask, state)
+
+
+@pytest.mark.parametrize("mask", [None, [[True, False], [False, False]]])
+def test_the_cell_state_by_hand(mask):
+    layer, sequences = halving_lstm(mask)
+    expected = [0.625, 1.125] if mask is None else [0.75, 3.0]
+    outputs = 0.5 * np.tanh([[0.75, 0.625], [1.75, 1.125]])
+    if mask is not None:
+        outputs = 0.5 * np.tanh([[0.75, 0.75], [0, 0]])
+    output, (h, c) = final_balls(layer, sequences, DOUBLE)
+    steps = Steps(layer, DOUBLE, sequences)
+    for block, observed in observed_steps(layer, sequences, outputs[..., np.newaxis]):
+        shown = steps.observed(block, observed)
+    for ball in (c, steps.cell_state):
+        assert ball.value[:, 0] == pytest.approx(expected, rel=1e-12)
+        assert np.all(ball.radius < 1e-13)
+        assert (ball.radius[1, 0] == 0) == (mask is not None)
+        assert ball.arithmetic == DOUBLE
+    assert h.value[:, 0] == pytest.approx([outputs[0, 1], outputs[1, 1] if mask is None else -0.5])
+    assert output.value[:, 0] == pytest.approx(outputs[:, 1])
+    assert shown.arithmetic == observed.state.arithmetic == DOUBLE
+    assert pytest.approx(outputs) == shown.value[..., 0].T
+
+
+def test_roundings_on_dropout_masks_by_hand():
+    """2 x and h / 2 times 1.5 each: 3 and 6, whose operands were rounded once before."""
+    layer = rp.SimpleRNN([[2.0]], [[0.5]], [0.25], activation="linear")
+    masks = np.full((1, 1, 1), 1.5)
+    sequences = Sequences.of(layer, [[[1.0]]], dropout=Dropout(masks, masks))
+    before = Ball.exact(np.array([[[8.0]]]), SINGLE)
+    ball = Steps(layer, SINGLE, sequences).outputs(next(blocks(layer, sequences)), before)
+    assert ball.value.tolist() == [[[9.25]]]
+    expected = 2.0**-24 * (3 * (3 + 6 + 0.25) + 3 + 6)
+    assert expected <= ball.radius[0, 0, 0] <= expected * (1 + 2.0**-14)
+
+
+def test_the_radius_of_a_state_is_rounded_with_it():
+    """In bfloat16, x - h / 2 with x = 1 and h = 4 +- 1/8: up to 3.0625 for two roundings."""
+    layer = rp.SimpleRNN([[1.0]], [[-0.5]], activation="linear")
+    arithmetic = Arithmetic(FORMATS["bfloat16"], FORMATS["bfloat16"])
+    radius = np.full((1, 1, 1), 0.125, np.float32)
+    found = step_from(layer, [[[1.0]]], [[[4.0]]], arithmetic, radius).radius[0, 0, 0]
+    g = 2 * 2.0**-8 / (1 - 2 * 2.0**-8)
+    expected = g * 3.0625 + (1 + g) * 0.0625
+    assert expected <= found <= expected * (1 + 2.0**-14)

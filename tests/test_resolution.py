@@ -13,7 +13,7 @@ from rnn_parity.balls import Ball
 from rnn_parity.compare import compare_outputs
 from rnn_parity.judge import concluded
 from rnn_parity.precision import FLOAT32, FORMATS
-from rnn_parity.resolution import Widths, resolution, state_resolution
+from rnn_parity.resolution import EXACT, Widths, resolution, state_resolution
 from rnn_parity.results import Check, StateRow, Subject
 from rnn_parity.sequences import Sequences
 from rnn_parity.wording import unresolved, wide_bounds
@@ -137,6 +137,7 @@ def test_one_unit_that_is_not_resolved_is_named(units):
     assert rp.compare(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("kind", GATES)
 def test_zeros_negated_and_random_numbers_are_never_parity(kind, dtype):
@@ -208,6 +209,7 @@ def test_equal_samples_are_parity(kind, dtype):
     assert rp.compare(getattr(rp, kind)(*weights, dtype=dtype), x, outputs, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GATES)
 def test_wide_layers_are_parity(kind):
     rng = np.random.default_rng(7)
@@ -256,6 +258,141 @@ def test_the_resolution_of_units_by_hand():
     found = resolution("outputs", widths)
     assert found.of_unit == pytest.approx([0.5, 0.25])
     assert (found.worst, found.resolved, found.share) == (pytest.approx(0.5), True, 0)
+
+
+RADIUS = np.array([[[1.0, 2.0], [3.0, 4.0]]])
+SIZE = np.array([[[1.0, 3.0], [5.0, 1.0]]])
+EXPECTED = np.array([[[2.0, 1.0], [3.0, 2.0]]])
+
+
+def test_sums_of_one_timestep_by_hand():
+    found = Widths.of(RADIUS, SIZE, None, EXPECTED)
+    assert (found.radius.tolist(), found.replayed.tolist()) == ([10, 20], [26, 10])
+    assert (found.expected.tolist(), found.count, found.samples) == ([13, 5], 2, 2)
+    assert found.hidden == 2  # 1 of 1, and 4 of 1
+    assert Widths.of(RADIUS, SIZE, None).expected.tolist() == [26, 10]
+    for sums in (found.radius, found.replayed, found.expected):
+        assert sums.dtype == np.float64
+
+
+def test_sums_under_a_mask_by_hand():
+    found = Widths.of(RADIUS, SIZE, np.array([[[True], [False]]]), EXPECTED)
+    assert (found.radius.tolist(), found.replayed.tolist()) == ([1, 4], [1, 9])
+    assert (found.expected.tolist(), found.count, found.samples) == ([4, 1], 1, 2)
+    assert found.hidden == 1
+    assert Widths.of(RADIUS, SIZE, np.array([[[True], [False]]])).expected.tolist() == [1, 9]
+
+
+@pytest.mark.parametrize("wrong", [np.inf, np.nan])
+def test_sums_where_the_replay_is_not_finite(wrong):
+    """Only an infinite radius counts there, and none where a mask hides it."""
+    size, expected, radius = SIZE.copy(), EXPECTED.copy(), RADIUS.copy()
+    size[0, 0, 0] = expected[0, 0, 0] = wrong
+    found = Widths.of(radius, size, None, expected)
+    assert (found.radius.tolist(), found.replayed.tolist()) == ([9, 20], [25, 10])
+    assert (found.expected.tolist(), found.count, found.hidden) == ([9, 5], 2, 1)
+    radius[0, 0, 0] = np.inf
+    for keep, of_radius in (
+        (None, [np.inf, 20]),
+        (np.array([[[True], [False]]]), [np.inf, 4]),
+        (np.array([[[False], [True]]]), [9, 16]),
+    ):
+        assert Widths.of(radius, size, keep, expected).radius.tolist() == of_radius
+
+
+def test_an_infinite_radius_of_a_number_is_infinite():
+    radius = RADIUS.copy()
+    radius[0, 1, 1] = np.inf
+    for keep, of_radius in (
+        (None, [10, np.inf]),
+        (np.array([[[True], [True]]]), [10, np.inf]),
+        (np.array([[[True], [False]]]), [1, 4]),
+    ):
+        assert Widths.of(radius, SIZE, keep).radius.tolist() == of_radius
+
+
+def test_no_timestep_adds_nothing():
+    none, widths = Widths.none(2, 5), Widths.of(RADIUS, SIZE, None, EXPECTED)
+    assert (none.count, none.samples, none.hidden) == (0, 5, 0)
+    for sums in (none.radius, none.replayed, none.expected):
+        assert sums.tolist() == [0, 0]
+    both = none.and_then(widths)
+    assert (both.count, both.samples, both.hidden) == (2, 5, 2)
+    assert (both.radius.tolist(), both.replayed.tolist()) == ([10, 20], [26, 10])
+    assert both.expected.tolist() == [13, 5]
+    beside = widths.beside(widths)
+    assert (beside.count, beside.samples, beside.hidden) == (4, 4, 4)
+    found = resolution("outputs", none)
+    assert (found.name, found.of_unit.tolist(), found.share) == ("outputs", [0, 0], 0)
+    assert found.resolved
+
+
+def constant(radii, sizes, expected=None, steps=9, samples=2):
+    """Widths of units whose radii and numbers are the same throughout."""
+    radius, size, other = (
+        None if a is None else np.tile(np.array(a, float), (steps, samples, 1))
+        for a in (radii, sizes, expected)
+    )
+    return Widths.of(radius, size, None, other)
+
+
+def test_a_unit_is_resolved_up_to_three_quarters():
+    assert resolution("h", constant([0.75, 0.1], [1, 1])).resolved
+    assert not resolution("h", constant([0.76, 0.1], [1, 1])).resolved
+    assert resolution("h", constant([0.76, 0.1], [1, 1])).worst == pytest.approx(0.76)
+
+
+def test_the_smaller_of_the_replayed_and_the_expected_numbers_counts():
+    found = resolution("h", constant([0.1, 0.1], [1, 0.4], [0.5, 2]))
+    assert found.of_unit == pytest.approx([0.2, 0.25])
+
+
+@pytest.mark.parametrize(("replayed", "expected"), [([0, 0], [1, 1]), ([1, 1], [0, 0])])
+def test_zeros_that_only_the_replay_or_only_the_steps_have_prove_nothing(replayed, expected):
+    found = resolution("h", constant([0.1, 0.1], replayed, expected))
+    assert found.of_unit.tolist() == [np.inf, np.inf]
+
+
+def test_nothing_but_zeros_is_held_against_what_activations_may_give():
+    """An eighth of 1: 0.1 is 0.8 of that, and 1e-9 next to nothing."""
+    found = resolution("h", constant([0.1, 1e-9], [0, 0]))
+    assert found.of_unit == pytest.approx([0.8, 8e-9])
+    assert found.faint.tolist() == [True, True]
+    assert found.share == 1
+    assert resolution("h", constant([0, 0], [0, 0])).of_unit.tolist() == [0, 0]
+
+
+def test_a_faint_unit_is_held_against_an_eighth_of_the_others():
+    """1 and 1/200, whose root mean square is 1 / sqrt 2, hardly more."""
+    found = resolution("h", constant([0.01, 0.01], [1, 0.005]))
+    assert found.faint.tolist() == [False, True]
+    assert found.of_unit == pytest.approx([0.01, 0.08 * np.sqrt(2)], rel=1e-4)
+    assert found.share == 0.5
+    # Not faint: 0.005 is above its own radius, 2^-8 not below it, and 0.02 no hundredth.
+    for radius, size, expected in ((0.001, 0.005, 0.2), (2.0**-8, 2.0**-8, 1.0), (0.1, 0.02, 5.0)):
+        found = resolution("h", constant([0.01, radius], [1, size]))
+        assert found.faint.tolist() == [False, False]
+        assert found.of_unit[1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(7, 0.1), (8, 1.0)])
+def test_few_timesteps_of_several_samples(steps, expected):
+    widths = constant([0.1, 0.1], [0.1, np.sqrt(2 - 0.01)], steps=steps, samples=3)
+    assert resolution("h", widths).of_unit[0] == pytest.approx(expected)
+
+
+def test_numbers_whose_squares_overflow_prove_nothing():
+    found = resolution("h", constant([1e-3, 1e-3], [1e200, 1.0]))
+    assert np.isinf(found.of_unit).tolist() == [True, False]
+
+
+def test_the_resolution_of_a_state_by_hand():
+    """Radii 3 and 4, replayed -1 and 7, where steps expect 5 and -5: 1 and 5 count, whose root
+    mean square is sqrt 13."""
+    ball = Ball(np.array([[5.0, -5.0]]), np.array([[3.0, 4.0]]), IN_FLOAT32)
+    found = state_resolution("c", ball, np.array([[-1.0, 7.0]]))
+    assert (found.name, found.share) == ("c", 0.5)  # 3 hides 1, but 4 not 7
+    assert found.of_unit == pytest.approx([3 / np.sqrt(13), 4 / 5])
 
 
 def test_masked_steps_do_not_count():
@@ -383,9 +520,7 @@ def test_the_resolution_is_in_the_document():
 
 @pytest.mark.parametrize("where", ["step", "state"])
 def test_a_ratio_that_is_no_number_is_no_pass(where):
-    fine = resolution(
-        "outputs", Widths.of(np.full((9, 1, 1), 0.1), np.ones((9, 1, 1)), None), IN_FLOAT32
-    )
+    fine = resolution("outputs", Widths.of(np.full((9, 1, 1), 0.1), np.ones((9, 1, 1)), None))
     ratio = {"step": 0.5, "state": 0.5, where: float("nan")}
     row = StateRow("h", 0.0, 0, ratio["state"], 0, 0)
     check = Check(Subject(), "parity", "", dtype="float32", final_state=(row,))
@@ -402,3 +537,11 @@ def test_the_arithmetics_are_tried_until_one_explains_the_numbers():
     layer, x = centred_bfloat16()
     check = rp.compare(layer, x, rp.replay(layer, x).outputs).checks[0]
     assert check.arithmetic == sharp.name != wide.name
+
+
+def test_numbers_that_are_known_but_for_a_flush_to_zero_hide_nothing():
+    """Zeros with the radius that an exact step has, at most: no divergence hides there."""
+    eta = 2.0**-126
+    for radius, share in ((EXACT * eta, 0.5), (2 * EXACT * eta, 1.0)):
+        ball = Ball(np.array([[0.0, 1.0]]), np.array([[radius, 2.0]]), IN_FLOAT32)
+        assert state_resolution("h", ball, ball.value).share == share
