@@ -22,7 +22,8 @@ from rnn_parity.sequences import Sequences
 
 MOST_DIGITS = 12
 FEW = 4096
-"""So many numbers, evenly spread, refute nearly every print; what they leave is tried on all."""
+"""How many numbers, evenly spread, are tried first: they refute nearly every print, and what they
+leave is tried on all."""
 CHANCE = 2.0**-40
 """Numbers were printed when chance makes all of them look so less often than this. At 2**-20 one
 in a few thousand arrays of half a dozen numbers would; at 2**-80 fifty numbers with 7 decimals in

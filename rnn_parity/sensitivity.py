@@ -50,7 +50,7 @@ class Passed:
     arithmetic: Arithmetic
 
     def copied(self) -> Passed:
-        """The same on arrays that nobody else has: what they hold later must not matter."""
+        """This check on arrays that nobody else has: what they hold later must not matter."""
         s, seen = self.right.sequences, self.observed
         arrays = {
             n: a.copy() for n, a in vars(self.right.layer).items() if isinstance(a, np.ndarray)

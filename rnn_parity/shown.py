@@ -40,5 +40,5 @@ def without_commands(text: str) -> str:
 
 
 def shown_lines(text: str) -> str:
-    """The same of a message whose line breaks are its own."""
+    """A message whose line breaks are its own, with everything else escaped as in `shown`."""
     return without_commands(shown(text, keep="\n"))

@@ -101,7 +101,7 @@ def without_states(c: Computation) -> Variants:
 
 
 def without_given_states(c: Computation) -> Variants:
-    """The same, told apart only where several states are not zeros."""
+    """Variants without the given states; one by one only where several of them are not zeros."""
     several = sum(state.any() for state in c.sequences.initial_state) > 1
     return without_states(c) if several else islice(without_states(c), 1)
 

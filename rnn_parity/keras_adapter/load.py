@@ -21,7 +21,7 @@ from rnn_parity.reading import ENCRYPTED, plain_file
 
 MAGIC = {"Keras": b"PK\x03\x04", "HDF5": b"\x89HDF\r\n\x1a\n"}
 FREE_WEIGHTS = 10**6
-"""So many weights are made without asking: 4 MB, and less than a second."""
+"""How many weights are made without asking: 4 MB of them, in less than a second."""
 SHARED_WEIGHTS = 4
 """How often weights may be described that are stored once, since layers share them."""
 SUFFIXES = {".keras": "Keras", ".h5": "HDF5", ".hdf5": "HDF5"}
