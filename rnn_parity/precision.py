@@ -71,7 +71,7 @@ def real(value: ArrayLike, name: str) -> NDArray[Any]:
     """`value` as an array of real numbers (bfloat16 included); `InputError` for anything else."""
     try:
         array = np.asarray(value)
-    except ValueError:
+    except (ValueError, TypeError, NotImplementedError):  # as tensors without numbers raise them
         uneven = isinstance(value, (list, tuple))
         what = "rows of unequal length" if uneven else f"a {type(value).__name__} without numbers"
         raise InputError(f"{name}: expected an array, received {what}") from None
