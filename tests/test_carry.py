@@ -144,8 +144,8 @@ def test_what_an_output_allows_encloses_every_c_that_could_have_shown_it():
     gate, off = rng.uniform(-1, 1, (1, n)), 10 ** rng.uniform(-7, -3, (1, n))
     true_gate = gate + off * rng.uniform(-1, 1, (1, n))
     seen = true_gate * np.tanh(shown) * (1 + 8 * u * rng.uniform(-1, 1, (1, n)))
-    output = Output(named("tanh"), Ball(gate, off, IN_FLOAT64), Ball.exact(seen, IN_FLOAT32))
-    output = Output(named("tanh"), Ball(gate, off.astype(np.float32), IN_FLOAT32), output.seen)
+    o = Ball(gate, off.astype(np.float32), IN_FLOAT32)
+    output = Output(named("tanh"), o, Ball.exact(seen, IN_FLOAT32))
     before = Ball(middle, (wide * (1 + 1e-6)).astype(np.float32), IN_FLOAT32)
     found = allowed(before, own.astype(np.float32), output)
     assert np.all(np.abs(c - found.value) <= found.radius)
@@ -250,7 +250,7 @@ def test_the_replay_and_the_bound_share_the_formula_of_the_output():
 
 
 def test_numbers_of_another_format_round_as_they_should():
-    """The helper of the first test, by hand: 2.0234375 is halfway between neighbours of 2^-6."""
+    """By hand: 2.0234375 is halfway between neighbours that are 2^-6 apart."""
     assert rounded(np.array([2.0234375, 4.046875]), "bfloat16").tolist() == [2.03125, 4.0625]
 
 
