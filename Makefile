@@ -38,9 +38,9 @@ fuzz: $(VENV)/main/.done  ## 10,000 damaged files: crashes, silent passes, hangs
 	$(VENV)/main/bin/python tests/fuzz_files.py
 
 bench: $(VENV)/bench/.done  ## speed and memory, side by side with other implementations
-	$(VENV)/bench/bin/python tests/bench.py --json bench.json
-	$(VENV)/bench/bin/python tests/bench_diagnosis.py
-	$(VENV)/bench/bin/python tests/bench_cell_state.py
+	PYTHONPATH=tests $(VENV)/bench/bin/python tests/benchmarks/bench.py --json bench.json
+	PYTHONPATH=tests $(VENV)/bench/bin/python tests/benchmarks/bench_diagnosis.py
+	PYTHONPATH=tests $(VENV)/bench/bin/python tests/benchmarks/bench_cell_state.py
 
 # The tests under other releases of Keras; then a case of each recorded here and checked there.
 RECORD := record --mask random --initial-state random -q

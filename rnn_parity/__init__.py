@@ -12,16 +12,14 @@ Importing this package imports neither TensorFlow nor NumPy; the names below are
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rnn_parity.check import check, compare, replay
+    from rnn_parity.api.functions import check, compare, replay
     from rnn_parity.errors import InputError, RnnParityError
-    from rnn_parity.layers import GRU, LSTM, SimpleRNN
-    from rnn_parity.report import Report
-    from rnn_parity.results import Check, Verdict
+    from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
+    from rnn_parity.report.report import Report
+    from rnn_parity.verdict.results import Check, Verdict
 
     __version__: str
 
@@ -41,15 +39,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "check": "rnn_parity.check",
-    "compare": "rnn_parity.check",
-    "replay": "rnn_parity.check",
-    "SimpleRNN": "rnn_parity.layers",
-    "LSTM": "rnn_parity.layers",
-    "GRU": "rnn_parity.layers",
-    "Report": "rnn_parity.report",
-    "Check": "rnn_parity.results",
-    "Verdict": "rnn_parity.results",
+    "check": "rnn_parity.api.functions",
+    "compare": "rnn_parity.api.functions",
+    "replay": "rnn_parity.api.functions",
+    "SimpleRNN": "rnn_parity.recurrence.layers",
+    "LSTM": "rnn_parity.recurrence.layers",
+    "GRU": "rnn_parity.recurrence.layers",
+    "Report": "rnn_parity.report.report",
+    "Check": "rnn_parity.verdict.results",
+    "Verdict": "rnn_parity.verdict.results",
     "InputError": "rnn_parity.errors",
     "RnnParityError": "rnn_parity.errors",
 }
@@ -58,7 +56,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """The public names, each imported from its module on first use (PEP 562)."""
     if name == "__version__":
-        from rnn_parity.environment import own_version
+        from rnn_parity.system.environment import own_version
 
         return own_version()
     if name not in _HOMES:
@@ -69,15 +67,3 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """What a person may use."""
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """This package, whose functions `check`, `compare` and `replay` are also modules of it."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # Importing a submodule sets it as an attribute of its package: the functions come first.
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

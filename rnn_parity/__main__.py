@@ -1,6 +1,6 @@
 """`python -m rnn_parity` is the command line."""
 
-from rnn_parity.cli import program
+from rnn_parity.cli.main import program
 
 if __name__ == "__main__":
     program()

@@ -2,7 +2,7 @@
 
 import re
 
-from rnn_parity.shown import shown
+from rnn_parity.system.escaping import shown
 
 
 class RnnParityError(Exception):

@@ -12,10 +12,10 @@ import ml_dtypes
 import numpy as np
 
 import rnn_parity as rp
-from rnn_parity.examine import examine
-from rnn_parity.judge import Observations
-from rnn_parity.results import Subject
-from rnn_parity.sequences import Sequences
+from rnn_parity.api.examination import examine
+from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.verdict.judge import Observations
+from rnn_parity.verdict.results import Subject
 
 SIZES = [(2, 5, 3, 4), (32, 28, 32, 16), (4, 200, 64, 64)]
 

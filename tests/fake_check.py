@@ -4,8 +4,8 @@ import importlib
 
 from sample_checks import PARITY
 
-from rnn_parity import cli
-from rnn_parity.report import Report
+from rnn_parity.cli.main import main as cli
+from rnn_parity.report.report import Report
 
 
 def run(line: str = "") -> int:

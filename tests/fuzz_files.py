@@ -257,7 +257,7 @@ class Kind:
 
 def checked(*arguments: str) -> int:
     """The exit code of a check, as the command line comes to it; raises what it would catch."""
-    from rnn_parity.cli import run
+    from rnn_parity.cli.main import run
 
     with contextlib.redirect_stdout(io.StringIO()):
         return run(["check", *arguments])
@@ -284,7 +284,7 @@ def case_seeds() -> list[bytes]:
 
 def case_differs(seed: bytes, path: str) -> bool:
     """Whether any array of a case is another one."""
-    from rnn_parity.cases import read_case
+    from rnn_parity.cases.case import read_case
 
     with np.load(io.BytesIO(seed), allow_pickle=False) as archive:
         old = {name: archive[name] for name in archive.files if name != "meta"}
@@ -295,7 +295,7 @@ def case_differs(seed: bytes, path: str) -> bool:
 
 
 def recorded(name: str) -> Any:
-    from rnn_parity.cases import read_case
+    from rnn_parity.cases.case import read_case
 
     return getattr(read_case(reference()), name)
 
@@ -392,7 +392,7 @@ def onnx_differs(seed: bytes, path: str) -> bool:
 
 
 def tflite_seeds() -> list[bytes]:
-    from rnn_parity.cases import read_case
+    from rnn_parity.cases.case import read_case
     from rnn_parity.keras_adapter import tensorflow_module
     from rnn_parity.keras_adapter.rebuild import rebuild_layer
 
@@ -430,7 +430,7 @@ b\"\"\"
 
 
 def settings(path: str) -> int:
-    from rnn_parity.settings import read_settings
+    from rnn_parity.system.settings import read_settings
 
     file = Path(path)
     read_settings(Path(file.rename(file.with_name("pyproject.toml"))).parent)
@@ -438,7 +438,7 @@ def settings(path: str) -> int:
 
 
 def baseline_seeds() -> list[bytes]:
-    from rnn_parity.recheck import check_case
+    from rnn_parity.api.rechecking import check_case
 
     return [check_case(reference(), keras=False).to_json().encode()]
 
@@ -451,10 +451,10 @@ HEADER = {"seed": 0, "keras": "3.15.1"}
 
 
 def journal_seeds() -> list[bytes]:
-    from rnn_parity.results import Divergence
     from rnn_parity.sweep.journal import journal
     from rnn_parity.sweep.one import Outcome
     from rnn_parity.sweep.space import Configuration
+    from rnn_parity.verdict.results import Divergence
 
     first = Divergence(1, 0, 0, float("nan"), 0.5, 1e-7)
     bad = Outcome("diverged", "off", seconds=0.25, max_ratio=9.0, first_divergence=first)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnn_parity.cases import Case
+from rnn_parity.cases.case import Case
 
 # By hand: h0 = 1*2 + 0*0.5 + 1 = 3, h1 = 3*2 + 3*0.5 + 1 = 8.5.
 INPUTS, OUTPUTS = np.float32([[[1], [3]]]), np.float32([[[3], [8.5]]])

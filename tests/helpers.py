@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 
 import rnn_parity as rp
-from rnn_parity.sequences import Sequences
+from rnn_parity.recurrence.sequences import Sequences
 
 DTYPES = {
     "float16": np.float16,

@@ -3,7 +3,7 @@
 from keras_layers import B, F, H, keras
 
 from rnn_parity import keras_adapter as ka
-from rnn_parity.checks import judged
+from rnn_parity.api.judging import judged
 
 KERAS_3 = hasattr(keras, "ops")
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from rnn_parity.cases import versions_now
-from rnn_parity.generate import GeneratedLayer
+from rnn_parity.api.generated import GeneratedLayer
+from rnn_parity.api.rechecking import record_generated
+from rnn_parity.cases.case import versions_now
 from rnn_parity.keras_adapter import seed_masks
-from rnn_parity.recheck import record_generated
 
 SMALL = {"batch": 3, "timesteps": 7, "features": 5, "units": 4}
 NOTEBOOK = GeneratedLayer(batch=4)  # the notebook's sizes, but for the batch

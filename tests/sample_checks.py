@@ -2,7 +2,7 @@
 
 import math
 
-from rnn_parity.results import (
+from rnn_parity.verdict.results import (
     Cause,
     Check,
     Divergence,

@@ -65,8 +65,8 @@ def test_a_function_is_not_hidden_by_the_module_of_its_name(name):
 def test_the_names_come_from_their_modules():
     module = importlib.import_module("rnn_parity.check")
     assert rnn_parity.check is module.check
-    assert rnn_parity.Report is importlib.import_module("rnn_parity.report").Report
-    assert rnn_parity.SimpleRNN is importlib.import_module("rnn_parity.layers").SimpleRNN
+    assert rnn_parity.Report is importlib.import_module("rnn_parity.report.report").Report
+    assert rnn_parity.SimpleRNN is importlib.import_module("rnn_parity.recurrence.layers").SimpleRNN
 
 
 def test_other_names_are_refused():

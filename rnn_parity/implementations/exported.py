@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from rnn_parity.cases import flat
+from rnn_parity.cases.case import flat
 from rnn_parity.implementations.request import Answer, Implementation, Request
 
 RUNTIMES = {"onnx": "onnx_runtime", "litert": "litert"}

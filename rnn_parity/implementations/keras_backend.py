@@ -22,9 +22,6 @@ from typing import IO, BinaryIO, cast
 from numpy.typing import ArrayLike
 
 import rnn_parity
-from rnn_parity.activation import Activation
-from rnn_parity.activations import CATALOGUE
-from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
 from rnn_parity.implementations.command import TIME_LIMIT, time_limit
 from rnn_parity.implementations.keras_child import (
@@ -38,6 +35,9 @@ from rnn_parity.implementations.keras_child import (
 )
 from rnn_parity.implementations.process import end, ending
 from rnn_parity.implementations.request import Answer, Implementation, Request
+from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.system.environment import version_of
 
 BACKENDS = {"jax": "jax", "torch": "torch", "numpy": "jax", "openvino": "openvino"}
 """Keras's backends, which are the names of the extras too, and the package that each needs (that of

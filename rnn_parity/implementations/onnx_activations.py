@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rnn_parity.errors import UnsupportedError
-from rnn_parity.layers import Layer
+from rnn_parity.recurrence.layers import Layer
 
 DEFAULTS = {"RNN": ("Tanh",), "LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh")}
 """The activations f, g, h of one direction, when none are given."""
@@ -51,7 +51,7 @@ LOSES = {"RNN": {"tanh": 4, "softplus": 2}, "LSTM": {"softplus": 2}, "GRU": {"so
 """How many units of roundoff ONNX Runtime's operators lose near 0, where the catalogue allows none.
 
 They compute softplus as `log(1 + exp x)` and RNN tanh as `2 sigmoid(2 x) - 1`: 1.2 and 2.2 on 1.32,
-as `tests/measure_allowances.py` measured, rounded up.
+as `tests/benchmarks/measure_allowances.py` measured, rounded up.
 """
 LOSS = "the bound allows for what ONNX Runtime's {} loses of {} near 0: {} units of roundoff"
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.implementations.onnx_activations import activations
-from rnn_parity.layers import GRU, LSTM, Layer, SimpleRNN
+from rnn_parity.recurrence.layers import GRU, LSTM, Layer, SimpleRNN
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h")
 INPUTS = {"RNN": _INPUTS, "GRU": _INPUTS, "LSTM": (*_INPUTS, "initial_c", "P")}

@@ -24,7 +24,7 @@ import numpy as np
 from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations.numbers import last_alone
 from rnn_parity.implementations.request import Answer, Implementation, Request
-from rnn_parity.precision import real
+from rnn_parity.recurrence.precision import real
 
 
 def implementation(source: str) -> Implementation:

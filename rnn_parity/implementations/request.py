@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.layers import Layer
+from rnn_parity.recurrence.layers import Layer
 
 
 @dataclass(frozen=True, eq=False)

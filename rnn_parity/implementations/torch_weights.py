@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.environment import version_of
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.implementations.torch_state import (
@@ -29,7 +28,8 @@ from rnn_parity.implementations.torch_state import (
     with_both_biases,
 )
 from rnn_parity.keras_adapter.runtime import one_line
-from rnn_parity.layers import Layer
+from rnn_parity.recurrence.layers import Layer
+from rnn_parity.system.environment import version_of
 
 CELL = re.compile(r"(.*?)\.?(?:(?:weight|bias)_[ih]h|recurrent_(?:kernel|bias)|weight_hr)")
 """A tensor of an `nn.RNNCell`, an `nn.LSTMCell` or an `nn.GRUCell`, or of a Keras layer."""

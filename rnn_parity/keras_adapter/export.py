@@ -17,7 +17,7 @@ import numpy as np
 from rnn_parity.errors import InputError, MissingPackageError
 from rnn_parity.keras_adapter.rebuild import rebuild_layer
 from rnn_parity.keras_adapter.runtime import refusals, tensorflow_module
-from rnn_parity.layers import Layer
+from rnn_parity.recurrence.layers import Layer
 
 OPTIONS = {"stateful": False, "time_major": False, "return_sequences": True}
 """The states are inputs of the model, all that it takes is batch first, and it hides no output."""

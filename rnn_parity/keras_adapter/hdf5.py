@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rnn_parity.errors import InputError
-from rnn_parity.limits import check_content
+from rnn_parity.system.limits import check_content
 
 HEAP = b"GCOL\x01\0\0\0"
 """How a heap of texts begins, in the file format's version 1 of it, the only one."""

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import UnsupportedError
-from rnn_parity.handed import Handed, Merge
 from rnn_parity.keras_adapter.calls import Call
 from rnn_parity.keras_adapter.dropout import MASKS
 from rnn_parity.keras_adapter.kernel import CUDNN, kernel_of
 from rnn_parity.keras_adapter.parts import is_bidirectional
 from rnn_parity.keras_adapter.runtime import device
 from rnn_parity.keras_adapter.weights import cell_weights, layer_weights
-from rnn_parity.layers import Layer
+from rnn_parity.recurrence.bidirectional import Handed, Merge
+from rnn_parity.recurrence.layers import Layer
 
 STATES = ("initial_state", "final_state")
 """Each is several arrays, "initial_state_0" and so on: h before an LSTM's c."""

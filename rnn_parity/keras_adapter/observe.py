@@ -20,7 +20,7 @@ from rnn_parity.keras_adapter.observation import Observation, not_seen, observat
 from rnn_parity.keras_adapter.parts import selected, state_structure, watched_layers
 from rnn_parity.keras_adapter.recorder import Recorder
 from rnn_parity.keras_adapter.runtime import refusals, tensorflow_module
-from rnn_parity.precision import real
+from rnn_parity.recurrence.precision import real
 
 
 def observe_layer(

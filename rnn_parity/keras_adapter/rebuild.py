@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.build import is_time_major
 from rnn_parity.keras_adapter.runtime import refusals, tensorflow_module
-from rnn_parity.layers import Layer
+from rnn_parity.recurrence.layers import Layer
 
 OF_EVERY_CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout", "dtype")
 OF_CELL = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.runtime import tensorflow_module
-from rnn_parity.limits import check_numbers
+from rnn_parity.system.limits import check_numbers
 
 # One element in four, so that a mask has runs of every kind.
 MASKED_SHARE = 0.25

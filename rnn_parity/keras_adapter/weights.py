@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.activation import Activation
-from rnn_parity.activations import CATALOGUE, custom
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.keras_adapter.runtime import keras_major, one_line, tensorflow_module
-from rnn_parity.layers import GRU, LAYERS, Gated, Layer
+from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import CATALOGUE, custom
+from rnn_parity.recurrence.layers import GRU, LAYERS, Gated, Layer
 
 
 def layer_weights(layer: Any) -> Layer:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.activations import custom
-from rnn_parity.erf import erfc
-from rnn_parity.layers import LAYERS, LSTM, Layer
-from rnn_parity.precision import precision_of
-from rnn_parity.replay import replay
-from rnn_parity.sequences import Sequences
+from rnn_parity.recurrence.activations import custom
+from rnn_parity.recurrence.erf import erfc
+from rnn_parity.recurrence.layers import LAYERS, LSTM, Layer
+from rnn_parity.recurrence.precision import precision_of
+from rnn_parity.recurrence.replay import replay
+from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.sweep.numbers import Array, CallNumbers, Numbers
 from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.space import CLASSES, Configuration

@@ -53,7 +53,7 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
 
     With `against`, the outputs are those of that source.
     """
-    from rnn_parity.against import answered
+    from rnn_parity.implementations.against import answered
 
     with ALONE:
         observations = observe(configuration, seed)
@@ -69,8 +69,8 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
 
 def numbers_in(observations: Sequence[Observation], forward: Numbers | None) -> Numbers:
     """The numbers of one layer, all calls of which were observed."""
-    from rnn_parity.replay import replay
-    from rnn_parity.sequences import Sequences
+    from rnn_parity.recurrence.replay import replay
+    from rnn_parity.recurrence.sequences import Sequences
 
     weights = observations[0].weights
     assert weights is not None

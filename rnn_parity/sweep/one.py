@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
-from rnn_parity.results import Cause, Check, Divergence
 from rnn_parity.sweep.source import source_of
 from rnn_parity.sweep.space import Configuration
+from rnn_parity.verdict.results import Cause, Check, Divergence
 
 if TYPE_CHECKING:
-    from rnn_parity.generate import GeneratedLayer
+    from rnn_parity.api.generated import GeneratedLayer
     from rnn_parity.implementations.sources import Source
     from rnn_parity.keras_adapter import Observation
 
@@ -81,7 +81,7 @@ def explained(
 def _checked(
     configuration: Configuration, seed: int, against: str | None, why: bool
 ) -> tuple[Outcome, tuple[Cause, ...]]:
-    from rnn_parity.checks import judged
+    from rnn_parity.api.judging import judged
 
     seen, sources = None, others(against)
     try:
@@ -129,7 +129,7 @@ def outcome(check: Check) -> Outcome:
 
 def generated(configuration: Configuration, seed: int) -> GeneratedLayer:
     """The layer and the data of a configuration, as `rnn-parity check` generates them."""
-    from rnn_parity.generate import GeneratedLayer
+    from rnn_parity.api.generated import GeneratedLayer
 
     fields = ("dtype", "mask", "initial_state", "calls", "batch", "timesteps", "features", "units")
     options: dict[str, Any] = {name: configuration[name] for name in fields}
@@ -140,7 +140,7 @@ def generated(configuration: Configuration, seed: int) -> GeneratedLayer:
 
 def observe(configuration: Configuration, seed: int) -> list[Observation]:
     """Run the layer: called on arrays, or in a functional model that leaves a size open."""
-    from rnn_parity.check import observe_generated
+    from rnn_parity.api.functions import observe_generated
 
     spec, mode = generated(configuration, seed), str(configuration["mode"])
     if configuration["open_size"] == "none":
@@ -151,7 +151,7 @@ def observe(configuration: Configuration, seed: int) -> list[Observation]:
 def observe_functional(spec: GeneratedLayer, mode: str, open_size: str) -> list[Observation]:
     """Run the layer in a functional model whose `Input` does not say how large `open_size` is."""
     from rnn_parity import keras_adapter
-    from rnn_parity.generate import random_inputs, random_mask
+    from rnn_parity.api.generated import random_inputs, random_mask
     from rnn_parity.keras_adapter.runtime import refusals
 
     batch = None if open_size == "batch" else spec.batch

@@ -9,9 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
-from rnn_parity.environment import own_version
 from rnn_parity.errors import InputError
-from rnn_parity.results import Cause
 from rnn_parity.sweep.arrays import combinations
 from rnn_parity.sweep.findings import known_as
 from rnn_parity.sweep.group import Group, grouped
@@ -28,6 +26,8 @@ from rnn_parity.sweep.one import (
 from rnn_parity.sweep.pool import Pool
 from rnn_parity.sweep.site import Site, describe, narrowed
 from rnn_parity.sweep.space import Configuration
+from rnn_parity.system.environment import own_version
+from rnn_parity.verdict.results import Cause
 
 WITNESSES = 4
 """So many members of a finding say whether its cause is theirs."""

@@ -41,7 +41,7 @@ def describe(layer: str, against: str | None = None) -> Site:
     With `against`, options that only say how Keras runs have one value. Raises as `source_of` does.
     """
     from rnn_parity import keras_adapter
-    from rnn_parity.environment import environment
+    from rnn_parity.system.environment import environment
 
     others(against)
     default = Configuration.default(layer)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rnn_parity.activations import CATALOGUE
+from rnn_parity.recurrence.activations import CATALOGUE
 
 Value: TypeAlias = str | int | float | bool
 Space: TypeAlias = Mapping[str, tuple[Value, ...]]

@@ -1,0 +1,1 @@
+"""The public functions, which put verdict and diagnosis together; recording and re-checking."""

@@ -1,0 +1,241 @@
+"""The public functions: check a layer or a model, replay one, compare what somebody observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnn_parity import keras_adapter
+from rnn_parity.api.examination import examine
+from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
+from rnn_parity.api.judging import judged
+from rnn_parity.errors import InputError
+from rnn_parity.implementations.against import given, others_of
+from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.precision import real
+from rnn_parity.recurrence.replay import Trace
+from rnn_parity.recurrence.replay import replay as replay_sequences
+from rnn_parity.recurrence.sequences import Sequences, boolean
+from rnn_parity.report.report import Report
+from rnn_parity.verdict.judge import Observations
+from rnn_parity.verdict.results import Check, Subject
+
+if TYPE_CHECKING:
+    from rnn_parity.implementations.sources import Source
+    from rnn_parity.keras_adapter import Observation
+
+DEFAULT_MODE = "graph"
+"""How Keras runs what is checked, unless somebody says otherwise."""
+
+
+def replay(
+    layer_or_weights: Any,
+    inputs: ArrayLike,
+    mask: ArrayLike | None = None,
+    initial_state: Any = None,
+) -> Trace:
+    """The recurrence computed by hand, in float64.
+
+    `layer_or_weights` is a Keras layer, a `SimpleRNN`, an `LSTM` or a `GRU`; `inputs` is `(B, T,
+    F)`, `mask` `(B, T)`, `initial_state` `(B, H)`, a pair (h, c) of them for an LSTM. The trace's
+    `outputs` are `(B, T, H)` in processing order, its `final_state` is like the initial one.
+    Raises `InputError` for a shape that does not fit.
+    """
+    layer = weights_of(layer_or_weights)
+    return replay_sequences(layer, Sequences.of(layer, inputs, mask, initial_state))
+
+
+def compare(
+    weights: Layer,
+    inputs: ArrayLike,
+    observed_outputs: ArrayLike,
+    observed_final_state: Any = None,
+    mask: ArrayLike | None = None,
+    initial_state: Any = None,
+) -> Report:
+    """Hold outputs that some implementation computed against the replay of `weights`.
+
+    `observed_outputs` is `(B, T, H)` in processing order, or `(B, H)` when only the last output is
+    known; the rest is as in `replay`. Memory maps are read block by block. Needs NumPy alone.
+    Raises `InputError` when inputs, mask or initial state do not fit; outputs of another shape are
+    a result, `diverged`.
+    """
+    layer = weights_of(weights)
+    sequences = Sequences.of(layer, inputs, mask, initial_state)
+    observed = Observations.of(layer, observed_outputs, observed_final_state)
+    return Report((examine(layer, sequences, observed, Subject(layer_class=type(layer).__name__)),))
+
+
+def weights_of(layer_or_weights: Any) -> Layer:
+    """Weights as they are, a Keras layer's weights otherwise."""
+    if isinstance(layer_or_weights, Layer):
+        return layer_or_weights
+    if not hasattr(layer_or_weights, "get_weights") or isinstance(layer_or_weights, type):
+        raise InputError(
+            "weights: expected a SimpleRNN, an LSTM or a GRU of rnn_parity, or a layer of Keras, "
+            f"received {named_kind(layer_or_weights)}"
+        )
+    return keras_adapter.layer_weights(layer_or_weights)
+
+
+def named_kind(value: Any) -> str:
+    """What a value is, for a message: a class by its name, anything else by that of its class."""
+    is_class = isinstance(value, type)
+    return f"the class {value.__name__}" if is_class else f"a {type(value).__name__}"
+
+
+def check(
+    layer_or_model: Any,
+    inputs: ArrayLike,
+    mask: ArrayLike | None = None,
+    initial_state: ArrayLike | None = None,
+    against: Any = None,
+    mode: str = DEFAULT_MODE,
+    layer_name: str | None = None,
+    training: bool = False,
+) -> Report:
+    """Run a Keras layer (or every recurrent layer of a model) and hold it against its replay.
+
+    `inputs` is what the layer or model takes; `mask` is `(B, T)`; `initial_state` `(B, H)`, a pair
+    (h, c) of them for an LSTM, is for a layer only. `mode` is "eager", "graph", "xla", "predict" or
+    "all"; `layer_name` selects one layer of a model, or is a layer's own; `training` calls
+    it so, dropout and all.
+
+    With `against`, what other implementations compute from the same inputs is checked instead of
+    Keras's own outputs: outputs `(B, T, H)`, a callable `f(inputs) -> outputs`, a source as the
+    option `--against` takes it, or a list of those. Then weights, such as a `SimpleRNN`, may stand
+    for the layer, and Keras runs once, in the (first) mode, where it is needed at all. Raises
+    `InputError` for what Keras, the replay or an implementation cannot take.
+    """
+    others = others_of(against, training)
+    if isinstance(layer_or_model, Layer):
+        refuse_unused(layer_name, mode)
+        if not others:
+            raise InputError("against: expected an implementation of these weights, received none")
+        seen = given(layer_or_model, inputs, mask, initial_state)
+        return Report(tuple(judged([seen], "layer", others=others)))
+    is_model = keras_adapter.is_model(layer_or_model)
+    if not is_model:
+        refuse_other_name(layer_or_model, layer_name)
+        inputs, mask = real(inputs, "inputs"), None if mask is None else real(mask, "mask")
+        if mask is not None and inputs.ndim == 3:
+            boolean(mask, inputs.shape[:2])
+    if is_model and initial_state is not None:
+        raise InputError("initial_state: expected none for a model, whose layers get their own")
+    own = {"layer_name": layer_name} if is_model else {"initial_state": initial_state}
+    observe: Any = keras_adapter.observe_model if is_model else keras_adapter.observe_layer
+    checks: list[Check] = []
+    for one in modes(mode, others, training):
+        found = observe(layer_or_model, inputs, mask=mask, mode=one, training=training, **own)
+        checks += judged(found, "model" if is_model else "layer", others=others)
+    return report(checks)
+
+
+def refuse_unused(layer_name: str | None, mode: str) -> None:
+    """Raise `InputError` for what means nothing where weights stand for a layer."""
+    if layer_name is not None:
+        raise InputError(f"layer_name: expected none for weights, received {layer_name!r}")
+    if mode != DEFAULT_MODE:
+        raise InputError(f"mode: expected none for weights, which Keras does not run, not {mode!r}")
+
+
+def refuse_other_name(layer: Any, layer_name: str | None) -> None:
+    """Raise `InputError` unless `layer_name` is the layer's own, or None."""
+    own = getattr(layer, "name", None)
+    if layer_name not in (None, own):
+        raise InputError(
+            f"layer_name: expected a model, or {own!r}, the name of the layer itself, received "
+            f"{layer_name!r}; leave it out"
+        )
+
+
+def check_generated(
+    spec: GeneratedLayer,
+    *,
+    inputs: NDArray[Any] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    mode: str = DEFAULT_MODE,
+    against: Any = None,
+    training: bool = False,
+) -> Report:
+    """Build the layer that `spec` describes, run it on random data, and check it.
+
+    Unless its arguments say otherwise, the layer returns its sequence and its state: there is more
+    to see. `inputs` `(B, T, F)` and `mask` `(B, T)` replace the random ones; `against` and
+    `training` are as in `check`. Raises `InputError` for an argument, a dtype or data that Keras
+    refuses.
+    """
+    others = others_of(against, training)
+    checks: list[Check] = []
+    for one in modes(mode, others, training):
+        found = observe_generated(spec, inputs, mask, one, training)
+        checks += judged(found, "generated", others=others)
+    return report(checks)
+
+
+def observe_generated(
+    spec: GeneratedLayer,
+    inputs: NDArray[Any] | None,
+    mask: NDArray[np.bool_] | None,
+    mode: str,
+    training: bool = False,
+) -> list[Observation]:
+    """Build the layer and run it on random data, or on `inputs` `(B, T, F)` and `mask` `(B, T)`."""
+    arguments = {"return_sequences": True, "return_state": True, **spec.arguments}
+    rng = np.random.default_rng(spec.seed)
+    calls = random_inputs(spec, rng) if inputs is None else np.stack([inputs] * spec.calls)
+    _, batch, timesteps, features = calls.shape
+    if mask is None:
+        mask = random_mask(spec.mask, batch, timesteps, rng)
+    layer = keras_adapter.build_layer(
+        spec.layer, spec.units, features, arguments, spec.dtype, spec.seed, batch
+    )
+    count = keras_adapter.state_count(layer)
+    state = random_state(spec.initial_state, batch, spec.units, rng, count)
+    return keras_adapter.observe_layer(layer, list(calls), mask, state, mode, training)
+
+
+def check_model(
+    path: str,
+    *,
+    inputs: NDArray[Any] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    layer_name: str | None = None,
+    mode: str = DEFAULT_MODE,
+    seed: int = 0,
+    batch: int = 32,
+    timesteps: int = 28,
+    safe_mode: bool = True,
+    against: Any = None,
+    training: bool = False,
+) -> Report:
+    """Load a `.keras` or `.h5` model and check every recurrent layer on what really reaches it.
+
+    Without `inputs`, random ones that fit the model's signature are used; `batch` and `timesteps`
+    fill its open dimensions; `against` and `training` are as in `check`. Raises `InputError` for a
+    file that is no model or not a safe one.
+    """
+    others = others_of(against, training)
+    model = keras_adapter.load_model(path, safe_mode=safe_mode)
+    data = (
+        keras_adapter.generate_inputs(model, batch, timesteps, seed) if inputs is None else inputs
+    )
+    checks: list[Check] = []
+    for one in modes(mode, others, training):
+        found = keras_adapter.observe_model(model, data, one, layer_name, mask, training)
+        checks += judged(found, "model", path, others)
+    return report(checks, () if checks else (f"{path} has no recurrent layer",))
+
+
+def modes(mode: str, others: Sequence[Source] = (), training: bool = False) -> tuple[str, ...]:
+    """The modes that a name stands for; the first one where Keras's outputs are not checked."""
+    names = keras_adapter.modes_of(mode, training)
+    return names[:1] if others else names
+
+
+def report(checks: Iterable[Check], notes: tuple[str, ...] = ()) -> Report:
+    """The report on checks of what ran in this process's TensorFlow."""
+    return Report(tuple(checks), device=keras_adapter.device(), notes=notes)

@@ -1,0 +1,1 @@
+"""Recorded cases: a check in one file."""

@@ -1,0 +1,88 @@
+"""What a fault is: a known mistake as a small transformation of the right computation.
+
+A fault makes variants of a computation. Each variant serves both directions: `computed` is what a
+faulty implementation outputs (would this check have seen it?), and `undo` brings observed numbers
+into the form in which they are the variant's own steps (does it explain them?).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.replay import replay
+from rnn_parity.recurrence.sequences import Sequences
+
+Outputs = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Computation:
+    """What an implementation computes: `layer` on `sequences`, then `rearrange` on the outputs.
+
+    `undo`, from this computation and what was observed, gives the sequences and outputs of the
+    steps that can be judged. `detail` says which variant of a fault it is.
+    """
+
+    layer: Layer
+    sequences: Sequences
+    stateful: bool = False
+    detail: str = ""
+    rearrange: Callable[[Array], Array] | None = None
+    undo: Callable[[Computation, Outputs], tuple[Sequences, Outputs]] | None = None
+
+    def computed(self) -> Array:
+        """The outputs of this computation, `(B, T, H)`."""
+        outputs = replay(self.layer, self.sequences).outputs
+        return outputs if self.rearrange is None else self.rearrange(outputs)
+
+    def undone(self, outputs: Outputs) -> tuple[Sequences, Outputs]:
+        """The sequences, and what was observed as this computation's own outputs on them."""
+        return (self.sequences, outputs) if self.undo is None else self.undo(self, outputs)
+
+    def but(self, detail: str = "", **changes: Any) -> Computation:
+        """This computation with other attributes."""
+        return replace(self, detail=detail, **changes)
+
+    def layer_but(self, detail: str = "", **changes: Any) -> Computation:
+        """This computation with other weights or options of its layer."""
+        layer, s = self.layer.changed(**changes), self.sequences
+        return Computation(layer, s, self.stateful, detail, self.rearrange, self.undo)
+
+    def sequences_but(self, detail: str = "", **changes: Any) -> Computation:
+        """This computation on other inputs, mask or initial state."""
+        return replace(self, detail=detail, sequences=replace(self.sequences, **changes))
+
+
+Variants = Iterator[Computation]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One known mistake: a stable id, what is wrong, what to do, and its variants of a computation.
+
+    `variants` are those that a sensitive check shows; it gives nothing where the fault does not
+    apply to a layer's options. `blind` says in a person's words why given data cannot show it, or
+    None. `candidates` gives what is worth trying on observed outputs, where that depends on them or
+    is more than the variants. `alone` faults are not tried together with others: their candidates
+    are too many, or take an estimate each. Where two are tried together, a `first` one comes first:
+    it is of the weights as they are stored; and a `last` one last: it changes no array, so that all
+    its variants go by quickly. A `general` one could stand for others, and is tried
+    where none of them fits.
+    """
+
+    id: str
+    meaning: str
+    remedy: str
+    variants: Callable[[Computation], Variants]
+    blind: Callable[[Computation], str | None] = lambda c: None
+    candidates: Callable[[Computation, Outputs], Variants] | None = None
+    alone: bool = False
+    first: bool = False
+    last: bool = False
+    general: bool = False
+    layers: tuple[str, ...] = ("SimpleRNN", "LSTM", "GRU")

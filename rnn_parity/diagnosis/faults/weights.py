@@ -1,0 +1,163 @@
+"""Mistakes of the numbers themselves: rounded, narrower than they should be, or simply others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.implied_weights import rows, total_rows
+from rnn_parity.diagnosis.stack import changed_at, stacked, told, value
+from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
+
+DECIMALS = range(1, 9)
+PRINTED = 4
+"""The decimals of a check's own test whether it would see rounded weights."""
+NARROW = ("tfloat32", "float16", "bfloat16")
+FEW = 8
+"""So many entries, in half of the units, are single differences; more are another mistake."""
+ROUNDS = 16
+"""So often at most are their equations set up."""
+
+
+def narrower(layer: Layer) -> list[Precision]:
+    """The formats with fewer digits than the layer's own."""
+    return [FORMATS[name] for name in NARROW if FORMATS[name].digits < layer.precision.digits]
+
+
+def rounded(c: Computation, f: Callable[[Array], Array], detail: str) -> Computation:
+    """Every weight through f, and read in the layer's own precision again."""
+    layer, own = c.layer, c.layer.precision.round
+    return c.layer_but(
+        detail,
+        kernel=own(f(layer.kernel)),
+        recurrent_kernel=own(f(layer.recurrent_kernel)),
+        bias=None if layer.bias is None else own(f(layer.bias)),
+    )
+
+
+def printed(c: Computation, k: int) -> Computation:
+    return rounded(c, lambda w: np.round(w, k), f"all weights are rounded to {k} decimals")
+
+
+def printed_weights(c: Computation) -> Variants:
+    yield printed(c, PRINTED)
+
+
+def rounded_weights(c: Computation, outputs: Outputs | None = None) -> Variants:
+    for p in narrower(c.layer):
+        yield rounded(c, p.round, f"all weights are rounded to {p.name}")
+    for k in DECIMALS:
+        yield printed(c, k)
+
+
+def narrow_products(c: Computation) -> Variants:
+    for p in narrower(c.layer):
+        yield c.layer_but(
+            f"matrix products take their operands in {p.name}",
+            kernel=p.round(c.layer.kernel),
+            recurrent_kernel=p.round(c.layer.recurrent_kernel),
+            operands=p,
+        )
+
+
+def narrow_arithmetic(c: Computation, outputs: Outputs) -> Variants:
+    """Also everything in a narrower dtype, where every observed number is one of its numbers."""
+    yield from narrow_products(c)
+    some = outputs[:8, :32].astype(np.float64)
+    for p in narrower(c.layer):
+        if p.name in LAYER_DTYPES and uses_all_digits(some, p):
+            narrow = rounded(c, p.round, f"everything is computed in {p.name}")
+            state = p.round(c.sequences.initial_state)
+            yield narrow.layer_but(precision=p).sequences_but(narrow.detail, initial_state=state)
+
+
+@np.errstate(all="ignore")
+def uses_all_digits(x: Array, p: Precision) -> bool:
+    """Whether x is made of numbers of that format, and not only of some, as fixed point is."""
+    if not np.array_equal(p.round(x), x, equal_nan=True):
+        return False
+    significand = np.ldexp(np.frexp(x[np.isfinite(x) & (x != 0)])[0], p.digits)
+    # Limits such as 1 stand there often and have one bit in any format.
+    telling = np.abs(significand) != 2.0 ** (p.digits - 1)
+    return bool(np.count_nonzero(significand[telling] % 2) > np.count_nonzero(telling) / 4)
+
+
+def larger_weight(c: Computation) -> Variants:
+    kernel = c.layer.kernel.copy()
+    k, j = np.unravel_index(np.abs(kernel).argmax(), kernel.shape)
+    kernel[k, j] *= 1.01
+    yield c.layer_but(f"kernel[{k}, {j}] is 1% larger", kernel=kernel)
+
+
+@np.errstate(all="ignore")
+def other_weights(c: Computation, outputs: Outputs) -> Variants:
+    """The layer with the few other entries that the outputs imply, where a few suffice.
+
+    Each round sets up the equations of the layer that the one before has found.
+    """
+    layer, entries = c.layer, dict[tuple[int, int], float]()
+    before = np.zeros(layer.units)
+    # What the sum of so many terms may be off, about; whether it is enough is judged exactly.
+    unit = (layer.features + layer.units + 9) * layer.precision.unit_roundoff
+    for _ in range(ROUNDS):
+        found = total_rows(layer, c.sequences, outputs) or rows(layer, c.sequences, outputs)
+        residual = np.abs(found.residual)
+        off = (residual > unit * (found.size(stacked(layer)) + 1)).any(axis=(0, 1))
+        if np.count_nonzero(off) > min(FEW, max(1, layer.units // 2)):
+            return
+        # While the entries found so far bring a unit nearer, no other one is looked for.
+        worst = residual.max(axis=(0, 1))
+        stuck = off & ~(worst <= before / 2)
+        for j in sorted({j for _, j in entries} | set(np.flatnonzero(off).tolist())):
+            changes = corrections(*found.of_unit(j), [k for k, u in entries if u == j], stuck[j])
+            for k, change in changes.items():
+                entries[k, j] = entries.get((k, j), value(c.layer, k, j)) + change
+        if not 0 < len(entries) <= FEW:
+            return
+        layer, before = changed_at(c.layer, entries), worst
+        if not off.any():
+            break
+    yield c.but("; ".join(told(c.layer, *at, new) for at, new in entries.items()), layer=layer)
+
+
+def corrections(a: Array, r: Array, known: list[int], more: bool) -> dict[int, float]:
+    """By least squares on `|a d - r|`, the known entries of d, and the one that explains most."""
+    places = list(known)
+    if more and 5 * len(places) < np.count_nonzero(a.any(axis=1)):
+        score = np.nan_to_num(np.abs(r @ a) / np.sqrt((a * a).sum(axis=0)))
+        score[known] = -1
+        places.append(int(score.argmax()))
+    found = np.linalg.lstsq(a[:, places], r, rcond=None)[0]
+    return dict(zip(places, found.tolist(), strict=True))
+
+
+FAULTS = (
+    Fault(
+        "weights-rounded",
+        "the weights were rounded: printed with few decimals, or kept in a narrower format",
+        "pass weights on in full: binary, or 9 digits (%.9g) for float32",
+        printed_weights,
+        candidates=rounded_weights,
+        first=True,
+    ),
+    Fault(
+        "lower-precision",
+        "the arithmetic is narrower than the layer's",
+        "turn off reduced precision, such as TF32 or 16-bit matrix products",
+        narrow_products,
+        candidates=narrow_arithmetic,
+        first=True,
+    ),
+    Fault(
+        "weights-differ",
+        "some weights have other values",
+        "export the weights again, or correct these entries",
+        larger_weight,
+        candidates=other_weights,
+        alone=True,
+        general=True,
+    ),
+)

@@ -1,0 +1,237 @@
+"""The first step of a few samples, as thousands of candidates compute it: it refutes nearly all.
+
+That step starts from a known state, h and an LSTM's c alike. Candidates share most of their arrays
+and activations, and what is made of the same ones is made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.recurrence import cells
+from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.products import Product
+from rnn_parity.recurrence.replay import layer_inputs, project
+from rnn_parity.recurrence.sequences import Sequences
+
+T = TypeVar("T")
+
+KEPT = 64
+"""Results that are kept. A candidate needs three, and two faults that are tried together change a
+few of them in turn, so that a quarter would do; many more would fill the memory where a layer has
+millions of weights.
+"""
+
+WITH_LANES = 4
+"""The axes of numbers that belong to several activations, `(L, 1, n, H)`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """One timestep of each of some samples: `steps` `(n,)` of `samples` `(n,)`."""
+
+    samples: NDArray[np.intp]
+    steps: NDArray[np.intp]
+
+    def of(self, array: NDArray[Any]) -> NDArray[Any]:
+        """These rows of an array `(B, T, N)`, `(1, n, N)`."""
+        return array[self.samples, self.steps][np.newaxis]
+
+
+class Shared:
+    """A number of a cell's formula that several candidates have, with all that they make of it."""
+
+    __array_ufunc__ = None
+    """An array leaves operations with this to this."""
+
+    def __init__(self, value: Array) -> None:
+        self.value = value
+        self.made: dict[Any, tuple[Any, Any]] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of `value`."""
+        return self.value.shape
+
+    def once(self, key: Any, of: Any, make: Callable[[], T]) -> T:
+        """What `make` makes of this and of `of`, whose id is in the key and which stays alive."""
+        found = self.made.get(key)
+        if found is None:
+            found = self.made[key] = of, make()
+        result: T = found[1]
+        return result
+
+    def __getitem__(self, part: Any) -> Shared:
+        columns = part[-1]
+        key = columns.start, columns.stop
+        return self.once(key, None, lambda: Shared(self.value[part]))
+
+    def __add__(self, other: Shared | Array) -> Shared | Array:
+        if isinstance(other, Shared):
+            return self.once(id(other), other, lambda: Shared(self.value + other.value))
+        return self.value + other
+
+    def __rmul__(self, factor: Array) -> Array:
+        return factor * self.value
+
+    def under(self, activation: Activation) -> Array:
+        """`f(z)`, of which nobody may change a number."""
+        return self.once(("f", id(activation)), activation, lambda: activation(self.value))
+
+
+def applied(activations: Sequence[Activation], z: Shared | Array) -> Array:
+    """`f(z)`, or `(L, 1, n, H)` for L of them: each its own of z where z has that axis already."""
+    alone = all(one is activations[0] for one in activations)
+    if isinstance(z, Shared):
+        found = [z.under(one) for one in activations[: 1 if alone else None]]
+    elif alone:
+        found = [activations[0](z)]
+    else:
+        parts = z if z.ndim == WITH_LANES else [z] * len(activations)
+        found = [one(part) for one, part in zip(activations, parts, strict=True)]
+    return found[0] if alone else np.stack(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Before that step: the `states` `(S, n, H)`. After it: what was `seen`, `(1, n, H)`."""
+
+    rows: Rows
+    states: Array
+    seen: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """The inputs `(1, n, F)` as a layer takes them, and their projection."""
+
+    inputs: Array
+    projection: Shared
+
+
+class FirstStep:
+    """The first unmasked timestep of each of some `samples`.
+
+    Where every state is observed, the first of `steps` serves as well.
+    """
+
+    def __init__(self, samples: NDArray[np.intp], steps: slice) -> None:
+        self.samples, self.steps = samples, steps
+        self.kept: dict[tuple[Any, ...], tuple[tuple[Any, ...], Any]] = {}
+
+    def once(self, name: str, make: Callable[[], T], *of: Any) -> T:
+        """What `make` makes of the objects `of`, which stay alive as long as the result is kept."""
+        key = name, *map(id, of)
+        found = self.kept.pop(key, None)
+        if found is None:
+            if len(self.kept) >= KEPT:
+                del self.kept[next(iter(self.kept))]  # the one that was needed longest ago
+            found = of, make()
+        self.kept[key] = found
+        result: T = found[1]
+        return result
+
+    @np.errstate(all="ignore")
+    def far_off(
+        self, layers: Sequence[Layer], sequences: Sequences, outputs: NDArray[Any]
+    ) -> list[bool]:
+        """Whether `outputs` `(B, T, H)` are wrong in half of their digits in that step already.
+
+        No bound is asked: one that wide would be of no use. The `layers` differ by their
+        activations alone.
+        """
+        layer = layers[0]
+        hidden = sequences.mask is not None or len(layer.STATES) > 1
+        later = self.steps.start > 0 and self.steps.stop <= outputs.shape[1] and not hidden
+        of = sequences.mask, sequences.initial_state, outputs
+        start = self.once("start", lambda: self.start(sequences, outputs, later), *of)
+        if not len(start.rows.samples):
+            return [False] * len(layers)
+        projected = self.projected(layer, sequences, start.rows)
+        expected = self.step(layers, sequences, start, projected.projection)
+        off = start.seen - expected
+        errors, sizes = ((a**2).sum(axis=(1, 2, 3)) for a in (off, expected))
+        far: list[bool] = (errors > layer.precision.unit_roundoff * sizes).tolist()
+        for i in np.flatnonzero(~np.isfinite(errors + sizes)).tolist():
+            far[i] = far_where_finite(start, projected, expected[i], layer.precision.unit_roundoff)
+        return far
+
+    def rows(self, sequences: Sequences, later: bool) -> Rows:
+        """The rows that are computed: none of samples that are masked throughout."""
+        samples = self.samples[self.samples < len(sequences.inputs)]
+        if sequences.mask is None:
+            return Rows(samples, np.full(len(samples), self.steps.start if later else 0))
+        mask = sequences.mask[samples]
+        some = mask.any(axis=1)
+        return Rows(samples[some], mask[some].argmax(axis=1))
+
+    def start(self, s: Sequences, outputs: NDArray[Any], later: bool) -> Start:
+        """What the step starts from: where it is a `later` one, from the observed state."""
+        rows = self.rows(s, later)
+        states = s.initial_state[:, rows.samples]
+        if later:
+            states = outputs[np.newaxis, rows.samples, rows.steps - 1].astype(np.float64)
+        return Start(rows, states, rows.of(outputs).astype(np.float64))
+
+    def projected(self, layer: Layer, s: Sequences, rows: Rows) -> Projected:
+        """The inputs of the step and their projection."""
+
+        def make() -> Projected:
+            x = rows.of(s.inputs).swapaxes(0, 1)
+            x = layer_inputs(layer, x, slice(None), np.empty((1, len(x), layer.features)))
+            p = np.empty((1, len(rows.samples), layer.width))
+            return Projected(x, Shared(project(layer, x, p, s.dropout.samples(rows.samples))))
+
+        of = rows, s.inputs, layer.kernel, layer.bias, layer.precision, layer.operands, s.dropout
+        return self.once("projection", make, *of)
+
+    def step(
+        self, layers: Sequence[Layer], s: Sequences, start: Start, projection: Shared
+    ) -> Array:
+        """The outputs of the step, `(L, 1, n, H)`."""
+        layer, states = layers[0], start.states
+
+        def product(h: Array, columns: slice) -> Array:
+            times_w = Product(layer, layer.recurrent_kernel, masks)
+            bias = layer.recurrent_bias
+            r = times_w(h, columns)
+            return r if bias is None else r + bias[columns]
+
+        def shared(h: Array, columns: slice) -> Shared | Array:
+            if h is not before:
+                return product(h, columns)
+            of = states, layer.recurrent_kernel, layer.bias, layer.operands, s.dropout
+            return self.once(f"product of {columns}", lambda: Shared(product(h, columns)), *of)
+
+        before, masks = states[:1], s.dropout.samples(start.rows.samples).state
+        names = ("activation", "recurrent_activation")
+        lanes = {n: [getattr(one, n) for one in layers] for n in names if hasattr(layer, n)}
+        several = layer.changed(**lanes)
+        step = cells.cell_of(several, applied, shared, lambda p, q, o: p * states[1:] + q)
+        outputs: Array = step(projection, before)
+        return np.broadcast_to(outputs, (len(layers), *start.seen.shape))
+
+
+def far_where_finite(start: Start, projected: Projected, expected: Array, unit: float) -> bool:
+    """Whether numbers are far off as far as there are numbers, or stand where a NaN is certain."""
+    if not_a_number(start, projected, expected):
+        return True
+    off = start.seen - expected
+    known = np.isfinite(off)
+    return bool((off[known] ** 2).sum() > unit * (expected[known] ** 2).sum())
+
+
+def not_a_number(start: Start, projected: Projected, expected: Array) -> bool:
+    """Whether a number was seen where inputs or a state that are none make a NaN for certain."""
+    p = projected.projection.value
+    infinite = ~np.isfinite(projected.inputs).all(axis=-1, keepdims=True)
+    of_inputs = infinite & np.isnan(p.reshape(*p.shape[:2], -1, expected.shape[-1])).any(axis=2)
+    of_states = np.isnan(start.states).any(axis=(0, 2)).reshape(-1, 1)
+    sure = np.isnan(expected) & (of_inputs | of_states)
+    return bool((sure & np.isfinite(start.seen)).any())

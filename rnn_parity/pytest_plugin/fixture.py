@@ -1,0 +1,186 @@
+"""The fixture `rnn_parity`: checks that raise an `AssertionError` led by the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numpy.typing import ArrayLike
+
+import rnn_parity
+from rnn_parity import keras_adapter
+from rnn_parity.api import regression
+from rnn_parity.api.functions import DEFAULT_MODE, modes
+from rnn_parity.api.functions import report as report_of
+from rnn_parity.errors import InputError, RnnParityError
+from rnn_parity.keras_adapter import Observation
+from rnn_parity.pytest_plugin.outcome import failure, lines
+from rnn_parity.recurrence.layers import Layer, SimpleRNN
+from rnn_parity.report.report import Report
+from rnn_parity.report.wording import is_compared
+from rnn_parity.system.escaping import shown_lines
+
+Answer = TypeVar("Answer")
+
+
+class RnnParity:
+    """What a test gets; every method returns the report, and raises it where it is no parity.
+
+    `found` receives what the end of the session needs of each report; its JSON document only with
+    `keep_documents`. `case_path` is where the test's case of a given name belongs, and `root` what
+    messages name it from; `update` rewrites cases that changed. `mode` is the mode of a run unless
+    a call names one; with `strict`, a check that is blind to some mistake raises, too.
+    """
+
+    def __init__(
+        self,
+        found: list[dict[str, Any]],
+        case_path: Callable[[str | None], Path],
+        *,
+        root: Path,
+        update: bool = False,
+        mode: str = "graph",
+        strict: bool = False,
+        keep_documents: bool = False,
+    ) -> None:
+        self._found = found
+        self._case_path = case_path
+        self._root = root
+        self._update = update
+        self._taken: set[Path] = set()
+        self._mode = mode
+        self._strict = strict
+        self._keep_documents = keep_documents
+
+    def check(
+        self,
+        layer_or_model: Any,
+        inputs: ArrayLike,
+        mask: ArrayLike | None = None,
+        initial_state: ArrayLike | None = None,
+        against: Any = None,
+        mode: str | None = None,
+        layer_name: str | None = None,
+        training: bool = False,
+    ) -> Report:
+        """Run a Keras layer (or every recurrent layer of a model): `rnn_parity.check`.
+
+        With `against`, hold what other implementations compute against its replay instead; with
+        `training`, call it in training.
+        Raises `AssertionError` unless everything is in parity, `InputError` for unusable input.
+        """
+        __tracebackhide__ = True
+        # The session's mode is nothing to weights, which Keras does not run.
+        usual = DEFAULT_MODE if isinstance(layer_or_model, Layer) else self._mode
+        mode = usual if mode is None else mode
+        data = (layer_or_model, inputs, mask, initial_state, against, mode, layer_name, training)
+        return self._hold(without_internals(rnn_parity.check, data))
+
+    def compare(
+        self,
+        weights: SimpleRNN,
+        inputs: ArrayLike,
+        outputs: ArrayLike,
+        final_state: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: ArrayLike | None = None,
+    ) -> Report:
+        """Hold outputs that some implementation computed against the replay of `weights`.
+
+        As `rnn_parity.compare`; needs NumPy alone. Raises `AssertionError` unless everything is
+        in parity, `InputError` for unusable input.
+        """
+        __tracebackhide__ = True
+        data = (weights, inputs, outputs, final_state, mask, initial_state)
+        return self._hold(without_internals(rnn_parity.compare, data))
+
+    def regression(
+        self,
+        layer_or_model: Any,
+        inputs: ArrayLike,
+        name: str | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: ArrayLike | None = None,
+        mode: str | None = None,
+    ) -> Report:
+        """Check as `check` does, and hold the layer against the case recorded beside the test.
+
+        A missing case is written, and the test fails. `name` tells several cases of one test apart.
+        Raises `AssertionError` unless then and now are in parity and nothing else changed,
+        `InputError` for unusable input and for a case that cannot be read.
+        """
+        __tracebackhide__ = True
+        mode = self._mode if mode is None else mode
+        data = (layer_or_model, inputs, name, mask, initial_state, mode)
+        report, message = without_internals(self._regression, data)
+        return self._hold(report, message)
+
+    def _regression(
+        self, layer_or_model: Any, inputs: Any, name: str | None, mask: Any, state: Any, mode: str
+    ) -> tuple[Report, str]:
+        """The report on then and now, and the message of what is missing or changed."""
+        path, found = self._case_path(name), observed(layer_or_model, inputs, mask, state, mode)
+        paths = regression.paths_of(path, len(found))
+        if self._taken & {path, *paths}:
+            raise InputError(
+                f"name: expected another one for each case of a test, received {name!r} twice"
+            )
+        self._taken |= {path, *paths}
+        in_model = keras_adapter.is_model(layer_or_model)
+        results = [
+            regression.held(seen, file, self._shown(file), self._update, in_model)
+            for seen, file in zip(found, paths, strict=True)
+        ]
+        checks = [check for one in results for check in one.checks]
+        return report_of(checks), "\n".join(one.message for one in results if one.message)
+
+    def _shown(self, path: Path) -> str:
+        """The name of a file as messages and reports show it."""
+        return path.relative_to(self._root).as_posix() if self._root in path.parents else str(path)
+
+    def _hold(self, report: Report, message: str = "") -> Report:
+        """Keep what the session needs of `report`, and raise it unless it is in parity.
+
+        `message` stands for the report's own where everything that was compared is in parity.
+        """
+        __tracebackhide__ = True
+        report = replace(report, strict=self._strict)
+        self._found.append(
+            {
+                "lines": lines(report),
+                "document": report.to_json() if self._keep_documents else None,
+            }
+        )
+        if report.verdict != "parity" or not report:
+            compared = all(
+                check.verdict == "parity" for check in report.checks if is_compared(check)
+            )
+            raise AssertionError(shown_lines(message) if message and compared else failure(report))
+        return report
+
+
+def observed(
+    layer_or_model: Any, inputs: Any, mask: Any, initial_state: Any, mode: str
+) -> list[Observation]:
+    """What a layer or a model's recurrent layers compute in each of the modes of that name."""
+    is_model = keras_adapter.is_model(layer_or_model)
+    if is_model and initial_state is not None:
+        raise InputError("initial_state: expected none for a model, whose layers get their own")
+    found: list[Observation] = []
+    for one in modes(mode):
+        if is_model:
+            found += keras_adapter.observe_model(layer_or_model, inputs, one, mask=mask)
+        else:
+            found += keras_adapter.observe_layer(layer_or_model, inputs, mask, initial_state, one)
+    return found
+
+
+def without_internals(function: Callable[..., Answer], data: Sequence[Any]) -> Answer:
+    """`function(*data)`, with errors that show the caller's line and no line of this package."""
+    __tracebackhide__ = True
+    try:
+        return function(*data)
+    except RnnParityError as error:
+        raise error.with_traceback(None) from None

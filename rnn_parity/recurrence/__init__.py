@@ -1,0 +1,1 @@
+"""What a recurrent layer computes: cells, layers as data, activations, sequences, the replay."""

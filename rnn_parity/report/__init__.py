@@ -1,0 +1,1 @@
+"""The only formatter: every form in which results are shown."""

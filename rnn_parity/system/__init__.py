@@ -1,0 +1,1 @@
+"""The ground floor: versions, limits of sizes, safe reading and writing, threads, progress."""

@@ -1,0 +1,70 @@
+"""The table `[tool.rnn_parity]` of a project's `pyproject.toml`. The standard library alone."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rnn_parity.cli.options import MODES
+from rnn_parity.errors import InputError
+from rnn_parity.system.limits import SHARE_OF_TEXT
+from rnn_parity.system.reading import content
+
+# Python has it from 3.11 on; pytest brings its forerunner along before that.
+tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+TABLE = "[tool.rnn_parity]"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a project may set; the command line comes before it.
+
+    `cases` is the folder of the cases that its tests record, from that of pyproject.toml; None
+    stands for beside each test.
+    """
+
+    mode: str = "graph"
+    strict: bool = False
+    cases: str | None = None
+
+
+def read_settings(folder: Path) -> Settings:
+    """The settings in `folder`/pyproject.toml; the defaults where it has none.
+
+    Raises `InputError` for a file that cannot be read, an unknown key and an unknown value.
+    """
+    path = folder / "pyproject.toml"
+    try:
+        document = tomllib.loads(content(path, str(path), share=SHARE_OF_TEXT).decode())
+    except FileNotFoundError:
+        return Settings()
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected a TOML file, received: {error}") from None
+    tools = document.get("tool", {})
+    found = tools.get("rnn_parity", {}) if isinstance(tools, dict) else tools
+    return settings_of(found, f"{path} {TABLE}")
+
+
+def settings_of(found: Any, where: str) -> Settings:
+    """The settings in the table `found`; `where` is what the messages call it."""
+    known = [field.name for field in fields(Settings)]
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: expected a table, received {found!r}")
+    for key, value in found.items():
+        if key not in known:
+            raise InputError(f"{where}: expected one of {', '.join(known)}, received {key!r}")
+        if key == "mode" and value not in MODES:
+            raise InputError(
+                f"{where}: expected mode one of {', '.join(MODES)}, received {value!r}"
+            )
+        if key == "strict" and not isinstance(value, bool):
+            raise InputError(f"{where}: expected strict true or false, received {value!r}")
+        if key == "cases" and not (isinstance(value, str) and value):
+            raise InputError(f"{where}: expected the name of a folder in cases, received {value!r}")
+    return Settings(**found)

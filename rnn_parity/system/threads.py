@@ -1,0 +1,85 @@
+"""Large batches over threads: every sample is independent of the others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.sequences import Sequences
+
+T = TypeVar("T")
+
+SINGLE_WORK = 1 << 20
+"""Up to so many multiplications BLAS stays in one thread by itself."""
+THREADED_WORK = 1 << 27
+"""From this many multiplications on, splitting the batch over threads pays."""
+
+
+def over_batch(layer: Layer, sequences: Sequences, work: Callable[[slice], T]) -> list[T]:
+    """`work` on slices that cover the batch: one for each processor, or one where that is quicker.
+
+    The results stand in the order of the slices.
+    """
+    batch, timesteps = sequences.shape
+    cost = batch * timesteps * layer.width * (layer.features + layer.units)
+    if cost < SINGLE_WORK:
+        return [work(slice(0, batch))]
+    # One BLAS thread in each of ours: the products of single timesteps are too small to share, and
+    # on a busy machine its threads wait for each other many times as long as they work.
+    with one_thread():
+        if cost < THREADED_WORK or batch == 1:
+            return [work(slice(0, batch))]
+        edges = np.linspace(0, batch, min(processors(), batch) + 1, dtype=int)
+        with quick_turns():
+            return list(pool().map(work, [slice(a, b) for a, b in pairwise(edges)]))
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Matrix products in the calling thread alone: small ones mostly wait for each other."""
+    limits: AbstractContextManager[Any] = blas().limit(limits=1)
+    return limits
+
+
+@cache
+def blas() -> Any:
+    """The control of NumPy's BLAS; finding it among all loaded libraries may take 50 ms."""
+    return ThreadpoolController().select(user_api="blas")
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """The threads, kept: what a thread has allocated it uses again."""
+    return ThreadPoolExecutor(processors())
+
+
+# A forked process has none of its parent's threads, and would wait for them for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool.cache_clear)
+
+
+@contextmanager
+def quick_turns() -> Iterator[None]:
+    """Let threads that do short work take turns at the interpreter without waiting for long."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

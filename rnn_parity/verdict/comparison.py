@@ -1,0 +1,229 @@
+"""Observed outputs held against the replay: deviation, step residual, bound, ratio, per timestep.
+
+The answer is numbers; `judge` judges them. Long sequences go by in blocks, large batches over
+threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.bounds.arithmetic import Arithmetic
+from rnn_parity.bounds.balls import Ball, concatenated
+from rnn_parity.bounds.distance import distance, ratios, ulps
+from rnn_parity.bounds.fast_step_bound import Near, NearSteps
+from rnn_parity.bounds.observed import Observed
+from rnn_parity.bounds.step_bound import Steps
+from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.precision import FLOAT32, Precision
+from rnn_parity.recurrence.replay import Block, blocks
+from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.system.threads import over_batch
+from rnn_parity.verdict.resolution import Widths
+from rnn_parity.verdict.results import Divergence, Timesteps
+
+COLUMNS = [f.name for f in fields(Timesteps)]
+
+
+@dataclass(frozen=True, eq=False)
+class Last:
+    """Around the last timestep: the observed states h `(2, B, H)`, where the final states must lie,
+    and the final states of the replay, `(B, H)` each: h, and c where the layer has one.
+    """
+
+    states: Array
+    balls: tuple[Ball, ...]
+    replayed: tuple[Array, ...]
+
+    def balls_of(self, states: Sequence[NDArray[Any]]) -> list[Ball]:
+        """Where each of the final `states` must lie. An h that is the last output is handed on,
+        whatever that output is; any other is one more result of the last step.
+        """
+        if not states:
+            return []
+        ball, last = self.balls[0], self.states[1]
+        same = (states[0] == last) | (np.isnan(states[0]) & np.isnan(last))
+        return [
+            Ball(np.where(same, last, ball.value), ball.radius, ball.arithmetic),
+            *self.balls[1:],
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The numbers of one comparison: a row per timestep, and the state that was observed last.
+
+    `last` is what is known of the states around the last timestep. `finite` tells whether any
+    expected number was finite, so that there was something to compare; `widths`, how wide the
+    bounds were beside the numbers.
+    """
+
+    timesteps: Timesteps
+    first_divergence: Divergence | None
+    last: Last
+    finite: bool
+    widths: Widths
+
+
+def compare_outputs(
+    layer: Layer, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
+) -> Comparison:
+    """Hold `outputs` `(B, T, H)`, in processing order, against the replay of `sequences`."""
+    found = over_batch(
+        layer, sequences, lambda part: compare_samples(layer, sequences, outputs, arithmetic, part)
+    )
+    return found[0] if len(found) == 1 else merge(found)
+
+
+@np.errstate(all="ignore")  # infinities and NaN are judged, not warned of
+def compare_samples(
+    layer: Layer,
+    sequences: Sequences,
+    outputs: NDArray[Any],
+    arithmetic: Arithmetic,
+    part: slice,
+) -> Comparison:
+    """The same for some of the samples."""
+    sequences = sequences.samples(part)
+    observed = Observed(layer, sequences, outputs[part])
+    steps = Steps(layer, arithmetic, sequences)
+    near = Near(steps) if Near.applies(steps, sequences) else None
+    found = Found.nothing(sequences.shape, layer.units)
+    for block in blocks(layer, sequences):
+        observed.advance(block.steps)
+        quick = near.steps(block, observed) if near else None
+        if quick is not None and found.take_quick(block, quick):
+            observed.state = None
+            continue
+        # What the quick way cannot pass is judged again, in float64.
+        ball = steps.observed(block, observed)
+        found.take(block, observed, ball, layer.precision)
+    return found.comparison(last_of(block, observed, steps), part.start)
+
+
+def last_of(block: Block, observed: Observed, steps: Steps) -> Last:
+    """What is known around the last timestep, that of the last `block`."""
+    state = observed.state
+    if state is None:  # the quick way does without it
+        before = Ball.exact(observed.states[-2:-1], steps.arithmetic)
+        state = steps.outputs(block.only(len(block.outputs) - 1), before)[0]
+    replayed = [
+        states[-1].copy() for states in (block.states, block.cell_states) if states is not None
+    ]
+    balls = [state] if steps.cell_state is None else [state, steps.cell_state]
+    return Last(observed.states[-2:].copy(), tuple(balls), tuple(replayed))
+
+
+@dataclass(eq=False)
+class Found:
+    """What the blocks so far have shown."""
+
+    rows: Timesteps
+    widths: Widths
+    first: Divergence | None = None
+    finite: bool = False
+
+    @classmethod
+    def nothing(cls, shape: tuple[int, int], units: int) -> Found:
+        """What no block has shown, of `(batch, timesteps)`."""
+        batch, timesteps = shape
+        return cls(Timesteps.empty(timesteps), Widths.none(units, batch))
+
+    def take_quick(self, block: Block, quick: NearSteps) -> bool:
+        """Enter a block that was judged in the quick way; False if it is not within the bounds."""
+        ratio = quick.residual / quick.radius
+        if not ratio.max() <= 1:
+            return False
+        far = ulps(quick.deviation, block.outputs.astype(np.float32), FLOAT32)
+        self.enter(block.steps, quick.deviation, far, quick.residual, ratio)
+        self.widths = self.widths.and_then(Widths.of(quick.radius, quick.size, None))
+        self.finite = True
+        return True
+
+    def take(self, block: Block, observed: Observed, ball: Ball, precision: Precision) -> None:
+        """Enter a block, given where its outputs must lie."""
+        seen, replayed = observed.outputs, block.outputs
+        deviation = distance(seen, replayed)
+        residual = distance(seen, ball.value).astype(ball.radius.dtype)
+        ratio = ratios(residual, ball)
+        far = ulps(deviation, replayed, precision)
+        self.enter(block.steps, deviation, far, residual, ratio)
+        self.finite = self.finite or bool(np.isfinite(ball.value).any())
+        sizes = np.abs(replayed), np.abs(ball.value)
+        eta = ball.arithmetic.results.smallest_normal
+        widths = Widths.of(ball.radius, sizes[0], observed.keep, sizes[1], eta)
+        self.widths = self.widths.and_then(widths)
+        if self.first is None and not ratio.max() <= 1:
+            self.first = first_beyond(block.steps.start, seen, ball, ratio)
+
+    def enter(
+        self,
+        steps: slice,
+        deviation: NDArray[Any],
+        far: NDArray[Any],
+        residual: NDArray[Any],
+        ratio: NDArray[Any],
+    ) -> None:
+        """Fill in the rows of `steps`; arrays are `(t, B, H)`."""
+        count, units = len(ratio), ratio.shape[2]
+        rows, flat = self.rows, ratio.reshape(count, -1)
+        rows.max_deviation[steps] = deviation.reshape(count, -1).max(axis=1)
+        rows.max_ulp[steps] = far.reshape(count, -1).max(axis=1)
+        rows.max_residual[steps] = residual.reshape(count, -1).max(axis=1)
+        worst = flat.argmax(axis=1)
+        rows.max_ratio[steps] = flat[np.arange(count), worst]
+        rows.batch[steps], rows.unit[steps] = np.divmod(worst, units)
+
+    def comparison(self, last: Last, first_sample: int) -> Comparison:
+        """The finished numbers; samples were counted from 0, here they are from `first_sample`."""
+        self.rows.batch[:] += first_sample
+        first = self.first
+        if first is not None:
+            first = replace(first, batch=first.batch + first_sample)
+        return Comparison(self.rows, first, last, self.finite, self.widths)
+
+
+def first_beyond(start: int, observed: Array, ball: Ball, ratio: NDArray[Any]) -> Divergence:
+    """The first ratio that is not at most 1, in timestep, batch, unit order."""
+    t, b, j = np.argwhere(~(ratio <= 1))[0]
+    return Divergence(
+        timestep=int(start + t),
+        batch=int(b),
+        unit=int(j),
+        observed=float(observed[t, b, j]),
+        expected=float(ball.value[t, b, j]),
+        bound=float(ball.radius[t, b, j]),
+    )
+
+
+def merge(parts: list[Comparison]) -> Comparison:
+    """One comparison from those of the slices of the batch."""
+    columns = [np.stack([getattr(p.timesteps, name) for p in parts]) for name in COLUMNS]
+    worst = columns[COLUMNS.index("max_ratio")].argmax(axis=0)
+    picked = [
+        np.take_along_axis(c, worst[np.newaxis], 0)[0] if name in ("batch", "unit") else c.max(0)
+        for name, c in zip(COLUMNS, columns, strict=True)
+    ]
+    firsts = [p.first_divergence for p in parts if p.first_divergence]
+    return Comparison(
+        Timesteps(*picked),
+        min(firsts, key=lambda d: (d.timestep, d.batch), default=None),
+        merged_last([p.last for p in parts]),
+        any(p.finite for p in parts),
+        reduce(Widths.beside, [p.widths for p in parts]),
+    )
+
+
+def merged_last(parts: list[Last]) -> Last:
+    """What is known of the whole batch, from what is known of its slices."""
+    return Last(
+        np.concatenate([p.states for p in parts], axis=1),
+        tuple(concatenated(balls) for balls in zip(*(p.balls for p in parts), strict=True)),
+        tuple(np.concatenate(r) for r in zip(*(p.replayed for p in parts), strict=True)),
+    )

@@ -1,0 +1,333 @@
+"""One layer call: from arrays to a verdict, and the sentence that says why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
+from rnn_parity.bounds.balls import Ball, copied
+from rnn_parity.bounds.distance import distance, ratios, ulps
+from rnn_parity.bounds.step_bound import final_balls
+from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.precision import FLOAT64, Precision, precision_of, real
+from rnn_parity.recurrence.replay import replay
+from rnn_parity.recurrence.sequences import Sequences, states
+from rnn_parity.report.wording import (
+    faint_units,
+    number,
+    ratio,
+    step_beyond,
+    unresolved,
+    wide_bounds,
+)
+from rnn_parity.verdict.comparison import Comparison, compare_outputs
+from rnn_parity.verdict.printed import prints, within_print
+from rnn_parity.verdict.resolution import Resolution, resolution, state_resolution
+from rnn_parity.verdict.results import Check, Shape, StateRow, Subject, Verdict, whole
+from rnn_parity.verdict.shapes import misfit, units_told
+
+NOTHING_FINITE = "no expected number is finite, so that there was nothing to compare"
+ALL_MASKED = "every timestep is masked, so that there was nothing to compare"
+GROWN = (
+    "only the last output was observed, and the bound grows with every timestep: observe the whole "
+    "sequence of outputs"
+)
+OUTPUTS = "outputs"
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What an implementation computed: outputs `(B, T, H)` in processing order, or the last one.
+
+    `final_state` holds one `(B, H)` array for each state that was observed, h before c.
+    `last_output` `(B, H)` is what a run that returned no sequence gave, beside the `outputs` of one
+    that did.
+    """
+
+    outputs: NDArray[Any]
+    final_state: tuple[NDArray[Any], ...] = ()
+    last_output: NDArray[Any] | None = None
+
+    @classmethod
+    def of(cls, layer: Layer, outputs: ArrayLike, final_state: Any = None) -> Observations:
+        """From anything array-like; raises `InputError` for what does not hold real numbers."""
+        state = () if final_state is None else states(layer, final_state, "observed final state")
+        return cls(real(outputs, "observed outputs"), tuple(state))
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A verdict, the arithmetic it was reached in, and the numbers it rests on.
+
+    `found` is None where no sequence could be compared.
+    """
+
+    check: Check
+    arithmetic: Arithmetic
+    found: Comparison | None = None
+
+
+def judge(layer: Layer, sequences: Sequences, observed: Observations, subject: Subject) -> Judged:
+    """Hold what was observed against the replay, in the sharpest arithmetic that explains it."""
+    batch, timesteps = sequences.shape
+    shape = Shape(batch, timesteps, layer.features, layer.units)
+    check = Check(subject, "inconclusive", "", shape, layer.precision.name)
+    for activation in layer.activations:
+        if not activation.proven:
+            note = f"the bound of the custom activation {activation.name} is estimated, not proven"
+            check = replace(check, notes=(*check.notes, note))
+    wrong = wrong_shape(observed, shape)
+    sharpest, *others = arithmetics(layer.precision)
+    if wrong:
+        wrong += units_found(observed.outputs, layer, sequences)
+        return Judged(replace(check, verdict="diverged", summary=wrong), sharpest)
+    judged = judge_in(sharpest, layer, sequences, observed, check)
+    for arithmetic in others:
+        if judged.check.verdict == "diverged":
+            judged = judge_in(arithmetic, layer, sequences, observed, check)
+    return excused(judged, layer, sequences, observed)
+
+
+def excused(judged: Judged, layer: Layer, sequences: Sequences, observed: Observations) -> Judged:
+    """`inconclusive` instead of `diverged` where too few printed digits explain the difference."""
+    if judged.found is None or judged.check.first_divergence is None:
+        return judged
+    data = (layer, sequences, observed.outputs, judged.arithmetic)
+    how = next((one for one in prints(observed.outputs) if within_print(*data, one)), None)
+    if how is None:
+        return judged
+    digits = 17 if layer.precision == FLOAT64 else 9
+    summary = (
+        f"the observed numbers were printed with {how}, within which they neither prove nor refute "
+        f"parity in {layer.precision.name}: print {digits} significant digits (%.{digits}g)"
+    )
+    check = replace(
+        judged.check,
+        verdict="inconclusive",
+        summary=summary,
+        effective_bits=how.count * math.log2(10),
+        first_divergence=None,
+    )
+    return replace(judged, check=check)
+
+
+def wrong_shape(observed: Observations, shape: Shape) -> str | None:
+    """What does not have the layer's shape, as a sentence; None when everything fits."""
+    one = (shape.batch, shape.units)
+    whole_sequence = (shape.batch, shape.timesteps, shape.units)
+    for name, array, accepted in (
+        ("observed outputs", observed.outputs, (whole_sequence, one)),
+        *(("observed final state", state, (one,)) for state in observed.final_state),
+        ("observed last output", observed.last_output, (one,)),
+    ):
+        if array is not None and array.shape not in accepted:
+            like = next((one for one in accepted if len(one) == array.ndim), accepted[0])
+            return misfit(name, array.shape, like, shape)
+    return None
+
+
+def units_found(outputs: NDArray[Any], layer: Layer, sequences: Sequences) -> str:
+    """Which units are missing from outputs that have fewer, or are too many, to end a sentence."""
+    batch, timesteps = sequences.shape
+    if outputs.shape[:-1] not in ((batch, timesteps), (batch,)):
+        return ""
+    if outputs.shape[-1] == layer.units:
+        return ""
+    right = replay(layer, sequences).outputs
+    right = right if outputs.ndim == 3 else right[:, -1]
+    rows = math.prod(right.shape[:-1])
+    seen = np.asarray(outputs, np.float64).reshape(rows, outputs.shape[-1]).T
+    right = right.reshape(rows, layer.units).T
+    # Half of the digits: far beyond what rounding does, and far below other numbers.
+    near = math.sqrt(layer.precision.unit_roundoff)
+    return f"; {units_told(seen, right, near)}"
+
+
+def judge_in(
+    arithmetic: Arithmetic,
+    layer: Layer,
+    sequences: Sequences,
+    observed: Observations,
+    check: Check,
+) -> Judged:
+    """The verdict in one arithmetic."""
+    check = replace(check, arithmetic=arithmetic.name)
+    if observed.outputs.ndim == 2:
+        return Judged(judge_last(arithmetic, layer, sequences, observed, check), arithmetic)
+    found = compare_outputs(layer, sequences, observed.outputs, arithmetic)
+    held = [
+        *held_last_output(arithmetic, layer, sequences, observed),
+        *held_states(
+            layer,
+            observed.final_state,
+            found.last.balls_of(observed.final_state),
+            found.last.replayed,
+        ),
+    ]
+    check = replace(
+        check,
+        timesteps=found.timesteps,
+        final_state=tuple(one.row for one in held),
+        first_divergence=found.first_divergence,
+        max_deviation=float(found.timesteps.max_deviation.max()),
+    )
+    of_outputs = resolution(OUTPUTS, found.widths)
+    resolutions = [of_outputs, *(one.resolution for one in held)]
+    why = unproven(sequences, found.finite, resolutions, arithmetic)
+    check = concluded(check, float(found.timesteps.max_ratio.max()), why, resolutions)
+    return Judged(check, arithmetic, found)
+
+
+def judge_last(
+    arithmetic: Arithmetic,
+    layer: Layer,
+    sequences: Sequences,
+    observed: Observations,
+    check: Check,
+) -> Check:
+    """Only the last output was observed: hold it against a bound carried over all timesteps."""
+    output, balls = final_balls(layer, sequences, arithmetic)
+    held = [
+        held_state("output", observed.outputs, output, output.value, layer.precision),
+        *held_states(layer, observed.final_state, balls, [ball.value for ball in balls]),
+    ]
+    rows, resolutions = [one.row for one in held], [one.resolution for one in held]
+    check = replace(
+        check, final_state=tuple(rows), max_deviation=max(row.max_deviation for row in rows)
+    )
+    finite = bool(np.isfinite(output.value).any())
+    why = unproven(sequences, finite, resolutions, arithmetic)
+    if why and sequences.shape[1] > 1 and not resolutions[0].resolved:
+        why = f"{why}; {GROWN}"
+    return concluded(check, 0.0, why, resolutions)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A final state, or the last output, held against where it must lie."""
+
+    row: StateRow
+    resolution: Resolution
+
+
+def held_last_output(
+    arithmetic: Arithmetic, layer: Layer, sequences: Sequences, observed: Observations
+) -> list[Held]:
+    """What a run that returned no sequence gave as its output, if there was one."""
+    if observed.last_output is None:
+        return []
+    data = "output", observed.last_output
+    last = np.ascontiguousarray(observed.outputs[:, -1], np.float64)
+    held = held_state(*data, copied(last, arithmetic), last, layer.precision)
+    if held.row.max_ratio <= 1:
+        return [held]
+    # Another run, whose rounding may differ: only its own whole way can be judged.
+    ball, _ = final_balls(layer, sequences, arithmetic)
+    return [held_state(*data, ball, ball.value, layer.precision)]
+
+
+def held_states(
+    layer: Layer,
+    states: Sequence[NDArray[Any]],
+    balls: Sequence[Ball],
+    replayed: Sequence[Array],
+) -> list[Held]:
+    """Every observed final state held against where it must lie."""
+    return [
+        held_state(name, state, ball, right, layer.precision)
+        for name, state, ball, right in zip(layer.STATES, states, balls, replayed, strict=False)
+    ]
+
+
+def held_state(
+    name: str, state: NDArray[Any], ball: Ball, replayed: Array, precision: Precision
+) -> Held:
+    """One of them, `(B, H)`, whose right numbers are about those `replayed`."""
+    row = state_row(name, state, ball, precision)
+    return Held(row, state_resolution(name, ball, replayed))
+
+
+@np.errstate(all="ignore")
+def state_row(name: str, state: NDArray[Any], ball: Ball, precision: Precision) -> StateRow:
+    """Hold a returned state (or last output) `(B, H)` against where it must lie."""
+    deviation = distance(state.astype(np.float64), ball.value)
+    ratio = ratios(deviation, ball)
+    batch, unit = np.unravel_index(int(ratio.argmax()), ratio.shape)
+    return StateRow(
+        name=name,
+        max_deviation=float(deviation.max()),
+        max_ulp=whole(float(ulps(deviation, ball.value, precision).max())),
+        max_ratio=float(ratio.max()),
+        batch=int(batch),
+        unit=int(unit),
+    )
+
+
+def unproven(
+    sequences: Sequences, finite: bool, resolutions: Sequence[Resolution], arithmetic: Arithmetic
+) -> str:
+    """Why nothing is proven although no number is beyond its bound; empty where something is."""
+    if sequences.mask is not None and not sequences.mask.any():
+        return ALL_MASKED
+    if not finite:
+        return NOTHING_FINITE
+    if any(math.isinf(one.worst) for one in resolutions):
+        return vacuous(arithmetic)
+    wide = [one for one in resolutions if not one.resolved]
+    return unresolved(wide[0], arithmetic.name) if wide else ""
+
+
+def vacuous(arithmetic: Arithmetic) -> str:
+    """Why a bound that is infinite proves nothing."""
+    return (
+        f"the rounding bound is vacuous in {arithmetic.name}: the sums are too long, or the "
+        "numbers too near the ends of its range, to prove anything"
+    )
+
+
+def concluded(
+    check: Check, step_ratio: float, unproven: str, resolutions: Sequence[Resolution]
+) -> Check:
+    """The verdict on the numbers in `check`, and the sentence that says why.
+
+    `unproven` says why nothing is proven although no number is beyond its bound; empty otherwise.
+    Every ratio must be at most 1, which one that is no number is not.
+    """
+    beyond = [row for row in check.final_state if not row.max_ratio <= 1]
+    max_ratio = float(np.max([step_ratio, *(row.max_ratio for row in check.final_state)]))
+    verdict: Verdict = "parity"
+    if not step_ratio <= 1:
+        verdict = "diverged"
+        summary = step_beyond(step_ratio, check.first_divergence)
+    elif beyond:
+        row, verdict = beyond[0], "diverged"
+        what = "last output" if row.name == "output" else f"final state {row.name}"
+        summary = f"the {what} is off by {number(row.max_deviation)} from what the outputs say"
+    elif unproven:
+        verdict, summary = "inconclusive", unproven
+    else:
+        largest = f"every step is within rounding, the largest at {ratio(max_ratio)} of its bound"
+        summary = "; ".join([largest, *wide_bounds(resolutions)])
+    bits = None if verdict == "inconclusive" else effective_bits(max_ratio, check.dtype or "")
+    return replace(
+        check,
+        verdict=verdict,
+        summary=summary,
+        max_ratio=max_ratio,
+        effective_bits=bits,
+        resolution=max(one.worst for one in resolutions),
+        notes=(*check.notes, *faint_units(resolutions)),
+    )
+
+
+def effective_bits(max_ratio: float, dtype: str) -> float:
+    """`-log2(u max_ratio)`: a lower estimate of the precision that explains the numbers."""
+    if max_ratio == 0:
+        return math.inf
+    return -math.log2(precision_of(dtype).unit_roundoff * max_ratio)

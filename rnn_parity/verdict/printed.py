@@ -1,0 +1,140 @@
+"""Observed numbers that were printed with few digits: what they can still prove.
+
+Each carries half a unit of its last printed digit as a radius of its own, on both sides of a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.bounds.arithmetic import Arithmetic
+from rnn_parity.bounds.balls import Ball
+from rnn_parity.bounds.distance import distance, ratios
+from rnn_parity.bounds.observed import Observed
+from rnn_parity.bounds.step_bound import Steps
+from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.replay import blocks
+from rnn_parity.recurrence.sequences import Sequences
+
+MOST_DIGITS = 12
+FEW = 4096
+"""How many numbers, evenly spread, are tried first: they refute nearly every print, and what they
+leave is tried on all."""
+CHANCE = 2.0**-40
+"""Numbers were printed when chance makes all of them look so less often than this. At 2**-20 one
+in a few thousand arrays of half a dozen numbers would; at 2**-80 fifty numbers with 7 decimals in
+float32 would no longer be enough.
+"""
+FIXED_POINT = 2.0**12
+"""Multiples of its inverse tell nothing: limits such as 1 and 0.5, or 8-bit integers over 128, have
+few decimals and were not printed.
+"""
+
+
+@dataclass(frozen=True)
+class Print:
+    """How numbers were printed: with so many decimals, or with so many significant digits.
+
+    `stored` is the unit roundoff of the format that they are stored in, 0 where it adds nothing.
+    """
+
+    count: int
+    significant: bool = False
+    stored: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.count} {'significant digits' if self.significant else 'decimals'}"
+
+    def half(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Half a unit of the last printed digit of each number; nothing for a printed 0."""
+        if not self.significant:
+            return np.full(x.shape, 0.5 * 10.0**-self.count)
+        return np.where(x == 0, 0.0, 0.5 * 10.0 ** (magnitude(x) - self.count))
+
+    def unsure(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far each number may be from what it was before it was printed and stored.
+
+        Rounded in a narrow format, it is multiplied and divided there: two roundings more.
+        """
+        return self.half(x) + 2 * self.stored * np.abs(x)
+
+
+def magnitude(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many digits stand before the point: 3 for 123.4, 0 for 0.5, -1 for 0.05."""
+    whole: NDArray[np.float64] = np.floor(np.log10(np.where(x == 0, 1.0, np.abs(x))))
+    return whole + 1
+
+
+def prints(outputs: NDArray[Any]) -> list[Print]:
+    """The ways in which all of these numbers may have been printed; none where they were not.
+
+    A number is of k decimals when the number of k decimals next to it is stored as that very
+    number. Of the numbers around it, whose neighbours are `spacing` apart, a share of
+    `spacing * 10**k` is so by chance: float32 tells 7 decimals from none by many numbers only.
+    """
+    if outputs.size > 2 * FEW and not prints(outputs.flat[:: outputs.size // FEW]):
+        return []
+    x = outputs.astype(np.float64)
+    if not np.isfinite(x).all():
+        return []
+    dtype: Any = outputs.dtype
+    if dtype == np.float64 and np.array_equal(x, x.astype(np.float32)):
+        dtype = np.dtype(np.float32)  # a wider array holds the same numbers
+    eps = np.finfo(dtype).eps if dtype.kind == "f" else 2.0**-7
+    found = [fewest(x, before, dtype, eps) for before in (np.zeros(x.shape), magnitude(x))]
+    stored = 0.0 if dtype == np.float64 else float(eps) / 2
+    return [Print(k, bool(i), stored) for i, k in enumerate(found) if k is not None]
+
+
+@np.errstate(all="ignore")
+def fewest(
+    x: NDArray[np.float64], before: NDArray[np.float64], dtype: Any, eps: float
+) -> int | None:
+    """The fewest digits that hold every number, `before` of them standing before the point."""
+    spacing = eps * 2.0 ** np.floor(np.log2(np.abs(x)))
+    telling = np.unique(np.abs(x), return_index=True)[1]
+    telling = telling[np.ravel(x * FIXED_POINT % 1 != 0)[telling]]
+    for k in range(1, MOST_DIGITS + 1):
+        share = np.ravel(spacing * 10.0 ** (k - before))[telling]
+        if not len(share) or not np.median(share) < 1:
+            return None
+        if (nearest(x, k - before).astype(dtype) == x).all():
+            return k if np.log(np.minimum(share, 1.0)).sum() < np.log(CHANCE) else None
+    return None
+
+
+def nearest(x: NDArray[np.float64], decimals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The number of so many decimals that is nearest to each of `x`, rounded once."""
+    up, down = 10.0 ** np.maximum(decimals, 0), 10.0 ** np.maximum(-decimals, 0)
+    found: NDArray[np.float64] = np.rint(x * up / down) * down / up
+    return found
+
+
+@np.errstate(all="ignore")
+def within_print(
+    layer: Layer,
+    sequences: Sequences,
+    outputs: NDArray[Any],
+    arithmetic: Arithmetic,
+    how: Print,
+) -> bool:
+    """Whether all steps are within rounding and half a unit of the last printed digit."""
+    steps = Steps(layer, arithmetic, sequences)
+    observed = Observed(layer, sequences, outputs)
+    for block in blocks(layer, sequences):
+        observed.advance(block.steps)
+        before = observed.states[:-1]
+        unsure = how.unsure(before).astype(arithmetic.radius_dtype)
+        printed = Ball(observed.outputs, how.unsure(observed.outputs), arithmetic)
+        ball = steps.outputs(block, Ball(before, unsure, arithmetic), observed.keep, printed)
+        ball = observed.masked(ball, arithmetic)
+        # A masked step repeats a printed number, and is printed itself: twice half a unit.
+        width = 2 * printed.radius.astype(ball.radius.dtype)
+        wide = Ball(ball.value, ball.radius + width, arithmetic)
+        if not ratios(distance(observed.outputs, wide.value), wide).max() <= 1:
+            return False
+    return True

@@ -1,0 +1,157 @@
+"""A report held against an earlier one."""
+
+import json
+import math
+import os
+
+import pytest
+
+from rnn_parity.api.baseline import compared, read, regressions
+from rnn_parity.errors import InputError
+from rnn_parity.pytest_plugin.outcome import merged
+from rnn_parity.report.report import Report
+from rnn_parity.verdict.results import Check, Subject
+
+
+def check(verdict="parity", bits=27.0, name="a", path="c.npz", **subject):
+    """A check of a float32 layer, whose largest ratio is the one that gives these bits."""
+    which = Subject("case", path, "SimpleRNN", name, **subject)
+    ratio = None if bits is None else 2.0 ** (24 - bits)
+    return Check(which, verdict, "why", None, "float32", effective_bits=bits, max_ratio=ratio)
+
+
+def held(tmp_path, before, now):
+    (tmp_path / "b.json").write_text(Report(tuple(before)).to_json())
+    return compared(Report(tuple(now), notes=("a note",)), tmp_path / "b.json")
+
+
+def test_the_same_report_is_no_worse(tmp_path):
+    checks = [check(), check(mode="xla"), check(name="b", bits=None, verdict="inconclusive")]
+    report = held(tmp_path, checks, checks)
+    assert (report.exit_code, report.worse, report.notes) == (3, (), ("a note",))
+    assert report.render() == Report(tuple(checks), notes=("a note",)).render()
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("parity", "suspect"),
+        ("parity", "inconclusive"),
+        ("parity", "diverged"),
+        ("inconclusive", "suspect"),
+        ("suspect", "diverged"),
+        ("inconclusive", "diverged"),
+    ],
+)
+def test_a_worse_verdict_fails(tmp_path, before, now):
+    bits = {"parity": 27, "suspect": 27, "inconclusive": None, "diverged": 10}
+    old, new = check(before, bits[before]), check(now, bits[now])
+    report = held(tmp_path, [old], [new])
+    assert report.exit_code == 1
+    assert report.worse == (f"c.npz, a: was {before}, is {now}: why",)
+    better = held(tmp_path, [new], [old])
+    assert better.worse == ()
+    assert better.exit_code == Report((old,)).exit_code
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "worse"),
+    [
+        (27.0, 26.0, False),
+        (27.0, 25.9, True),
+        (25.0, 27.0, False),
+        (math.inf, math.inf, False),
+        (math.inf, 30.0, True),
+        (30.0, math.inf, False),
+    ],
+)
+def test_effective_bits(tmp_path, before, now, worse):
+    report = held(tmp_path, [check(bits=before)], [check(bits=now)])
+    assert (bool(report.worse), report.exit_code) == (worse, int(worse))
+    if worse:
+        assert report.worse == (f"c.npz, a: effective bits fell from {before:.1f} to {now:.1f}",)
+
+
+@pytest.mark.parametrize("other", ["name", "path", "mode", "call", "against"])
+def test_a_check_that_disappeared_fails(tmp_path, other):
+    report = held(tmp_path, [check(), check(**{other: "z"})], [check()])
+    assert report.exit_code == 1
+    assert "it was parity and is no longer checked" in report.worse[0]
+
+
+def test_new_checks_are_welcome(tmp_path):
+    assert held(tmp_path, [check()], [check(), check(name="new")]).worse == ()
+
+
+def test_checks_that_nothing_tells_apart_are_counted(tmp_path):
+    assert held(tmp_path, [check(), check()], [check()]).exit_code == 1
+
+
+def session(path, **tests):
+    """The checks in what pytest writes of `tests`: each one's checks, which have equal names."""
+    texts = {f"t.py::{name}": [Report(tuple(found)).to_json()] for name, found in tests.items()}
+    path.write_text(merged(texts))
+    return read(path)
+
+
+def test_the_checks_of_two_tests_are_told_apart(tmp_path):
+    path, good, bad = tmp_path / "b.json", check(path=None), check("diverged", 10, path=None)
+    before = session(path, a=[good], b=[bad])
+    assert regressions(before, session(path, b=[bad], a=[good])) == []
+    assert regressions(before, session(path, a=[bad], b=[good])) == [
+        "t.py::a, a: was parity, is diverged: why"
+    ]
+    assert regressions(before, session(path, b=[good])) == [
+        "t.py::a, a: it was parity and is no longer checked"
+    ]
+
+
+def test_a_failure_stays_one(tmp_path):
+    report = held(tmp_path, [check("diverged", 10)], [check("diverged", 10)])
+    assert (report.exit_code, report.worse) == (1, ())
+
+
+def test_what_got_worse_is_shown(tmp_path):
+    report = held(tmp_path, [check(), check(name="b")], [check()])
+    sentence = "c.npz, b: it was parity and is no longer checked"
+    assert report.render().endswith(f"\n\nWORSE: {sentence}")
+    assert report.render("markdown").endswith(f"\n\nWORSE: {sentence}")
+    assert report.render(quiet=True).endswith(f"\n\nWORSE: {sentence}")
+    assert report.render("github").endswith(f"\n::error title=rnn-parity::{sentence}")
+    document = json.loads(report.render("json"))
+    assert document["notes"] == ["a note", f"worse than the baseline: {sentence}"]
+    assert document["exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "received something else"),
+        ("[" * 100000, "received something else"),
+        ("[]", "received schema None"),
+        ('{"schema": "rnn-parity/2"}', "received schema 'rnn-parity/2'"),
+        ('{"schema": "rnn-parity/1"}', "damaged checks"),
+        ('{"schema": "rnn-parity/1", "checks": [{"verdict": "parity"}]}', "damaged checks"),
+        (
+            '{"schema": "rnn-parity/1", "checks": '
+            '[{"subject": {}, "verdict": "parity", "effective_bits": "many", "max_ratio": 1}]}',
+            "check 0 () contradicts itself: its effective_bits is 'many', which is no number",
+        ),
+        ('{"schema": "rnn-parity/1", "checks": []}', "one without a check, which proves nothing"),
+        ('{"schema": "rnn-parity/1", "schema": ""}', "something else: schema stands there twice"),
+    ],
+)
+def test_what_is_no_report(tmp_path, text, expected):
+    (tmp_path / "b.json").write_text(text)
+    with pytest.raises(InputError, match="expected a report that --format json wrote") as caught:
+        compared(Report(()), tmp_path / "b.json")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        compared(Report(()), tmp_path / "none.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(InputError, match="received something that is not a plain file"):
+        compared(Report(()), tmp_path / "pipe.json")

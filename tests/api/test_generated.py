@@ -1,0 +1,91 @@
+"""Random data: of the asked shape, the same for the same seed, and fit to show mistakes."""
+
+import numpy as np
+import pytest
+
+from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
+from rnn_parity.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_the_default_layer_is_the_notebooks():
+    spec = GeneratedLayer()
+    assert (spec.layer, spec.batch, spec.timesteps, spec.features, spec.units) == (
+        "simple_rnn",
+        *(32, 28, 32, 16),
+    )
+
+
+def test_inputs_have_a_shape_a_dtype_and_a_seed():
+    spec = GeneratedLayer(batch=2, timesteps=3, features=4, calls=5)
+    x = random_inputs(spec, rng())
+    assert (x.shape, x.dtype) == ((5, 2, 3, 4), np.float32)
+    np.testing.assert_array_equal(x, random_inputs(spec, rng()))
+    assert not np.array_equal(x, random_inputs(spec, rng(1)))
+    assert len(np.unique(x)) == x.size
+
+
+def test_inputs_of_a_float64_layer_use_its_digits():
+    x = random_inputs(GeneratedLayer(dtype="float64"), rng())
+    assert (x != x.astype(np.float32)).any()
+
+
+@pytest.mark.parametrize("kind", ["right", "left", "random"])
+@pytest.mark.parametrize(("batch", "timesteps"), [(1, 2), (1, 9), (8, 5), (32, 28)])
+def test_a_mask_hides_some_and_shows_some(kind, batch, timesteps):
+    for seed in range(20):
+        mask = random_mask(kind, batch, timesteps, rng(seed))
+        assert (mask.shape, mask.dtype) == ((batch, timesteps), np.dtype(bool))
+        assert mask.any()
+        assert not mask.all()
+
+
+@pytest.mark.parametrize("kind", ["right", "left", "random"])
+def test_one_timestep_can_be_masked_or_not(kind):
+    assert random_mask(kind, 3, 1, rng()).shape == (3, 1)
+
+
+def test_right_pads_after_and_left_before():
+    right, left = (random_mask(kind, 32, 28, rng()) for kind in ("right", "left"))
+    assert right[:, 0].all()
+    assert left[:, -1].all()
+    assert (np.diff(right.astype(int), axis=1) <= 0).all()
+    assert (np.diff(left.astype(int), axis=1) >= 0).all()
+
+
+def test_a_random_mask_has_holes():
+    mask = random_mask("random", 32, 28, rng())
+    assert (np.abs(np.diff(mask.astype(int), axis=1)).sum(axis=1) > 2).any()
+
+
+def test_no_mask_and_no_state():
+    assert random_mask("none", 2, 3, rng()) is None
+    assert random_state("zeros", 2, 3, rng()) is None
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_states_are_distinct_and_not_zero(count):
+    states = random_state("random", 4, 5, rng(), count)
+    assert [(state.shape, state.dtype) for state in states] == [((4, 5), np.float32)] * count
+    assert len(np.unique(states)) == 20 * count
+    assert np.abs(states).max() <= 1
+    assert np.all(np.not_equal(states, 0))
+
+
+def test_the_first_state_does_not_depend_on_their_number():
+    (alone,), (first, _) = (random_state("random", 4, 5, rng(), count) for count in (1, 2))
+    np.testing.assert_array_equal(alone, first)
+
+
+def test_unknown_kinds_are_refused():
+    message = "^mask: expected one of none, right, left, random, received 'top'$"
+    with pytest.raises(InputError, match=message):
+        random_mask("top", 2, 3, rng())
+    message = "^initial state: expected one of zeros, random, received 'ones'$"
+    with pytest.raises(InputError, match=message):
+        random_state("ones", 2, 3, rng())

@@ -1,0 +1,196 @@
+"""`rnn-parity sweep` as a person runs it: real sweeps, interrupted ones, and what is in the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from rnn_parity import keras_adapter
+from rnn_parity.cli.main import main as cli
+from rnn_parity.sweep import one
+from rnn_parity.sweep.space import SPACES
+
+ROOT = Path(__file__).parents[2]
+KERAS_3 = hasattr(keras_adapter.tensorflow_module().keras, "ops")
+BOTH = (False, True)
+SMALL = {
+    **{name: values[:1] for name, values in SPACES["simple_rnn"].items()},
+    "mask": ("none", "right"),
+    "go_backwards": BOTH,
+    "unroll": BOTH,
+    "zero_output_for_mask": BOTH,
+    "stateful": BOTH,
+    "open_size": ("none", "batch"),
+    "units": (2,),
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A space of 2^6 combinations, a quarter of which contradict themselves."""
+    monkeypatch.setitem(SPACES, "simple_rnn", SMALL)
+
+
+def sweep(*arguments):
+    return cli.main(["sweep", *arguments])
+
+
+def swept(capsys, *arguments):
+    code = sweep("--format", "json", *arguments)
+    document = json.loads(capsys.readouterr().out)
+    assert document["exit_code"] == code
+    return document
+
+
+def keys(entries):
+    return [json.dumps(entry["configuration"], sort_keys=True) for entry in entries]
+
+
+def test_a_sweep_finds_what_is_known_and_nothing_else(small, capsys, tmp_path):
+    folder = tmp_path / "repro"
+    found = swept(capsys, "--strength", "full", "--repro", str(folder), "--allow-known")
+    assert found["exit_code"] == 0
+    # Stateful with an open batch is refused: one of the 64 / 4 is run to show it.
+    assert found["sweep"]["verdicts"]["refused"] == 1
+    assert len(found["checks"]) == len(set(keys(found["checks"]))) == 64 - 16
+    # Four options at once, times what is left of stateful and open_size.
+    assert found["sweep"]["verdicts"]["diverged"] == 3
+    masked, refused = found["sweep"]["findings"]
+    assert (masked["known"], masked["count"]) == ("zeroed-by-the-mask-as-given", 3)
+    assert masked["smallest"]["shape"] == {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
+    assert refused["verdict"] == "refused"
+    (script,) = folder.iterdir()
+    assert masked["script"] == str(script)
+    done = subprocess.run([sys.executable, "-I", script], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+
+
+def test_known_mistakes_fail_unless_they_are_allowed(small, capsys):
+    assert sweep("--strength", "4") == 1
+    assert "1. DIVERGED, known: zeroed-by-the-mask-as-given" in capsys.readouterr().out
+
+
+def test_the_first_so_many(small, capsys):
+    found = swept(capsys, "--strength", "2", "--limit", "5", "--seed", "1")
+    assert found["sweep"]["count"] == 5
+    again = swept(capsys, "--strength", "2", "--limit", "5", "--seed", "1")
+    assert keys(again["checks"]) == keys(found["checks"])
+
+
+def test_what_is_done_is_not_done_again(small, capsys, tmp_path, monkeypatch):
+    path = str(tmp_path / "results.jsonl")
+    first = swept(capsys, "--strength", "full", "--limit", "20", "--resume", path)
+    assert first["sweep"]["new"] == 20
+    whole = swept(capsys, "--strength", "full", "--resume", path)
+    assert 0 < whole["sweep"]["new"] <= 49 - 20
+    assert keys(whole["checks"])[: len(first["checks"])] == keys(first["checks"])
+    monkeypatch.setattr(import_module("rnn_parity.sweep.run"), "check_one", pytest.fail)
+    again = swept(capsys, "--strength", "full", "--resume", path)
+    assert again["sweep"]["new"] == 0
+    assert again["checks"] == whole["checks"]
+    assert again["sweep"]["findings"] == whole["sweep"]["findings"]
+    lines = Path(path).read_text().splitlines()[1:]
+    assert len({json.dumps(json.loads(line)["configuration"]) for line in lines}) == len(lines)
+
+
+def test_a_sweep_that_is_killed_goes_on(tmp_path):
+    path = tmp_path / "results.jsonl"
+    command = [sys.executable, "-m", "rnn_parity", "sweep", "--strength", "2", "--limit", "14"]
+    command += ["--resume", str(path), "--format", "json", "--workers", "2"]
+    running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)
+    while not path.exists() or path.read_bytes().count(b"\n") < 5:
+        assert running.poll() is None, running.stderr.read()
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate()
+    done = path.read_bytes().rpartition(b"\n")[0].splitlines()
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    document = json.loads(finished.stdout)
+    assert document["sweep"]["count"] == 14
+    assert document["sweep"]["new"] <= 14 - (len(done) - 1)
+    assert path.read_bytes().splitlines()[: len(done)] == done
+
+
+def test_a_cluster_whose_worker_is_killed_checks_everything_once(capsys, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    run = import_module("rnn_parity.sweep.run")
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**settings, silence_logs=50) as cluster:
+        seen, add = [], run.Journal.add
+
+        def adding(journal, *entry):
+            seen.append(entry)
+            if len(seen) == 8:
+                os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+            add(journal, *entry)
+
+        monkeypatch.setattr(run.Journal, "add", adding)
+        found = swept(capsys, "--strength", "1", "--dask", cluster.scheduler_address)
+    document = found["sweep"]
+    assert len(seen) > 8
+    assert document["count"] == len(found["checks"]) + len(document["refused"])
+    every = keys(found["checks"]) + keys(document["refused"])
+    assert len(set(every)) == len(every) == document["count"]
+    assert document["count"] >= len(SPACES["simple_rnn"]["activation"])
+    assert document["verdicts"].get("inconclusive", 0) == 0
+
+
+def refused(capsys, *arguments):
+    assert sweep(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("rnn-parity: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--layer conv_lstm", "invalid choice: 'conv_lstm'"),
+        ("--strength 0", "expected an integer from 1 to"),
+        ("--strength much", "expected an integer from 1 to"),
+        ("--limit 0", "expected an integer from 1 to"),
+        ("--workers 0", "expected an integer from 1 to"),
+        ("--workers 2 --dask tcp://x:1", "--workers: the Dask cluster has its own"),
+        ("--bogus", "unrecognized arguments: --bogus; try rnn-parity sweep --help"),
+        ("--resume /no/such/folder/a.jsonl", "--resume '/no/such/folder/a.jsonl': cannot be"),
+        ("--repro /dev/null", "--repro '/dev/null': cannot be made: File exists"),
+        ("-o /no/such/folder/a.json", "cannot write '/no/such/folder/a.json'"),
+        ("--strength 99", "--strength: expected full, or an integer from 1 to"),
+        ("--strength full", "--strength full: expected a --limit"),
+    ],
+)
+def test_bad_usage(capsys, arguments, words):
+    assert words in refused(capsys, *arguments.split())
+
+
+def test_a_full_disk_under_the_results(small, capsys):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    err = refused(capsys, "--strength", "1", "--resume", "/dev/full")
+    assert "--resume '/dev/full': cannot be written: No space left on device" in err
+
+
+def test_the_answer_does_not_overwrite_the_results(small, capsys, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n")
+    assert "would overwrite what is read" in refused(capsys, "--resume", str(path), "-o", str(path))
+
+
+def test_without_dask_the_extra_is_named(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    err = refused(capsys, "--dask", "tcp://127.0.0.1:1")
+    assert "pip install 'rnn-parity[dask]'" in err
+
+
+def test_what_was_compared_with_nothing_is_not_proven(small, capsys, monkeypatch):
+    monkeypatch.setattr(one, "observe", lambda *_: [][0])
+    found = swept(capsys, "--strength", "1")
+    assert (found["exit_code"], found["verdict"]) == (3, "inconclusive")

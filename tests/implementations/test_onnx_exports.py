@@ -1,0 +1,132 @@
+"""What real exporters write: Keras's own, through tf2onnx, and PyTorch's."""
+
+import contextlib
+import io
+import warnings
+
+import numpy as np
+import pytest
+
+import rnn_parity as rp
+from rnn_parity.api.onnx_check import check_onnx
+from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+B, T, F, H = 3, 5, 4, 6
+rng = np.random.default_rng(0)
+X = rng.normal(size=(B, T, F)).astype(np.float32)
+STATES = rng.uniform(-1, 1, (2, B, H)).astype(np.float32)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "model.onnx")
+
+
+def silently(job, *arguments, **options):
+    """Exporters print what they think of."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        return job(*arguments, **options)
+
+
+@pytest.fixture(scope="module")
+def keras():
+    pytest.importorskip("tf2onnx")
+    found = pytest.importorskip("tensorflow").keras
+    if not hasattr(found.Model, "export") or not hasattr(found, "version"):
+        pytest.skip("this Keras has no export to ONNX")
+    return found
+
+
+def export(keras, path, name, count, **options):
+    """A layer whose model, with `count` initial states as inputs, was written to `path`."""
+    keras.utils.set_random_seed(3)
+    options = {"bias_initializer": "random_normal", "return_state": True, **options}
+    layer = getattr(keras.layers, name)(H, **options)
+    x, *states = [keras.Input((T, F)), *(keras.Input((H,)) for _ in range(count))]
+    if states:
+        model = keras.Model([x, *states], layer(x, initial_state=states))
+    else:
+        model = keras.Model(x, layer(x))
+    model([X, *STATES[:count]] if states else X)  # only what was called can be exported
+    silently(model.export, path, format="onnx", verbose=False)
+    return layer
+
+
+@pytest.mark.parametrize("options", [{}, {"go_backwards": True}], ids=["forward", "backward"])
+@pytest.mark.parametrize(("name", "count"), [("SimpleRNN", 1), ("LSTM", 2), ("GRU", 1)])
+def test_what_keras_exports(keras, path, name, count, options):
+    layer = export(keras, path, name, count, return_sequences=True, **options)
+    state = list(STATES) if count == 2 else STATES[0]
+    report = rp.check(layer, X, initial_state=state, against=path)
+    assert report.verdict == "parity", report
+    assert len(report.checks[0].timesteps) == T
+    assert len(report.checks[0].final_state) == count
+    weights = [w * 1.01 for w in layer.get_weights()]
+    layer.set_weights(weights)
+    assert rp.check(layer, X, initial_state=state, against=path).verdict == "diverged"
+
+
+def test_a_gru_that_resets_before(keras, path):
+    layer = export(keras, path, "GRU", 0, return_sequences=True, reset_after=False)
+    assert rp.check(layer, X, against=path).verdict == "parity"
+
+
+def test_the_last_output_alone(keras, path):
+    layer = export(keras, path, "LSTM", 0, return_state=False)
+    report = rp.check(layer, X, against=path)
+    assert report.verdict == "parity", report
+    assert "return_sequences=True" in report.checks[0].notes[-1]
+
+
+def test_the_lstm_that_keras_exports_is_checked_without_keras(keras, path):
+    export(keras, path, "LSTM", 0, return_sequences=True)
+    (check,) = check_onnx(path).checks
+    assert (check.verdict, check.subject.layer_class) == ("parity", "LSTM")
+
+
+def of_torch(module):
+    """The first layer of a PyTorch module, gates and biases in Keras's order."""
+    w, r, b, c = (
+        getattr(module, f"{name}_l0").detach().numpy()
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    kind = type(module).__name__
+    if kind == "RNN":
+        return SimpleRNN(w.T, r.T, b + c)
+    if kind == "LSTM":  # i, f, c, o
+        return LSTM(w.T, r.T, b + c)
+    order = np.concatenate([np.arange(H, 2 * H), np.arange(H), np.arange(2 * H, 3 * H)])
+    return GRU(w[order].T, r[order].T, np.stack([b[order], c[order]]))  # PyTorch: r, z, n
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_what_pytorch_exports(path, name, batch_first):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(1)
+    module = getattr(torch.nn, name)(F, H, batch_first=batch_first).eval()
+    x = torch.from_numpy(X if batch_first else X.swapaxes(0, 1).copy())
+    silently(torch.onnx.export, module, (x,), path, dynamo=False, input_names=["x"])
+    report = rp.check(of_torch(module), X, against=path)
+    assert report.verdict == "parity", report
+    assert len(report.checks[0].final_state) == (2 if name == "LSTM" else 1)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_what_pytorch_exports_is_checked_by_itself(path, name):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(1)
+    module = getattr(torch.nn, name)(F, H, num_layers=2, bidirectional=True).eval()
+    x = torch.from_numpy(X)
+    silently(torch.onnx.export, module, (x,), path, dynamo=False, dynamic_axes={"x": {0: "t"}})
+    report = check_onnx(path, timesteps=9)
+    assert [check.verdict for check in report.checks] == ["parity"] * 4
+    names = [check.subject.layer_name for check in report.checks]
+    assert [name.rpartition("/")[2] for name in names] == ["forward", "backward"] * 2

@@ -1,0 +1,104 @@
+"""What `--against` takes, recognised by how it is written; anything else gets the list."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnn_parity.cli.main import options
+from rnn_parity.errors import InputError
+from rnn_parity.implementations.sources import KINDS, implementation, recognised, sources
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "argument", "scope"),
+    [
+        ("y.npy", "numbers", "y.npy", "call"),
+        ("a b/Y.NPZ", "numbers", "a b/Y.NPZ", "call"),
+        ("y.csv?axes=TBH", "numbers", "y.csv?axes=TBH", "call"),
+        ("onnx", "exported", "onnx", "model"),
+        ("litert", "exported", "litert", "model"),
+        ("net.onnx", "onnx_runtime", "net.onnx", "layer"),
+        ("net.tflite", "litert", "net.tflite", "layer"),
+        ("w.safetensors", "torch_weights", "w.safetensors", "layer"),
+        ("keras:jax", "keras_backend", "jax", "model"),
+        (
+            "cmd:./rnn -n 3 {input} {output}.npy",
+            "command",
+            "./rnn -n 3 {input} {output}.npy",
+            "layer",
+        ),
+        ("package.module:Class.method", "python_function", "package.module:Class.method", "layer"),
+    ],
+)
+def test_a_source_is_recognised(source, module, argument, scope):
+    kind, given = recognised(source)
+    assert (kind.module, given, kind.scope) == (module, argument, scope)
+
+
+@pytest.mark.parametrize("source", ["", "x", "y.txt", "model.keras", "two words", "a:b:c", ".npy"])
+def test_anything_else_gets_the_list(source):
+    with pytest.raises(InputError) as error:
+        implementation(source)
+    message = str(error.value)
+    assert message.startswith(f"against {source!r}: expected one of ")
+    assert all(kind.form in message for kind in KINDS)
+    assert "\n" not in message
+
+
+def test_the_help_lists_every_kind_without_importing_numpy():
+    code = "import sys; from rnn_parity.cli.main import main; main(['check', '--help']); "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print('numpy' in sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for kind in KINDS:
+        assert f"\n    {kind.form}\n        {kind.meaning}\n" in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
+def test_the_options_show_the_table_itself():
+    assert options.KINDS is KINDS
+
+
+def of(*values):
+    return np.zeros(values)
+
+
+def one(inputs):
+    return inputs
+
+
+@pytest.mark.parametrize(
+    ("against", "names"),
+    [
+        (of(1, 2, 3), ["array"]),
+        ([[[1.0], [2.0]]], ["array"]),
+        ([of(1, 2, 3), of(1, 2, 3)], ["array 1", "array 2"]),
+        (one, ["one"]),
+        ([one, of(1, 2, 3), one], ["one 1", "array", "one 2"]),
+        ("math:sqrt", ["math:sqrt"]),
+        (("math:sqrt", one), ["math:sqrt", "one"]),
+        (np.float64, ["float64"]),
+    ],
+)
+def test_what_python_takes(against, names):
+    assert [source.name for source in sources(against)] == names
+
+
+def test_a_path_is_a_source(tmp_path):
+    np.save(tmp_path / "y.npy", np.zeros((1, 2, 3)))
+    (source,) = sources(tmp_path / "y.npy")
+    assert (source.name, source.scope) == (str(tmp_path / "y.npy"), "call")
+
+
+def test_an_empty_list_is_refused():
+    with pytest.raises(InputError, match="expected at least one implementation"):
+        sources([])

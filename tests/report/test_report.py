@@ -1,0 +1,233 @@
+"""A report's verdict, exit code and JSON document."""
+
+import dataclasses
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
+
+from rnn_parity.errors import InputError
+from rnn_parity.report.report import Report, plain
+from rnn_parity.system import environment
+from rnn_parity.verdict.results import (
+    BlindSpot,
+    ImpliedWeight,
+    LaterSensitivity,
+    Sensitivity,
+    Subject,
+    Timesteps,
+)
+
+BLIND = dataclasses.replace(
+    PARITY, sensitivity=Sensitivity((), (BlindSpot("mask-ignored", "no timestep is masked"),))
+)
+
+
+@pytest.mark.parametrize(
+    ("checks", "verdict", "code", "strict_code"),
+    [
+        ((), "inconclusive", 3, 3),
+        ((PARITY,), "parity", 0, 0),
+        ((DIVERGED,), "diverged", 1, 1),
+        ((NOT_COMPARED,), "inconclusive", 3, 3),
+        ((SUSPECT,), "suspect", 1, 1),
+        ((BLIND,), "parity", 0, 3),
+        ((PARITY, NOT_COMPARED), "inconclusive", 3, 3),
+        ((NOT_COMPARED, DIVERGED, PARITY), "diverged", 1, 1),
+        ((PARITY, SUSPECT), "suspect", 1, 1),
+        ((SUSPECT, INCONCLUSIVE), "suspect", 1, 1),
+        ((SUSPECT, DIVERGED), "diverged", 1, 1),
+    ],
+)
+def test_verdict_and_exit_code(checks, verdict, code, strict_code):
+    report = Report(checks)
+    assert (report.verdict, report.exit_code, bool(report)) == (verdict, code, code == 0)
+    strict = Report(checks, strict=True)
+    assert (strict.verdict, strict.exit_code) == (verdict, strict_code)
+    assert bool(strict) is (strict_code == 0)
+
+
+def test_the_summary_is_the_checks_own_or_an_overall_one():
+    assert Report((PARITY,)).summary == "every step is within rounding"
+    assert Report((PARITY, PARITY)).summary == "all 2 checks are in parity"
+    assert Report(()).summary == "nothing was compared"
+
+
+def parsed(report: Report) -> dict:
+    def refuse(literal: str) -> None:
+        raise AssertionError(f"not JSON: {literal}")
+
+    return json.loads(report.to_json(), parse_constant=refuse)
+
+
+def test_the_document_has_the_promised_keys():
+    document = parsed(Report((DIVERGED,), device="gpu:0"))
+    assert set(document) == {
+        *("schema", "tool", "environment", "verdict", "exit_code", "notes", "checks"),
+    }
+    assert document["schema"] == "rnn-parity/1"
+    assert set(document["tool"]) == {"name", "version"}
+    assert set(document["environment"]) == {
+        *("python", "numpy", "tensorflow", "keras", "platform", "device"),
+    }
+    assert document["environment"]["device"] == "gpu:0"
+    (check,) = document["checks"]
+    assert set(check) == {
+        *("subject", "shape", "dtype", "arithmetic", "verdict", "summary", "effective_bits"),
+        *(
+            "max_deviation",
+            "max_ratio",
+            "resolution",
+            "timesteps",
+            "final_state",
+            "first_divergence",
+        ),
+        *("causes", "implied_weights", "sensitivity", "notes"),
+    }
+    assert set(check["subject"]) == {
+        *("kind", "path", "layer_class", "layer_name", "config", "mode", "against", "call"),
+        "kernel",
+    }
+
+
+def test_the_documents_values():
+    check = parsed(Report((DIVERGED,)))["checks"][0]
+    assert check["shape"] == {"batch": 1, "timesteps": 1, "features": 1, "units": 1}
+    assert check["timesteps"] == [
+        {
+            "timestep": 0,
+            "max_deviation": 0.5,
+            "max_ulp": 8388608,
+            "max_residual": 0.5,
+            "max_ratio": 12345.0,
+            "batch": 3,
+            "unit": 1,
+        }
+    ]
+    assert check["final_state"] == [
+        {"name": "h", "max_deviation": 0, "max_ulp": 0, "max_ratio": 0, "batch": 0, "unit": 0}
+    ]
+    assert check["first_divergence"] == {
+        **{"timestep": 0, "batch": 3, "unit": 1},
+        **{"observed": 0.25, "expected": 0.75, "bound": 4.05e-5},
+    }
+    assert check["causes"][0] == {
+        "fault": "bias-dropped",
+        "explanation": "the bias was not added",
+        "effective_bits": 27.54,
+    }
+    assert check["implied_weights"] is None
+    assert check["sensitivity"] is None
+
+
+def test_sensitivity_and_implied_weights():
+    weights = (ImpliedWeight("kernel", (3, 7), 0.25, 0.5, 86.0),)
+    check = parsed(Report((dataclasses.replace(BLIND, implied_weights=weights),)))["checks"][0]
+    blind = [{"fault": "mask-ignored", "reason": "no timestep is masked"}]
+    assert check["sensitivity"] == {"visible": [], "blind": blind}
+    assert check["implied_weights"] == [
+        {"weight": "kernel", "index": [3, 7], "expected": 0.25, "implied": 0.5, "sigma": 86.0}
+    ]
+
+
+def test_numbers_that_json_does_not_have_become_strings():
+    row = parsed(Report((INCONCLUSIVE,)))["checks"][0]["timesteps"][0]
+    assert (row["max_deviation"], row["max_residual"]) == ("inf", "nan")
+    assert plain(-math.inf) == "-inf"
+
+
+def test_what_a_configuration_may_hold():
+    config = {
+        1: np.float32(0.5),
+        "a": np.arange(2),
+        "b": {np.int64(3)},
+        "f": math.sqrt,
+        "c": (1, None),
+    }
+    subject = Subject(config={**config, "x": np.bool_(True), "n": np.float64("nan")})
+    found = parsed(Report((dataclasses.replace(PARITY, subject=subject),)))["checks"][0]["subject"]
+    assert found["config"] == {
+        **{"1": 0.5, "a": [0, 1], "b": [3], "f": "<built-in function sqrt>", "c": [1, None]},
+        **{"x": True, "n": "nan"},
+    }
+
+
+def test_rows_kept_as_columns_are_written_as_rows():
+    ones = np.ones(3)
+    rows = Timesteps(ones / 2, ones * 4, ones / 8, ones / 4, np.arange(3), np.arange(3) + 1)
+    check = dataclasses.replace(PARITY, timesteps=rows)
+    assert parsed(Report((check,)))["checks"][0]["timesteps"][2] == {
+        "timestep": 2,
+        "max_deviation": 0.5,
+        "max_ulp": 4,
+        "max_residual": 0.125,
+        "max_ratio": 0.25,
+        "batch": 2,
+        "unit": 3,
+    }
+
+
+def test_an_unknown_format_is_refused_by_name():
+    with pytest.raises(
+        InputError, match=r"expected one of table, json, markdown, github, .* 'xml'"
+    ):
+        Report(()).render("xml")
+
+
+def test_versions_come_from_metadata(monkeypatch):
+    versions = {"numpy": "1.0", "tensorflow-cpu": "2.0", "keras": "3.0", "tf-keras": "4.0"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise environment.importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(environment.importlib.metadata, "version", version)
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
+    found = environment.environment("cpu")
+    assert (found["numpy"], found["tensorflow"], found["keras"]) == ("1.0", "2.0", "3.0")
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    assert environment.environment("cpu")["keras"] == "4.0"
+    versions.clear()
+    found = environment.environment("cpu")
+    assert (found["tensorflow"], found["keras"]) == (None, None)
+    assert environment.own_version() == "unknown"
+
+
+def test_strict_and_quiet_still_say_why_blind_spots_fail():
+    quiet = Report((BLIND,), strict=True).render(quiet=True)
+    assert quiet == (
+        "PARITY: every step is within rounding (25.8 effective bits). "
+        "With --strict, nothing is proven about mask-ignored."
+    )
+    assert "With --strict" not in Report((BLIND,)).render(quiet=True)
+    assert str(Report((BLIND,), strict=True)).endswith(quiet.partition("). ")[2])
+    both = Report((BLIND, PARITY), strict=True).render("markdown")
+    assert "With --strict, nothing is proven about mask-ignored." in both
+    assert Report((BLIND,), strict=True).render("github").startswith("::warning ")
+    assert Report((BLIND,)).render("github").startswith("::notice ")
+
+
+def test_a_sensitivity_is_worked_out_once_and_only_when_it_is_shown():
+    asked = []
+
+    def work_out():
+        asked.append(1)
+        return Sensitivity(("bias-dropped",), (BlindSpot("mask-ignored", "no mask"),))
+
+    report = Report((dataclasses.replace(PARITY, sensitivity=LaterSensitivity(work_out)),))
+    assert (report.exit_code, report.render(quiet=True).startswith("PARITY"), asked) == (
+        0,
+        True,
+        [],
+    )
+    assert parsed(report)["checks"][0]["sensitivity"] == {
+        "visible": ["bias-dropped"],
+        "blind": [{"fault": "mask-ignored", "reason": "no mask"}],
+    }
+    assert "sees      1 of 2 faults" in str(report)
+    assert asked == [1]

@@ -1,0 +1,121 @@
+"""A report is data: it can be pickled and copied, and later changes of arrays do not reach it."""
+
+import copy
+import pickle
+
+import pytest
+from corpus import Run, right_run, simulate
+from corpus_gated import GRU, LSTM
+
+import rnn_parity as rp
+from rnn_parity.api.functions import check_generated
+from rnn_parity.api.generated import GeneratedLayer
+from rnn_parity.diagnosis import blind_spots as sensitivity
+from rnn_parity.recurrence.replay import replay
+from rnn_parity.recurrence.sequences import Sequences
+
+KINDS = {"SimpleRNN": (Run, {}), "LSTM": (LSTM, {}), "GRU": (GRU, {"reset_after": True})}
+
+
+def call(name, change=lambda run: run):
+    """The arguments of `compare`, all of them arrays of the caller, and the layer's arrays."""
+    kind, own = KINDS[name]
+    run = right_run((6, 40, 5, 4), kind=kind, mask=True, state=True, **own)
+    layer = run.layer()
+    outputs = simulate(change(run))
+    states = replay(layer, Sequences.of(layer, run.x, run.mask, run.state)).final_state
+    states = states if isinstance(states, tuple) else (states,)
+    final = [layer.precision.round(state) for state in states]
+    given = {
+        "inputs": run.x,
+        "outputs": outputs,
+        "final_state": final if len(final) > 1 else final[0],
+        "mask": run.mask,
+        "initial_state": list(run.state) if kind is LSTM else run.state,
+    }
+    arrays = [run.x, outputs, run.mask, *final, run.state, *run.weights]
+    arrays += [layer.kernel, layer.recurrent_kernel, layer.bias]
+    return layer, given, arrays
+
+
+def compared(layer, given):
+    return rp.compare(
+        layer,
+        given["inputs"],
+        given["outputs"],
+        given["final_state"],
+        mask=given["mask"],
+        initial_state=given["initial_state"],
+    )
+
+
+def without_bias(run):
+    return run.but(bias=None)
+
+
+CHANGES = {"parity": lambda run: run, "diverged": without_bias}
+
+
+@pytest.mark.parametrize("verdict", CHANGES)
+@pytest.mark.parametrize("name", KINDS)
+def test_what_happens_to_the_arrays_later_does_not_matter(name, verdict):
+    layer, given, arrays = call(name, CHANGES[verdict])
+    expected = compared(layer, given).to_json()
+    assert f'"verdict": "{verdict}"' in expected
+    report = compared(layer, given)
+    for array in arrays:
+        array[...] = 1 - array if array.dtype == bool else 0.5
+    assert report.to_json() == expected
+
+
+@pytest.mark.parametrize("verdict", CHANGES)
+@pytest.mark.parametrize("name", KINDS)
+def test_a_report_is_pickled_and_copied(name, verdict):
+    layer, given, _ = call(name, CHANGES[verdict])
+    expected = compared(layer, given).to_json()
+    for again in (lambda r: pickle.loads(pickle.dumps(r)), copy.deepcopy, copy.copy):
+        other = again(compared(layer, given))
+        assert other.to_json() == expected
+        assert str(other) == str(compared(layer, given))
+        assert len(other.checks[0].timesteps) == 40
+        assert bool(other) == (verdict == "parity")
+
+
+@pytest.mark.parametrize("verdict", CHANGES)
+def test_a_report_is_one_line_as_repr(verdict):
+    layer, given, _ = call("LSTM", CHANGES[verdict])
+    report = compared(layer, given)
+    assert verdict in repr(report)
+    assert "1 check" in repr(report)
+    assert report.summary in repr(report)
+    assert "\n" not in repr(report) + repr(report.checks[0])
+    assert "\n" not in repr(report.checks[0].sensitivity)
+    assert report.to_json()
+    assert "\n" not in repr(report.checks[0])
+
+
+def test_a_repr_works_nothing_out(monkeypatch):
+    layer, given, _ = call("GRU")
+    report = compared(layer, given)
+    monkeypatch.setattr(sensitivity, "sensitivity", None)
+    repr(report), repr(report.checks)
+
+
+def test_large_data_are_not_copied(monkeypatch):
+    """Of gigabytes nothing is kept: what they could not have shown is worked out at once."""
+    layer, given, arrays = call("GRU")
+    expected = compared(layer, given).to_json()
+    monkeypatch.setattr(sensitivity, "MOST_KEPT", given["inputs"].nbytes)
+    monkeypatch.setattr(sensitivity.Passed, "copied", None)
+    report = compared(layer, given)
+    arrays[0][...] = 0
+    assert report.to_json() == expected
+
+
+@pytest.mark.parametrize("arguments", [{}, {"activation": "relu", "dtype": "mixed_float16"}])
+def test_a_report_on_a_layer_of_keras_is_pickled(arguments):
+    report = check_generated(GeneratedLayer("lstm", 3, 2, 4, 3, arguments=arguments))
+    other = pickle.loads(pickle.dumps(report))
+    assert other.to_json() == report.to_json()
+    assert other.checks[0].subject.config["units"] == 3
+    assert "\n" not in repr(report) + repr(report.checks[0])

@@ -1,0 +1,68 @@
+"""The table `[tool.rnn_parity]`."""
+
+import os
+
+import pytest
+
+from rnn_parity.errors import InputError
+from rnn_parity.system.settings import Settings, read_settings
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", Settings("graph", False)),
+        ("[tool.other]\nmode = 3", Settings("graph", False)),
+        ("[tool.rnn_parity]\nmode = 'all'", Settings("all", False)),
+        ("[tool.rnn_parity]\nstrict = true", Settings("graph", True)),
+        ("[tool.rnn_parity]\ncases = 'tests/cases'", Settings("graph", False, "tests/cases")),
+    ],
+)
+def test_settings(tmp_path, text, expected):
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert read_settings(tmp_path) == expected
+
+
+def test_no_file_means_the_defaults(tmp_path):
+    assert read_settings(tmp_path) == Settings("graph", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[tool", "expected a TOML file, received"),
+        ("tool = 3", "expected a table, received 3"),
+        ("[tool]\nrnn_parity = 3", "expected a table, received 3"),
+        (
+            "[tool.rnn_parity]\nmodus = 'xla'",
+            "expected one of mode, strict, cases, received 'modus'",
+        ),
+        ("[tool.rnn_parity]\nmode = 'fast'", "expected mode one of eager, graph, xla"),
+        ("[tool.rnn_parity]\nmode = []", r"expected mode one of .*, received \[\]"),
+        ("[tool.rnn_parity]\nstrict = 1", "expected strict true or false, received 1"),
+        ("[tool.rnn_parity]\ncases = ''", "expected the name of a folder in cases, received ''"),
+        ("\xff", "expected a TOML file, received"),
+        ("a = " + "[" * 100_000, "expected a TOML file, received"),
+        ("a = " + "{a = " * 100_000, "expected a TOML file, received"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path, text, message):
+    (tmp_path / "pyproject.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=message) as error:
+        read_settings(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").mkdir()
+    with pytest.raises(InputError, match="received a directory; name a file"):
+        read_settings(tmp_path)
+    (tmp_path / "pyproject.toml").rmdir()
+    os.mkfifo(tmp_path / "pyproject.toml")
+    with pytest.raises(InputError, match="received something that is not a plain file"):
+        read_settings(tmp_path)
+    (tmp_path / "pyproject.toml").unlink()
+    (tmp_path / "pyproject.toml").write_text("# " + "x" * 10_000)
+    monkeypatch.setenv("RNN_PARITY_MOST_GIB", "0.001")
+    with pytest.raises(InputError, match=r"at most 8\.19 KiB, received a file of 9\.77 KiB"):
+        read_settings(tmp_path)
