@@ -4,7 +4,7 @@ import importlib
 
 from sample_checks import PARITY
 
-from rnn_parity.cli.main import main as cli
+from rnn_parity.cli import main as cli
 from rnn_parity.report.report import Report
 
 
@@ -15,7 +15,7 @@ def run(line: str = "") -> int:
 
 def answer_with(monkeypatch, function) -> None:
     # The package's attribute of this name is the function, not the module.
-    module = importlib.import_module("rnn_parity.check")
+    module = importlib.import_module("rnn_parity.api.functions")
     monkeypatch.setattr(module, "check_generated", function)
     monkeypatch.setattr(module, "check_model", function)
 

@@ -52,18 +52,8 @@ def test_every_public_name_is_there_without_tensorflow():
     assert in_a_new_process(code) == kinds
 
 
-@pytest.mark.parametrize("name", ["check", "compare", "replay"])
-def test_a_function_is_not_hidden_by_the_module_of_its_name(name):
-    """Importing `rnn_parity.check` would otherwise set the package's attribute to the module."""
-    code = (
-        f"import importlib, rnn_parity as rp; importlib.import_module('rnn_parity.{name}'); "
-        f"assert callable(rp.{name}); from rnn_parity import {name}; print({name} is rp.{name})"
-    )
-    assert in_a_new_process(code) == "True"
-
-
 def test_the_names_come_from_their_modules():
-    module = importlib.import_module("rnn_parity.check")
+    module = importlib.import_module("rnn_parity.api.functions")
     assert rnn_parity.check is module.check
     assert rnn_parity.Report is importlib.import_module("rnn_parity.report.report").Report
     assert rnn_parity.SimpleRNN is importlib.import_module("rnn_parity.recurrence.layers").SimpleRNN

@@ -20,7 +20,8 @@ from rnn_parity.recurrence.precision import real
 # Allowances, in units of u. Exact, or one rounding: 0, or 1 relative. The others were measured by
 # `tests/benchmarks/measure_allowances.py` (TensorFlow 2.21 with Keras 3.15 eager, graph and XLA,
 # PyTorch 2.13, ONNX Runtime 1.32, NumPy 2.4, on x86-64 with AVX-512; float32, float16, bfloat16,
-# float64) and rounded up. Largest errors, relative; or relative where |y| >= 1/4; absolute where it is less:
+# float64) and rounded up. Largest errors, relative; or relative where |y| >= 1/4 and absolute where
+# it is less:
 #
 #   tanh         7.4 (float32 5.5)            sigmoid      8.2; absolute 2.7 (ONNX Runtime's tail)
 #   softplus     8.0, and log_sigmoid         exponential  5.2 (XLA near overflow; others 3.3)

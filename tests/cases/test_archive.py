@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hand_case import CONFIG, GRU, LSTM, contents, make
 
-from rnn_parity.cases.case import archive, read_case, write_case
+from rnn_parity.cases import archive
+from rnn_parity.cases.case import read_case, write_case
 from rnn_parity.errors import InputError
 from rnn_parity.system.limits import VARIABLE
 

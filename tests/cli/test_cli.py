@@ -12,7 +12,7 @@ from fake_check import answer_with, recorded, run
 from sample_checks import DIVERGED, NOT_COMPARED, PARITY, SUSPECT
 
 from rnn_parity.api import generated as generate
-from rnn_parity.cli.main import main as cli
+from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
 from rnn_parity.report.report import FORMATS, Report
 from rnn_parity.verdict.results import BlindSpot, Sensitivity

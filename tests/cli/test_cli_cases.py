@@ -7,7 +7,7 @@ import pytest
 from hand_case import OUTPUTS, make
 
 from rnn_parity.cases.case import read_case, write_case
-from rnn_parity.cli.main import main as cli
+from rnn_parity.cli import main as cli
 
 SMALL = "--batch 2 --timesteps 3 --features 2 --units 3"
 

@@ -7,8 +7,8 @@ import pytest
 from fake_check import recorded, run
 
 from rnn_parity.api import generated as generate
-from rnn_parity.cli.main import main as cli
-from rnn_parity.cli.main import options
+from rnn_parity.cli import main as cli
+from rnn_parity.cli import options
 from rnn_parity.implementations.sources import KINDS
 from rnn_parity.report.report import FORMATS
 

@@ -16,7 +16,7 @@ import importlib, os, signal, sys, threading
 sys.path.insert(0, {tests!r})
 from sample_checks import PARITY
 from rnn_parity.report.report import Report
-module = importlib.import_module("rnn_parity.check")
+module = importlib.import_module("rnn_parity.api.functions")
 def answer(*args, **kwargs):
     {body}
     return Report((PARITY,) * 2000)

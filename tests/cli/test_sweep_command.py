@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rnn_parity import keras_adapter
-from rnn_parity.cli.main import main as cli
+from rnn_parity.cli import main as cli
 from rnn_parity.sweep import one
 from rnn_parity.sweep.space import SPACES
 

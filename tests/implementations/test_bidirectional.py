@@ -5,7 +5,7 @@ import pytest
 from helpers import loop, random_weights
 
 import rnn_parity as rp
-from rnn_parity.cli.main import main as cli
+from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter import tensorflow_module
 

@@ -10,7 +10,7 @@ import pytest
 from hand_case import make
 
 from rnn_parity.cases.case import write_case
-from rnn_parity.cli.main import main as cli
+from rnn_parity.cli import main as cli
 
 SOURCES = Path(__file__).parent / "c_example"
 B, T, F, H = 3, 7, 5, 4

@@ -80,7 +80,7 @@ def test_a_cell_is_the_layer_that_computes_the_same(run):
 
 
 def test_on_the_command_line(run, capsys):
-    from rnn_parity.cli.main import main as cli
+    from rnn_parity.cli import main as cli
 
     source = next(name for name in ABLE if ABLE[name])
     sizes = ["--batch", "2", "--timesteps", "3", "--features", "2", "--units", "2"]

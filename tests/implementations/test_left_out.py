@@ -12,7 +12,7 @@ from helpers import loop, random_weights
 import rnn_parity as rp
 from rnn_parity.api.judging import judged
 from rnn_parity.cases.case import write_case
-from rnn_parity.cli.main import main as cli
+from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
 from rnn_parity.implementations import torch_weights
 from rnn_parity.implementations.against import given

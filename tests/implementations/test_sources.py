@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnn_parity.cli.main import options
+from rnn_parity.cli import options
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.sources import KINDS, implementation, recognised, sources
 

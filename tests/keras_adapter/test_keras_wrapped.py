@@ -7,7 +7,7 @@ import pytest
 from keras_layers import B, F, H, layers, tf
 
 from rnn_parity import keras_adapter as ka
-from rnn_parity.cli.main import main as cli
+from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from rnn_parity.cli.main import main as cli
+from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
 from rnn_parity.implementations import keras_backend
 from rnn_parity.sweep.journal import Journal

@@ -12,7 +12,7 @@ from sample_checks import NOT_COMPARED, PARITY
 import rnn_parity as rp
 from rnn_parity.api.baseline import compared, read
 from rnn_parity.cases.case import write_case
-from rnn_parity.cli.main import main as cli
+from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
 from rnn_parity.report.report import Report, plain
 from rnn_parity.verdict.consistency import contradiction, document_contradiction, parsed
