@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -23,7 +23,7 @@ from rnn_parity.sweep.one import (
     check_one,
     explained,
 )
-from rnn_parity.sweep.pool import Pool
+from rnn_parity.sweep.pool import Pool, Result
 from rnn_parity.sweep.site import Site, describe, narrowed
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.system.environment import own_version
@@ -130,7 +130,7 @@ class Job:
 
     def site(self, layer: str) -> Site:
         """Where the work is done, as it takes a layer."""
-        ((_, site),) = self.pool.run(partial(describe, against=self.against), [layer])
+        ((_, site),) = self.pool.as_completed(partial(describe, against=self.against), [layer])
         if site is None:
             raise InputError("workers: expected ones that stay alive, received two that died")
         return site
@@ -151,11 +151,19 @@ class Job:
         from tqdm import tqdm
 
         todo = [one for one in dict.fromkeys(configurations) if one not in self.journal.known]
-        results = self.pool.run(partial(check_one, seed=self.seed, against=self.against), todo)
+        results = self.of_each(check_one, todo)
         bar = tqdm(results, doing, len(todo), delay=1, leave=False, disable=None, unit=" checks")
         for configuration, outcome in bar:
             self.journal.add(configuration, outcome or self.died)
         return self.journal.known
+
+    def of_each(
+        self, function: Callable[..., Result], configurations: Iterable[Configuration]
+    ) -> Iterator[tuple[Configuration, Result | None]]:
+        """Each configuration with what a worker's `function` tells of it, as they are ready."""
+        job: Callable[[Configuration], Result]
+        job = partial(function, seed=self.seed, against=self.against)
+        return self.pool.as_completed(job, configurations)
 
     @property
     def died(self) -> Outcome:
@@ -179,8 +187,7 @@ class Job:
         outcome, numbers = self.journal.known[group.smallest], None
         causes: tuple[Cause, ...] = ()
         if outcome.max_ratio is not None:
-            job = partial(numbers_of, seed=self.seed, against=self.against)
-            ((_, numbers),) = self.pool.run(job, [group.smallest])
+            ((_, numbers),) = self.of_each(numbers_of, [group.smallest])
             outcome, causes = self.explained(group, outcomes)
         known = known_as(group.smallest, outcome, numbers, self.against)
         return Finding(group.smallest, outcome, causes, numbers, tuple(group.members), known)
@@ -190,7 +197,7 @@ class Job:
     ) -> tuple[Outcome, tuple[Cause, ...]]:
         """The outcome of a group's smallest configuration, and the causes that it shares."""
         asked = dict.fromkeys([group.smallest, *witnesses(group, outcomes)])
-        told = dict(self.pool.run(partial(explained, seed=self.seed, against=self.against), asked))
+        told = dict(self.of_each(explained, asked))
         known = self.journal.known[group.smallest]
         outcome, causes = told.pop(group.smallest) or (known, ())
         return replace(outcome, seconds=known.seconds), shared(
