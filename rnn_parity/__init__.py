@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rnn_parity.errors import InputError, RnnParityError
     from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
     from rnn_parity.report.report import Report
-    from rnn_parity.verdict.results import Check, Verdict
+    from rnn_parity.verdict.order import Verdict
+    from rnn_parity.verdict.results import Check
 
     __version__: str
 
@@ -47,7 +48,7 @@ _HOMES = {
     "GRU": "rnn_parity.recurrence.layers",
     "Report": "rnn_parity.report.report",
     "Check": "rnn_parity.verdict.results",
-    "Verdict": "rnn_parity.verdict.results",
+    "Verdict": "rnn_parity.verdict.order",
     "InputError": "rnn_parity.errors",
     "RnnParityError": "rnn_parity.errors",
 }

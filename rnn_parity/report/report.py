@@ -14,7 +14,8 @@ from rnn_parity.report.table import environment_line, fault_table, overview, pai
 from rnn_parity.report.wording import blind_spots, overall, sentence, strictness, verdict_of
 from rnn_parity.system.environment import environment, own_version
 from rnn_parity.system.escaping import shown, without_commands
-from rnn_parity.verdict.results import Check, Verdict
+from rnn_parity.verdict.order import Verdict
+from rnn_parity.verdict.results import Check
 
 if TYPE_CHECKING:
     from rnn_parity.diagnosis.faults import Fault

@@ -25,8 +25,8 @@ from rnn_parity.sweep.marks import (
     zeroed_by_the_mask_as_given,
 )
 from rnn_parity.sweep.numbers import Numbers
-from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.space import Configuration
+from rnn_parity.verdict.sweep_results import Outcome
 
 KNOWN_HERE = (
     Known(

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from rnn_parity.sweep.marks import Marks
 from rnn_parity.sweep.numbers import Numbers
-from rnn_parity.sweep.one import Outcome, Status
 from rnn_parity.sweep.space import Configuration, Space
+from rnn_parity.verdict.order import Status
+from rnn_parity.verdict.sweep_results import Outcome
 
 EVERY_LAYER = ("simple_rnn", "lstm", "gru")
 A_MASK = ("right", "left", "random")

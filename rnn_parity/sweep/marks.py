@@ -21,8 +21,8 @@ from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.sweep.numbers import Array, CallNumbers, Numbers
-from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.space import CLASSES, Configuration
+from rnn_parity.verdict.sweep_results import Outcome
 
 Marks = Callable[[Configuration, Outcome, Numbers | None], bool]
 Function = Callable[[Array], Array]

@@ -11,12 +11,12 @@ from rnn_parity.errors import InputError
 from rnn_parity.report.report import FORMATS, Report
 from rnn_parity.report.report import as_json as dumped
 from rnn_parity.sweep.journal import as_json
-from rnn_parity.sweep.one import WORST_FIRST, Outcome, Status
-from rnn_parity.sweep.run import Finding, Swept
 from rnn_parity.sweep.space import CLASSES, Configuration
 from rnn_parity.sweep.text import Text, few
 from rnn_parity.system.escaping import without_commands
+from rnn_parity.verdict.order import WORST_FIRST, Status
 from rnn_parity.verdict.results import Cause
+from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class SweepReport:
     that were written, by the smallest configurations that they run.
     """
 
-    swept: Swept
+    swept: Swept[Configuration]
     options: Mapping[str, Any]
     allow_known: bool = False
     scripts: Mapping[Configuration, str] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class SweepReport:
     ) -> dict[str, Any]:
         return check(configuration, outcome, causes, self.options["against"])
 
-    def _finding(self, finding: Finding) -> dict[str, Any]:
+    def _finding(self, finding: Finding[Configuration]) -> dict[str, Any]:
         return {
             "verdict": finding.verdict,
             "known": None if finding.known is None else finding.known.id,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,79 +13,20 @@ from rnn_parity.sweep.arrays import combinations
 from rnn_parity.sweep.findings import known_as
 from rnn_parity.sweep.group import Group, grouped
 from rnn_parity.sweep.journal import Journal
-from rnn_parity.sweep.known import Known
-from rnn_parity.sweep.numbers import Numbers, numbers_of
-from rnn_parity.sweep.one import (
-    STATUSES,
-    Outcome,
-    Status,
-    check_one,
-    explained,
-)
+from rnn_parity.sweep.numbers import numbers_of
+from rnn_parity.sweep.one import check_one, explained
 from rnn_parity.sweep.pool import Pool, Result
 from rnn_parity.sweep.site import Site, describe, narrowed
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.system.environment import own_version
+from rnn_parity.verdict.order import STATUSES, Status
 from rnn_parity.verdict.results import Cause
+from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
 WITNESSES = 4
 """So many members of a finding say whether its cause is theirs."""
 IDENTITY = ("numpy", "tensorflow", "keras", "device")
 """What outcomes depend on, besides this program and the seed."""
-
-
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """One cause of failures: the smallest configuration that shows it, what came of that, and who
-    else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
-
-    `causes` explain it and those of `members` that were asked, see `shared`; `numbers` are None
-    where nothing was compared.
-    """
-
-    configuration: Configuration
-    outcome: Outcome
-    causes: tuple[Cause, ...]
-    numbers: Numbers | None
-    members: tuple[Configuration, ...]
-    known: Known | None
-
-    @property
-    def verdict(self) -> Status:
-        """What it and its members have in common: anything but "parity"."""
-        return self.outcome.verdict
-
-
-@dataclass(frozen=True, eq=False)
-class Swept:
-    """What a sweep found: the outcome of every configuration, in order, and the causes behind them.
-
-    `new` counts what was checked now and not read from a file, in `seconds`, by `workers`.
-    `unexplained` failed, but there were too many causes to look into them all.
-    """
-
-    environment: Mapping[str, str | None]
-    outcomes: Mapping[Configuration, Outcome]
-    findings: tuple[Finding, ...]
-    unexplained: tuple[Configuration, ...]
-    new: int
-    seconds: float
-    workers: int
-
-    @property
-    def checked(self) -> dict[Configuration, Outcome]:
-        """What came to a check: nobody refused it, and no source failed."""
-        return {c: o for c, o in self.outcomes.items() if o.verdict not in ("refused", "failed")}
-
-    @property
-    def speeds(self) -> dict[str, float]:
-        """Checks per second of one worker, by mode."""
-        seconds: dict[str, float] = defaultdict(float)
-        number = Counter[str]()
-        for configuration, outcome in self.outcomes.items():
-            seconds[str(configuration["mode"])] += outcome.seconds
-            number[str(configuration["mode"])] += 1
-        return {mode: number[mode] / total for mode, total in seconds.items() if total}
 
 
 def sweep(
@@ -97,7 +37,7 @@ def sweep(
     pool: Pool,
     journal: Journal,
     against: str | None = None,
-) -> Swept:
+) -> Swept[Configuration]:
     """Check the combinations of each layer's options, and look into what failed.
 
     A covering array of this `strength`, or everything for None; the first `limit` of them if given.
@@ -173,7 +113,7 @@ class Job:
 
     def findings(
         self, outcomes: Mapping[Configuration, Outcome]
-    ) -> tuple[tuple[Finding, ...], tuple[Configuration, ...]]:
+    ) -> tuple[tuple[Finding[Configuration], ...], tuple[Configuration, ...]]:
         """The causes behind what failed, the worst first, and what was not looked into."""
         groups, rest = grouped(
             outcomes, lambda ones: self.outcomes(ones, "causes"), self.pool.count
@@ -182,7 +122,9 @@ class Job:
         found.sort(key=lambda f: (STATUSES.index(f.verdict), f.known is not None, -len(f.members)))
         return tuple(found), tuple(rest)
 
-    def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
+    def finding(
+        self, group: Group, outcomes: Mapping[Configuration, Outcome]
+    ) -> Finding[Configuration]:
         """A group with the numbers of its smallest configuration, by which it is recognised."""
         outcome, numbers = self.journal.known[group.smallest], None
         causes: tuple[Cause, ...] = ()

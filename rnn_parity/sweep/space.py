@@ -126,6 +126,16 @@ class Configuration:
         return self.but({name: SPACES[self.layer][name][0]})
 
     @property
+    def entry(self) -> dict[str, Value]:
+        """The layer and the value of every option, by name."""
+        return {"layer": self.layer, **dict(self.values)}
+
+    @property
+    def layer_class(self) -> str:
+        """The name of the layer's class in Keras."""
+        return CLASSES[self.layer]
+
+    @property
     def sizes(self) -> dict[str, Value]:
         """The sizes of the layer and its data."""
         return {name: value for name, value in self.values if name in SIZES}
@@ -141,6 +151,12 @@ class Configuration:
     def kind(self) -> str:
         """What is built: the layer, or its wrapper, as `--layer` names it."""
         return self.layer if self["wrapper"] == "none" else str(self["wrapper"])
+
+    @property
+    def run_options(self) -> dict[str, Value]:
+        """How the layer is run: the mode and the sizes, and what else is not the default."""
+        changed = {name: value for name, value in self.changed.items() if name in OF_RUN}
+        return {"mode": self["mode"], **self.sizes, **changed}
 
     @property
     def arguments(self) -> dict[str, Value | None]:

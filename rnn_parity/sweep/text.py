@@ -10,11 +10,11 @@ from typing import Any
 from rnn_parity.report.markup import annotation, escaped, grid
 from rnn_parity.report.table import environment_line, painted, wrap
 from rnn_parity.report.wording import explain, number, sentence
-from rnn_parity.sweep.one import Status
-from rnn_parity.sweep.run import Finding, Swept
 from rnn_parity.sweep.space import OF_RUN, Configuration
 from rnn_parity.system.environment import own_version
 from rnn_parity.system.escaping import shown
+from rnn_parity.verdict.order import Status
+from rnn_parity.verdict.sweep_results import Finding, Swept
 
 COUNTED: tuple[Status, ...] = (
     *("parity", "suspect", "diverged", "inconclusive"),
@@ -27,7 +27,7 @@ HEADERS = ("layer", "checks", *COUNTED)
 class Text:
     """The sentences of a report, which are the same in every form, and the forms."""
 
-    swept: Swept
+    swept: Swept[Configuration]
     verdict: Status
     options: Mapping[str, Any]
     scripts: Mapping[Configuration, str]
@@ -103,11 +103,11 @@ class Text:
             facts[-1] += f" by {swept.workers} workers" * (swept.workers > 1)
         return f"{'; '.join(facts)}; each worker per second: {', '.join(modes)}"
 
-    def failures(self) -> list[Finding]:
+    def failures(self) -> list[Finding[Configuration]]:
         """What was asked for and is not in parity."""
         return [finding for finding in self.swept.findings if finding.verdict != "refused"]
 
-    def about(self, finding: Finding) -> Iterator[tuple[str, str]]:
+    def about(self, finding: Finding[Configuration]) -> Iterator[tuple[str, str]]:
         """What a finding is, each with its heading."""
         configuration, outcome, known = finding.configuration, finding.outcome, finding.known
         yield "smallest", named(configuration)
@@ -126,7 +126,7 @@ class Text:
 
     def refusals(self) -> list[tuple[int, str]]:
         """What was refused, how often and in which words; equal ones together."""
-        alike: dict[tuple[str, ...], list[Finding]] = {}
+        alike: dict[tuple[str, ...], list[Finding[Configuration]]] = {}
         for finding in self.swept.findings:
             if finding.verdict == "refused":
                 changed, message = finding.configuration.changed, finding.outcome.summary
@@ -175,7 +175,7 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def few(swept: Swept) -> str:
+def few(swept: Swept[Configuration]) -> str:
     """What is said where fewer than half of the configurations came to a check; else nothing."""
     checked, total = len(swept.checked), len(swept.outcomes)
     if 2 * checked >= total:
@@ -183,7 +183,7 @@ def few(swept: Swept) -> str:
     return f"fewer than half of the configurations were checked, {checked} of {total}"
 
 
-def title(finding: Finding) -> str:
+def title(finding: Finding[Configuration]) -> str:
     """The verdict, whether Keras is known for it, and how often it was met."""
     known = f", known: {finding.known.id}" if finding.known else ""
     count = len(finding.members)
@@ -197,7 +197,7 @@ def named(configuration: Configuration) -> str:
     return f"{configuration.layer} with {', '.join([*options, *sizes])}"
 
 
-def refusal(found: list[Finding]) -> str:
+def refusal(found: list[Finding[Configuration]]) -> str:
     """The options that were refused, with all of their values, and the first message."""
     values: dict[str, dict[str, None]] = {}
     for finding in found:

@@ -27,9 +27,10 @@ from rnn_parity.report.wording import (
     wide_bounds,
 )
 from rnn_parity.verdict.comparison import Comparison, compare_outputs
+from rnn_parity.verdict.order import Verdict
 from rnn_parity.verdict.printed import prints, within_print
 from rnn_parity.verdict.resolution import Resolution, resolution, state_resolution
-from rnn_parity.verdict.results import Check, Shape, StateRow, Subject, Verdict, whole
+from rnn_parity.verdict.results import Check, Shape, StateRow, Subject, whole
 from rnn_parity.verdict.shapes import misfit, units_told
 
 NOTHING_FINITE = "no expected number is finite, so that there was nothing to compare"

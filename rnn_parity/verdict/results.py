@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-Verdict = Literal["parity", "suspect", "diverged", "inconclusive"]
+from rnn_parity.verdict.order import Verdict
 
 
 @dataclass(frozen=True)

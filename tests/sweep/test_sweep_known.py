@@ -9,9 +9,10 @@ from rnn_parity import keras_adapter as ka
 from rnn_parity.implementations import keras_backend
 from rnn_parity.sweep.findings import KNOWN, known_as
 from rnn_parity.sweep.numbers import CallNumbers, Numbers, numbers_of
-from rnn_parity.sweep.one import Outcome, check_one
+from rnn_parity.sweep.one import check_one
 from rnn_parity.sweep.space import SPACES, Configuration
 from rnn_parity.system.environment import version_of
+from rnn_parity.verdict.sweep_results import Outcome
 
 KERAS_3 = hasattr(ka.tensorflow_module().keras, "ops")
 DEFAULT = Configuration.default("simple_rnn")

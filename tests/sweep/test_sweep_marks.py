@@ -4,8 +4,8 @@ import numpy as np
 
 from rnn_parity.sweep.findings import known_as
 from rnn_parity.sweep.numbers import CallNumbers, Numbers
-from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.space import Configuration
+from rnn_parity.verdict.sweep_results import Outcome
 
 DEFAULT = Configuration.default("simple_rnn")
 DIVERGED = Outcome("diverged", "", max_ratio=1e6, effective_bits=4.0)

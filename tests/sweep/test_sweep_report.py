@@ -8,11 +8,11 @@ import pytest
 from rnn_parity.errors import InputError
 from rnn_parity.sweep.findings import KNOWN
 from rnn_parity.sweep.group import Group
-from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.report import SweepReport
-from rnn_parity.sweep.run import Finding, Swept, shared, witnesses
+from rnn_parity.sweep.run import shared, witnesses
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.verdict.results import Cause, Divergence
+from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
 DEFAULT = Configuration.default("simple_rnn")
 ZEROED = DEFAULT.but(
