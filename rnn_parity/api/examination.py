@@ -14,7 +14,7 @@ from rnn_parity.diagnosis.causes import causes
 from rnn_parity.diagnosis.equations import Rows
 from rnn_parity.diagnosis.faults import Computation, faults_of
 from rnn_parity.diagnosis.faults.final import state_causes
-from rnn_parity.diagnosis.faults.weights import FEW, rounded_weights
+from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.diagnosis.stack import split_bias, stacked
 from rnn_parity.diagnosis.suspicion import SCREEN, explains, other_weights
@@ -169,11 +169,11 @@ def weight_causes(
 ) -> tuple[Cause, ...]:
     """Rounded weights where those explain the residuals; else a few single entries."""
     if rounding is not None:
-        return (Cause("weights-rounded", rounding.detail, None),)
+        return (ROUNDED.cause(rounding.detail),)
     if len(weights) > FEW:
         return ()
     names = [f"{name_of(w)} is {w.implied:.9g} instead of {w.expected:.9g}" for w in weights]
-    return (Cause("weights-differ", "; ".join(names) + of_a_sum(layer, weights), None),)
+    return (DIFFERENT.cause("; ".join(names) + of_a_sum(layer, weights)),)
 
 
 def of_a_sum(layer: Layer, weights: tuple[ImpliedWeight, ...]) -> str:

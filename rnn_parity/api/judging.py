@@ -13,8 +13,8 @@ from rnn_parity.bounds.spread import spreads
 from rnn_parity.implementations.against import answers
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.sequences import Dropout, Sequences
+from rnn_parity.verdict.bidirectional import judge_merge
 from rnn_parity.verdict.judge import Observations
-from rnn_parity.verdict.merge import examine_merge
 from rnn_parity.verdict.results import Check, Subject
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def judged_one(seen: Observation, subject: Subject, why: bool) -> Check:
     """What was observed, held against the replay."""
     if seen.merge is not None and subject.against is None:
         spread = spreads_of(seen) if seen.mode in COMPILED else ()
-        check = examine_merge(seen.merge, subject, spread)
+        check = judge_merge(seen.merge, subject, spread)
         return replace(check, notes=(*check.notes, *seen.notes))
     if seen.weights is None:
         return Check(subject, "inconclusive", f"not compared: {seen.not_compared}")

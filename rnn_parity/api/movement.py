@@ -13,8 +13,8 @@ from rnn_parity.bounds.distance import distance, ulps
 from rnn_parity.cases.case import Case, versions_now
 from rnn_parity.keras_adapter import Observation
 from rnn_parity.recurrence.precision import precision_of
-from rnn_parity.report.wording import number
 from rnn_parity.verdict.results import Check
+from rnn_parity.verdict.sentences import number
 
 
 def versions_of(found: Mapping[str, str | None]) -> str:

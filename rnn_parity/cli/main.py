@@ -88,9 +88,9 @@ def run(arguments: Sequence[str] | None) -> int:
 def list_faults(given: Mapping[str, Any]) -> int:
     """Answer with the catalogue of faults."""
     from rnn_parity.diagnosis.faults import FAULTS
-    from rnn_parity.report.report import catalogue
+    from rnn_parity.report.catalogue import Catalogue
 
-    deliver(catalogue(FAULTS, given["format"]) + "\n")
+    deliver(Catalogue(FAULTS).render(given["format"]) + "\n")
     return 0
 
 

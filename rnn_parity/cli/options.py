@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from rnn_parity.cli.sweep_options import add_sweep
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.sources import KINDS
+from rnn_parity.report import FORMATS
 from rnn_parity.system.environment import own_version
 
 LAYERS = ("simple_rnn", "lstm", "gru")
@@ -15,7 +16,6 @@ WRAPPERS = ("rnn", "stacked", "bidirectional")
 MASKS = ("none", "right", "left", "random")
 STATES = ("zeros", "random")
 MODES = ("eager", "graph", "xla", "predict", "all")
-FORMATS = ("table", "json", "markdown", "github")
 LISTS = ("table", "json", "markdown")
 LARGEST = 2**31 - 1
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from rnn_parity.errors import InputError
+from rnn_parity.report.sweeps import SweepReport
 from rnn_parity.sweep.interrupt import Insisting
 from rnn_parity.sweep.journal import Journal, journal
 from rnn_parity.sweep.pool import pool
-from rnn_parity.sweep.report import SweepReport
 from rnn_parity.sweep.repro import script
 from rnn_parity.sweep.run import sweep
 from rnn_parity.sweep.source import refuse_source
@@ -24,7 +24,7 @@ from rnn_parity.verdict.sweep_results import Finding, Swept
 OPTIONS = ("strength", "limit", "seed")
 
 
-def report_on(given: Mapping[str, Any]) -> SweepReport:
+def report_on(given: Mapping[str, Any]) -> SweepReport[Configuration]:
     """Sweep as the options say. Raises `InputError`, one line, for what is in the way."""
     if given["workers"] is not None and given["dask"] is not None:
         raise InputError("--workers: the Dask cluster has its own; leave out one of the two")

@@ -224,4 +224,5 @@ def cause(faults: tuple[Fault, ...], group: list[Explanation]) -> Cause:
         "+".join(fault.id for fault in faults),
         f"{meaning}: {details}" if details else meaning,
         bits,
+        "; ".join(fault.remedy for fault in faults),
     )

@@ -18,8 +18,8 @@ from rnn_parity.errors import InputError, RnnParityError
 from rnn_parity.keras_adapter import Observation
 from rnn_parity.pytest_plugin.outcome import failure, lines
 from rnn_parity.recurrence.layers import Layer, SimpleRNN
+from rnn_parity.report.checks import is_compared
 from rnn_parity.report.report import Report
-from rnn_parity.report.wording import is_compared
 from rnn_parity.system.escaping import shown_lines
 
 Answer = TypeVar("Answer")

@@ -136,11 +136,12 @@ class MergeDivergence(Divergence):
 
 @dataclass(frozen=True)
 class Cause:
-    """A known mistake that reproduces the observed numbers within rounding."""
+    """A known mistake that reproduces the observed numbers within rounding, and what to do."""
 
     fault: str
     explanation: str
     effective_bits: float | None
+    remedy: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rnn_parity.api import generated as generate
 from rnn_parity.cli import main as cli
 from rnn_parity.cli import options
 from rnn_parity.implementations.sources import KINDS
-from rnn_parity.report.report import FORMATS
+from rnn_parity.report import FORMATS
 
 NUMBER = "expected an integer from 1 to 2147483647, received"
 HINT = "; try rnn-parity check --help"

@@ -10,7 +10,8 @@ import pytest
 from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
 
 from rnn_parity.errors import InputError
-from rnn_parity.report.report import Report, plain
+from rnn_parity.report.document import plain
+from rnn_parity.report.report import Report
 from rnn_parity.system import environment
 from rnn_parity.verdict.results import (
     BlindSpot,
@@ -118,6 +119,7 @@ def test_the_documents_values():
         "fault": "bias-dropped",
         "explanation": "the bias was not added",
         "effective_bits": 27.54,
+        "remedy": "add the bias to every step",
     }
     assert check["implied_weights"] is None
     assert check["sensitivity"] is None

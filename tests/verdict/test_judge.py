@@ -12,10 +12,10 @@ from rnn_parity.bounds.balls import Ball
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Sequences
-from rnn_parity.report.wording import wide_bounds
 from rnn_parity.verdict.judge import Observations, concluded, held_state, judge
 from rnn_parity.verdict.resolution import Resolution
 from rnn_parity.verdict.results import Check, StateRow, Subject
+from rnn_parity.verdict.sentences import wide_bounds
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -37,7 +37,7 @@ def state_causes(
         for name, state in zip(reversed(names), given, strict=True)
     )
     if swapped:
-        return (Cause(SWAPPED.id, f"{SWAPPED.meaning}, as they are returned", None),)
+        return (SWAPPED.cause(f"{SWAPPED.meaning}, as they are returned"),)
     found = []
     for name, state in zip(names, given, strict=False):
         count = likeliest(right, state, name)
@@ -46,7 +46,7 @@ def state_causes(
         if count < last:
             which = f"that of timestep {count - 1}" if count else "the initial state"
             found.append(f"{name} is {which}")
-    return (Cause(STALE.id, f"{STALE.meaning}: {' and '.join(found)}", None),) if found else ()
+    return (STALE.cause(f"{STALE.meaning}: {' and '.join(found)}"),) if found else ()
 
 
 def likeliest(right: Computation, given: Array, name: str) -> int:

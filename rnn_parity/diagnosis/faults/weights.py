@@ -134,15 +134,25 @@ def corrections(a: Array, r: Array, known: list[int], more: bool) -> dict[int, f
     return dict(zip(places, found.tolist(), strict=True))
 
 
+ROUNDED = Fault(
+    "weights-rounded",
+    "the weights were rounded: printed with few decimals, or kept in a narrower format",
+    "pass weights on in full: binary, or 9 digits (%.9g) for float32",
+    printed_weights,
+    candidates=rounded_weights,
+    first=True,
+)
+DIFFERENT = Fault(
+    "weights-differ",
+    "some weights have other values",
+    "export the weights again, or correct these entries",
+    larger_weight,
+    candidates=other_weights,
+    alone=True,
+    general=True,
+)
 FAULTS = (
-    Fault(
-        "weights-rounded",
-        "the weights were rounded: printed with few decimals, or kept in a narrower format",
-        "pass weights on in full: binary, or 9 digits (%.9g) for float32",
-        printed_weights,
-        candidates=rounded_weights,
-        first=True,
-    ),
+    ROUNDED,
     Fault(
         "lower-precision",
         "the arithmetic is narrower than the layer's",
@@ -151,13 +161,5 @@ FAULTS = (
         candidates=narrow_arithmetic,
         first=True,
     ),
-    Fault(
-        "weights-differ",
-        "some weights have other values",
-        "export the weights again, or correct these entries",
-        larger_weight,
-        candidates=other_weights,
-        alone=True,
-        general=True,
-    ),
+    DIFFERENT,
 )

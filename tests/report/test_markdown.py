@@ -2,10 +2,10 @@
 
 import dataclasses
 
-import pytest
-from sample_checks import DIVERGED, ENVIRONMENT, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT, TOOL
+from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
 
-from rnn_parity.report.markup import annotation, escaped
+from rnn_parity.report.github import annotation
+from rnn_parity.report.markdown import escaped
 from rnn_parity.report.report import Report
 from rnn_parity.verdict.results import Subject
 
@@ -47,16 +47,12 @@ float32, batch 1, timesteps 1, features 1, units 1
 - expected: 0.75 (one step from the observed state before)
 - off by: 0.500, 12300 x the bound 4.05e-05
 - cause: bias-dropped: the bias was not added (27.5 effective bits)
+- more: rnn-parity explain bias-dropped
 - cause: kernel-transposed: the kernel was transposed, which for these sizes fits
+- more: rnn-parity explain kernel-transposed
 - to do: bias-dropped: add the bias to every step
 - to do: kernel-transposed: multiply x @ kernel, the kernel stored as (features, units)
 """
-
-
-@pytest.fixture(autouse=True)
-def _fixed_versions(monkeypatch):
-    monkeypatch.setattr("rnn_parity.report.report.environment", lambda device: ENVIRONMENT)
-    monkeypatch.setattr("rnn_parity.report.report.own_version", lambda: TOOL)
 
 
 def test_markdown():

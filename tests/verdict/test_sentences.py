@@ -1,12 +1,16 @@
-"""What is said of an array of another shape, and that it is a result: `diverged`."""
+"""Numbers in words, and what is said of an array of another shape, which is `diverged`."""
+
+import math
 
 import numpy as np
 import pytest
 from helpers import loop, random_weights
+from hypothesis import given
+from hypothesis import strategies as st
 
 import rnn_parity as rp
 from rnn_parity.verdict.results import Shape
-from rnn_parity.verdict.shapes import misfit, units_told
+from rnn_parity.verdict.sentences import misfit, number, ratio, units_told
 
 SHAPE = Shape(batch=4, timesteps=9, features=3, units=5)
 
@@ -136,3 +140,55 @@ def test_units_are_found_in_numbers_of_another_program():
     outputs = loop(weights, x)[..., [0, 2, 3]]
     (check,) = rp.compare(rp.SimpleRNN(**weights), x, outputs).checks
     assert check.summary.endswith("; missing: units 1, 4")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (1.0, "1.00"),
+        (0.5, "0.500"),
+        (0.0012345, "0.00123"),
+        (0.00099951, "0.00100"),
+        (9.999, "10.0"),
+        (100.0, "100"),
+        (999.7, "1000"),
+        (12345.0, "12300"),
+        (999_999.0, "1.00e+06"),
+        (4.768e-7, "4.77e-07"),
+        (5e-324, "4.94e-324"),
+        (-0.0625, "-0.0625"),
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+        (-math.inf, "-inf"),
+    ],
+)
+def test_numbers_have_three_significant_digits(value, text):
+    assert number(value) == text
+
+
+@given(st.floats(-1e307, 1e307))
+def test_a_number_reads_back_within_half_a_unit_of_its_third_digit(x):
+    assert float(number(x)) == pytest.approx(x, rel=0.5001e-2, abs=5e-324)
+    assert len(number(x)) <= 10
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (1e-9, "<0.01"),
+        (0.296, "0.30"),
+        (0.994, "0.99"),
+        (0.9999999, "<1.00"),
+        (1.0, "1.00"),
+        (1.0000001, ">1.00"),
+        (1.006, "1.01"),
+        (12.34, "12.3"),
+        (math.inf, "inf"),
+        (math.nan, "nan"),
+    ],
+)
+def test_a_ratio_never_reads_as_the_other_side_of_one(value, text):
+    assert ratio(value) == text

@@ -7,10 +7,13 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_checks import DIVERGED, ENVIRONMENT, INCONCLUSIVE, NOT_COMPARED, PARITY, TOOL, row
+from sample_checks import DIVERGED, ENVIRONMENT, INCONCLUSIVE, NOT_COMPARED, PARITY, row
 
+from rnn_parity.report.checks import overview, section
 from rnn_parity.report.report import Report
-from rnn_parity.report.table import environment_line, overview, section
+from rnn_parity.report.text import grid
+from rnn_parity.report.text import section as as_text
+from rnn_parity.report.wording import environment_line
 from rnn_parity.verdict.results import Check, Divergence, Shape, StateRow, Subject, TimestepRow
 
 HEADER = "rnn-parity 1.2.3\nPython 3.11.7, NumPy 2.4.6, TensorFlow 2.21.0, cpu\n\n"
@@ -45,8 +48,10 @@ DIVERGED: a step is 12300 times as far off as rounding can explain (10.4
   expected  0.75 (one step from the observed state before)
   off by    0.500, 12300 x the bound 4.05e-05
   cause     bias-dropped: the bias was not added (27.5 effective bits)
+  more      rnn-parity explain bias-dropped
   cause     kernel-transposed: the kernel was transposed, which for these sizes
             fits
+  more      rnn-parity explain kernel-transposed
   to do     bias-dropped: add the bias to every step
   to do     kernel-transposed: multiply x @ kernel, the kernel stored as
             (features, units)"""
@@ -76,12 +81,6 @@ OVERVIEW_TEXT = """\
 OVERALL_TEXT = """\
 DIVERGED: of 3 checks, 1 diverged: encoder (SimpleRNN, mode xla); 1 not
   compared: decoder (LSTM, mode xla); 1 in parity."""
-
-
-@pytest.fixture(autouse=True)
-def _fixed_versions(monkeypatch):
-    monkeypatch.setattr("rnn_parity.report.report.environment", lambda device: ENVIRONMENT)
-    monkeypatch.setattr("rnn_parity.report.report.own_version", lambda: TOOL)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +128,16 @@ def long(count: int, worst: dict[int, float], **changes: object) -> Check:
     return dataclasses.replace(PARITY, timesteps=rows, **changes)
 
 
+def shown(check: Check, every: bool = False) -> str:
+    return as_text(section(check, every))
+
+
+def side_by_side(checks: list[Check]) -> str:
+    return grid(overview(checks))
+
+
 def first_column(check: Check, every: bool = False) -> list[str]:
-    lines = section(check, every, colour=False).splitlines()
+    lines = shown(check, every).splitlines()
     return [line[:10].strip() for line in lines[6 : lines.index("", 6)]]
 
 
@@ -140,7 +147,7 @@ def test_a_long_table_keeps_the_first_the_worst_and_the_last():
     middle = ["...", "20", "...", "30", "31", "...", "50", "..."]
     after = ["----------", "final h", "86 of 100", "the last"]
     assert first_column(check) == ends[0] + middle + ends[1] + after
-    assert "86 of 100 timesteps left out; shown are the first 5" in section(check, False, False)
+    assert "86 of 100 timesteps left out; shown are the first 5" in shown(check)
 
 
 def test_the_first_divergence_is_always_shown():
@@ -201,7 +208,7 @@ CHECKS = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(CHECKS, max_size=3))
 def test_no_line_is_wider_than_80_columns(checks):
-    text = "\n\n".join(section(check, False, False) for check in checks)
+    text = "\n\n".join(shown(check) for check in checks)
     whole = Report(tuple(checks))
     for line in (text + "\n" + str(whole)).splitlines():
         assert len(line) <= 80
@@ -245,7 +252,7 @@ def test_several_layers_and_more_implementations_than_fit():
         for call, check in ((0, PARITY), (1, NOT_COMPARED))
         for name in ("jax", "torch", "numpy", "openvino")
     ]
-    first, second = overview(checks).split("\n\n")
+    first, second = side_by_side(checks).split("\n\n")
     assert first.splitlines()[0].split() == ["keras:jax", "keras:torch", "keras:numpy"]
     assert second.splitlines()[0].split() == ["keras:openvino"]
     assert [line.split("  ")[0] for line in second.splitlines()[2:]] == [
@@ -257,7 +264,7 @@ def test_several_layers_and_more_implementations_than_fit():
 @pytest.mark.parametrize("length", [1, 12, 13, 14, 15, 40])
 def test_the_tables_fit_a_terminal(length):
     names = [f"{chr(97 + i) * length}" for i in range(9)]
-    text = overview([other(NOT_COMPARED, name) for name in names])
+    text = side_by_side([other(NOT_COMPARED, name) for name in names])
     assert all(len(line) <= 80 for line in text.splitlines())
     heads = [block.partition("---")[0].split() for block in text.split("\n\n")]
     assert sorted("".join("".join(head) for head in heads)) == sorted("".join(names))
@@ -266,10 +273,10 @@ def test_the_tables_fit_a_terminal(length):
 
 def test_a_wrong_state_is_the_first_divergence_of_its_own():
     stale = dataclasses.replace(DIVERGED, first_divergence=None)
-    rows = overview([other(PARITY, "x"), other(stale, "y")]).splitlines()
+    rows = side_by_side([other(PARITY, "x"), other(stale, "y")]).splitlines()
     assert rows[-1].split() == ["first", "divergence", "-", "final", "state"]
 
 
 def test_one_implementation_of_several_layers_has_the_usual_overview():
     checks = [other(PARITY, "keras:jax"), other(PARITY, "keras:jax", call=1)]
-    assert overview(checks).split()[:3] == ["#", "layer", "mode"]
+    assert side_by_side(checks).split()[:3] == ["#", "layer", "mode"]

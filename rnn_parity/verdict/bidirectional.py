@@ -22,7 +22,6 @@ from rnn_parity.bounds.distance import distance, ratios, ulps
 from rnn_parity.recurrence.bidirectional import Merge
 from rnn_parity.recurrence.layers import Array
 from rnn_parity.recurrence.precision import precision_of
-from rnn_parity.report.wording import number, ratio, unresolved
 from rnn_parity.verdict.comparison import Found, first_beyond
 from rnn_parity.verdict.judge import effective_bits, state_row
 from rnn_parity.verdict.resolution import (
@@ -39,6 +38,7 @@ from rnn_parity.verdict.results import (
     Subject,
     TimestepRow,
 )
+from rnn_parity.verdict.sentences import number, ratio, unresolved
 
 MEANINGS = {
     "concat": "the parts' outputs side by side",
@@ -50,7 +50,7 @@ MEANINGS = {
 
 
 @np.errstate(all="ignore")  # infinities and NaN are judged, not warned of
-def examine_merge(
+def judge_merge(
     merge: Merge, subject: Subject, spreads: Sequence[Sequence[NDArray[Any]]] = ()
 ) -> Check:
     """Hold the merged outputs, the states and what was handed on against the two layers' own.

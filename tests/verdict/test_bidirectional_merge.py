@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rnn_parity.recurrence.bidirectional import Handed, Merge
-from rnn_parity.verdict.merge import examine_merge
+from rnn_parity.verdict.bidirectional import judge_merge
 from rnn_parity.verdict.results import Subject
 
 X = np.arange(6.0, dtype="float32").reshape(1, 3, 2)
@@ -33,7 +33,7 @@ def merge_of(mode, *whole, sequences=True, forward=FORWARD, backward=BACKWARD, d
 
 
 def check(merge):
-    return examine_merge(merge, Subject(layer_class="Bidirectional"))
+    return judge_merge(merge, Subject(layer_class="Bidirectional"))
 
 
 @pytest.mark.parametrize("mode", MERGED)
@@ -109,9 +109,9 @@ def test_a_sum_may_be_fused_with_the_product_before_it():
     merge = merge_of("sum", [[[6 * 2.0**-23 + 9 * 2.0**-46]]], **parts)
     assert check(merge).verdict == "diverged"
     spreads = [[np.full((1, 1, 1), spread)] for spread in (2.0**-24, 0)]
-    assert examine_merge(merge, Subject(), spreads).verdict == "parity"
+    assert judge_merge(merge, Subject(), spreads).verdict == "parity"
     wrong = merge_of("sum", [[[8 * 2.0**-23]]], **parts)
-    assert examine_merge(wrong, Subject(), spreads).verdict == "diverged"
+    assert judge_merge(wrong, Subject(), spreads).verdict == "diverged"
 
 
 def test_parts_are_rounded_to_the_format_of_the_wrapper():
