@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
+from rnn_parity.diagnosis.known_differences import known_difference
 from rnn_parity.errors import InputError
 from rnn_parity.sweep.arrays import combinations
-from rnn_parity.sweep.findings import known_as
 from rnn_parity.sweep.group import Group, grouped
 from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.numbers import numbers_of
@@ -131,7 +131,7 @@ class Job:
         if outcome.max_ratio is not None:
             ((_, numbers),) = self.of_each(numbers_of, [group.smallest])
             outcome, causes = self.explained(group, outcomes)
-        known = known_as(group.smallest, outcome, numbers, self.against)
+        known = known_difference(group.smallest, outcome, numbers, self.against)
         return Finding(group.smallest, outcome, causes, numbers, tuple(group.members), known)
 
     def explained(
