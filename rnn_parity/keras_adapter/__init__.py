@@ -7,7 +7,7 @@ TensorFlow is imported inside functions, never by importing this package. Everyt
 from rnn_parity.keras_adapter.build import POLICIES, build_layer
 from rnn_parity.keras_adapter.dropout import seed_masks
 from rnn_parity.keras_adapter.load import load_model
-from rnn_parity.keras_adapter.modes import MODES, modes_of
+from rnn_parity.keras_adapter.modes import modes_of
 from rnn_parity.keras_adapter.observation import Observation
 from rnn_parity.keras_adapter.observe import is_model, observe_layer, observe_model
 from rnn_parity.keras_adapter.parts import state_count
@@ -15,6 +15,7 @@ from rnn_parity.keras_adapter.runtime import device, tensorflow_module
 from rnn_parity.keras_adapter.signature import InputSpec, generate_inputs, input_signature
 from rnn_parity.keras_adapter.weights import layer_weights
 from rnn_parity.keras_adapter.wrapped import LAYER_CLASSES, WRAPPERS
+from rnn_parity.system.choices import MODES
 
 __all__ = [
     "LAYER_CLASSES",

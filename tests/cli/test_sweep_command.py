@@ -6,14 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from rnn_parity import keras_adapter
 from rnn_parity.cli import main as cli
-from rnn_parity.sweep import one
+from rnn_parity.sweep import engine, worker
 from rnn_parity.sweep.space import SPACES
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +89,7 @@ def test_what_is_done_is_not_done_again(small, capsys, tmp_path, monkeypatch):
     whole = swept(capsys, "--strength", "full", "--resume", path)
     assert 0 < whole["sweep"]["new"] <= 49 - 20
     assert keys(whole["checks"])[: len(first["checks"])] == keys(first["checks"])
-    monkeypatch.setattr(import_module("rnn_parity.sweep.run"), "check_one", pytest.fail)
+    monkeypatch.setattr(engine, "check_configuration", pytest.fail)
     again = swept(capsys, "--strength", "full", "--resume", path)
     assert again["sweep"]["new"] == 0
     assert again["checks"] == whole["checks"]
@@ -119,10 +118,9 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path):
 
 def test_a_cluster_whose_worker_is_killed_checks_everything_once(capsys, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    run = import_module("rnn_parity.sweep.run")
     settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(**settings, silence_logs=50) as cluster:
-        seen, add = [], run.Journal.add
+        seen, add = [], engine.Journal.add
 
         def adding(journal, *entry):
             seen.append(entry)
@@ -130,7 +128,7 @@ def test_a_cluster_whose_worker_is_killed_checks_everything_once(capsys, monkeyp
                 os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
             add(journal, *entry)
 
-        monkeypatch.setattr(run.Journal, "add", adding)
+        monkeypatch.setattr(engine.Journal, "add", adding)
         found = swept(capsys, "--strength", "1", "--dask", cluster.scheduler_address)
     document = found["sweep"]
     assert len(seen) > 8
@@ -191,6 +189,6 @@ def test_without_dask_the_extra_is_named(capsys, monkeypatch):
 
 
 def test_what_was_compared_with_nothing_is_not_proven(small, capsys, monkeypatch):
-    monkeypatch.setattr(one, "observe", lambda *_: [][0])
+    monkeypatch.setattr(worker, "observe", lambda *_: [][0])
     found = swept(capsys, "--strength", "1")
     assert (found["exit_code"], found["verdict"]) == (3, "inconclusive")

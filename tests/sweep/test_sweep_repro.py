@@ -10,10 +10,9 @@ import pytest
 
 from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.sweep.formulas import ACTIVATIONS, ALIASES, STEPS, formula
-from rnn_parity.sweep.numbers import numbers_of
-from rnn_parity.sweep.one import check_one
 from rnn_parity.sweep.repro import limit, literal, script
 from rnn_parity.sweep.space import NAMES, Configuration
+from rnn_parity.sweep.worker import check_configuration, numbers_of
 from rnn_parity.system.environment import keras_version
 
 KERAS = keras_version()
@@ -22,7 +21,7 @@ Z = np.array([[-3.0, -1.0, -0.25, 0.0, 0.75, 1.0, 2.5]])
 
 def ran(path, one):
     """What a configuration's script prints, and its exit code; alone, in a folder of its own."""
-    text = script(one, check_one(one, 0), numbers_of(one, 0), "About this.", KERAS)
+    text = script(one, check_configuration(one, 0), numbers_of(one, 0), "About this.", KERAS)
     file = path / "script.py"
     file.write_text(text)
     done = subprocess.run([sys.executable, "-I", file], cwd=path, capture_output=True, text=True)
