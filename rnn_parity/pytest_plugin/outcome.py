@@ -42,7 +42,7 @@ def failure(report: Report) -> str:
     """
     failed = [check for check in report.checks if fails(check, report.strict)]
     several = len(failed) > 1
-    head = [wrap(report.page(Style(quiet=True), OPTIONS).conclusion)]
+    head = [wrap(report.page(Style(quiet=True, names=OPTIONS)).conclusion)]
     for check in failed:
         found = tuple(findings(check, OPTIONS))
         head += ["", wrap(title(check))] if len(report.checks) > 1 else []
@@ -84,10 +84,10 @@ def compact(found: Facts) -> Facts:
 
 def numbers(check: Check) -> str:
     """What was checked, its table and its notes."""
-    shown_of = section(check, names=OPTIONS)
-    top = map(wrap, (shown_of.heading, *shown_of.facts))
-    notes = [wrap(f"note: {note}") for note in shown_of.notes]
-    return "\n".join([*top, *table_lines(shown_of.table), *notes])
+    part = section(check, Style(names=OPTIONS))
+    notes = (f"note: {note}" for note in part.notes)
+    top, end = map(wrap, (part.heading, *part.facts)), map(wrap, notes)
+    return "\n".join([*top, *table_lines(part.table), *end])
 
 
 def lines(report: Report) -> list[tuple[str, str, bool]]:

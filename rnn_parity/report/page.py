@@ -114,6 +114,7 @@ class Style:
     every: bool = False
     colour: bool = False
     quiet: bool = False
+    names: OptionNames = COMMAND_LINE
 
 
 PLAIN = Style()

@@ -201,7 +201,8 @@ class SweepReport(Shown, Generic[C]):
             yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.keras)]
             yield more(known.id)
         if configuration["open_size"] == "none":
-            yield "again", command(configuration, self.options)
+            given = [f"--{n} {value}" for n in ("seed", "against") if (value := self.options[n])]
+            yield "again", " ".join([configuration.command, *given])
         if configuration in self.scripts:
             yield "script", self.scripts[configuration]
 
@@ -276,13 +277,3 @@ def refusal(found: Sequence[Finding[C]]) -> str:
     options = ", ".join(f"{name}={'|'.join(ones)}" for name, ones in values.items())
     known = f" (known: {found[0].known.id})" if found[0].known else ""
     return f"{options or 'every option'}: {found[0].outcome.summary}{known}"
-
-
-def command(configuration: Combination, options: Mapping[str, Any]) -> str:
-    """The command line that checks this configuration again."""
-    words = ["rnn-parity check", f"--layer {configuration.kind}"]
-    run = configuration.run_options.items()
-    words += [f"--{name.replace('_', '-')} {value}" for name, value in run]
-    words += [f"--arg {name}={value}" for name, value in configuration.arguments.items()]
-    words += [f"--{name} {options[name]}" for name in ("seed", "against") if options[name]]
-    return " ".join(words)

@@ -1,6 +1,6 @@
 """Observed outputs held against the replay: deviation, step residual, bound, ratio, per timestep.
 
-The answer is numbers; `judge` judges them. Long sequences go by in blocks, large batches over
+What comes out is numbers, which `judge` judges. Long sequences go by in blocks, large batches over
 threads.
 """
 
@@ -89,7 +89,7 @@ def compare_samples(
     arithmetic: Arithmetic,
     part: slice,
 ) -> Comparison:
-    """The same for some of the samples."""
+    """Hold the outputs of the samples `part` against the replay of these samples."""
     sequences = sequences.samples(part)
     observed = Observed(layer, sequences, outputs[part])
     steps = Steps(layer, arithmetic, sequences)
