@@ -120,8 +120,8 @@ class Style:
 PLAIN = Style()
 
 
-class Shown:
-    """Something with a page and a JSON document, which every form of output can show."""
+class Renderable:
+    """What every form of output can show: it has a page and a JSON document."""
 
     def page(self, style: Style = PLAIN) -> Page:
         """What is shown; no more than its sentences in a quiet style."""

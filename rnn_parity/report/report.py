@@ -14,7 +14,7 @@ from rnn_parity.report.checks import (
     strictness,
     verdict_of,
 )
-from rnn_parity.report.page import PLAIN, Page, Shown, Style
+from rnn_parity.report.page import PLAIN, Page, Renderable, Style
 from rnn_parity.report.wording import environment_line, sentence
 from rnn_parity.system.environment import environment
 from rnn_parity.verdict.order import Verdict, decisive, exit_code
@@ -22,7 +22,7 @@ from rnn_parity.verdict.results import Check
 
 
 @dataclass(frozen=True)
-class Report(Shown):
+class Report(Renderable):
     """What one or several checks found.
 
     `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a

@@ -7,7 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
-from rnn_parity.report.page import PLAIN, TOOL, Counted, Level, Page, Section, Shown, Style, Table
+from rnn_parity.report.page import (
+    PLAIN,
+    TOOL,
+    Counted,
+    Level,
+    Page,
+    Renderable,
+    Section,
+    Style,
+    Table,
+)
 from rnn_parity.report.report import Report
 from rnn_parity.report.wording import caused, digits, environment_line, more, sentence
 from rnn_parity.verdict.order import Status, decisive, exit_code
@@ -23,7 +33,7 @@ HEADERS = ("layer", "checks", *COUNTED)
 
 
 @dataclass(frozen=True, eq=False)
-class SweepReport(Shown, Generic[C]):
+class SweepReport(Renderable, Generic[C]):
     """What a sweep found, and the options under which it did.
 
     With `allow_known`, known mistakes of Keras's are no reason to fail. `scripts` are the files
