@@ -20,7 +20,7 @@ CORE = (
 )
 FORMATTERS = {"report", "table", "markup", "wording", "sweep.report", "sweep.text"}
 # A case's description and earlier reports are JSON; reading them is no formatting.
-READERS = {"archive", "baseline", "consistency", "outcome", "sweep.journal"}
+READERS = {"cases.case", "baseline", "consistency", "outcome", "sweep.journal"}
 DOOR = "rnn_parity.keras_adapter"
 # The program of a process of its own, in which Keras has another backend than TensorFlow.
 CHILD = "rnn_parity.implementations.keras_child"

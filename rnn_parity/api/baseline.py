@@ -12,12 +12,11 @@ from itertools import count
 from json import JSONDecodeError
 from typing import Any
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, shown, without_commands
 from rnn_parity.report.markup import annotation
 from rnn_parity.report.report import Report, plain
-from rnn_parity.system.escaping import shown, without_commands
+from rnn_parity.system.files import content, reason
 from rnn_parity.system.limits import SHARE_OF_TEXT
-from rnn_parity.system.reading import content, reason
 from rnn_parity.verdict.consistency import ORDER, contradiction, document_contradiction, parsed
 
 MOST_BITS = 1.0

@@ -26,7 +26,7 @@ from rnn_parity.keras_adapter import Observation
 from rnn_parity.recurrence.activation import Activation
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import FORMATS
-from rnn_parity.system.reading import reason
+from rnn_parity.system.files import reason
 from rnn_parity.verdict.results import Check, Subject
 
 COMPUTED = ("outputs", "last_output", "final_state")

@@ -17,8 +17,7 @@ from rnn_parity.sweep.run import Finding, Swept, sweep
 from rnn_parity.sweep.source import refuse_source
 from rnn_parity.sweep.space import SPACES, Configuration
 from rnn_parity.sweep.workers import pool
-from rnn_parity.system.files import write_text
-from rnn_parity.system.reading import reason
+from rnn_parity.system.files import reason, write_text
 
 OPTIONS = ("strength", "limit", "seed")
 

@@ -26,7 +26,7 @@ from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations import numbers
 from rnn_parity.implementations.process import Unwinding, run
 from rnn_parity.implementations.request import Answer, Implementation, Request
-from rnn_parity.system.reading import reason
+from rnn_parity.system.files import reason
 
 TIME_LIMIT = "RNN_PARITY_TIME_LIMIT"
 """The environment variable with the seconds that a program may take."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
+from rnn_parity.system.files import plain_file, reason
 from rnn_parity.system.limits import check_content
-from rnn_parity.system.reading import plain_file, reason
 
 SEPARATORS = (";", "\t", ",")
 """The first of these that stands in the first line; none of them stands for spaces."""

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnn_parity.keras_adapter.runtime import one_line
+from rnn_parity.errors import one_line
 
 Message = dict[str, NDArray[Any]]
 OPTION, STATE, BACKWARD = "option_", "state_", "backward_"

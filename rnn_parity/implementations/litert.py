@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError, MissingPackageError
+from rnn_parity.errors import InputError, MissingPackageError, one_line
 from rnn_parity.implementations.onnx_match import Feeds, Port, answer, feeds, named
 from rnn_parity.implementations.onnx_runtime import misfit, others
 from rnn_parity.implementations.request import Answer, Implementation, Request
-from rnn_parity.keras_adapter.runtime import one_line
 from rnn_parity.system.environment import version_of
+from rnn_parity.system.files import content, reason
 from rnn_parity.system.limits import check_numbers
-from rnn_parity.system.reading import content, reason
 
 Detail = Mapping[str, Any]
 """What LiteRT tells about one input or output: index, name, shape, dtype, quantization."""

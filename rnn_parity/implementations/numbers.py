@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnn_parity.cases.archive import SHAPES, entries_of, read_entry
+from rnn_parity.cases.case import SHAPES
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.csv_text import read_csv, text
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.recurrence.precision import real
-from rnn_parity.system.files import read_array
-from rnn_parity.system.reading import plain_file, reason
+from rnn_parity.system.files import entries_of, plain_file, read_array, read_entry, reason
 
 OUTPUTS = "outputs"
 LAST_OUTPUT = "last_output"

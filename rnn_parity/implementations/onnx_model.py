@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError
+from rnn_parity.system.files import content
 from rnn_parity.system.limits import check_content, check_numbers
-from rnn_parity.system.reading import content
 
 PROTOBUF = 2**31 - 1
 """What a protocol buffer, and so a model in memory, can hold."""

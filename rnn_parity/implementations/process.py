@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType
 
 from rnn_parity.errors import InputError, SourceFailedError
-from rnn_parity.system.reading import reason
+from rnn_parity.system.files import reason
 
 KEPT = 4096
 """So many bytes of what a program said last are kept."""

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from rnn_parity.errors import InputError, MissingPackageError, UnsupportedError
-from rnn_parity.keras_adapter.runtime import one_line
+from rnn_parity.errors import InputError, MissingPackageError, UnsupportedError, one_line
 from rnn_parity.recurrence.layers import Array, Layer
-from rnn_parity.system.reading import plain_file, reason
+from rnn_parity.system.files import plain_file, reason
 
 MODULES = {"SimpleRNN": "RNN", "LSTM": "LSTM", "GRU": "GRU"}
 GATES = {"SimpleRNN": (0,), "LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2)}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, one_line
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.implementations.torch_state import (
     KEY,
@@ -27,7 +27,6 @@ from rnn_parity.implementations.torch_state import (
     stored,
     with_both_biases,
 )
-from rnn_parity.keras_adapter.runtime import one_line
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.system.environment import version_of
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, one_line
 from rnn_parity.keras_adapter.parts import cells_of
-from rnn_parity.keras_adapter.runtime import one_line, quiet, refusals, tensorflow_module
+from rnn_parity.keras_adapter.runtime import quiet, refusals, tensorflow_module
 from rnn_parity.keras_adapter.wrapped import LAYER_CLASSES, WRAPPERS
 
 POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, one_line
 from rnn_parity.keras_adapter.hdf5 import check_arrays, check_heaps
-from rnn_parity.keras_adapter.runtime import keras_major, one_line, quiet, tensorflow_module
+from rnn_parity.keras_adapter.runtime import keras_major, quiet, tensorflow_module
 from rnn_parity.keras_adapter.safety import parts, runs_code, unregistered
+from rnn_parity.system.files import ENCRYPTED, plain_file
 from rnn_parity.system.limits import SHARE_OF_TEXT, check_content
-from rnn_parity.system.reading import ENCRYPTED, plain_file
 
 MAGIC = {"Keras": b"PK\x03\x04", "HDF5": b"\x89HDF\r\n\x1a\n"}
 FREE_WEIGHTS = 10**6

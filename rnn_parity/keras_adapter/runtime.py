@@ -1,9 +1,8 @@
-"""TensorFlow itself: a quiet import, the device's name, and its errors in one line."""
+"""TensorFlow itself: a quiet import, the device's name, and what it refuses as `InputError`."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -11,18 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from rnn_parity.errors import InputError, MissingPackageError, RnnParityError
-
-LONGEST_MESSAGE = 300
-NOISE = re.compile(
-    r"\x1b\[[0-9;]*m"  # Keras prints its messages in bold
-    r"|in user code:.*\n\s*\w+(Error|Exception): "  # autograph's excerpt of the traceback
-    r"|Exception encountered when calling [^\n]*\.\s*\n"
-    r"|(Arguments received by|Call arguments received by) .*"
-    r"|\{\{.*?\}\} ?|\[_XlaMustCompile[^\]]*\]|\[Op:\w+\].*"
-    r"|(Stack trace for op definition|The op is created at):.*",
-    re.DOTALL,
-)
+from rnn_parity.errors import InputError, MissingPackageError, RnnParityError, one_line
 
 
 def tensorflow_module() -> Any:
@@ -143,12 +131,6 @@ def refusals(subject: str) -> Iterator[None]:
                 f"{subject}: not enough memory ({one_line(error)}); use smaller sizes"
             ) from error
         raise InputError(f"{subject}: Keras refused: {one_line(error)}") from error
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an exception on one line, without markup and tracebacks."""
-    text = " ".join(NOISE.sub("", str(error)).split()) or type(error).__name__
-    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
 
 
 def device() -> str:

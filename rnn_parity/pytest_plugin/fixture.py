@@ -14,13 +14,12 @@ from rnn_parity import keras_adapter
 from rnn_parity.api import regression
 from rnn_parity.api.functions import DEFAULT_MODE, modes
 from rnn_parity.api.functions import report as report_of
-from rnn_parity.errors import InputError, RnnParityError
+from rnn_parity.errors import InputError, RnnParityError, shown_lines
 from rnn_parity.keras_adapter import Observation
 from rnn_parity.pytest_plugin.outcome import failure, lines
 from rnn_parity.recurrence.layers import Layer, SimpleRNN
 from rnn_parity.report.report import Report
 from rnn_parity.report.wording import is_compared
-from rnn_parity.system.escaping import shown_lines
 
 Answer = TypeVar("Answer")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from rnn_parity.errors import shown, without_commands
 from rnn_parity.report.report import Report, as_json
 from rnn_parity.report.table import environment_line, subject_lines, table, wrap
 from rnn_parity.report.wording import (
@@ -17,7 +18,6 @@ from rnn_parity.report.wording import (
     verdict_of,
     word,
 )
-from rnn_parity.system.escaping import shown, without_commands
 from rnn_parity.verdict.results import Check
 
 REPORT = "--rnn-parity-report=FILE"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from rnn_parity.errors import shown as shown_text
 from rnn_parity.report.table import (
     FAULT_HEADERS,
     HEADERS,
@@ -20,7 +21,6 @@ from rnn_parity.report.table import (
     timestep_rows,
 )
 from rnn_parity.report.wording import findings, label, strictness, verdict_of
-from rnn_parity.system.escaping import shown as shown_text
 from rnn_parity.verdict.results import Check
 
 

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, shown, without_commands
 from rnn_parity.report.markup import annotation, check_annotation, fault_grid, markdown
 from rnn_parity.report.table import environment_line, fault_table, overview, painted, section, wrap
 from rnn_parity.report.wording import blind_spots, overall, sentence, strictness, verdict_of
 from rnn_parity.system.environment import environment, own_version
-from rnn_parity.system.escaping import shown, without_commands
 from rnn_parity.verdict.results import Check, Verdict
 
 if TYPE_CHECKING:

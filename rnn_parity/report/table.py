@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import SEPARATING_LINE, tabulate
 
+from rnn_parity.errors import shown as shown_text
 from rnn_parity.report.wording import (
     bits,
     findings,
@@ -20,7 +21,6 @@ from rnn_parity.report.wording import (
     verdict_of,
     word,
 )
-from rnn_parity.system.escaping import shown as shown_text
 from rnn_parity.verdict.results import Check, StateRow, Subject, TimestepRow
 
 WIDTH = 80

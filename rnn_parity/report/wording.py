@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.system.escaping import shown
+from rnn_parity.errors import shown
 from rnn_parity.verdict.resolution import LIMIT, MOST_HIDDEN, WIDE, Resolution
 from rnn_parity.verdict.results import (
     BlindSpot,

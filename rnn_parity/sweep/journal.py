@@ -17,8 +17,8 @@ from rnn_parity.errors import InputError
 from rnn_parity.report.report import plain
 from rnn_parity.sweep.one import STATUSES, Outcome
 from rnn_parity.sweep.space import SIZES, SPACES, Configuration
+from rnn_parity.system.files import reason
 from rnn_parity.system.limits import check_content
-from rnn_parity.system.reading import reason
 from rnn_parity.verdict.consistency import NUMBERS, contradiction, is_whole, number, parsed
 from rnn_parity.verdict.results import Divergence
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, without_commands
 from rnn_parity.report.report import FORMATS, Report
 from rnn_parity.report.report import as_json as dumped
 from rnn_parity.sweep.journal import as_json
@@ -15,7 +15,6 @@ from rnn_parity.sweep.one import WORST_FIRST, Outcome, Status
 from rnn_parity.sweep.run import Finding, Swept
 from rnn_parity.sweep.space import CLASSES, Configuration
 from rnn_parity.sweep.text import Text, few
-from rnn_parity.system.escaping import without_commands
 from rnn_parity.verdict.results import Cause
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rnn_parity.errors import shown
 from rnn_parity.report.markup import annotation, escaped, grid
 from rnn_parity.report.table import environment_line, painted, wrap
 from rnn_parity.report.wording import explain, number, sentence
@@ -14,7 +15,6 @@ from rnn_parity.sweep.one import Status
 from rnn_parity.sweep.run import Finding, Swept
 from rnn_parity.sweep.space import OF_RUN, Configuration
 from rnn_parity.system.environment import own_version
-from rnn_parity.system.escaping import shown
 
 COUNTED: tuple[Status, ...] = (
     *("parity", "suspect", "diverged", "inconclusive"),

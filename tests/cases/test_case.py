@@ -18,13 +18,6 @@ from rnn_parity.keras_adapter import Observation
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def path(tmp_path):
-    name = tmp_path / "case.npz"
-    write_case(name, make())
-    return name
-
-
 def test_what_is_written_is_read_again(path):
     case = read_case(path)
     for field in dataclasses.fields(Case):
@@ -32,7 +25,6 @@ def test_what_is_written_is_read_again(path):
         assert (written is None) == (read is None), field.name
         np.testing.assert_array_equal(read, written)
     assert case.final_state[0].dtype == np.float32
-    assert not case.stateful
     assert rp.compare(case.weights(), case.inputs, case.outputs, case.final_state)
 
 
@@ -100,7 +92,7 @@ def test_options_reach_the_weights():
     case = make(config={**CONFIG, **options})
     assert case.weights().go_backwards
     assert case.weights().zero_output_for_mask
-    assert case.stateful
+    assert case.config["stateful"]
 
 
 def observation(weights, config, **arrays):

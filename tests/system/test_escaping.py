@@ -10,14 +10,13 @@ from sample_checks import DIVERGED, INCONCLUSIVE, PARITY
 
 from rnn_parity.api.baseline import Compared
 from rnn_parity.cli.main import fail, main
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, shown, shown_lines, without_commands
 from rnn_parity.pytest_plugin import outcome
 from rnn_parity.report.report import Report
 from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.report import SweepReport
 from rnn_parity.sweep.run import Finding, Swept
 from rnn_parity.sweep.space import Configuration
-from rnn_parity.system.escaping import shown, shown_lines, without_commands
 from rnn_parity.verdict.results import BlindSpot, Cause, Check, Sensitivity, Subject
 
 DAMAGED = Path(__file__).parents[2] / "fixtures" / "damaged"
