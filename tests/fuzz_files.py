@@ -394,7 +394,7 @@ def onnx_differs(seed: bytes, path: str) -> bool:
 def tflite_seeds() -> list[bytes]:
     from rnn_parity.cases.case import read_case
     from rnn_parity.keras_adapter import tensorflow_module
-    from rnn_parity.keras_adapter.rebuild import rebuild_layer
+    from rnn_parity.keras_adapter.building import rebuild_layer
 
     tf, case = tensorflow_module(), read_case(reference())
     batch, timesteps, features = case.inputs.shape

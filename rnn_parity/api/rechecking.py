@@ -23,8 +23,8 @@ from rnn_parity.implementations.against import others_of, refuse_several
 from rnn_parity.implementations.numbers import encoded
 from rnn_parity.implementations.sources import Source
 from rnn_parity.keras_adapter import Observation
+from rnn_parity.keras_adapter.building import rebuild_layer
 from rnn_parity.keras_adapter.dropout import EACH_STEP, IN_TRAINING, MASKS
-from rnn_parity.keras_adapter.rebuild import rebuild_layer
 from rnn_parity.report.report import Report
 from rnn_parity.system.files import write_bytes
 from rnn_parity.verdict.results import Check
