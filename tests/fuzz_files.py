@@ -313,9 +313,9 @@ def npz_seeds() -> list[bytes]:
 
 
 def csv_seeds() -> list[bytes]:
-    from rnn_parity.implementations.csv_text import text
+    from rnn_parity.implementations.numbers import csv_text
 
-    table = text(recorded("outputs"))
+    table = csv_text(recorded("outputs"))
     return [table.encode(), ("a;" * 3 + "\n" + table.replace(",", ";")).encode()]
 
 
@@ -325,9 +325,9 @@ def against(path: str) -> int:
 
 def numbers_differ(seed: bytes, path: str) -> bool:
     """Whether the outputs in a file are far from those that were recorded."""
-    from rnn_parity.implementations.numbers import read
+    from rnn_parity.implementations.numbers import read_numbers
 
-    found = read(path).outputs
+    found = read_numbers(path).outputs
     outputs = recorded("outputs")
     return found.size != outputs.size or is_far(outputs, found.reshape(outputs.shape))
 

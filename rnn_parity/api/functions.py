@@ -13,7 +13,7 @@ from rnn_parity.api.examination import examine
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.api.judging import judged
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.against import given, others_of
+from rnn_parity.implementations.against import call_to_compute, others_of
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
 from rnn_parity.recurrence.replay import Trace
@@ -115,7 +115,7 @@ def check(
         refuse_unused(layer_name, mode)
         if not others:
             raise InputError("against: expected an implementation of these weights, received none")
-        seen = given(layer_or_model, inputs, mask, initial_state)
+        seen = call_to_compute(layer_or_model, inputs, mask, initial_state)
         return Report(tuple(judged([seen], "layer", others=others)))
     is_model = keras_adapter.is_model(layer_or_model)
     if not is_model:

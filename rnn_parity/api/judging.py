@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.api.examination import examine
 from rnn_parity.bounds.spread import spreads
-from rnn_parity.implementations.against import answers
+from rnn_parity.implementations.against import calls_computed_by
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.sequences import Dropout, Sequences
 from rnn_parity.verdict.judge import Observations
@@ -40,7 +40,7 @@ def judged(
     if not others:
         for seen in found:
             yield judged_one(seen, subject_of(seen, kind, path), why)
-    for seen, source in answers(found, others):
+    for seen, source in calls_computed_by(found, others):
         # How Keras ran is how the inputs were found; what is checked ran elsewhere.
         keras = subject_of(seen, kind, path)
         subject = replace(keras, mode=None, kernel=None, against=source.name)

@@ -11,17 +11,15 @@ from numpy.typing import NDArray
 
 from rnn_parity.api.examination import examine
 from rnn_parity.errors import InputError, UnsupportedError
-from rnn_parity.implementations.onnx_activations import of_runtime
-from rnn_parity.implementations.onnx_graph import Operator, exposed
-from rnn_parity.implementations.onnx_inputs import complete
-from rnn_parity.implementations.onnx_model import (
+from rnn_parity.implementations.onnx.graph import Operator, complete_feeds, exposed
+from rnn_parity.implementations.onnx.model import (
     check_sizes,
     read_model,
-    run,
+    run_session,
     runtime_name,
     session,
 )
-from rnn_parity.implementations.onnx_weights import Direction, directions
+from rnn_parity.implementations.onnx.operators import Direction, as_runtime_computes, directions
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.report.report import Report
 from rnn_parity.verdict.judge import Observations
@@ -57,9 +55,11 @@ def check_onnx(
     if model.graph.output:
         loaded = session(model, where)
         check = partial(check_sizes, model, where=where)
-        feeds = complete(model.graph, loaded.get_inputs(), inputs, batch, timesteps, seed, check)
+        feeds = complete_feeds(
+            model.graph, loaded.get_inputs(), inputs, batch, timesteps, seed, check
+        )
         outputs = [value.name for value in loaded.get_outputs()]
-        arrays = dict(zip(outputs, run(loaded, feeds, where), strict=True))
+        arrays = dict(zip(outputs, run_session(loaded, feeds, where), strict=True))
     return Report(tuple(check for one in chosen for check in checks(one, arrays, path)))
 
 
@@ -89,7 +89,7 @@ def checks(operator: Operator, arrays: Mapping[str, NDArray[Any]], path: str) ->
 
 def direction_check(part: Direction, subject: Subject) -> Check:
     """One direction held against its replay."""
-    layer, notes = of_runtime(part.layer, {subject.layer_class})
+    layer, notes = as_runtime_computes(part.layer, {subject.layer_class})
     sequences = Sequences.of(layer, part.inputs, part.mask, part.initial_state)
     check = examine(layer, sequences, Observations(part.outputs, part.final_state), subject)
     return replace(check, notes=(*check.notes, *notes))

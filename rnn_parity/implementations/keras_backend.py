@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 import rnn_parity
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
-from rnn_parity.implementations.command import TIME_LIMIT, time_limit
+from rnn_parity.implementations.command import TIME_LIMIT, end, ending, time_limit
 from rnn_parity.implementations.keras_child import (
     BACKWARD,
     OPTION,
@@ -33,7 +33,6 @@ from rnn_parity.implementations.keras_child import (
     receive,
     send,
 )
-from rnn_parity.implementations.process import end, ending
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.recurrence.activation import Activation
 from rnn_parity.recurrence.activations import CATALOGUE

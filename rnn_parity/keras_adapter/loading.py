@@ -153,7 +153,7 @@ def _check_weights_fit(path: Path, saved: Saved) -> None:
 
     Keras makes room for them, and random numbers, before it looks for those in the file.
     """
-    asked = sum(map(_weights_of, parts(saved.config)))
+    asked = sum(map(_weights_of, objects_in(saved.config)))
     if asked > max(FREE_WEIGHTS, SHARED_WEIGHTS * saved.stored):
         raise InputError(
             f"{path}: damaged: its layers have at least {asked} weights by their description, and "
@@ -328,7 +328,7 @@ def _known(custom_objects: Mapping[str, Any] | None) -> set[str]:
 def _unresolved(config: Any, known: set[str]) -> list[str]:
     """The names in a model's config that are neither Keras's nor known, in the file's order."""
     found = []
-    for part in parts(config):
+    for part in objects_in(config):
         name = part.get("class_name")
         registered = part.get("registered_name", name)
         if name == "function":  # one of a user's own; `config` is what it is called
@@ -419,15 +419,15 @@ def runs_code(config: Any, known: Collection[str] = ()) -> str | None:
 
     None where there is nothing of that kind; `known` names what was registered with Keras.
     """
-    return next((what for part in parts(config) if (what := code_in(part, known))), None)
+    return next((what for part in objects_in(config) if (what := code_in(part, known))), None)
 
 
 def unregistered(config: Any, known: Collection[str] = ()) -> str | None:
     """The first name, quoted, that is neither Keras's nor `known`; None where there is none."""
-    return next((name for part in parts(config) if (name := foreign(part, known))), None)
+    return next((name for part in objects_in(config) if (name := foreign(part, known))), None)
 
 
-def parts(config: Any) -> Iterator[Mapping[str, Any]]:
+def objects_in(config: Any) -> Iterator[Mapping[str, Any]]:
     """Every JSON object in `config`, in the order of the file, however deep."""
     waiting = [config]
     while waiting:

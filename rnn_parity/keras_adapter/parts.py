@@ -1,4 +1,4 @@
-"""The layers inside a Keras model or wrapper: their names, their cells, their states, their axes."""
+"""The layers inside a Keras model or wrapper: their names, cells, states and axes."""
 
 from __future__ import annotations
 

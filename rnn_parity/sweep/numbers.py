@@ -53,12 +53,12 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
 
     With `against`, the outputs are those of that source.
     """
-    from rnn_parity.implementations.against import answered
+    from rnn_parity.implementations.against import layer_computed_by
 
     with ALONE:
         observations = observe(configuration, seed)
         for source in others(against):
-            observations = [answered(seen, source) for seen in observations]
+            observations = [layer_computed_by(seen, source) for seen in observations]
     found: Numbers | None = None
     parts = [seen for seen in observations if seen.weights is not None]
     for name in dict.fromkeys(seen.layer_name for seen in parts):

@@ -5,7 +5,7 @@ import pytest
 
 import rnn_parity as rp
 from rnn_parity.errors import UnsupportedError
-from rnn_parity.implementations.onnx_weights import INPUTS, OUTPUTS, directions
+from rnn_parity.implementations.onnx.operators import INPUTS, OUTPUTS, directions
 
 collection = pytest.importorskip("onnx.backend.test.case.node")
 

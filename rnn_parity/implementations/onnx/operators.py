@@ -3,20 +3,21 @@
 Source: https://onnx.ai/onnx/operators, `RNN`, `LSTM` and `GRU`, versions 7 to 22. With D directions
 (1 or 2), G gates and H units: `W` is `(D, G H, F)`, `R` `(D, G H, H)`, and `B` `(D, 2 G H)` holds
 the input's bias and the recurrent one. The gates of an LSTM stand in the order i, o, f, c, those of
-a GRU in z, r, h. `Ht = (1 - zt) (.) ht + zt (.) Ht-1`, as in Keras. NumPy alone.
+a GRU in z, r, h. `Ht = (1 - zt) (.) ht + zt (.) Ht-1`, as in Keras. The values in
+`activation_alpha` and `activation_beta` are consumed in the order of the activations that use them;
+names are compared without case, as ONNX Runtime does for LSTM and GRU. NumPy alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError
-from rnn_parity.implementations.onnx_activations import activations
 from rnn_parity.recurrence.layers import GRU, LSTM, Layer, SimpleRNN
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h")
@@ -33,6 +34,44 @@ REPLAYED = {"activations", "activation_alpha", "activation_beta", "direction", "
 REPLAYED |= {"layout", "linear_before_reset"}
 GATES = {"RNN": (0,), "LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2)}
 """Where each of Keras's gates stands among ONNX's."""
+DEFAULTS = {"RNN": ("Tanh",), "LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh")}
+"""The activations f, g, h of one direction, when none are given."""
+
+SAME = {
+    ("relu", ()): "relu",
+    ("tanh", ()): "tanh",
+    ("sigmoid", ()): "sigmoid",
+    ("softsign", ()): "softsign",
+    ("softplus", ()): "softplus",
+    ("affine", (1.0, 0.0)): "linear",
+    ("scaledtanh", (1.0, 1.0)): "tanh",
+    ("elu", (1.0,)): "elu",
+    ("thresholdedrelu", (1.0,)): "ThresholdedReLU",
+    ("leakyrelu", (0.2,)): "leaky_relu",
+    ("leakyrelu", (0.3,)): "LeakyReLU",
+    ("hardsigmoid", (0.2, 0.5)): "hard_sigmoid_keras2",
+    ("hardsigmoid", (1 / 6, 0.5)): "hard_sigmoid",
+}
+"""A name with the alpha, or the alpha and the beta, that it uses: what Keras calls it."""
+USED = {name: len(values) for name, values in SAME}
+OPERATOR_DEFAULTS = {
+    "elu": (1.0,),
+    "thresholdedrelu": (1.0,),
+    "leakyrelu": (0.01,),
+    "hardsigmoid": (0.2, 0.5),
+}
+"""The defaults of the operators of the same names; Affine and ScaledTanh are none (any more)."""
+
+
+OPERATORS = {"SimpleRNN": "RNN", "LSTM": "LSTM", "GRU": "GRU"}
+"""ONNX's name of each layer."""
+LOSES = {"RNN": {"tanh": 4, "softplus": 2}, "LSTM": {"softplus": 2}, "GRU": {"softplus": 2}}
+"""How many units of roundoff ONNX Runtime's operators lose near 0, where the catalogue allows none.
+
+They compute softplus as `log(1 + exp x)` and RNN tanh as `2 sigmoid(2 x) - 1`: 1.2 and 2.2 on 1.32,
+as `tests/benchmarks/measure_allowances.py` measured, rounded up.
+"""
+LOSS = "the bound allows for what ONNX Runtime's {} loses of {} near 0: {} units of roundoff"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +106,7 @@ def refuse(op_type: str, attributes: Mapping[str, Any], inputs: Mapping[str, Any
         )
 
 
-def layers(
+def operator_layers(
     op_type: str, attributes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> dict[str, Layer]:
     """The layer of each direction ("forward", "backward"), from the arrays W, R and B.
@@ -86,12 +125,12 @@ def layers(
                 f"{name} of {op_type}: expected shape {(len(names), *shape)}, received "
                 f"{arrays[name].shape}"
             )
-    functions = activations(op_type, attributes, exact=W.dtype == np.float64)
+    functions = activation_names(op_type, attributes, exact=W.dtype == np.float64)
     options = {"dtype": W.dtype.name, "zero_output_for_mask": True}
     if op_type == "GRU":
         options["reset_after"] = bool(attributes.get("linear_before_reset", 0))
     return {
-        name: layer(
+        name: direction_layer(
             op_type,
             (W[d], R[d], None if B is None else B[d]),
             functions[d],
@@ -101,7 +140,7 @@ def layers(
     }
 
 
-def layer(
+def direction_layer(
     op_type: str,
     weights: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None],
     functions: Sequence[str],
@@ -141,7 +180,7 @@ def directions(
     """What an operator computed, from its inputs and outputs by the names that ONNX gives them.
 
     An input or output that the operator does not have is not among `arrays`, Y or Y_h is. Raises as
-    `layers` does.
+    `operator_layers` does.
     """
     batch_first = bool(attributes.get("layout", 0))
     x = arrays["X"] if batch_first else arrays["X"].swapaxes(0, 1)
@@ -154,7 +193,7 @@ def directions(
         return arrays[name][:, d] if batch_first else arrays[name][d]
 
     found = []
-    for d, (name, one) in enumerate(layers(op_type, attributes, arrays).items()):
+    for d, (name, one) in enumerate(operator_layers(op_type, attributes, arrays).items()):
         final = tuple(state(f"Y_{s}", d) for s in one.STATES if f"Y_{s}" in arrays)
         outputs = final[0] if final else None
         if "Y" in arrays:
@@ -167,3 +206,67 @@ def directions(
         initial_state = tuple(start) if any(key in arrays for key in given) else None
         found.append(Direction(name, one, x, mask, initial_state, np.asarray(outputs), final))
     return found
+
+
+def as_runtime_computes(layer: Layer, inside: Container[str]) -> tuple[Layer, tuple[str, ...]]:
+    """`layer` as accurate as ONNX Runtime's operator, and notes on what that loses.
+
+    As it is where no such operator is among the types `inside` the model: a loop computes its
+    activations as accurately as others do.
+    """
+    kind = OPERATORS[type(layer).__name__]
+    changes, notes = {}, []
+    for field in ("activation", "recurrent_activation"):
+        function = getattr(layer, field, None)
+        if function and kind in inside and function.name in LOSES[kind]:
+            lost = LOSES[kind][function.name]
+            changes[field] = replace(function, absolute=lost)
+            notes.append(LOSS.format(kind, function.name, lost))
+    return layer.changed(**changes), tuple(dict.fromkeys(notes))
+
+
+def activation_names(op_type: str, attributes: Mapping[str, Any], exact: bool) -> list[list[str]]:
+    """Keras's names of the activations f (g, h), for each direction.
+
+    `exact` is for float64, in which an alpha of 0.2 is not 0.2: an attribute is a float32. Raises
+    `UnsupportedError` for an activation that Keras has no name for.
+    """
+    count = len(DEFAULTS[op_type])
+    directions = 2 if attributes.get("direction", "forward") == "bidirectional" else 1
+    given = attributes.get("activations") or DEFAULTS[op_type] * directions
+    if len(given) != count * directions:
+        raise UnsupportedError(
+            f"activations: expected {count * directions} of them for {op_type}, received "
+            f"{', '.join(given)}"
+        )
+    alphas = iter(attributes.get("activation_alpha", ()))
+    betas = iter(attributes.get("activation_beta", ()))
+    names = [keras_name(name, (alphas, betas), exact) for name in given]
+    if [*alphas, *betas]:
+        raise UnsupportedError(
+            "activation_alpha and activation_beta: expected as many as the activations use, "
+            "received more"
+        )
+    return [names[i : i + count] for i in range(0, len(names), count)]
+
+
+def keras_name(name: str, given: Sequence[Iterator[float]], exact: bool) -> str:
+    """What Keras calls one activation, which uses the next of the `given` alphas and betas."""
+    function = name.lower()
+    defaults = OPERATOR_DEFAULTS.get(function, (None, None))
+    used = range(USED.get(function, 0))
+    values = [next(given[i], defaults[i]) for i in used]
+    for (known, wanted), keras in SAME.items():
+        if known == function and all(
+            equal(value, w, exact) for value, w in zip(values, wanted, strict=True)
+        ):
+            return keras
+    said = "".join(f" {'alpha' if i == 0 else 'beta'}={values[i]}" for i in used)
+    raise UnsupportedError(f"the activation {name}{said} is not replayed: Keras has none like it")
+
+
+def equal(value: float | None, wanted: float, exact: bool) -> bool:
+    """Whether an attribute or a default, which is a float32, says `wanted`."""
+    if value is None:
+        return False
+    return float(np.float32(value)) == (wanted if exact else float(np.float32(wanted)))
