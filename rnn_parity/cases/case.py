@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from json import JSONDecodeError, dumps, loads
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,13 @@ from numpy.typing import NDArray
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activation import Activation
 from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import GRU, LAYERS, Gated, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES
 from rnn_parity.system import files
 from rnn_parity.system.environment import environment, own_version
 from rnn_parity.system.files import entries_of, plain_file, read_entry, reason
 from rnn_parity.system.limits import check_content
-
-if TYPE_CHECKING:
-    from rnn_parity.keras_adapter import Observation
 
 SCHEMA = "rnn-parity/case/1"
 SHAPES = {
@@ -141,7 +139,7 @@ class Case:
         return layer
 
 
-def arrays_of(weights: Layer | Case, data: Observation | Case) -> dict[str, NDArray[Any]]:
+def arrays_of(weights: Layer | Case, data: LayerCall | Case) -> dict[str, NDArray[Any]]:
     """The arrays of a case by their names in the file; those of a state end in its name."""
     found = {name: getattr(weights, name) for name in WEIGHTS}
     found |= {name: getattr(data, name) for name in DATA}
@@ -151,7 +149,7 @@ def arrays_of(weights: Layer | Case, data: Observation | Case) -> dict[str, NDAr
 
 
 def fields_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """The same arrays as fields of a `Case`."""
+    """Arrays by their names in the file, as the fields of a `Case`."""
     fields: dict[str, Any] = {n: a for n, a in arrays.items() if not n.startswith(STATES)}
     for name in STATES:
         states = tuple(arrays[key] for key in (f"{name}_h", f"{name}_c") if key in arrays)
@@ -159,23 +157,23 @@ def fields_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     return fields
 
 
-def case_of(observation: Observation, versions: Mapping[str, str | None]) -> Case:
-    """The case that records `observation`, made while `versions` were installed.
+def case_of(call: LayerCall, versions: Mapping[str, str | None]) -> Case:
+    """The case that records `call`, made while `versions` were installed.
 
     Raises `InputError` for a layer that is not replayed, or whose activation is a function of the
     user's own, which a file of data cannot hold.
     """
-    weights = observation.weights
+    weights = call.weights
     if weights is None:
-        raise InputError(f"not recorded: {observation.not_compared}")
+        raise InputError(f"not recorded: {call.not_compared}")
     dtype = weights.precision.name
-    arrays = {n: stored(a, n, dtype) for n, a in arrays_of(weights, observation).items()}
+    arrays = {n: stored(a, n, dtype) for n, a in arrays_of(weights, call).items()}
     case = Case(
-        layer_class=observation.layer_class,
-        layer_name=observation.layer_name,
-        config=flat(observation.config, weights),
-        mode=observation.mode,
-        call=observation.call,
+        layer_class=call.layer_class,
+        layer_name=call.layer_name,
+        config=flat(call.config, weights),
+        mode=call.mode,
+        call=call.call,
         dtype=dtype,
         versions=dict(versions),
         recurrence=type(weights).__name__,
@@ -185,7 +183,7 @@ def case_of(observation: Observation, versions: Mapping[str, str | None]) -> Cas
         own = CATALOGUE.get(activation.name) is activation
         if not own or case.activation(name) is not activation:
             raise InputError(
-                f"layer {observation.layer_name!r}: expected an activation of Keras's own, "
+                f"layer {call.layer_name!r}: expected an activation of Keras's own, "
                 f"received {activation.name}; a case holds data only, no function"
             )
     return case

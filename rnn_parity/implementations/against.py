@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations.request import Answer, Request
 from rnn_parity.implementations.sources import Source, sources, unproven
-from rnn_parity.keras_adapter import Observation
+from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
 from rnn_parity.recurrence.sequences import Sequences, boolean, states
@@ -31,13 +31,11 @@ def others_of(against: Any, training: bool = False) -> list[Source]:
     return [] if against is None else sources(against)
 
 
-def call_to_compute(
-    weights: Layer, inputs: ArrayLike, mask: Any, initial_state: Any
-) -> Observation:
+def call_to_compute(weights: Layer, inputs: ArrayLike, mask: Any, initial_state: Any) -> LayerCall:
     """One call of a layer of which there are the weights alone; nobody has computed it yet."""
     x = real(inputs, "inputs")
     state = None if initial_state is None else states(weights, initial_state, "initial_state")
-    return Observation(
+    return LayerCall(
         layer_class=type(weights).__name__,
         layer_name="",
         config={},
@@ -53,8 +51,8 @@ def call_to_compute(
 
 
 def calls_computed_by(
-    observations: Sequence[Observation], others: Sequence[Source]
-) -> Iterator[tuple[Observation, Source]]:
+    observations: Sequence[LayerCall], others: Sequence[Source]
+) -> Iterator[tuple[LayerCall, Source]]:
     """What each of `others` computes from what reached each layer, and who it is.
 
     A `Bidirectional` is asked for as a whole where that can be. Raises `InputError` as
@@ -68,7 +66,7 @@ def calls_computed_by(
             yield from ((seen, source) for seen in computed_by(call, source))
 
 
-def computed_by(call: Observation | Both, source: Source) -> Iterable[Observation]:
+def computed_by(call: LayerCall | Both, source: Source) -> Iterable[LayerCall]:
     """What `source` computes from what reached one layer, or the two of a `Bidirectional`."""
     if not isinstance(call, Both):
         return [layer_computed_by(call, source)]
@@ -77,7 +75,7 @@ def computed_by(call: Observation | Both, source: Source) -> Iterable[Observatio
     return [layer_computed_by(seen, source) for seen in (*call.parts, call.merge)]
 
 
-def refuse_several(observations: Sequence[Observation | Both], others: Iterable[Source]) -> None:
+def refuse_several(observations: Sequence[LayerCall | Both], others: Iterable[Source]) -> None:
     """Raise `InputError` where a source cannot say which of several layers or calls it answers."""
     names = list(dict.fromkeys(seen.layer_name for seen in observations))
     for source in others:
@@ -95,7 +93,7 @@ def refuse_several(observations: Sequence[Observation | Both], others: Iterable[
             )
 
 
-def layer_computed_by(seen: Observation, source: Source) -> Observation:
+def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
     """What `source` computes from what reached the layer, in place of what Keras computed.
 
     Raises `InputError` for data that do not fit the layer and for what the source refuses,
@@ -139,13 +137,13 @@ class Both:
     """
 
     layer_name: str
-    parts: tuple[Observation, ...]
+    parts: tuple[LayerCall, ...]
     layers: tuple[Layer, ...]
-    merge: Observation
+    merge: LayerCall
     sequences: bool
 
     @classmethod
-    def of(cls, merge: Observation) -> Both | None:
+    def of(cls, merge: LayerCall) -> Both | None:
         """The call that `merge` was part of, if it can be computed as a whole.
 
         A sum, a product or a mean does not tell what each layer computed; a mask and initial states
@@ -164,7 +162,7 @@ class Both:
         return cls(name, parts, layers, merge, did.sequences)
 
 
-def grouped(observations: Sequence[Observation]) -> list[Observation | Both]:
+def grouped(observations: Sequence[LayerCall]) -> list[LayerCall | Both]:
     """The observations, those of one call of a `Bidirectional` as one where that can be."""
     found = [Both.of(seen) for seen in observations]
     inside = {id(one): both for both in found if both for one in (*both.parts, both.merge)}
@@ -172,7 +170,7 @@ def grouped(observations: Sequence[Observation]) -> list[Observation | Both]:
     return list(dict.fromkeys(calls))
 
 
-def halves_computed_by(both: Both, source: Source) -> Iterator[Observation]:
+def halves_computed_by(both: Both, source: Source) -> Iterator[LayerCall]:
     """What `source` computes as the outputs of a `Bidirectional`, as those of its two layers.
 
     They are `(B, T, H + H)`, the backward layer's reversed in time, or `(B, H + H)` where the

@@ -8,7 +8,7 @@ from rnn_parity.keras_adapter.building import LAYER_CLASSES, POLICIES, WRAPPERS,
 from rnn_parity.keras_adapter.dropout import seed_masks
 from rnn_parity.keras_adapter.inputs import InputSpec, generate_inputs, input_signature
 from rnn_parity.keras_adapter.loading import load_model
-from rnn_parity.keras_adapter.observing import Observation, is_model, observe_layer, observe_model
+from rnn_parity.keras_adapter.observing import is_model, observe_layer, observe_model
 from rnn_parity.keras_adapter.parts import state_count
 from rnn_parity.keras_adapter.runtime import MODES, device, modes_of, tensorflow_module
 from rnn_parity.keras_adapter.weights import layer_weights
@@ -19,7 +19,6 @@ __all__ = [
     "POLICIES",
     "WRAPPERS",
     "InputSpec",
-    "Observation",
     "build_layer",
     "device",
     "generate_inputs",

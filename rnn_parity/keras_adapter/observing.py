@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -38,6 +38,7 @@ from rnn_parity.keras_adapter.runtime import (
 )
 from rnn_parity.keras_adapter.weights import cell_weights, layer_weights
 from rnn_parity.recurrence.bidirectional import Handed, Merge
+from rnn_parity.recurrence.layer_call import LayerCall, not_compared
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
 
@@ -63,7 +64,7 @@ def observe_layer(
     mode: str = "graph",
     training: bool = False,
     dropout: Mapping[str, NDArray[Any]] | None = None,
-) -> list[Observation]:
+) -> list[LayerCall]:
     """What every recurrent layer in a Keras layer did: in the layer itself, where it is one.
 
     `inputs` is `(B, T, F)` for one call (whatever a wrapper or another layer takes); a list of such
@@ -72,7 +73,7 @@ def observe_layer(
     a layer with several states, nested as Keras has them for a stack), is given to the first call
     only. A layer that is not built yet is built, with Keras's initial weights. With `training` the
     call is one in training, in which the layer, one with a single cell, takes the masks `dropout`,
-    named as in an observation, in place of drawing its own. The parts of wrappers and stacks are
+    named as in a `LayerCall`, in place of drawing its own. The parts of wrappers and stacks are
     named as in `observe_model`. Raises `InputError` for what is no layer of `tf.keras` and for what
     Keras refuses.
     """
@@ -91,7 +92,7 @@ def observe_layer(
     with refusals(f"layer {layer.name!r} in mode {mode}"), fixed, recorder.attached():
         _build(layer, data[0]["inputs"].shape)
         found = _recorded_arrays(recorder, partial(_call_layer, layer, training), layer, mode, data)
-    return _observations(recorder, found, mode)
+    return _layer_calls(recorder, found, mode)
 
 
 def observe_model(
@@ -101,8 +102,8 @@ def observe_model(
     layer_name: str | None = None,
     mask: ArrayLike | None = None,
     training: bool = False,
-) -> list[Observation]:
-    """One observation per call of every recurrent layer in a Keras model, in the order they ran.
+) -> list[LayerCall]:
+    """What passed through every recurrent layer of a Keras model, call by call as they ran.
 
     `inputs` is what the model takes: an array, a list or a dictionary; `mask` goes to the model as
     its own; with `training` the call is one in training. Layers of nested models are named
@@ -125,7 +126,7 @@ def observe_model(
         found = _recorded_arrays(
             recorder, partial(_call_model, model, training), model, mode, [data]
         )
-    return _observations(recorder, found, mode, layer_name)
+    return _layer_calls(recorder, found, mode, layer_name)
 
 
 CallArrays: TypeAlias = list[tuple[RecordedCall, dict[str, NDArray[Any]]]]
@@ -148,10 +149,10 @@ def _recorded_arrays(
     return found
 
 
-def _observations(
+def _layer_calls(
     recorder: Recorder, found: CallArrays, mode: str, wanted: str | None = None
-) -> list[Observation]:
-    """What was found as observations; the calls of what ran more than once are numbered."""
+) -> list[LayerCall]:
+    """What was found as data; the calls of what ran more than once are numbered."""
     found = _named_once(found)
     silent = recorder.silent()
     if wanted is not None:
@@ -164,15 +165,15 @@ def _observations(
         names[:i].count(name) if names.count(name) > 1 else None for i, name in enumerate(names)
     ]
     ran = [
-        _with_probe(observation(call, mode, number, arrays), call)
+        _with_probe(layer_call(call, mode, number, arrays), call)
         for (call, arrays), number in zip(found, numbers, strict=True)
     ]
     not_run = [not_seen(recorder.layers[name], name, mode) for name in silent]
     return [one if one.merge is None else with_parts(one, ran) for one in ran] + not_run
 
 
-def _with_probe(one: Observation, call: RecordedCall) -> Observation:
-    """The observation with its probe, where the layer has one cell, no dropout and no memory."""
+def _with_probe(one: LayerCall, call: RecordedCall) -> LayerCall:
+    """The call with its probe, where the layer has one cell, no dropout and no memory."""
     dropped = one.dropout_inputs is not None or one.dropout_recurrent is not None
     if one.weights is None or call.cell is not None or call.layer.stateful or dropped:
         return one
@@ -310,58 +311,10 @@ def _check_kind(value: Any, kind: str) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """One call of one recurrent layer, as it ran; `call` counts from 0 when there are several.
-
-    `inputs` is `(B, T, F)` and `mask` `(B, T)` as they reached the layer's `call`, after its own
-    cast to its compute dtype; `initial_state` holds a `(B, H)` for each state, h before an
-    LSTM's c, or is None for zeros. `outputs` is `(B, T, H)`,
-    the whole sequence in processing order; `last_output` `(B, H)` what the layer returned where it
-    returns no sequence; `final_state` `(B, H)` the returned state, or what a stateful layer stored.
-    `dropout_inputs` `(G, B, F)` and `dropout_recurrent` `(G, B, H)` are what a layer in training
-    multiplied its inputs and its state with, for each of G gates; None for no dropout there.
-
-    When `weights` is None, `not_compared` is the reason, and only `inputs` and `outputs` are there:
-    the first tensor that the layer was given and the first that it returned, of whatever shape
-    (empty for a layer that was not seen to run). `merge` is what a `Bidirectional` did beside its
-    two layers, which have observations of their own: `parts`, those of the forward layer's cells
-    and those of the backward layer's. It is Keras's, and compared with nobody else's. `kernel` is
-    which of Keras's implementations ran, by its documented conditions. `notes` are sentences about
-    what Keras did on the way to this call. `probe` runs the layer itself once more, from inputs
-    `(B, T, F)` and states `(B, H)` in processing order to outputs `(B, T, H)`, or to None where
-    Keras refuses; it is None where another call would change the layer or run another computation.
-    `unproven` says why the numbers alone do not prove that another implementation, who computed
-    them, is this layer; empty where they do.
-    """
-
-    layer_class: str
-    layer_name: str
-    config: dict[str, Any]
-    mode: str
-    call: int | None
-    weights: Layer | None
-    not_compared: str | None
-    inputs: NDArray[Any]
-    outputs: NDArray[Any]
-    mask: NDArray[np.bool_] | None = None
-    initial_state: tuple[NDArray[Any], ...] | None = None
-    last_output: NDArray[Any] | None = None
-    final_state: tuple[NDArray[Any], ...] = ()
-    dropout_inputs: NDArray[Any] | None = None
-    dropout_recurrent: NDArray[Any] | None = None
-    notes: tuple[str, ...] = ()
-    merge: Merge | None = None
-    parts: tuple[tuple[Observation, ...], ...] = ()
-    kernel: str | None = None
-    probe: Callable[..., NDArray[Any] | None] | None = None
-    unproven: str = ""
-
-
-def observation(
+def layer_call(
     call: RecordedCall, mode: str, number: int | None, arrays: Mapping[str, NDArray[Any]]
-) -> Observation:
-    """The observation of `call`; `arrays` holds the values of its tensors, by their names."""
+) -> LayerCall:
+    """What passed through `call`; `arrays` holds the values of its tensors, by their names."""
     weights, reason, merge = None, call.not_compared, None
     if is_bidirectional(call.layer):
         whole = handed_arrays(arrays, "whole")
@@ -382,7 +335,7 @@ def observation(
     kernel = None
     if weights is not None:
         kernel = kernel_of(call.layer, mode, fields.get("mask"), device() != "cpu")
-    return Observation(
+    return LayerCall(
         layer_class=type(call.layer if call.cell is None else call.cell).__name__,
         layer_name=call.name,
         config=_config(call.layer, call.cell),
@@ -405,7 +358,7 @@ def merge_of(layer: Any, arrays: Mapping[str, NDArray[Any]]) -> Merge:
     return Merge(layer.merge_mode, bool(layer.return_sequences), names, **parts)
 
 
-def with_parts(merge: Observation, found: Sequence[Observation]) -> Observation:
+def with_parts(merge: LayerCall, found: Sequence[LayerCall]) -> LayerCall:
     """What a `Bidirectional` did, with what its two layers did in the same call."""
     whole = merge.layer_name.removesuffix("/merge")
     call = [one for one in found if one.call == merge.call]
@@ -435,23 +388,14 @@ def indexed_arrays(arrays: Mapping[str, NDArray[Any]], name: str) -> tuple[NDArr
     return tuple(arrays[key] for key in keys if key in arrays)
 
 
-def not_seen(layer: Any, name: str, mode: str) -> Observation:
+def not_seen(layer: Any, name: str, mode: str) -> LayerCall:
     """A recurrent layer of the model whose calls, if any, could not be observed."""
-    nothing = np.zeros((0, 0, 0))
-    return Observation(
-        layer_class=type(layer).__name__,
-        layer_name=name,
-        config=_config(layer),
-        mode=mode,
-        call=None,
-        weights=None,
-        not_compared=(
-            f"{type(layer).__name__} {name!r} was not seen to run: the model does not call it, or "
-            "calls it inside a tf.function or loop of its own"
-        ),
-        inputs=nothing,
-        outputs=nothing,
+    kind = type(layer).__name__
+    reason = (
+        f"{kind} {name!r} was not seen to run: the model does not call it, or calls it inside a "
+        "tf.function or loop of its own"
     )
+    return not_compared(kind, name, _config(layer), reason, mode)
 
 
 def _weights(call: RecordedCall) -> Layer:

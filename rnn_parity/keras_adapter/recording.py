@@ -65,7 +65,7 @@ def call_tensors(layer: Any, arguments: Mapping[str, Any], result: Any) -> CallT
 def recurrent_tensors(
     layer: Any, arguments: Mapping[str, Any], run: Callable[[], Any], masks: DropoutMasks
 ) -> tuple[Any, dict[str, Any]]:
-    """The layer's result, unchanged, and what `Observation` holds of this call but its dropout.
+    """The layer's result, unchanged, and what `LayerCall` holds of this call but its dropout.
 
     Of that, `masks` gives what has been drawn; a mask for every timestep is on the inputs already.
     """
@@ -241,7 +241,7 @@ def state_range(layer: Any, i: int) -> tuple[int, int]:
 class RecordedCall:
     """One call of one layer, or of one `cell` of a stack: the tensors that were seen, batch first.
 
-    Their names are those of `Observation`; of a `Bidirectional` those of `CallTensors`, after
+    Their names are those of `LayerCall`; of a `Bidirectional` those of `CallTensors`, after
     "whole/", "forward/" or "backward/".
     """
 

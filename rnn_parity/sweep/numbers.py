@@ -13,7 +13,7 @@ from rnn_parity.sweep.one import ALONE, observe, others
 from rnn_parity.sweep.space import Configuration
 
 if TYPE_CHECKING:
-    from rnn_parity.keras_adapter import Observation
+    from rnn_parity.recurrence.layer_call import LayerCall
 
 Array = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
     return found
 
 
-def numbers_in(observations: Sequence[Observation], forward: Numbers | None) -> Numbers:
+def numbers_in(observations: Sequence[LayerCall], forward: Numbers | None) -> Numbers:
     """The numbers of one layer, all calls of which were observed."""
     from rnn_parity.recurrence.replay import replay
     from rnn_parity.recurrence.sequences import Sequences

@@ -11,10 +11,10 @@ import pytest
 from hand_case import OUTPUTS, VERSIONS, make
 
 from rnn_parity.api.generated import GeneratedLayer
-from rnn_parity.api.movement import moved
 from rnn_parity.api.rechecking import (
     check_case,
     check_folder,
+    moved,
     record,
     record_generated,
     record_model,

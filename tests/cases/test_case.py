@@ -13,7 +13,7 @@ from hand_case import CONFIG, GRU, INPUTS, LSTM, OUTPUTS, VERSIONS, contents, ma
 import rnn_parity as rp
 from rnn_parity.cases.case import Case, case_of, read_case, versions_now, write_case
 from rnn_parity.errors import InputError
-from rnn_parity.keras_adapter import Observation
+from rnn_parity.recurrence.layer_call import LayerCall
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,7 +96,7 @@ def test_options_reach_the_weights():
 
 
 def observation(weights, config, **arrays):
-    return Observation("RNN", "r", config, "graph", None, weights, None, INPUTS, OUTPUTS, **arrays)
+    return LayerCall("RNN", "r", config, "graph", None, weights, None, INPUTS, OUTPUTS, **arrays)
 
 
 def test_an_observation_becomes_a_case():

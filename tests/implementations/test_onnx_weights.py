@@ -185,7 +185,7 @@ def test_the_axes_of_both_layouts():
     moved |= {"X": arrays["X"].swapaxes(0, 1), "Y": arrays["Y"].transpose(2, 0, 1, 3)}
     second = directions("LSTM", {**attributes, "layout": 1}, {**arrays, **moved})
     for d, (one, other) in enumerate(zip(first, second, strict=True)):
-        assert one.name == other.name == ("forward", "backward")[d]
+        assert one.layer_name == other.layer_name == ("forward", "backward")[d]
         assert np.array_equal(one.inputs, arrays["X"].swapaxes(0, 1))
         assert np.array_equal(other.inputs, one.inputs)
         in_order = arrays["Y"][:: -1 if d else 1, d].swapaxes(0, 1)

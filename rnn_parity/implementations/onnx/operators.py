@@ -11,13 +11,14 @@ names are compared without case, as ONNX Runtime does for LSTM and GRU. NumPy al
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError
+from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import GRU, LSTM, Layer, SimpleRNN
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h")
@@ -72,24 +73,6 @@ They compute softplus as `log(1 + exp x)` and RNN tanh as `2 sigmoid(2 x) - 1`: 
 as `tests/benchmarks/measure_allowances.py` measured, rounded up.
 """
 LOSS = "the bound allows for what ONNX Runtime's {} loses of {} near 0: {} units of roundoff"
-
-
-@dataclass(frozen=True, eq=False)
-class Direction:
-    """What one direction of an operator was given and computed, as a layer's call.
-
-    `inputs` `(B, T, F)` and `mask` `(B, T)` are in the order of time, `outputs` `(B, T, H)` in
-    processing order; without a Y they are h, `(B, H)`, the last output where no step is masked. A
-    state holds `(B, H)` arrays, h before c; `initial_state` is None for zeros.
-    """
-
-    name: str
-    layer: Layer
-    inputs: NDArray[Any]
-    mask: NDArray[np.bool_] | None
-    initial_state: tuple[NDArray[Any], ...] | None
-    outputs: NDArray[Any]
-    final_state: tuple[NDArray[Any], ...]
 
 
 def refuse(op_type: str, attributes: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
@@ -176,11 +159,12 @@ def in_order(op_type: str, weights: NDArray[Any]) -> NDArray[Any]:
 
 def directions(
     op_type: str, attributes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
-) -> list[Direction]:
-    """What an operator computed, from its inputs and outputs by the names that ONNX gives them.
+) -> list[LayerCall]:
+    """The call of each direction, from an operator's inputs and outputs by the names of ONNX.
 
-    An input or output that the operator does not have is not among `arrays`, Y or Y_h is. Raises as
-    `operator_layers` does.
+    An input or output that the operator does not have is not among `arrays`, Y or Y_h is. A call is
+    named "forward" or "backward"; without a Y its outputs are h, `(B, H)`, the last output where no
+    step is masked. Raises as `operator_layers` does.
     """
     batch_first = bool(attributes.get("layout", 0))
     x = arrays["X"] if batch_first else arrays["X"].swapaxes(0, 1)
@@ -203,8 +187,21 @@ def directions(
         given = [f"initial_{s}" for s in one.STATES]
         zeros = np.zeros((len(x), one.units))
         start = [state(key, d) if key in arrays else zeros for key in given]
-        initial_state = tuple(start) if any(key in arrays for key in given) else None
-        found.append(Direction(name, one, x, mask, initial_state, np.asarray(outputs), final))
+        call = LayerCall(
+            layer_class=op_type,
+            layer_name=name,
+            config=dict(attributes),
+            mode="",
+            call=None,
+            weights=one,
+            not_compared=None,
+            inputs=x,
+            outputs=np.asarray(outputs),
+            mask=mask,
+            initial_state=tuple(start) if any(key in arrays for key in given) else None,
+            final_state=final,
+        )
+        found.append(call)
     return found
 
 
