@@ -19,8 +19,7 @@ from rnn_parity.cli.combinations import (
 )
 from rnn_parity.cli.delivery import answer, deliver, wants_colour
 from rnn_parity.cli.options import parser
-from rnn_parity.errors import InputError, RnnParityError, SourceFailedError
-from rnn_parity.system.escaping import shown_lines
+from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, shown_lines
 from rnn_parity.system.limits import check_numbers
 
 if TYPE_CHECKING:

@@ -72,9 +72,15 @@ def replay(layer: Layer, sequences: Sequences) -> Trace:
         every = (block.states, block.cell_states)
         return [states[-1].copy() for states in every if states is not None]
 
-    parts = over_batch(layer, sequences, of)
+    parts = over_batch(len(sequences.inputs), multiplications(layer, sequences), of)
     h, *c = (np.concatenate(states) for states in zip(*parts, strict=True))
     return Trace(outputs, (h, *c) if c else h)
+
+
+def multiplications(layer: Layer, sequences: Sequences) -> int:
+    """How many multiplications the matrix products of a whole replay take."""
+    batch, timesteps = sequences.shape
+    return batch * timesteps * layer.width * (layer.features + layer.units)
 
 
 def blocks(layer: Layer, sequences: Sequences) -> Iterator[Block]:

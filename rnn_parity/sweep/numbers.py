@@ -13,7 +13,7 @@ from rnn_parity.sweep.space import Configuration
 from rnn_parity.verdict.sweep_results import Array, CallNumbers, Numbers
 
 if TYPE_CHECKING:
-    from rnn_parity.keras_adapter import Observation
+    from rnn_parity.recurrence.layer_call import LayerCall
 
 
 def numbers_of(configuration: Configuration, seed: int, against: str | None = None) -> Numbers:
@@ -21,12 +21,12 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
 
     With `against`, the outputs are those of that source.
     """
-    from rnn_parity.implementations.against import answered
+    from rnn_parity.implementations.against import layer_computed_by
 
     with ALONE:
         observations = observe(configuration, seed)
         for source in others(against):
-            observations = [answered(seen, source) for seen in observations]
+            observations = [layer_computed_by(seen, source) for seen in observations]
     found: Numbers | None = None
     parts = [seen for seen in observations if seen.weights is not None]
     for name in dict.fromkeys(seen.layer_name for seen in parts):
@@ -35,7 +35,7 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
     return found
 
 
-def numbers_in(observations: Sequence[Observation], forward: Numbers | None) -> Numbers:
+def numbers_in(observations: Sequence[LayerCall], forward: Numbers | None) -> Numbers:
     """The numbers of one layer, all calls of which were observed."""
     from rnn_parity.recurrence.replay import replay
     from rnn_parity.recurrence.sequences import Sequences

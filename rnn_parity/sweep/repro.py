@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.keras_adapter.wrapped import OF_RNN
+from rnn_parity.keras_adapter.building import OF_RNN
 from rnn_parity.sweep.formulas import STEPS, formula
 from rnn_parity.sweep.space import CLASSES, Configuration, Value
 from rnn_parity.sweep.templates import (

@@ -22,7 +22,7 @@ from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.precision import FLOAT32, Precision
-from rnn_parity.recurrence.replay import Block, blocks
+from rnn_parity.recurrence.replay import Block, blocks, multiplications
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.system.threads import over_batch
 from rnn_parity.verdict.resolution import Widths
@@ -76,7 +76,9 @@ def compare_outputs(
 ) -> Comparison:
     """Hold `outputs` `(B, T, H)`, in processing order, against the replay of `sequences`."""
     found = over_batch(
-        layer, sequences, lambda part: compare_samples(layer, sequences, outputs, arithmetic, part)
+        len(sequences.inputs),
+        multiplications(layer, sequences),
+        lambda part: compare_samples(layer, sequences, outputs, arithmetic, part),
     )
     return found[0] if len(found) == 1 else merge(found)
 

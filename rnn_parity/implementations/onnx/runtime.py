@@ -6,27 +6,26 @@ import re
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.onnx_activations import of_runtime
-from rnn_parity.implementations.onnx_graph import operators, other_parts, time_first
-from rnn_parity.implementations.onnx_match import (
-    FILLED,
-    Port,
-    answer,
-    feeds,
-    filled,
-    named,
-    orders,
-)
-from rnn_parity.implementations.onnx_model import (
+from rnn_parity.implementations.onnx.graph import operator_types, other_parts, time_first
+from rnn_parity.implementations.onnx.model import (
     dtype_of,
     package,
     read_model,
-    run,
+    run_session,
     runtime_name,
     session,
+)
+from rnn_parity.implementations.onnx.operators import as_runtime_computes
+from rnn_parity.implementations.ports import (
+    FILLED,
+    Port,
+    answer_from_outputs,
+    feeds,
+    filled,
+    inputs_misfit,
+    named_outputs,
+    outputs_misfit,
 )
 from rnn_parity.implementations.request import Answer, Implementation, Request
 
@@ -49,7 +48,7 @@ def implementation(source: str) -> Implementation:
 
 
 def of_content(content: bytes, where: str) -> Implementation:
-    """The same of a model in memory, which has all of its data in it; `where` begins messages."""
+    """A model in memory, its data in it, as an implementation; `where` begins its messages."""
     return of_model(package("onnx").ModelProto.FromString(content), where)
 
 
@@ -64,21 +63,21 @@ def of_model(model: Any, where: str, path: str = "", part: str | None = None) ->
     loaded, hint = session(model, where), time_first(model.graph)
     ports = [port_of(value) for value in loaded.get_inputs()]
     names = [value.name for value in loaded.get_outputs()]
-    runtime, inside = f"{runtime_name()} on the CPU", set(operators(model.graph))
+    runtime, inside = f"{runtime_name()} on the CPU", set(operator_types(model.graph))
 
     def compute(request: Request) -> Answer:
         fed = feeds(request, ports, hint)
         if fed is None:
-            raise InputError(f"{where}: {misfit(request, ports)}")
-        computed = dict(zip(names, run(loaded, fed.arrays, where), strict=True))
-        found = answer(request, named(computed, part, where), fed.time_first)
+            raise InputError(f"{where}: {inputs_misfit(request, ports)}")
+        computed = dict(zip(names, run_session(loaded, fed.arrays, where), strict=True))
+        found = answer_from_outputs(request, named_outputs(computed, part, where), fed.time_first)
         if found is None:
-            raise InputError(f"{where}: {others(request, computed)}")
+            raise InputError(f"{where}: {outputs_misfit(request, computed)}")
         if part is None:
             beside = other_parts(model.graph, both=bool(request.side_by_side))
             chosen = f"{path}#{found.part}" if path and found.part else ""
             found = replace(found, left_out=(*found.left_out, *beside), part=chosen)
-        layer, losses = of_runtime(request.layer, inside)
+        layer, losses = as_runtime_computes(request.layer, inside)
         notes = (runtime, *losses, *fed.notes, *found.notes)
         if fed.by_length and found.outputs.ndim == 3:
             whole = filled(request, found.outputs)
@@ -93,29 +92,3 @@ def port_of(value: Any) -> Port:
     """An input as ONNX Runtime describes it."""
     shape = tuple(n if isinstance(n, int) else None for n in value.shape or ())
     return Port(value.name, shape, dtype_of(value.type))
-
-
-def misfit(request: Request, ports: list[Port]) -> str:
-    """What the layer is given and what the model takes, side by side."""
-    shape = request.inputs.shape
-    states = request.layer.STATES if request.initial_state is not None else ()
-    state = f"({shape[0]}, {request.layer.units})"
-    wanted = ", ".join((f"inputs {shape}", *(f"initial {name} {state}" for name in states)))
-    received = ", ".join(map(str, ports)) or "none"
-    advice = "export the layer alone, with its states as inputs where it is given any"
-    sized = (port for port in ports if len(port.shape) == 3 and port.shape[2] in (None, shape[2]))
-    if any(not orders(port, shape) for port in sized):
-        advice = "export it with open batch and time axes, or check with --batch and --timesteps"
-    return f"expected the layer's inputs, {wanted}, received {received}; {advice}"
-
-
-def others(request: Request, outputs: dict[str, Any]) -> str:
-    """What the layer gives and what the model gave, side by side."""
-    batch, timesteps, _ = request.inputs.shape
-    state = f"({batch}, {request.units})"
-    received = ", ".join(f"{name} {np.shape(array)}" for name, array in outputs.items())
-    return (
-        f"expected the layer's outputs ({batch}, {timesteps}, {request.units}), or the last "
-        f"one {state}, and final states {state}, received {received}; export the layer alone, or "
-        "name its output: FILE#NAME"
-    )

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError
+from rnn_parity.system.files import content
 from rnn_parity.system.limits import check_content, check_numbers
-from rnn_parity.system.reading import content
 
 PROTOBUF = 2**31 - 1
 """What a protocol buffer, and so a model in memory, can hold."""
 MOST_NODES = 10**6
 """The nodes of a model with its functions inlined; unrolled models of others have thousands."""
 LONGEST = 300
-"""So many characters of somebody else's message are shown."""
+"""How many characters of a message of ONNX or its runtime are shown: three lines of a terminal."""
 
 
 def package(name: str) -> Any:
@@ -207,7 +207,7 @@ def session(model: Any, where: str) -> Any:
         raise InputError(f"{where}: ONNX Runtime cannot load it: {brief(error)}") from None
 
 
-def run(loaded: Any, feeds: Mapping[str, NDArray[Any]], where: str) -> list[Any]:
+def run_session(loaded: Any, feeds: Mapping[str, NDArray[Any]], where: str) -> list[Any]:
     """What the session computes from `feeds`; `InputError` when it fails."""
     try:
         results: list[Any] = loaded.run(None, dict(feeds))

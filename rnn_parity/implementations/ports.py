@@ -1,4 +1,6 @@
-"""Which input of a model takes what of a layer's call, and which output gives what: by shape.
+"""Which input of an exported model takes what of a layer's call, and which output gives what.
+
+Shapes tell, in ONNX and LiteRT models alike.
 
 A name decides only between an LSTM's h and c, which have the same shape; where it does not, a final
 h is the last output, and else the order is taken for that of h and c, which a note says. NumPy
@@ -159,7 +161,9 @@ def mask_feeds(request: Request, ports: Sequence[Port]) -> dict[str, Array]:
     return {}
 
 
-def answer(request: Request, outputs: Mapping[str, Array], time_first: bool) -> Answer | None:
+def answer_from_outputs(
+    request: Request, outputs: Mapping[str, Array], time_first: bool
+) -> Answer | None:
     """The layer's outputs and final states among those of a model; None where they are others.
 
     A sequence is `(B, T, H)` or `(T, B, H)`, a state or a last output `(B, H)`; any of them may
@@ -198,7 +202,7 @@ def answer(request: Request, outputs: Mapping[str, Array], time_first: bool) -> 
     )
 
 
-def named(outputs: Mapping[str, Array], part: str | None, where: str) -> dict[str, Array]:
+def named_outputs(outputs: Mapping[str, Array], part: str | None, where: str) -> dict[str, Array]:
     """Those of a model's outputs that `part` names, one or several with commas; all for None."""
     wanted = [*outputs] if part is None else [part] if part in outputs else part.split(",")
     for name in wanted:
@@ -253,3 +257,29 @@ def as_state(array: Array, shape: tuple[int, int]) -> Array | None:
     batch, units = shape
     ways = (shape, (1, batch, units), (batch, 1, units))
     return array.reshape(shape) if array.shape in ways else None
+
+
+def inputs_misfit(request: Request, ports: list[Port]) -> str:
+    """What the layer is given and what the model takes, side by side."""
+    shape = request.inputs.shape
+    states = request.layer.STATES if request.initial_state is not None else ()
+    state = f"({shape[0]}, {request.layer.units})"
+    wanted = ", ".join((f"inputs {shape}", *(f"initial {name} {state}" for name in states)))
+    received = ", ".join(map(str, ports)) or "none"
+    advice = "export the layer alone, with its states as inputs where it is given any"
+    sized = (port for port in ports if len(port.shape) == 3 and port.shape[2] in (None, shape[2]))
+    if any(not orders(port, shape) for port in sized):
+        advice = "export it with open batch and time axes, or check with --batch and --timesteps"
+    return f"expected the layer's inputs, {wanted}, received {received}; {advice}"
+
+
+def outputs_misfit(request: Request, outputs: dict[str, Any]) -> str:
+    """What the layer gives and what the model gave, side by side."""
+    batch, timesteps, _ = request.inputs.shape
+    state = f"({batch}, {request.units})"
+    received = ", ".join(f"{name} {np.shape(array)}" for name, array in outputs.items())
+    return (
+        f"expected the layer's outputs ({batch}, {timesteps}, {request.units}), or the last "
+        f"one {state}, and final states {state}, received {received}; export the layer alone, or "
+        "name its output: FILE#NAME"
+    )

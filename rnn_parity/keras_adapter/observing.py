@@ -1,7 +1,14 @@
-"""Run a layer or a model in one of Keras's modes and bring back what its recurrent layers did."""
+"""Run a layer or a model in one of Keras's modes and bring back what its recurrent layers did.
+
+Which of its implementations of a recurrence Keras runs, it chooses anew for every call. Sources:
+"The requirements to use the cuDNN implementation" in the documentation of `keras.layers.LSTM` and
+`GRU`; of Keras 3 `backend/tensorflow/rnn.py` (`cudnn_ok`, `_assert_valid_mask`), of Keras 2
+`layers/rnn/gru_lstm_utils.py` (`is_cudnn_supported_inputs`).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,16 +18,42 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnn_parity.errors import InputError
-from rnn_parity.keras_adapter.build import is_time_major
-from rnn_parity.keras_adapter.calls import Call
-from rnn_parity.keras_adapter.dropout import handed
-from rnn_parity.keras_adapter.modes import runner
-from rnn_parity.keras_adapter.observation import Observation, not_seen, observation, with_parts
-from rnn_parity.keras_adapter.parts import selected, state_structure, watched_layers
-from rnn_parity.keras_adapter.recorder import Recorder
-from rnn_parity.keras_adapter.runtime import refusals, tensorflow_module
+from rnn_parity.errors import InputError, UnsupportedError
+from rnn_parity.keras_adapter.dropout import MASKS, given_masks
+from rnn_parity.keras_adapter.parts import (
+    input_shape,
+    is_bidirectional,
+    is_time_major,
+    selected,
+    state_structure,
+    watched_layers,
+)
+from rnn_parity.keras_adapter.recording import RecordedCall, Recorder
+from rnn_parity.keras_adapter.runtime import (
+    device,
+    keras_major,
+    refusals,
+    runner,
+    tensorflow_module,
+)
+from rnn_parity.keras_adapter.weights import cell_weights, layer_weights
+from rnn_parity.recurrence.bidirectional import Handed, Merge
+from rnn_parity.recurrence.layer_call import LayerCall, not_compared
+from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
+
+STATES = ("initial_state", "final_state")
+"""Each is several arrays, "initial_state_0" and so on: h before an LSTM's c."""
+FUSED = "Keras ran cuDNN's fused kernel in place of its own loop"
+MERGED_BY_KERAS = "the merge of a Bidirectional is Keras's own, and no other implementation's"
+CUDNN = "cudnn"
+"""The fused kernel of NVIDIA's library: all timesteps at once, on a GPU."""
+STANDARD = "standard"
+"""Keras 2's counterpart of the fused kernel for other devices: a loop over a step of its own."""
+LOOP = "loop"
+"""The cell's step in a loop over the timesteps."""
+UNROLLED = "unrolled"
+"""The cell's step, written out once for each timestep."""
 
 
 def observe_layer(
@@ -31,7 +64,7 @@ def observe_layer(
     mode: str = "graph",
     training: bool = False,
     dropout: Mapping[str, NDArray[Any]] | None = None,
-) -> list[Observation]:
+) -> list[LayerCall]:
     """What every recurrent layer in a Keras layer did: in the layer itself, where it is one.
 
     `inputs` is `(B, T, F)` for one call (whatever a wrapper or another layer takes); a list of such
@@ -40,7 +73,7 @@ def observe_layer(
     a layer with several states, nested as Keras has them for a stack), is given to the first call
     only. A layer that is not built yet is built, with Keras's initial weights. With `training` the
     call is one in training, in which the layer, one with a single cell, takes the masks `dropout`,
-    named as in an observation, in place of drawing its own. The parts of wrappers and stacks are
+    named as in a `LayerCall`, in place of drawing its own. The parts of wrappers and stacks are
     named as in `observe_model`. Raises `InputError` for what is no layer of `tf.keras` and for what
     Keras refuses.
     """
@@ -55,11 +88,11 @@ def observe_layer(
         for i, (x, m) in enumerate(zip(calls, masks, strict=True))
     ]
     recorder = Recorder(watched_layers(layer))
-    fixed = handed(layer, dropout) if dropout else nullcontext()
+    fixed = given_masks(layer, dropout) if dropout else nullcontext()
     with refusals(f"layer {layer.name!r} in mode {mode}"), fixed, recorder.attached():
         _build(layer, data[0]["inputs"].shape)
-        found = _run(recorder, partial(_call_layer, layer, training), layer, mode, data)
-    return _observations(recorder, found, mode)
+        found = _recorded_arrays(recorder, partial(_call_layer, layer, training), layer, mode, data)
+    return _layer_calls(recorder, found, mode)
 
 
 def observe_model(
@@ -69,8 +102,8 @@ def observe_model(
     layer_name: str | None = None,
     mask: ArrayLike | None = None,
     training: bool = False,
-) -> list[Observation]:
-    """One observation per call of every recurrent layer in a Keras model, in the order they ran.
+) -> list[LayerCall]:
+    """What passed through every recurrent layer of a Keras model, call by call as they ran.
 
     `inputs` is what the model takes: an array, a list or a dictionary; `mask` goes to the model as
     its own; with `training` the call is one in training. Layers of nested models are named
@@ -90,34 +123,36 @@ def observe_model(
     if mask is not None:
         data["mask"] = np.asarray(mask, dtype=bool)
     with refusals(f"model {model.name!r} in mode {mode}"), recorder.attached():
-        found = _run(recorder, partial(_call_model, model, training), model, mode, [data])
-    return _observations(recorder, found, mode, layer_name)
+        found = _recorded_arrays(
+            recorder, partial(_call_model, model, training), model, mode, [data]
+        )
+    return _layer_calls(recorder, found, mode, layer_name)
 
 
-Found: TypeAlias = list[tuple[Call, dict[str, NDArray[Any]]]]
+CallArrays: TypeAlias = list[tuple[RecordedCall, dict[str, NDArray[Any]]]]
 """Calls, each with the values of its tensors."""
 
 
-def _run(
+def _recorded_arrays(
     recorder: Recorder,
     function: Callable[[Any], object],
     root: Any,
     mode: str,
     data: Sequence[Mapping[str, Any]],
-) -> Found:
+) -> CallArrays:
     """All calls that were recorded while `function` ran on each of `data`."""
-    run = runner(recorder.program(function), root, mode)
-    found: Found = []
+    program = runner(recorder.program(function), root, mode)
+    found: CallArrays = []
     for one in data:
-        arrays = _by_call(run(one))
+        arrays = _by_call(program(one))
         found += [(call, arrays[i]) for i, call in enumerate(recorder.calls)]
     return found
 
 
-def _observations(
-    recorder: Recorder, found: Found, mode: str, wanted: str | None = None
-) -> list[Observation]:
-    """What was found as observations; the calls of what ran more than once are numbered."""
+def _layer_calls(
+    recorder: Recorder, found: CallArrays, mode: str, wanted: str | None = None
+) -> list[LayerCall]:
+    """What was found as data; the calls of what ran more than once are numbered."""
     found = _named_once(found)
     silent = recorder.silent()
     if wanted is not None:
@@ -130,15 +165,15 @@ def _observations(
         names[:i].count(name) if names.count(name) > 1 else None for i, name in enumerate(names)
     ]
     ran = [
-        _with_probe(observation(call, mode, number, arrays), call)
+        _with_probe(layer_call(call, mode, number, arrays), call)
         for (call, arrays), number in zip(found, numbers, strict=True)
     ]
     not_run = [not_seen(recorder.layers[name], name, mode) for name in silent]
     return [one if one.merge is None else with_parts(one, ran) for one in ran] + not_run
 
 
-def _with_probe(one: Observation, call: Call) -> Observation:
-    """The observation with its probe, where the layer has one cell, no dropout and no memory."""
+def _with_probe(one: LayerCall, call: RecordedCall) -> LayerCall:
+    """The call with its probe, where the layer has one cell, no dropout and no memory."""
     dropped = one.dropout_inputs is not None or one.dropout_recurrent is not None
     if one.weights is None or call.cell is not None or call.layer.stateful or dropped:
         return one
@@ -154,9 +189,9 @@ def _with_probe(one: Observation, call: Call) -> Observation:
     return replace(one, probe=probe)
 
 
-def _named_once(found: Found) -> Found:
+def _named_once(found: CallArrays) -> CallArrays:
     """Without what is not compared for a reason that was given before."""
-    kept: dict[Any, tuple[Call, dict[str, NDArray[Any]]]] = {}
+    kept: dict[Any, tuple[RecordedCall, dict[str, NDArray[Any]]]] = {}
     for i, (call, arrays) in enumerate(found):
         key = i if call.not_compared is None else (call.name, call.not_compared)
         kept.setdefault(key, (call, arrays))
@@ -238,7 +273,7 @@ def _nested(layer: Any, states: list[Any]) -> list[Any]:
 def _build(layer: Any, shape: tuple[int, ...]) -> None:
     """Build the layer for inputs of this shape where that has not happened."""
     if not layer.built:
-        layer.build((shape[1], shape[0], *shape[2:]) if is_time_major(layer) else shape)
+        layer.build(input_shape(layer, *shape))
 
 
 def _rank(layer: Any) -> int | None:
@@ -274,3 +309,157 @@ def _check_kind(value: Any, kind: str) -> None:
             f"expected a {kind.lower()} of tf.keras, which is {expected.__module__.split('.')[0]} "
             f"here, received {type(value).__module__}.{type(value).__qualname__}"
         )
+
+
+def layer_call(
+    call: RecordedCall, mode: str, number: int | None, arrays: Mapping[str, NDArray[Any]]
+) -> LayerCall:
+    """What passed through `call`; `arrays` holds the values of its tensors, by their names."""
+    weights, reason, merge = None, call.not_compared, None
+    if is_bidirectional(call.layer):
+        whole = handed_arrays(arrays, "whole")
+        fields: dict[str, Any] = {"inputs": whole.inputs, "outputs": whole.returned[0]}
+        if reason is None:
+            merge, reason = merge_of(call.layer, arrays), MERGED_BY_KERAS
+    else:
+        names = [name for name in arrays if not name.startswith(STATES)]
+        fields = {name: arrays[name] for name in names}
+        # Gates first, where `predict` and a loop over slices want the batch.
+        fields |= {name: arrays[name].swapaxes(0, 1) for name in MASKS if name in arrays}
+        fields |= {name: found for name in STATES if (found := indexed_arrays(arrays, name))}
+    if reason is None:
+        try:
+            weights = _weights(call)
+        except UnsupportedError as error:  # its activation cannot be evaluated
+            reason = str(error)
+    kernel = None
+    if weights is not None:
+        kernel = kernel_of(call.layer, mode, fields.get("mask"), device() != "cpu")
+    return LayerCall(
+        layer_class=type(call.layer if call.cell is None else call.cell).__name__,
+        layer_name=call.name,
+        config=_config(call.layer, call.cell),
+        mode=mode,
+        call=number,
+        weights=weights,
+        not_compared=reason,
+        notes=call.notes + (FUSED,) * (kernel == CUDNN),
+        merge=merge,
+        kernel=kernel,
+        **fields,
+    )
+
+
+def merge_of(layer: Any, arrays: Mapping[str, NDArray[Any]]) -> Merge:
+    """What a `Bidirectional` did, from the arrays of its call."""
+    parts = {side: handed_arrays(arrays, side) for side in ("whole", "forward", "backward")}
+    count = len(parts["forward"].returned) - 1
+    names = {1: ("h",), 2: ("h", "c")}.get(count, tuple(f"state {i}" for i in range(count)))
+    return Merge(layer.merge_mode, bool(layer.return_sequences), names, **parts)
+
+
+def with_parts(merge: LayerCall, found: Sequence[LayerCall]) -> LayerCall:
+    """What a `Bidirectional` did, with what its two layers did in the same call."""
+    whole = merge.layer_name.removesuffix("/merge")
+    call = [one for one in found if one.call == merge.call]
+    sides = (f"{whole}/forward/", f"{whole}/backward/")
+    parts = [tuple(one for one in call if one.layer_name.startswith(side)) for side in sides]
+    return replace(merge, parts=tuple(parts))
+
+
+def handed_arrays(arrays: Mapping[str, NDArray[Any]], side: str) -> Handed:
+    """What passed through the wrapper, or through one of its layers."""
+    own = {
+        name.removeprefix(f"{side}/"): array
+        for name, array in arrays.items()
+        if name.startswith(f"{side}/")
+    }
+    return Handed(
+        own["inputs"],
+        own.get("mask"),
+        indexed_arrays(own, "initial_state"),
+        indexed_arrays(own, "returned"),
+    )
+
+
+def indexed_arrays(arrays: Mapping[str, NDArray[Any]], name: str) -> tuple[NDArray[Any], ...]:
+    """The arrays "name_0", "name_1" and so on."""
+    keys = (f"{name}_{i}" for i in range(len(arrays)))
+    return tuple(arrays[key] for key in keys if key in arrays)
+
+
+def not_seen(layer: Any, name: str, mode: str) -> LayerCall:
+    """A recurrent layer of the model whose calls, if any, could not be observed."""
+    kind = type(layer).__name__
+    reason = (
+        f"{kind} {name!r} was not seen to run: the model does not call it, or calls it inside a "
+        "tf.function or loop of its own"
+    )
+    return not_compared(kind, name, _config(layer), reason, mode)
+
+
+def _weights(call: RecordedCall) -> Layer:
+    if call.cell is None:
+        return layer_weights(call.layer)
+    return cell_weights(call.cell, call.layer.go_backwards, call.layer.zero_output_for_mask)
+
+
+def _config(layer: Any, cell: Any = None) -> dict[str, Any]:
+    """The layer's own description of itself in JSON's types; what has none becomes a string.
+
+    Of a stack of cells, that of a layer around this `cell` alone.
+    """
+    try:
+        config = layer.get_config()
+        if cell is not None:
+            config["cell"] = {"class_name": type(cell).__name__, "config": cell.get_config()}
+    except Exception:  # a user's own class need not describe itself
+        return {}
+    plain: dict[str, Any] = json.loads(json.dumps(config, default=str, skipkeys=True))
+    return plain
+
+
+def kernel_of(layer: Any, mode: str, mask: NDArray[np.bool_] | None, has_gpu: bool) -> str:
+    """Which of the four computes a call of `layer` with `mask` `(B, T)`, run in `mode`.
+
+    With `has_gpu`, TensorFlow sees a GPU, which it then prefers.
+    """
+    if layer.unroll:
+        return UNROLLED
+    if not fits_cudnn(layer):
+        return LOOP
+    # In Keras 2 the runtime puts the fused kernel in, which XLA leaves out.
+    compiled = mode == "xla" and keras_major() == 2
+    if has_gpu and not compiled and (mask is None or is_right_padded(mask)):
+        return CUDNN
+    return STANDARD if keras_major() == 2 else LOOP
+
+
+def fits_cudnn(layer: Any) -> bool:
+    """Whether the options of a layer are those of the fused kernel, which has no others."""
+    keras = tensorflow_module().keras
+    if not isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)):
+        return False
+    cell = layer.cell
+    return bool(
+        cell.activation in _meanings("tanh")
+        and cell.recurrent_activation in _meanings("sigmoid")
+        and not cell.recurrent_dropout
+        and cell.use_bias
+        and getattr(cell, "reset_after", True)
+        and getattr(layer, "use_cudnn", True)  # Keras 2 does not ask
+        and not layer.unroll
+    )
+
+
+def is_right_padded(mask: NDArray[np.bool_]) -> bool:
+    """Whether every sample begins with steps that count and only ends with masked ones."""
+    starts, falls = mask[:, 0], mask[:, :-1] >= mask[:, 1:]
+    return bool(starts.all() and falls.all())
+
+
+def _meanings(name: str) -> list[Any]:
+    """The functions of this name that Keras takes for the same."""
+    tf = tensorflow_module()
+    homes = [tf, tf.keras.activations, getattr(tf.keras, "ops", tf)]
+    return [getattr(home, name) for home in homes]
