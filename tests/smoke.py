@@ -39,7 +39,7 @@ def check_files(folder: Path) -> None:
     """The wheel and the source distribution hold every file of the package, this version's."""
     (wheel,), (source,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     with ZipFile(wheel) as archive:
-        assert PACKAGE <= {*archive.namelist()}, PACKAGE - {*archive.namelist()}
+        assert {*archive.namelist()} >= PACKAGE, PACKAGE - {*archive.namelist()}
     with tarfile.open(source) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
         assert {*PACKAGE, "README.md", "LICENSE", "pyproject.toml"} <= names
