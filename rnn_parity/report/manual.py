@@ -33,6 +33,9 @@ CODE_OR_EMPHASIS = re.compile(r"`([^`]*)`|\*\*([^*]+)\*\*|(?<!\w)\*([^*\s][^*]*)
 UNDERLINES = "=-"
 """What stands under a title, and under a heading in the page."""
 
+PADDING = 2
+"""How much wider than its header tabulate makes a column."""
+
 
 def topics() -> dict[str, dict[str, str]]:
     """The pages of each group, by topic, in alphabetical order."""
@@ -110,7 +113,7 @@ def blocks(lines: list[str], width: int) -> Iterator[str]:
     for which, group in groupby(lines, kind):
         part = list(group)
         if which == "program":
-            yield "\n".join(f"    {line}" for line in textwrap.dedent("\n".join(part)).split("\n"))
+            yield textwrap.indent(textwrap.dedent("\n".join(part)), "    ")
         elif which == "table":
             yield table(part, width)
         elif which == "text":
@@ -131,8 +134,9 @@ def paragraph(line: str, width: int) -> str:
     """One heading, list item or paragraph."""
     heading, item = HEADING.fullmatch(line), ITEM.match(line)
     if heading:
-        name = plain(heading[2])
-        return f"{name}\n{UNDERLINES[len(heading[1]) > 1] * min(len(name), width)}"
+        name = fill(plain(heading[2]), width)
+        longest = max(map(len, name.split("\n")))
+        return f"{name}\n{UNDERLINES[len(heading[1]) > 1] * longest}"
     return fill(plain(line), width, " " * len(item[1]) if item else "")
 
 
@@ -153,11 +157,14 @@ def plain(line: str) -> str:
 
 
 def table(lines: list[str], width: int) -> str:
-    """A table whose widest column takes the room that the others leave."""
+    """A table whose widest columns give way until it fits."""
     rows = [[plain(cell.strip()) for cell in line.strip("|").split("|")] for line in lines]
     headers, body = rows[0], rows[2:]
-    widest = [max(len(row[i]) for row in [headers, *body]) for i in range(len(headers))]
-    last = widest.index(max(widest))
-    room = width - sum(widest) + widest[last] - 2 * (len(widest) - 1)
-    limits = [max(room, 20) if i == last else None for i in range(len(widest))]
-    return str(tabulate(body, headers, disable_numparse=True, maxcolwidths=limits))
+    room = [max(map(len, column)) for column in zip(headers, *body, strict=True)]
+    room = [max(cells, len(title) + PADDING) for cells, title in zip(room, headers, strict=True)]
+    while sum(room) + 2 * (len(room) - 1) > width and max(room) > PADDING + 1:
+        room[room.index(max(room))] -= 1
+    titles = [most - PADDING for most in room]
+    return str(
+        tabulate(body, headers, disable_numparse=True, maxcolwidths=room, maxheadercolwidths=titles)
+    )

@@ -30,7 +30,6 @@ NOT_RUN = {
     "git clone": "it needs a network",
     "cd ": "it belongs to what was cloned",
     "make ": "it sets up environments of its own; its targets are tested by name",
-    "rnn-parity sweep --layer": "it takes minutes",
 }
 """The beginnings of commands that no test runs, and why."""
 
