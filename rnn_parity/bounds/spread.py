@@ -32,5 +32,4 @@ def spreads(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Spread
     for block, observed in observed_steps(layer, sequences, outputs):
         radius = latest(2 * steps.observed(block, observed).radius, observed.keep, last)
         found[:, block.steps], last = radius.swapaxes(0, 1), radius[-1]
-    cell_states = () if steps.cell_state is None else (2 * steps.cell_state.radius,)
-    return found, last, *cell_states
+    return found, last, *(2 * state.radius for state in steps.hidden)

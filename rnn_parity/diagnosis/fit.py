@@ -48,7 +48,7 @@ def observed_steps(
         x = layer_inputs(layer, sequences.inputs, steps, x)
         p = np.empty((count, batch, layer.width))
         projection = project(layer, x, p, sequences.dropout)
-        yield Block(steps, x, projection, observed.outputs, observed.states), observed
+        yield Block(steps, x, projection, observed.outputs, observed.states[np.newaxis]), observed
 
 
 @np.errstate(all="ignore")

@@ -54,9 +54,7 @@ def likeliest(right: Computation, given: Array, name: str) -> int:
     index = right.layer.STATES.index(name)
     nearest, least = 0, np.abs(right.sequences.initial_state[index] - given).max()
     for block in blocks(right.layer, right.sequences):
-        states = block.cell_states if index else block.states
-        assert states is not None
-        apart = np.abs(states[1:] - given).max(axis=(1, 2))
+        apart = np.abs(block.states[index, 1:] - given).max(axis=(1, 2))
         # The last one of those that a mask repeats.
         n = len(apart) - int(apart[::-1].argmin())
         if apart[n - 1] <= least:
@@ -78,11 +76,11 @@ def state_ball(right: Computation, outputs: Outputs, name: str, arithmetic: Arit
     index, sequences = right.layer.STATES.index(name), right.sequences.first(outputs.shape[1])
     if not outputs.shape[1]:
         return copied(sequences.initial_state[index], arithmetic)
-    steps = Steps(right.layer, arithmetic, sequences)
+    steps, hidden = Steps(right.layer, arithmetic, sequences), name in right.layer.hidden
     for block, observed in observed_steps(right.layer, sequences, outputs):
-        if index:
+        if hidden:
             steps.observed(block, observed)
         state = observed.states[-1]
-    if index and steps.cell_state is not None:
-        return steps.cell_state
+    if hidden:
+        return steps.hidden[right.layer.hidden.index(name)]
     return copied(state, arithmetic)
