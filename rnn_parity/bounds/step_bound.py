@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.bounds.arithmetic import Arithmetic
+from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball, Sum, apply
 from rnn_parity.bounds.cell_state_bound import Output, carried
 from rnn_parity.bounds.magnitudes import narrow
-from rnn_parity.bounds.observed import Observed
+from rnn_parity.bounds.observed import Observed, latest, observed_steps
 from rnn_parity.recurrence import cells
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.products import BoundedProduct
@@ -140,3 +140,24 @@ def final_balls(
             output, state = ball.where(keep, hidden), ball.where(keep, state)
     cell_states = () if steps.cell_state is None else (steps.cell_state,)
     return output, (state, *cell_states)
+
+
+@np.errstate(all="ignore")
+def handed_on_radii(
+    layer: Layer, sequences: Sequences, outputs: NDArray[Any]
+) -> tuple[NDArray[Any], ...]:
+    """How far from observed `outputs` `(B, T, H)`, and from each final state `(B, H)`, may lie what
+    a compiled program hands on to what comes next.
+
+    XLA may compute a step once for the output and once more for what takes it, its last product
+    fused with that: then both are within the step's radius.
+    """
+    arithmetic = arithmetics(layer.precision)[0]
+    steps = Steps(layer, arithmetic, sequences)
+    found = np.zeros(outputs.shape, arithmetic.radius_dtype)
+    last = np.zeros((len(outputs), layer.units), arithmetic.radius_dtype)
+    for block, observed in observed_steps(layer, sequences, outputs):
+        radius = latest(2 * steps.observed(block, observed).radius, observed.keep, last)
+        found[:, block.steps], last = radius.swapaxes(0, 1), radius[-1]
+    cell_states = () if steps.cell_state is None else (2 * steps.cell_state.radius,)
+    return found, last, *cell_states
