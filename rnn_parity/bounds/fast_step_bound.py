@@ -149,9 +149,7 @@ class Near:
             raise NotNearError
         return output
 
-    def output(
-        self, activation: Activation, z: Any, block: Block, largest: float
-    ) -> NearOutput:
+    def output(self, activation: Activation, z: Any, block: Block, largest: float) -> NearOutput:
         """The activation of an argument, which must be the output: its number is the replay's."""
         if not isinstance(z, Argument) or z.moved is None:
             raise NotNearError

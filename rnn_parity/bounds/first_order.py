@@ -27,7 +27,7 @@ Key = frozenset[Term]
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
-    """A change that goes through W: `gain * ((slope * change) @ matrix)`, with `matrix` `(H, H)`."""
+    """A change that goes through W: `gain * ((slope * change) @ matrix)`, the matrix `(H, H)`."""
 
     key: Key
     slope: Array
@@ -67,10 +67,8 @@ class FirstOrder(Lettered):
 
     def __add__(self, other: Any) -> FirstOrder:
         if isinstance(other, Bias):
-            if other.array is None:
-                other = replace(self, value=0.0, slopes={}, mixed=(), plain=bias_terms(self, other))
-                return self + other
-            return self + FirstOrder(other.array, bias_terms(self, other))
+            array = 0.0 if other.array is None else other.array
+            other = FirstOrder(array, bias_terms(self, other))
         if not isinstance(other, FirstOrder):
             return replace(self, value=self.value + other)
         plain = tuple(a | b for a, b in zip(self.plain, other.plain, strict=True))
@@ -84,12 +82,12 @@ class FirstOrder(Lettered):
     __radd__ = __add__
 
     def __neg__(self) -> FirstOrder:
-        return self * -1.0
+        return self.scaled(-self.value, -1.0)
 
-    def __sub__(self, other: Any) -> FirstOrder:
+    def __sub__(self, other: Any) -> Any:
         return self + -other
 
-    def __rsub__(self, other: Any) -> FirstOrder:
+    def __rsub__(self, other: Any) -> Any:
         return -self + other
 
     def __mul__(self, other: Any) -> FirstOrder:
@@ -180,9 +178,7 @@ def derivative(
         **layer.vectors,
         **{letter: applied(one) for letter, one in layer.letters.items()},
     }
-    states = [
-        FirstOrder(value, (frozenset({(STATE, k)}),)) for k, value in enumerate(hidden)
-    ]
+    states = [FirstOrder(value, (frozenset({(STATE, k)}),)) for k, value in enumerate(hidden)]
     observed = () if h is None else (h,)
     output, *new = bound(layer.formula, letters)(projection, *observed, *states)
     return Derivative(output, tuple(new), operands)

@@ -1,14 +1,14 @@
 """States that nobody observed, such as an LSTM's c, carried as balls from step to step.
 
-Where a formula makes of such a state `c_t = p c_{t-1} + q`, with p and q from what was observed, all
-timesteps are evaluated at once; otherwise one after the other. While p is near 1, the radius grows
-with every step. But what the step puts out was observed, and tells c: the carried ball is cut into
-pieces, and those whose output is not the observed one are left out.
+Where a formula makes of such a state `c_t = p c_{t-1} + q`, with p and q from what was observed,
+all timesteps are evaluated at once; otherwise one after the other. While p is near 1, the radius
+grows with every step. But what the step puts out was observed, and tells c: the carried ball is cut
+into pieces, and those whose output is not the observed one are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,7 +234,8 @@ def possible_pieces(
             if one.p is None:
                 return before[j]
             if one.q is None:
-                return before[j] * one.p
+                product: Ball = before[j] * one.p
+                return product
             used.setdefault(j, one)
             return new[j]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.bounds.arithmetic import Arithmetic
+from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball, Sum, apply, concatenated
 from rnn_parity.bounds.hidden_states import (
     SEGMENT,
@@ -23,7 +23,7 @@ from rnn_parity.bounds.hidden_states import (
     one_by_one,
 )
 from rnn_parity.bounds.magnitudes import BoundedProduct, narrow
-from rnn_parity.bounds.observed import Observed
+from rnn_parity.bounds.observed import Observed, latest, observed_steps
 from rnn_parity.recurrence.activation import Activation
 from rnn_parity.recurrence.formula import Bias, Matrix, bound
 from rnn_parity.recurrence.layers import Layer
@@ -92,10 +92,8 @@ class Steps:
         given = Given(x, () if self.layer.facts.own_output else (before,), keep)
         count = len(block.projection)
         length = count if seen is None else SEGMENT
-        parts = [
-            self.segment(given[start : start + length], None if seen is None else seen[start : start + length])
-            for start in range(0, count, length)
-        ]
+        cuts = [slice(start, start + length) for start in range(0, count, length)]
+        parts = [self.segment(given[cut], None if seen is None else seen[cut]) for cut in cuts]
         return parts[0] if len(parts) == 1 else concatenated(parts)
 
     def segment(self, given: Given, seen: Ball | None) -> Ball:
@@ -196,3 +194,23 @@ def final_balls(
             hidden = nothing if layer.zero_output_for_mask else output
             output, state = ball.where(keep, hidden), ball.where(keep, state)
     return output, steps.hidden if layer.facts.own_output else (state, *steps.hidden)
+
+
+@np.errstate(all="ignore")
+def handed_on_radii(
+    layer: Layer, sequences: Sequences, outputs: NDArray[Any]
+) -> tuple[NDArray[Any], ...]:
+    """How far from observed `outputs` `(B, T, H)`, and from each final state `(B, H)`, may lie what
+    a compiled program hands on to what comes next.
+
+    XLA may compute a step once for the output and once more for what takes it, its last product
+    fused with that: then both are within the step's radius.
+    """
+    arithmetic = arithmetics(layer.precision)[0]
+    steps = Steps(layer, arithmetic, sequences)
+    found = np.zeros(outputs.shape, arithmetic.radius_dtype)
+    last = np.zeros((len(outputs), layer.units), arithmetic.radius_dtype)
+    for block, observed in observed_steps(layer, sequences, outputs):
+        radius = latest(2 * steps.observed(block, observed).radius, observed.keep, last)
+        found[:, block.steps], last = radius.swapaxes(0, 1), radius[-1]
+    return found, last, *(2 * state.radius for state in steps.hidden)

@@ -28,7 +28,7 @@ from rnn_parity.cases.archive import (
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activation import Activation
 from rnn_parity.recurrence.activations import CATALOGUE
-from rnn_parity.recurrence.layers import GRU, LAYERS, Gated, Layer
+from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
 from rnn_parity.system import files
 from rnn_parity.system.environment import environment, own_version
 from rnn_parity.system.limits import check_content
@@ -105,7 +105,7 @@ class Case:
         """The recurrence that the recorded layer was to compute."""
         kind: Any = LAYERS[self.recurrence]
         options: dict[str, Any] = {}
-        if issubclass(kind, Gated):
+        if "recurrent_activation" in kind.OPTIONS:
             options["recurrent_activation"] = self.activation("recurrent_activation")
         if issubclass(kind, GRU):
             options["reset_after"] = self.config.get("reset_after")

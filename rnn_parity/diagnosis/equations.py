@@ -1,9 +1,9 @@
 """The step of a cell to first order in its weights: one equation for every observed output.
 
 All weights of a unit stand in one column, the unknowns; the columns of all units side by side are
-`(P, H)`. A column is made of pieces: what is added up in one argument of a gate, `x U + h W + b`, or
-one part of that where the formula does something else with each. To first order, a step residual is
-`sum over pieces of slope * (design @ change)`, with the slopes that the formula itself gives on
+`(P, H)`. A column is made of pieces: what is added up in one argument of a gate, `x U + h W + b`,
+or one part of that where the formula does something else with each. To first order, a step residual
+is `sum over pieces of slope * (design @ change)`, with the slopes that the formula itself gives on
 first-order numbers. What changes a hidden state stays in it: `m_t = injected + forget m_{t-1}`, for
 an LSTM's c off by `m_t`. What reaches the outputs through W, as the reset gate of a GRU without
 `reset_after`, reaches every unit.
@@ -66,10 +66,10 @@ def pieces(layer: Layer) -> tuple[Piece, ...]:
 def pieces_of(layer: Layer) -> Iterator[Piece]:
     """The pieces of a formula, from its derivative in a layer of one unit."""
     one = small(layer)
-    number = np.zeros((1, 1, 1))
+    number, projection = np.zeros((1, 1, 1)), np.zeros((1, 1, one.width))
     hidden = (number,) * len(layer.hidden)
     h = None if layer.facts.own_output else number
-    found = derivative(one, np.zeros((1, 1, one.width)), h, hidden, Product(one, one.recurrent_kernel))
+    found = derivative(one, projection, h, hidden, Product(one, one.recurrent_kernel))
     keys = [key for key in keys_of(found) if not any(kind == STATE for kind, _ in key)]
     for gate in range(len(layer.GATES)):
         groups: dict[frozenset[int], list[str]] = {}
@@ -177,9 +177,8 @@ class ThroughW:
 
     def forward(self, t: Any, change: Array, sign: Callable[[Any], Any] = np.positive) -> Array:
         """What a change makes of the target in the timesteps t."""
-        found: Array = sign(self.gain[t]) * (
-            (sign(self.slope[t]) * change) @ sign(self.matrix)
-        )
+        inside = (sign(self.slope[t]) * change) @ sign(self.matrix)
+        found: Array = sign(self.gain[t]) * inside
         return found
 
     def backward(self, t: Any, owed: Array) -> Array:
@@ -206,15 +205,15 @@ class Memory:
     shows: Array
     through: tuple[ThroughW, ...] = ()
 
-    def carried(self, t: int, m: Array) -> Array:
+    def carried(self, t: int, m: Array) -> Any:
         """What is left of `m` `(K, B, H)` after timestep t."""
-        left: Array = (self.forget[:, :, t] * m).sum(axis=1)
+        left = np.asarray((self.forget[:, :, t] * m).sum(axis=1))
         for one in self.through:
             if one.target >= 0:
                 left[one.target] += one.forward(t, m[one.source])
-        return left
+        return np.asarray(left)
 
-    def shown(self, injected: Array) -> Array:
+    def shown(self, injected: Array) -> Any:
         """How the outputs change, `(t, B, H)`, when `injected` `(K, t, B, H)` is in the states."""
         m, found = np.zeros_like(injected[:, 0]), np.empty_like(injected[0])
         for t in range(len(found)):
@@ -239,7 +238,7 @@ class Memory:
             later = before
         return found
 
-    def column(self, injected: Array, j: int) -> Array:
+    def column(self, injected: Array, j: int) -> Any:
         """How unit j's output changes, `(t, B, N)`, by what N columns inject `(K, t, B, N)`."""
         forget, shows = self.forget[..., [j]].copy(), self.shows[..., [j]].copy()
         for one in self.through:
@@ -252,13 +251,13 @@ class Memory:
         return found
 
     @property
-    def kept(self) -> Array | None:
+    def kept(self) -> Any:
         """What is left of a residual in the next step's, `(t - 1, B, H)`, of one state alone."""
         if len(self.shows) > 1 or self.through:
             return None
         forget, shows = self.forget[0, 0], self.shows[0]
         kept = shows[1:] * forget[:-1] / shows[:-1]
-        return np.clip(np.nan_to_num(kept, posinf=0, neginf=0), -1, 1)
+        return np.asarray(np.clip(np.nan_to_num(kept, posinf=0, neginf=0), -1, 1))
 
     def joined(self, others: Sequence[Memory]) -> Memory:
         """This and what follows it in time."""
@@ -271,8 +270,9 @@ class Memory:
             )
             for i, one in enumerate(self.through)
         ]
+        slopes = zip(*(m.slopes for m in every), strict=True)
         return Memory(
-            tuple(np.concatenate(parts, axis=1) for parts in zip(*(m.slopes for m in every), strict=True)),
+            tuple(np.concatenate(parts, axis=1) for parts in slopes),
             np.concatenate([m.forget for m in every], axis=2),
             np.concatenate([m.shows for m in every], axis=1),
             tuple(through),
@@ -284,8 +284,9 @@ class Rows:
     """The equations of some timesteps, time first: arrays are `(t, B, ...)`.
 
     `designs` `(t, B, K)` and `slopes` `(t, B, H)` stand in the order of the pieces; `residual` and
-    the `observed` outputs are `(t, B, H)`. What pieces change through W is in `through`, and through
-    hidden states in the `memory`. A timestep that is masked or not finite gives equations of zeros.
+    the `observed` outputs are `(t, B, H)`. What pieces change through W is in `through`, and what
+    they change in hidden states in the `memory`. A timestep that is masked or not finite gives
+    equations of zeros.
     """
 
     designs: Columns
@@ -332,10 +333,9 @@ class Rows:
         given = np.concatenate([flattened(a) for a in (*designs.values(), self.observed)], axis=1)
         first = {hash(row.tobytes()): i for i, row in reversed([*enumerate(given)])}
         new = np.isin(np.arange(len(given)), [*first.values()]).reshape(self.good.shape)
-        kept = self.scaled(new[..., np.newaxis])
-        return replace(kept, residual=kept.residual, good=self.good & new)
+        return replace(self.scaled(new[..., np.newaxis] * 1.0), good=self.good & new)
 
-    def scaled(self, factor: Array) -> Rows:
+    def scaled(self, factor: NDArray[Any]) -> Rows:
         """Both sides of each equation, times a factor `(t, B, H)` or `(t, B, 1)`."""
         through = tuple(replace(one, gain=one.gain * factor) for one in self.through)
         memory = self.memory
@@ -362,7 +362,7 @@ class Rows:
         """The same equations, each over what it rounds: otherwise large numbers alone decide."""
         size = self.size(weights) + np.abs(self.observed)
         good = np.isfinite(size) & (size > 0)
-        return self.scaled(np.where(good, 1 / size, 0.0))
+        return self.scaled(np.divide(1.0, size, out=np.zeros_like(size), where=good))
 
     def size(self, weights: Array) -> Array:
         """The absolute terms of each step, times the slopes: what its rounding grows with."""
@@ -564,9 +564,7 @@ class Equations:
             memory=self.memory(found, parts, every) if hidden else None,
         )
 
-    def walked(
-        self, block: Block, h: Array, keep: NDArray[np.bool_] | None
-    ) -> tuple[Array, ...]:
+    def walked(self, block: Block, h: Array, keep: NDArray[np.bool_] | None) -> tuple[Array, ...]:
         """The hidden states `(t, B, H)` before each step, which start from the observed h."""
         if not len(self.hidden):
             return ()
@@ -588,13 +586,13 @@ class Equations:
         made: dict[tuple[Any, ...], Array] = {}
         parts = []
         for piece in pieces(self.layer):
-            gate = piece.gate
-            operand = found.operands.get(gate)
-            key = (piece.inputs, piece.state and id(operand), bool(piece.bias))
-            key += () if self.dropout is NO_DROPOUT else (gate,)
+            gate, whose = piece.gate, id(found.operands.get(piece.gate))
+            # Without dropout, most gates have the same design.
+            own = None if self.dropout is NO_DROPOUT else gate
+            key = piece.inputs, piece.state and whose, bool(piece.bias), own
             if key not in made:
                 xs = [masked(x, self.dropout.inputs, gate)] * piece.inputs
-                hs = [masked(operands[id(operand)], self.dropout.state, gate)] if piece.state else []
+                hs = [masked(operands[whose], self.dropout.state, gate)] if piece.state else []
                 made[key] = np.concatenate([*xs, *hs, *[one] * bool(piece.bias)], axis=2)
             parts.append(made[key])
         return tuple(parts)
@@ -618,9 +616,7 @@ class Equations:
                     slope = np.where(every, one.slope, 0.0)
                     yield ThroughW(target, source, slope, one.matrix, gained)
 
-    def memory(
-        self, found: Derivative, parts: Sequence[Piece], every: NDArray[np.bool_]
-    ) -> Memory:
+    def memory(self, found: Derivative, parts: Sequence[Piece], every: NDArray[np.bool_]) -> Memory:
         """How the hidden states change, and show."""
         count = len(found.hidden)
         states = [frozenset({(STATE, k)}) for k in range(count)]
@@ -629,11 +625,10 @@ class Equations:
             for piece in parts
         )
         forget = np.stack(
-            [
-                np.stack([np.where(every, slope_of(m, s), float(i == k)) for k, s in enumerate(states)])
-                for i, m in enumerate(found.hidden)
-            ]
+            [np.stack([np.where(every, slope_of(m, s), 0.0) for s in states]) for m in found.hidden]
         )
+        for k in range(count):
+            forget[k, k] = np.where(every, forget[k, k], 1.0)
         shows = np.stack([np.where(every, slope_of(found.output, s), 0.0) for s in states])
         through = [
             one

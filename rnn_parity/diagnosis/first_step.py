@@ -70,7 +70,7 @@ class Shared(Lettered):
         key = columns.start, columns.stop
         return self.once(key, None, lambda: Shared(self.value[part]))
 
-    def __add__(self, other: Any) -> Shared | Array:
+    def __add__(self, other: Any) -> Any:
         if isinstance(other, Bias):
             if other.array is None:
                 return self

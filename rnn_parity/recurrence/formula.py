@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any, NoReturn
 
 from rnn_parity.errors import InputError
@@ -174,7 +174,7 @@ class Facts:
     `kernel_parts` and `recurrent_parts` are the parts of the matrices that it multiplies by, as
     gates `(first, last + 1)`; `bias_rows` is how many rows the bias has, 0 for a bias of one axis.
     `own_output` is True where the output is not the first state. `activations` are the letters of
-    those that it applies, `vectors` those of the cell's vectors.
+    those that it applies.
     """
 
     kernel_parts: tuple[tuple[int, int], ...]
@@ -264,9 +264,10 @@ class SymbolicMatrix(Symbol):
         return Symbol(self.reading, self.gates)
 
     def combined(self, other: Any) -> NoReturn:
+        """Refuses any sum and elementwise product."""
         refuse(f"uses the matrix {self.name} outside of @ and split")
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = combined  # type: ignore[assignment]
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = combined
 
 
 class SymbolicBias(Lettered):
@@ -289,7 +290,7 @@ class SymbolicBias(Lettered):
     __radd__ = __add__
 
 
-@lru_cache(maxsize=None)
+@cache
 def facts(formula: Formula, gates: int, states: tuple[str, ...], vectors: Any = ()) -> Facts:
     """Read a formula: check that it does only what it may, and note what it does.
 
@@ -338,7 +339,7 @@ def results(found: Any) -> tuple[Any, ...]:
 
 
 def checked_results(found: Sequence[Any], states: tuple[str, ...]) -> bool:
-    """Whether a formula returns an output beside its states; raises `InputError` for other counts."""
+    """Whether a formula returns an output beside its states; `InputError` for another count."""
     wrong = [one for one in found if not isinstance(one, Symbol) or one.gates != 1]
     if wrong or len(found) - len(states) not in (0, 1):
         raise InputError(

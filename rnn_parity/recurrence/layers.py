@@ -2,8 +2,8 @@
 
 Row vectors: `x` is `(F,)`, a state `h` is `(H,)`; U is the kernel, W the recurrent kernel, b the
 bias; `a` is the activation, `s` the recurrent activation (of the gates). G gates stand side by side
-along the last axis of U, W and b. A formula is evaluated on plain arrays (the replay), on balls (the
-bound) and on first-order numbers (what the weights imply); nothing else in the package repeats it.
+along the last axis of U, W and b. A formula is evaluated on plain arrays (the replay), on balls
+(the bound) and on first-order numbers (what the weights imply); nothing in the package repeats it.
 Source: the documentation of `keras.layers.SimpleRNN`, `LSTM` and `GRU`.
 """
 
@@ -55,6 +55,9 @@ class Layer:
     formula: ClassVar[Any]
     """From the cell's letters to its new states, the first being the output; or to its output and
     then the states, where it is none of them."""
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    """The names of the arguments that change what is computed, beside the weights and the dtype:
+    those of the activations that the formula applies, and more where a class says so."""
     keras_class: ClassVar[Any] = None
     """The class of the Keras cell that computes this, or its name in `keras.layers`."""
 
@@ -62,6 +65,7 @@ class Layer:
     recurrent_kernel: Array
     bias: Array | None
     activation: Activation
+    recurrent_activation: Activation
     go_backwards: bool
     zero_output_for_mask: bool
     precision: Precision
@@ -75,11 +79,12 @@ class Layer:
         for name in ("GATES", "formula"):
             if not hasattr(cls, name):
                 raise InputError(f"{cls.__name__}: expected {name}; see rnn_parity.Cell")
-        if callable(cls.formula):
+        if "OPTIONS" not in vars(cls):
             try:
-                read(cls, cls.formula)
+                found = read(cls, cls.formula)
             except InputError as error:
                 raise InputError(f"{cls.__name__}: {error}") from None
+            cls.OPTIONS = tuple(ACTIVATIONS[letter] for letter in found.activations)
 
     def __init__(
         self,
@@ -94,8 +99,7 @@ class Layer:
         dtype: str | None = None,
         **options: Any,
     ) -> None:
-        known = {"reset_after", *ACTIVATIONS.values(), *(name for name, _ in self.VECTORS.values())}
-        for name in options.keys() - known:
+        for name in options.keys() - {*self.OPTIONS, *(name for name, _ in self.VECTORS.values())}:
             raise InputError(f"{type(self).__name__}: unknown option {name!r}; leave it out")
         vars(self).update(
             {"activation": activation, "recurrent_activation": recurrent_activation},
@@ -271,6 +275,7 @@ class GRU(Layer):
     """
 
     GATES = ("z", "r", "h")
+    OPTIONS = ("activation", "recurrent_activation", "reset_after")
     keras_class = "GRU"
 
     reset_after: bool
@@ -294,7 +299,7 @@ class GRU(Layer):
         return z * h + (1 - z) * a(x_h + (r * h) @ W_h)
 
     @property
-    def formula(self) -> Callable[..., Any]:  # type: ignore[override]
+    def formula(self) -> Callable[..., Any]:
         """The formula with or without `reset_after`."""
         return self.reset_after_formula if self.reset_after else self.reset_before_formula
 
@@ -331,7 +336,9 @@ class PeepholeLSTM(Layer):
     VECTORS: ClassVar[dict[str, tuple[str, int]]] = {"p": ("peephole", 3)}
 
     @staticmethod
-    def formula(x: Any, h: Any, c: Any, U: Any, W: Any, b: Any, p: Any, a: Any, s: Any, v: Any) -> Any:
+    def formula(
+        x: Any, h: Any, c: Any, U: Any, W: Any, b: Any, p: Any, a: Any, s: Any, v: Any
+    ) -> Any:
         """`c_t = s(f + p_f c_{t-1}) c_{t-1} + s(i + p_i c_{t-1}) a(g)`;
         `h_t = s(o + p_o c_t) v(c_t)`.
         """

@@ -66,7 +66,8 @@ def replay(layer: Layer, sequences: Sequences) -> Trace:
     def last_states(samples: slice) -> Array:
         for block in blocks(layer, sequences.samples(samples)):
             outputs[samples, block.steps] = block.outputs.swapaxes(0, 1)
-        return block.states[:, -1].copy()
+        last: Array = block.states[:, -1].copy()
+        return last
 
     work = layer.width * (layer.features + layer.units)
     final = np.concatenate(over_batch(sequences.shape, work, last_states), axis=1)
@@ -198,7 +199,7 @@ class InputSum(Lettered):
 
     __radd__ = __add__
 
-    def __getitem__(self, part: Any) -> Array:
+    def __getitem__(self, part: Any) -> Any:
         return self.value()[part]
 
     def __sub__(self, other: Any) -> Any:

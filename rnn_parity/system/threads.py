@@ -14,9 +14,6 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-
-
-
 T = TypeVar("T")
 
 SINGLE_WORK = 1 << 20
@@ -25,9 +22,7 @@ THREADED_WORK = 1 << 27
 """From this many multiplications on, splitting the batch over threads pays."""
 
 
-def over_batch(
-    shape: tuple[int, int], multiplications: int, work: Callable[[slice], T]
-) -> list[T]:
+def over_batch(shape: tuple[int, int], multiplications: int, work: Callable[[slice], T]) -> list[T]:
     """`work` on slices that cover the batch: one for each processor, or one where that is quicker.
 
     `shape` is `(batch, timesteps)`, `multiplications` how many each timestep of a sample takes. The
