@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from rnn_parity.api.examination import examine
-from rnn_parity.bounds.spread import spreads
+from rnn_parity.bounds.step_bound import handed_on_radii
 from rnn_parity.implementations.against import calls_computed_by
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.sequences import Dropout, Sequences
@@ -93,7 +93,7 @@ def spreads_of(call: LayerCall) -> list[list[NDArray[Any]]]:
     assert call.merge is not None
     for cells, part in zip(call.parts, call.merge.parts.values(), strict=True):
         own = [
-            spreads(cell.weights, sequences_of(cell, cell.weights), cell.outputs)
+            handed_on_radii(cell.weights, sequences_of(cell, cell.weights), cell.outputs)
             for cell in cells
             if cell.weights is not None
         ]

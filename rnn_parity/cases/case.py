@@ -24,7 +24,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activation import Activation
 from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.recurrence.layer_call import LayerCall
-from rnn_parity.recurrence.layers import GRU, LAYERS, Gated, Layer
+from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES
 from rnn_parity.system import files
 from rnn_parity.system.environment import environment, own_version
@@ -122,7 +122,7 @@ class Case:
         """The recurrence that the recorded layer was to compute."""
         kind: Any = LAYERS[self.recurrence]
         options: dict[str, Any] = {}
-        if issubclass(kind, Gated):
+        if "recurrent_activation" in kind.OPTIONS:
             options["recurrent_activation"] = self.activation("recurrent_activation")
         if issubclass(kind, GRU):
             options["reset_after"] = self.config.get("reset_after")
