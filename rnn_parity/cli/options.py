@@ -18,7 +18,6 @@ from rnn_parity.system.environment import own_version
 
 LAYERS = ("simple_rnn", "lstm", "gru")
 WRAPPERS = ("rnn", "stacked", "bidirectional")
-LISTS = ("table", "json", "markdown")
 LARGEST = 2**31 - 1
 """The largest size, and the largest seed, that TensorFlow can count."""
 
@@ -81,7 +80,14 @@ def parser() -> Parser:
         help="list the known mistakes: id, meaning, layers",
         description="List the known mistakes that a divergence is held against.",
     )
-    faults.add_argument("--format", choices=LISTS, default="table", help="default table")
+    lists = [name for name in FORMATS if name != "github"]  # there is nothing to annotate
+    faults.add_argument("--format", choices=lists, default="table", help="default table")
+    explain = commands.add_parser(
+        "explain",
+        help="show a page of the manual: a fault, a known difference, a word of a report",
+        description="Show a page of the manual; without TOPIC, list all pages.",
+    )
+    explain.add_argument("topic", nargs="?", metavar="TOPIC", help="such as bias-dropped")
     add_sweep(commands)
     return main
 

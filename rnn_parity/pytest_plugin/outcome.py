@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from rnn_parity.errors import shown, without_commands
 from rnn_parity.report.checks import (
     blind_spots,
     findings,
@@ -19,7 +20,6 @@ from rnn_parity.report.page import Facts, OptionNames, Style
 from rnn_parity.report.report import Report
 from rnn_parity.report.text import facts, table_lines, wrap
 from rnn_parity.report.wording import bits, environment_line
-from rnn_parity.system.escaping import shown, without_commands
 from rnn_parity.verdict.order import decisive, decisive_code
 from rnn_parity.verdict.results import Check
 from rnn_parity.verdict.sentences import ratio
@@ -42,7 +42,7 @@ def failure(report: Report) -> str:
     """
     failed = [check for check in report.checks if fails(check, report.strict)]
     several = len(failed) > 1
-    head = [wrap(report.page(Style(quiet=True), OPTIONS).conclusion)]
+    head = [wrap(report.page(Style(quiet=True, names=OPTIONS)).conclusion)]
     for check in failed:
         found = tuple(findings(check, OPTIONS))
         head += ["", wrap(title(check))] if len(report.checks) > 1 else []
@@ -84,10 +84,10 @@ def compact(found: Facts) -> Facts:
 
 def numbers(check: Check) -> str:
     """What was checked, its table and its notes."""
-    shown_of = section(check, names=OPTIONS)
-    top = map(wrap, (shown_of.heading, *shown_of.facts))
-    notes = [wrap(f"note: {note}") for note in shown_of.notes]
-    return "\n".join([*top, *table_lines(shown_of.table), *notes])
+    part = section(check, Style(names=OPTIONS))
+    notes = (f"note: {note}" for note in part.notes)
+    top, end = map(wrap, (part.heading, *part.facts)), map(wrap, notes)
+    return "\n".join([*top, *table_lines(part.table), *end])
 
 
 def lines(report: Report) -> list[tuple[str, str, bool]]:

@@ -1,8 +1,7 @@
 """The only formatter: every form in which results are shown.
 
-A new form of output is one line in `FORMATS` and a module beside this one, whose function
-`render(report, style)` gives the text of a `page.Shown`: a report on checks, on a sweep, or the
-list of faults.
+A new form of output is one line in `FORMATS` and a module, whose function `render(report, style)`
+gives the text of a `page.Renderable`: a report on checks, on a sweep, or the list of faults.
 """
 
 FORMATS = {

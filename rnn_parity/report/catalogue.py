@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rnn_parity.report.page import PLAIN, Page, Shown, Style, Table
+from rnn_parity.report.page import PLAIN, Page, Renderable, Style, Table
 
 if TYPE_CHECKING:
     from rnn_parity.diagnosis.faults import Fault
 
 
 @dataclass(frozen=True)
-class Catalogue(Shown):
+class Catalogue(Renderable):
     """All faults, as one table."""
 
     faults: Sequence[Fault]

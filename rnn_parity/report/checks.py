@@ -6,9 +6,18 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from rnn_parity.report.page import COMMAND_LINE, TOOL, Level, OptionNames, Section, Table
+from rnn_parity.errors import shown
+from rnn_parity.report.page import (
+    COMMAND_LINE,
+    PLAIN,
+    TOOL,
+    Level,
+    OptionNames,
+    Section,
+    Style,
+    Table,
+)
 from rnn_parity.report.wording import bits, caused, digits, more, sentence
-from rnn_parity.system.escaping import shown
 from rnn_parity.verdict.order import WORST_FIRST
 from rnn_parity.verdict.results import (
     BlindSpot,
@@ -45,12 +54,10 @@ LEVELS: dict[str, Level] = {"parity": "notice", "diverged": "error", "suspect": 
 """How an annotation shows a verdict; any other is a warning."""
 
 
-def section(
-    check: Check, every: bool = False, strict: bool = False, names: OptionNames = COMMAND_LINE
-) -> Section:
-    """All that is shown of one check; `names` are the options that show or allow more."""
+def section(check: Check, style: Style = PLAIN, strict: bool = False) -> Section:
+    """All that is shown of one check; with `strict`, blind spots are a reason to warn."""
     title, *facts = subject_lines(check)
-    reason = strictness([check], names) if strict else ""
+    reason = strictness([check], style.names) if strict else ""
     return Section(
         heading=title,
         name=f"{TOOL}: {label(check.subject)}",
@@ -58,9 +65,9 @@ def section(
         verdict=check.verdict,
         sentence=verdict_of(check),
         facts=tuple(facts),
-        findings=tuple(findings(check, names)),
+        findings=tuple(findings(check, style.names)),
         notes=check.notes,
-        table=table(check, every, names),
+        table=table(check, style),
         reason=reason,
     )
 
@@ -240,11 +247,11 @@ def subject_lines(check: Check) -> list[str]:
     return [title, ", ".join(facts)] if facts else [title]
 
 
-def table(check: Check, every: bool, names: OptionNames = COMMAND_LINE) -> Table | None:
+def table(check: Check, style: Style) -> Table | None:
     """The table of timesteps and final states; None without rows."""
-    steps = steps_shown(check, every)
+    steps = steps_shown(check, style.every)
     groups = (timestep_rows(check, steps), [state_cells(row) for row in check.final_state])
-    return Table(HEADERS, groups, note=left_out(check, steps, names)) if any(groups) else None
+    return Table(HEADERS, groups, note=left_out(check, steps, style.names)) if any(groups) else None
 
 
 def steps_shown(check: Check, every: bool) -> list[int]:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from rnn_parity.report.page import Shown, Style
+from rnn_parity.report.page import Renderable, Style
 
 
-def render(report: Shown, style: Style) -> str:
+def render(report: Renderable, style: Style) -> str:
     """The document of a report; no style changes it."""
     return as_json(report.document())
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rnn_parity.report.page import TOOL, Section, Shown, Style
-from rnn_parity.system.escaping import shown
+from rnn_parity.errors import shown
+from rnn_parity.report.page import TOOL, Renderable, Section, Style
 
 
-def render(report: Shown, style: Style) -> str:
+def render(report: Renderable, style: Style) -> str:
     """A line for each section, for the whole where it has a level, and for what got worse."""
     page = report.page()
     lines = [section(one) for one in page.sections]

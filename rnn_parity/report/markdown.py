@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from rnn_parity.report.page import Page, Section, Shown, Style, Table
+from rnn_parity.errors import shown, without_commands
+from rnn_parity.report.page import Page, Renderable, Section, Style, Table
 from rnn_parity.report.text import conclusion, got_worse
-from rnn_parity.system.escaping import shown, without_commands
 
 DETAILS = "<details><summary>Timesteps and final state</summary>"
 
 
-def render(report: Shown, style: Style) -> str:
+def render(report: Renderable, style: Style) -> str:
     """The page as Markdown; its sentence alone in a quiet style."""
     page = report.page(style)
     blocks = [conclusion(page, style.colour)] if style.quiet else [*whole(page)]

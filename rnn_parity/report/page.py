@@ -114,13 +114,14 @@ class Style:
     every: bool = False
     colour: bool = False
     quiet: bool = False
+    names: OptionNames = COMMAND_LINE
 
 
 PLAIN = Style()
 
 
-class Shown:
-    """Something with a page and a JSON document, which every form of output can show."""
+class Renderable:
+    """What every form of output can show: it has a page and a JSON document."""
 
     def page(self, style: Style = PLAIN) -> Page:
         """What is shown; no more than its sentences in a quiet style."""

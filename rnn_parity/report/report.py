@@ -14,7 +14,7 @@ from rnn_parity.report.checks import (
     strictness,
     verdict_of,
 )
-from rnn_parity.report.page import COMMAND_LINE, PLAIN, OptionNames, Page, Shown, Style
+from rnn_parity.report.page import PLAIN, Page, Renderable, Style
 from rnn_parity.report.wording import environment_line, sentence
 from rnn_parity.system.environment import environment
 from rnn_parity.verdict.order import Verdict, decisive, exit_code
@@ -22,7 +22,7 @@ from rnn_parity.verdict.results import Check
 
 
 @dataclass(frozen=True)
-class Report(Shown):
+class Report(Renderable):
     """What one or several checks found.
 
     `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a
@@ -82,16 +82,16 @@ class Report(Shown):
             "checks": self.checks,
         }
 
-    def page(self, style: Style = PLAIN, names: OptionNames = COMMAND_LINE) -> Page:
+    def page(self, style: Style = PLAIN) -> Page:
         """A section for each check; a quiet page has its sentences alone.
 
-        Notes without checks are in the summary. `names` are the options that show or allow more.
+        Notes without checks are in the summary.
         """
         passed = self.verdict == "parity"
         words = Page(
             verdict=self.verdict,
             sentence=self.sentence,
-            reason=strictness(self.checks, names) if self.strict and passed else "",
+            reason=strictness(self.checks, style.names) if self.strict and passed else "",
             worse=self.worse,
         )
         if style.quiet:
@@ -102,7 +102,7 @@ class Report(Shown):
             title=self.title,
             header=(environment_line(self.environment), *notes),
             overview=overview(self.checks),
-            sections=tuple(section(c, style.every, self.strict, names) for c in self.checks),
+            sections=tuple(section(c, style, self.strict) for c in self.checks),
             level=None if self.checks else "warning",
         )
 

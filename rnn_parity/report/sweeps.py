@@ -7,7 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
-from rnn_parity.report.page import PLAIN, TOOL, Counted, Level, Page, Section, Shown, Style, Table
+from rnn_parity.report.page import (
+    PLAIN,
+    TOOL,
+    Counted,
+    Level,
+    Page,
+    Renderable,
+    Section,
+    Style,
+    Table,
+)
 from rnn_parity.report.report import Report
 from rnn_parity.report.wording import caused, digits, environment_line, more, sentence
 from rnn_parity.verdict.order import Status, decisive, exit_code
@@ -23,7 +33,7 @@ HEADERS = ("layer", "checks", *COUNTED)
 
 
 @dataclass(frozen=True, eq=False)
-class SweepReport(Shown, Generic[C]):
+class SweepReport(Renderable, Generic[C]):
     """What a sweep found, and the options under which it did.
 
     With `allow_known`, known mistakes of Keras's are no reason to fail. `scripts` are the files
@@ -201,7 +211,8 @@ class SweepReport(Shown, Generic[C]):
             yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.keras)]
             yield more(known.id)
         if configuration["open_size"] == "none":
-            yield "again", command(configuration, self.options)
+            given = [f"--{n} {value}" for n in ("seed", "against") if (value := self.options[n])]
+            yield "again", " ".join([configuration.command, *given])
         if configuration in self.scripts:
             yield "script", self.scripts[configuration]
 
@@ -276,13 +287,3 @@ def refusal(found: Sequence[Finding[C]]) -> str:
     options = ", ".join(f"{name}={'|'.join(ones)}" for name, ones in values.items())
     known = f" (known: {found[0].known.id})" if found[0].known else ""
     return f"{options or 'every option'}: {found[0].outcome.summary}{known}"
-
-
-def command(configuration: Combination, options: Mapping[str, Any]) -> str:
-    """The command line that checks this configuration again."""
-    words = ["rnn-parity check", f"--layer {configuration.kind}"]
-    run = configuration.run_options.items()
-    words += [f"--{name.replace('_', '-')} {value}" for name, value in run]
-    words += [f"--arg {name}={value}" for name, value in configuration.arguments.items()]
-    words += [f"--{name} {options[name]}" for name in ("seed", "against") if options[name]]
-    return " ".join(words)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tabulate import SEPARATING_LINE, tabulate
 
-from rnn_parity.report.page import Facts, Page, Section, Shown, Style, Table
-from rnn_parity.system.escaping import shown, without_commands
+from rnn_parity.errors import shown, without_commands
+from rnn_parity.report.page import Facts, Page, Renderable, Section, Style, Table
 
 WIDTH = 80
 NARROW = 14
@@ -18,7 +18,7 @@ ROOM = len("timestep 99999")
 COLOURS = {"parity": 32, "diverged": 31, "failed": 31, "suspect": 33, "inconclusive": 33}
 
 
-def render(report: Shown, style: Style) -> str:
+def render(report: Renderable, style: Style) -> str:
     """The page as plain text; its sentence alone in a quiet style."""
     page = report.page(style)
     blocks = [conclusion(page, style.colour)] if style.quiet else whole(page, style.colour)

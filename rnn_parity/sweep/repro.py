@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.keras_adapter.wrapped import OF_RNN
+from rnn_parity.keras_adapter.building import OF_RNN
 from rnn_parity.sweep.formulas import STEPS, formula
 from rnn_parity.sweep.space import CLASSES, Configuration, Value
 from rnn_parity.sweep.templates import (
@@ -26,8 +26,7 @@ from rnn_parity.sweep.templates import (
     RUN,
     TIME_MAJOR,
 )
-from rnn_parity.system.files import write_text
-from rnn_parity.system.reading import reason
+from rnn_parity.system.files import reason, write_text
 from rnn_parity.verdict.sweep_results import CallNumbers, Finding, Numbers, Outcome, Swept
 
 STATES = {"simple_rnn": 1, "lstm": 2, "gru": 1}

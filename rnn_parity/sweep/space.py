@@ -168,12 +168,6 @@ class Configuration:
         return self.layer if self["wrapper"] == "none" else str(self["wrapper"])
 
     @property
-    def run_options(self) -> dict[str, Value]:
-        """How the layer is run: the mode and the sizes, and what else is not the default."""
-        changed = {name: value for name, value in self.changed.items() if name in OF_RUN}
-        return {"mode": self["mode"], **self.sizes, **changed}
-
-    @property
     def arguments(self) -> dict[str, Value | None]:
         """The arguments of the Keras constructor that matter: what to return, and what changed.
 
@@ -189,6 +183,15 @@ class Configuration:
         others = (*OF_RUN, *OF_WRAPPER)
         changed = {name: value for name, value in self.changed.items() if name not in others}
         return {**own.get(self.kind, {}), **returned, **changed}
+
+    @property
+    def command(self) -> str:
+        """The command line that checks it, without the seed."""
+        changed = {name: value for name, value in self.changed.items() if name in OF_RUN}
+        how = {"layer": self.kind, "mode": self["mode"], **self.sizes, **changed}
+        words = [f"--{name.replace('_', '-')} {value}" for name, value in how.items()]
+        words += [f"--arg {name}={value}" for name, value in self.arguments.items()]
+        return " ".join(("rnn-parity check", *words))
 
     def has(self, options: Mapping[str, Value]) -> bool:
         """Whether it has all of these values; of options that its layer lacks, it has none."""

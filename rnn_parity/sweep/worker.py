@@ -35,7 +35,7 @@ from rnn_parity.verdict.sweep_results import Array, CallNumbers, Numbers, Outcom
 
 if TYPE_CHECKING:
     from rnn_parity.api.generated import GeneratedLayer
-    from rnn_parity.keras_adapter import Observation
+    from rnn_parity.recurrence.layer_call import LayerCall
 
 ALONE = Lock()
 """Keras's own settings belong to the process, and a Dask worker may have several threads."""
@@ -130,7 +130,7 @@ def generated_layer(configuration: Configuration, seed: int) -> GeneratedLayer:
     )
 
 
-def observe(configuration: Configuration, seed: int) -> list[Observation]:
+def observe(configuration: Configuration, seed: int) -> list[LayerCall]:
     """Run the layer: called on arrays, or in a functional model that leaves a size open."""
     from rnn_parity.api.functions import observe_generated
 
@@ -140,7 +140,7 @@ def observe(configuration: Configuration, seed: int) -> list[Observation]:
     return observe_functional(spec, mode, str(configuration["open_size"]))
 
 
-def observe_functional(spec: GeneratedLayer, mode: str, open_size: str) -> list[Observation]:
+def observe_functional(spec: GeneratedLayer, mode: str, open_size: str) -> list[LayerCall]:
     """Run the layer in a functional model whose `Input` does not say how large `open_size` is."""
     from rnn_parity import keras_adapter
     from rnn_parity.api.generated import random_inputs, random_mask
@@ -166,12 +166,12 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
 
     With `against`, the outputs are those of that source.
     """
-    from rnn_parity.implementations.against import answered
+    from rnn_parity.implementations.against import layer_computed_by
 
     with ALONE:
         observations = observe(configuration, seed)
         for source in sources_named(against):
-            observations = [answered(seen, source) for seen in observations]
+            observations = [layer_computed_by(seen, source) for seen in observations]
     found: Numbers | None = None
     parts = [seen for seen in observations if seen.weights is not None]
     for name in dict.fromkeys(seen.layer_name for seen in parts):
@@ -180,7 +180,7 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
     return found
 
 
-def numbers_in(observations: Sequence[Observation], forward: Numbers | None) -> Numbers:
+def numbers_in(observations: Sequence[LayerCall], forward: Numbers | None) -> Numbers:
     """The numbers of one layer, all calls of which were observed."""
     from rnn_parity.recurrence.replay import replay
     from rnn_parity.recurrence.sequences import Sequences
@@ -265,7 +265,7 @@ def refuse_source(name: str) -> None:
             f"--against {name!r}: expected {able}, which are given every configuration's weights; "
             f"received {kind.form}, which is not; check it by itself: rnn-parity check --against"
         )
-    if (kind.module, argument) == ("keras_backend", "all"):
+    if (kind.module, argument) == (".keras_backend", "all"):
         raise InputError(f"--against {name!r}: expected one backend; sweep one after the other")
 
 
@@ -277,7 +277,7 @@ def source_of(name: str) -> Source:
     function that does not take the weights; `MissingPackageError` for a package that it needs.
     """
     refuse_source(name)
-    if recognised(name)[0].module == "python_function":
+    if recognised(name)[0].module == ".python_function":
         from rnn_parity.implementations.python_function import function_of, parameters
 
         taken = parameters(function_of(name))

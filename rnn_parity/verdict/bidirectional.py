@@ -51,17 +51,17 @@ MEANINGS = {
 
 @np.errstate(all="ignore")  # infinities and NaN are judged, not warned of
 def judge_merge(
-    merge: Merge, subject: Subject, spreads: Sequence[Sequence[NDArray[Any]]] = ()
+    merge: Merge, subject: Subject, radii: Sequence[Sequence[NDArray[Any]]] = ()
 ) -> Check:
     """Hold the merged outputs, the states and what was handed on against the two layers' own.
 
-    `spreads` tell how far from everything that each layer returned may lie what the wrapper got;
-    by default that is the same.
+    `radii` tell, for each array that a layer returned, how far from it the wrapper's copy may lie;
+    by default both are equal.
     """
-    outputs, states = observed(merge)
+    outputs, states = returned_by(merge)
     arithmetic = arithmetics(precision_of(outputs.dtype))[0]
-    spreads = spreads or [[np.zeros(y.shape) for y in one.returned] for one in merge.parts.values()]
-    ball = merged(merge, arithmetic, [of_outputs for of_outputs, *_ in spreads])
+    radii = radii or [[np.zeros(y.shape) for y in one.returned] for one in merge.parts.values()]
+    ball = merged(merge, arithmetic, [of_outputs for of_outputs, *_ in radii])
     batch, timesteps, *features = merge.whole.inputs.shape
     shape = Shape(batch, timesteps, math.prod(features), ball.shape[-1])
     check = Check(subject, "parity", "", shape, arithmetic.results.name, arithmetic.name)
@@ -71,63 +71,60 @@ def judge_merge(
     if received != wanted:
         summary = f"merged outputs and states: expected shapes {wanted}, received {received}"
         return replace(check, verdict="diverged", summary=summary)
-    of_states = [spread for _, *of_one in spreads for spread in of_one]
+    of_states = [radius for _, *of_one in radii for radius in of_one]
     check = replace(check, final_state=state_rows(merge.states, states, expected, of_states))
     return concluded(compared(check, outputs, ball, merge.sequences), merge, width_of(merge, ball))
 
 
-def observed(merge: Merge) -> tuple[NDArray[Any], Sequence[NDArray[Any]]]:
+def returned_by(merge: Merge) -> tuple[NDArray[Any], Sequence[NDArray[Any]]]:
     """What the wrapper returned as outputs, side by side where there are two, and the states."""
     count = 2 if merge.mode is None else 1
     returned = merge.whole.returned
     return np.concatenate(returned[:count], axis=-1), returned[count:]
 
 
-def merged(merge: Merge, arithmetic: Arithmetic, spreads: Sequence[NDArray[Any]]) -> Ball:
+def merged(merge: Merge, arithmetic: Arithmetic, radii: Sequence[NDArray[Any]]) -> Ball:
     """Where the merged outputs must lie; the shape is theirs.
 
     The parts' outputs are rounded to the wrapper's format first. What is put side by side is exact.
     """
     forward, backward = (
-        around(arithmetic.results.round(part.returned[0]), spread, arithmetic)
-        for part, spread in zip(merge.parts.values(), spreads, strict=True)
+        around(arithmetic.results.round(part.returned[0]), radius, arithmetic)
+        for part, radius in zip(merge.parts.values(), radii, strict=True)
     )
     if merge.sequences:
         backward = backward[:, ::-1]
     if merge.mode in ("concat", None):
         value = np.concatenate([forward.value, backward.value], axis=-1)
-        spread = np.concatenate([forward.radius, backward.radius], axis=-1)
-        return same(value, spread, arithmetic)
-    if merge.mode == "mul":
-        return forward * backward
-    added = forward + backward
-    half = Ball.exact(np.full(added.shape, 0.5), arithmetic)
-    return added * half if merge.mode == "ave" else added
+        radius = np.concatenate([forward.radius, backward.radius], axis=-1)
+        return unchanged(value, radius, arithmetic)
+    merged: Ball = forward * backward if merge.mode == "mul" else forward + backward
+    return 0.5 * merged if merge.mode == "ave" else merged
 
 
-def around(value: Array, spread: NDArray[Any], arithmetic: Arithmetic) -> Ball:
-    """Numbers that lie within `spread` of `value`."""
-    return Ball(value, spread.astype(arithmetic.radius_dtype), arithmetic)
+def around(value: Array, radius: NDArray[Any], arithmetic: Arithmetic) -> Ball:
+    """Numbers that lie within `radius` of `value`."""
+    return Ball(value, radius.astype(arithmetic.radius_dtype), arithmetic)
 
 
-def same(value: Array, spread: NDArray[Any], arithmetic: Arithmetic) -> Ball:
+def unchanged(value: Array, radius: NDArray[Any], arithmetic: Arithmetic) -> Ball:
     """Numbers that are handed on as they are; one below the normal range may become zero."""
-    return around(value, spread + arithmetic.results.smallest_normal, arithmetic)
+    return around(value, radius + arithmetic.results.smallest_normal, arithmetic)
 
 
 def state_rows(
     names: Sequence[str],
     states: Sequence[NDArray[Any]],
     expected: Sequence[NDArray[Any]],
-    spreads: Sequence[NDArray[Any]],
+    radii: Sequence[NDArray[Any]],
 ) -> tuple[StateRow, ...]:
     """Each returned state held against that of the layer it comes from."""
     named = [f"{side} {name}" for side in ("forward", "backward") for name in names]
     rows = []
-    for name, state, own, spread in zip(named, states, expected, spreads, strict=True):
+    for name, state, own, radius in zip(named, states, expected, radii, strict=True):
         precision = precision_of(state.dtype)
-        value, radius = by_sample(precision.round(own)), by_sample(spread)
-        ball = same(value, radius, arithmetics(precision)[0])
+        value = by_sample(precision.round(own))
+        ball = unchanged(value, by_sample(radius), arithmetics(precision)[0])
         rows.append(state_row(name, by_sample(state), ball, precision))
     return tuple(rows)
 

@@ -244,7 +244,7 @@ def held_states(
 def held_state(
     name: str, state: NDArray[Any], ball: Ball, replayed: Array, precision: Precision
 ) -> Held:
-    """One of them, `(B, H)`, whose right numbers are about those `replayed`."""
+    """One final state `(B, H)` held against `ball`; its right numbers are about `replayed`."""
     row = state_row(name, state, ball, precision)
     return Held(row, state_resolution(name, ball, replayed))
 

@@ -129,7 +129,7 @@ class Divergence:
 
 
 class MergeDivergence(Divergence):
-    """The same of the merged outputs of a `Bidirectional`."""
+    """The first of a `Bidirectional`'s merged outputs that is beyond its bound."""
 
     origin: ClassVar[str] = "from what the two layers returned"
 

@@ -29,10 +29,6 @@ class Combination(Protocol):
         """The name of the layer's class in Keras."""
 
     @property
-    def kind(self) -> str:
-        """What is built, as `--layer` names it: the layer, or what it is wrapped in."""
-
-    @property
     def sizes(self) -> Mapping[str, Any]:
         """The sizes of the layer and its data."""
 
@@ -41,8 +37,8 @@ class Combination(Protocol):
         """The options, sizes aside, that do not have their default."""
 
     @property
-    def run_options(self) -> Mapping[str, Any]:
-        """The options of the command line that say how the layer is run."""
+    def command(self) -> str:
+        """The command line that checks it, without the seed."""
 
     @property
     def arguments(self) -> Mapping[str, Any]:

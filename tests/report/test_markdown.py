@@ -1,10 +1,9 @@
-"""Markdown for a job summary, and GitHub's workflow annotations."""
+"""Markdown for a job summary, letter by letter."""
 
 import dataclasses
 
-from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
+from sample_checks import DIVERGED, PARITY
 
-from rnn_parity.report.github import annotation
 from rnn_parity.report.markdown import escaped
 from rnn_parity.report.report import Report
 from rnn_parity.verdict.results import Subject
@@ -76,45 +75,6 @@ def test_markdown_escapes_what_a_name_could_break():
     assert "a|b" not in text
 
 
-def test_an_annotation_for_each_check():
-    report = Report((PARITY, DIVERGED, NOT_COMPARED, SUSPECT))
-    first, second, third, fourth = report.render("github").splitlines()
-    assert first == (
-        "::notice title=rnn-parity%3A simple_rnn (SimpleRNN%2C mode graph)::"
-        "PARITY: every step is within rounding (25.8 effective bits)."
-    )
-    assert second.startswith(
-        "::error title=rnn-parity%3A encoder (SimpleRNN%2C mode xla)::DIVERGED"
-    )
-    assert "%0Afirst at: timestep 0, batch 3, unit 1%0Aobserved: 0.25%0A" in second
-    assert third == (
-        "::warning title=rnn-parity%3A decoder (LSTM%2C mode xla)::"
-        "INCONCLUSIVE: not compared: LSTM is not replayed yet."
-    )
-    assert fourth == (
-        "::error title=rnn-parity%3A s (SimpleRNN)::SUSPECT: one weight differs.%0A"
-        "to do: compare the weights bit by bit: were they printed, cast or retrained?"
-    )
-
-
-def test_notes_are_in_the_annotation():
-    text = Report((INCONCLUSIVE,)).render("github")
-    assert text.endswith(
-        "%0Anote: the bound of the custom activation square is estimated, not proven"
-    )
-
-
-def test_no_checks_are_a_warning():
-    text = Report(()).render("github")
-    assert text == "::warning title=rnn-parity::INCONCLUSIVE: nothing was compared."
-
-
-def test_annotations_are_escaped_as_the_runner_undoes_it():
-    # A message keeps colons and commas; a property may not. Percent signs go first.
-    text = annotation("error", "50%: a, b\n", "100%\r\n::stop, %0A")
-    assert text == "::error title=50%25%3A a%2C b%0A::100%25%0D%0A::stop, %250A"
-
-
 SIDE_BY_SIDE = r"""| layer     |                  |   port.csv |        f\|1 |
 |:----------|:-----------------|-----------:|------------:|
 | SimpleRNN | verdict          |     parity |    diverged |
@@ -134,5 +94,3 @@ def test_implementations_stand_side_by_side():
     tables = [line.split() for line in text.splitlines() if line.startswith("|")]
     assert tables[2:6] == [line.split() for line in SIDE_BY_SIDE.splitlines()[2:]]
     assert tables[0] == SIDE_BY_SIDE.splitlines()[0].split()
-    github = Report(tuple(checks)).render("github").splitlines()
-    assert github[1].startswith("::error title=rnn-parity%3A SimpleRNN (against f|1)::DIVERGED")

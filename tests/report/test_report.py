@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
 
-from rnn_parity.errors import InputError
 from rnn_parity.report.document import plain
 from rnn_parity.report.report import Report
 from rnn_parity.system import environment
@@ -170,13 +169,6 @@ def test_rows_kept_as_columns_are_written_as_rows():
         "batch": 2,
         "unit": 3,
     }
-
-
-def test_an_unknown_format_is_refused_by_name():
-    with pytest.raises(
-        InputError, match=r"expected one of table, json, markdown, github, .* 'xml'"
-    ):
-        Report(()).render("xml")
 
 
 def test_versions_come_from_metadata(monkeypatch):

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
-from rnn_parity.errors import InputError
 from rnn_parity.report.sweeps import SweepReport
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.verdict.results import Cause, Divergence
@@ -182,11 +181,6 @@ def test_markdown_and_annotations():
     assert last.startswith("::notice title=rnn-parity::DIVERGED: of 2 checks")
     new = report({ZEROED: DIVERGED}, finding(ZEROED, DIVERGED)).render("github")
     assert new.startswith("::error title=rnn-parity::DIVERGED, in 1 configuration%0A")
-
-
-def test_another_form_is_refused():
-    with pytest.raises(InputError, match="format: expected one of table, json"):
-        WHOLE.render("xml")
 
 
 def test_the_seed_is_part_of_the_command():

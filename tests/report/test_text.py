@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sample_checks import DIVERGED, ENVIRONMENT, INCONCLUSIVE, NOT_COMPARED, PARITY, row
 
 from rnn_parity.report.checks import overview, section
+from rnn_parity.report.page import Style
 from rnn_parity.report.report import Report
 from rnn_parity.report.text import grid
 from rnn_parity.report.text import section as as_text
@@ -129,7 +130,7 @@ def long(count: int, worst: dict[int, float], **changes: object) -> Check:
 
 
 def shown(check: Check, every: bool = False) -> str:
-    return as_text(section(check, every))
+    return as_text(section(check, Style(every)))
 
 
 def side_by_side(checks: list[Check]) -> str:

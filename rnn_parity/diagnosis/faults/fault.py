@@ -36,6 +36,13 @@ class Computation:
     rearrange: Callable[[Array], Array] | None = None
     undo: Callable[[Computation, Outputs], tuple[Sequences, Outputs]] | None = None
 
+    @property
+    def single_step(self) -> bool:
+        """Whether every sample has one timestep at most that counts, from a state h of zeros."""
+        mask = self.sequences.mask
+        steps = self.sequences.shape[1] if mask is None else mask.sum(axis=1).max()
+        return bool(steps <= 1 and not self.sequences.initial_state[0].any())
+
     def computed(self) -> Array:
         """The outputs of this computation, `(B, T, H)`."""
         outputs = replay(self.layer, self.sequences).outputs
@@ -91,3 +98,8 @@ class Fault:
     def cause(self, explanation: str) -> Cause:
         """This fault as the cause of what was observed, where no fit was measured."""
         return Cause(self.id, explanation, None, self.remedy)
+
+
+def backwards(array: NDArray[Any] | None) -> Any:
+    """`(B, T, ...)` in the other order of time."""
+    return None if array is None else array[:, ::-1]
