@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.activations import CATALOGUE, Activation
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES

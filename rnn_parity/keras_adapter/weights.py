@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError, one_line
 from rnn_parity.keras_adapter.runtime import keras_major, tensorflow_module
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import CATALOGUE, custom
+from rnn_parity.recurrence.activations import CATALOGUE, Activation, custom
 from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
 
 

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import named
+from rnn_parity.recurrence.activations import Activation, named
 from rnn_parity.recurrence.formula import ACTIVATIONS, Facts, facts, split
 from rnn_parity.recurrence.precision import Precision, precision_of, real, weight
 
@@ -141,6 +140,12 @@ class Layer:
                 ("bias", bias, (*rows, width)),
             )
         }
+
+    @classmethod
+    def formula_of(cls, **options: Any) -> Callable[..., Any]:
+        """The formula of a layer with these options."""
+        formula: Callable[..., Any] = cls.formula
+        return formula
 
     def changed(self: Self, **changes: object) -> Self:
         """This layer with other attributes, taken as they are: weights are not rounded again.
@@ -298,10 +303,16 @@ class GRU(Layer):
         r = s(x_r + h @ W_r)
         return z * h + (1 - z) * a(x_h + (r * h) @ W_h)
 
+    @classmethod
+    def formula_of(cls, **options: Any) -> Callable[..., Any]:
+        """The formula with or without `reset_after`, which is the default."""
+        after = options.get("reset_after", True)
+        return cls.reset_after_formula if after else cls.reset_before_formula
+
     @property
     def formula(self) -> Callable[..., Any]:
-        """The formula with or without `reset_after`."""
-        return self.reset_after_formula if self.reset_after else self.reset_before_formula
+        """The formula of this layer's `reset_after`."""
+        return self.formula_of(reset_after=self.reset_after)
 
     def __init__(
         self,
