@@ -12,7 +12,7 @@ stands in one table.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import inf, sqrt
 from typing import Any
@@ -489,6 +489,31 @@ def named(activation: str | Callable[..., Any] | Activation | None) -> Activatio
             f"activation: expected one of {', '.join(CATALOGUE)}, or a callable, received {name!r}"
         )
     return CATALOGUE[name]
+
+
+def clipped(activation: Activation, limit: float) -> Activation:
+    """`f(clip(z, -limit, limit))`, as ONNX's `clip` bounds the arguments of the gates.
+
+    Clipping moves no two numbers further apart, so that the spread at the ends of an interval is
+    that of the clipped ends. Raises `UnsupportedError` for a function of the whole unit axis.
+    """
+    if activation.coupling is not None:
+        raise UnsupportedError(f"clip: the activation {activation.name} is not replayed with it")
+    extra = activation.extra
+
+    def within(z: Array) -> Array:
+        return np.clip(z, -limit, limit)
+
+    return replace(
+        activation,
+        name=f"{activation.name} clipped at {limit:g}",
+        function=lambda z: activation(within(z)),
+        derivative=None,
+        curvature=inf,
+        turning_points=tuple(point for point in activation.turning_points if abs(point) < limit),
+        extra=None if extra is None else lambda z, size: extra(within(z), size),
+        writes=False,
+    )
 
 
 def custom(function: Callable[..., Any], name: str | None = None) -> Activation:

@@ -100,23 +100,20 @@ class Layer:
     ) -> None:
         for name in options.keys() - {*self.OPTIONS, *(name for name, _ in self.VECTORS.values())}:
             raise InputError(f"{type(self).__name__}: unknown option {name!r}; leave it out")
+        options |= {"recurrent_activation": recurrent_activation, "activation": activation}
         vars(self).update(
-            {"activation": activation, "recurrent_activation": recurrent_activation},
             go_backwards=bool(go_backwards),
             zero_output_for_mask=bool(zero_output_for_mask),
             precision=precision_of(np.asarray(kernel).dtype if dtype is None else dtype),
             operands=None,
             addends=(),
-            **options,
+            **{name: options.get(name, activation) for name in self.OPTIONS},
         )
-        for letter in self.facts.activations:
-            name = ACTIVATIONS[letter]
-            vars(self)[name] = named(vars(self).get(name, activation))
+        vars(self).update({ACTIVATIONS[a]: named(vars(self)[ACTIVATIONS[a]]) for a in self.letters})
         vars(self).update(self._weights(kernel, recurrent_kernel, bias))
         for name, width in self.VECTORS.values():
             shape = (width * self.units,)
-            value = vars(self).get(name)
-            value = np.zeros(shape) if value is None else value
+            value = np.zeros(shape) if options.get(name) is None else options[name]
             vars(self)[name] = weight(name, value, shape, self.precision)
 
     def _weights(

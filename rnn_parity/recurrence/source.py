@@ -56,9 +56,7 @@ def needed(function: FunctionType) -> Iterator[str]:
 def without_types(text: str) -> str:
     """A function's source without the annotations, which a script has no use for."""
     head, body = text.split('"""', 1) if '"""' in text else text.split("\n", 1)
-    head = re.sub(r": (?:Any|Array(?: \| None)?)(?=[,=)\n]| =)", "", head).replace(
-        " = None", "=None"
-    )
-    head = re.sub(r"\) -> \w+:", "):", head)
+    head = re.sub(r": (?:Any|Array(?: \| None)?)(?=[,=)\n]| =)", "", head)
+    head = re.sub(r"\) -> \w+:", "):", head).replace(" = None", "=None")
     body = re.sub(r"^(    \w+): \w+ =", r"\1 =", body, flags=re.M)
     return f'{head}"""{body}' if '"""' in text else f"{head}\n{body}"
