@@ -22,6 +22,7 @@ from rnn_parity.cli.options import (
     unique,
 )
 from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, shown_lines
+from rnn_parity.system.choices import LAYER_CLASSES
 from rnn_parity.system.limits import check_numbers
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from rnn_parity.report.report import Report
     from rnn_parity.sweep.journal import Journal
 
-GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
 GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
 INTERRUPTED = 130
@@ -135,7 +135,7 @@ def sweep(given: Given) -> int:
     """Sweep and answer; the exit code of the report."""
     check_output(given)
     from rnn_parity.report.sweeps import SweepReport
-    from rnn_parity.sweep import engine, repro
+    from rnn_parity.sweep import bug_report, engine
     from rnn_parity.sweep.interrupt import Insisting
     from rnn_parity.sweep.journal import journal
     from rnn_parity.sweep.pool import pool
@@ -144,14 +144,14 @@ def sweep(given: Given) -> int:
     refuse_sweep(given)
     against, folder, seed = given["source"], given["repro"], given["seed"]
     if folder is not None:
-        repro.make_folder(folder)
+        bug_report.make_folder(folder)
     layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
     strength = None if given["strength"] == "full" else given["strength"]
     who = (given["workers"], given["dask"])
     with contextlib.redirect_stdout(sys.stderr):
         with journal(given["resume"]) as known, told(known), pool(*who) as workers, Insisting():
             swept = engine.sweep(layers, strength, given["limit"], seed, workers, known, against)
-        scripts = {} if folder is None else repro.write_scripts(swept, folder)
+        scripts = {} if folder is None else bug_report.write_scripts(swept, folder)
     options = {"layers": layers, "against": against, **named(given, "strength", "limit", "seed")}
     report = SweepReport(swept, options, given["allow_known"], scripts)
     text = report.render(given["format"], colour=wants_colour(given["output"]))
@@ -233,6 +233,7 @@ def generated_report(given: Given) -> Report:
     from rnn_parity.api.functions import check_generated
     from rnn_parity.api.generated import GeneratedLayer
     from rnn_parity.api.rechecking import record_generated
+    from rnn_parity.recurrence.layers import LAYERS
 
     fields = [field.name for field in dataclasses.fields(GeneratedLayer)]
     options = named(given, *fields)
@@ -243,7 +244,8 @@ def generated_report(given: Given) -> Report:
         options.update(zip(OF_INPUT, inputs.shape, strict=True))
     spec = GeneratedLayer(**options)
     data = spec.calls * spec.batch * spec.timesteps * (spec.features + spec.units)
-    gates = GATES.get(spec.layer, GATES_OF_TWO)
+    kind = LAYERS.get(LAYER_CLASSES.get(spec.layer, ""))
+    gates = GATES_OF_TWO if kind is None else len(kind.GATES)
     check_size(data + gates * spec.units * (spec.features + spec.units + 1))
     mask = read_mask(given, (spec.batch, spec.timesteps))
     settled = {"inputs": inputs, "mask": mask, **ways(given)}

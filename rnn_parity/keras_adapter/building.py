@@ -18,9 +18,9 @@ from rnn_parity.errors import InputError, one_line
 from rnn_parity.keras_adapter.parts import cells_of, input_shape
 from rnn_parity.keras_adapter.runtime import quiet, refusals, tensorflow_module
 from rnn_parity.recurrence.layers import Layer
+from rnn_parity.system.choices import LAYER_CLASSES
 
 POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
-LAYER_CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 OF_EVERY_CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout", "dtype")
 OF_CELL = {
     "SimpleRNN": OF_EVERY_CELL,
