@@ -160,7 +160,7 @@ def test_record_refuses_them_by_name(tmp_path):
     layer = layer_of("minimal")
     layer(X)
     calls = observe_layer(layer, X)
-    with pytest.raises(InputError, match="not recorded: a case holds one of .* received Minimal"):
+    with pytest.raises(InputError, match=r"not recorded: a case holds one of .* received Minimal"):
         record(calls, tmp_path / "case.npz")
     assert not list(tmp_path.iterdir())
 
