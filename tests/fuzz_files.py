@@ -313,9 +313,9 @@ def npz_seeds() -> list[bytes]:
 
 
 def csv_seeds() -> list[bytes]:
-    from rnn_parity.implementations.csv_text import text
+    from rnn_parity.implementations.numbers import csv_text
 
-    table = text(recorded("outputs"))
+    table = csv_text(recorded("outputs"))
     return [table.encode(), ("a;" * 3 + "\n" + table.replace(",", ";")).encode()]
 
 
@@ -325,9 +325,9 @@ def against(path: str) -> int:
 
 def numbers_differ(seed: bytes, path: str) -> bool:
     """Whether the outputs in a file are far from those that were recorded."""
-    from rnn_parity.implementations.numbers import read
+    from rnn_parity.implementations.numbers import read_numbers
 
-    found = read(path).outputs
+    found = read_numbers(path).outputs
     outputs = recorded("outputs")
     return found.size != outputs.size or is_far(outputs, found.reshape(outputs.shape))
 
@@ -394,7 +394,7 @@ def onnx_differs(seed: bytes, path: str) -> bool:
 def tflite_seeds() -> list[bytes]:
     from rnn_parity.cases.case import read_case
     from rnn_parity.keras_adapter import tensorflow_module
-    from rnn_parity.keras_adapter.rebuild import rebuild_layer
+    from rnn_parity.keras_adapter.building import rebuild_layer
 
     tf, case = tensorflow_module(), read_case(reference())
     batch, timesteps, features = case.inputs.shape

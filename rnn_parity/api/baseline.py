@@ -15,8 +15,8 @@ from typing import Any
 from rnn_parity.errors import InputError
 from rnn_parity.report.document import plain
 from rnn_parity.report.report import Report
+from rnn_parity.system.files import content, reason
 from rnn_parity.system.limits import SHARE_OF_TEXT
-from rnn_parity.system.reading import content, reason
 from rnn_parity.verdict.consistency import contradiction, document_contradiction, parsed
 from rnn_parity.verdict.order import WORST_FIRST
 

@@ -84,6 +84,12 @@ def parser() -> Parser:
     )
     lists = [name for name in FORMATS if name != "github"]  # there is nothing to annotate
     faults.add_argument("--format", choices=lists, default="table", help="default table")
+    explain = commands.add_parser(
+        "explain",
+        help="show a page of the manual: a fault, a known difference, a word of a report",
+        description="Show a page of the manual; without TOPIC, list all pages.",
+    )
+    explain.add_argument("topic", nargs="?", metavar="TOPIC", help="such as bias-dropped")
     add_sweep(commands, size, seed, LAYERS, FORMATS)
     return main
 

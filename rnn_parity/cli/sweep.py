@@ -12,13 +12,12 @@ from rnn_parity.errors import InputError
 from rnn_parity.report.sweeps import SweepReport
 from rnn_parity.sweep.interrupt import Insisting
 from rnn_parity.sweep.journal import Journal, journal
+from rnn_parity.sweep.pool import pool
 from rnn_parity.sweep.repro import script
 from rnn_parity.sweep.run import sweep
 from rnn_parity.sweep.source import refuse_source
 from rnn_parity.sweep.space import SPACES, Configuration
-from rnn_parity.sweep.workers import pool
-from rnn_parity.system.files import write_text
-from rnn_parity.system.reading import reason
+from rnn_parity.system.files import reason, write_text
 from rnn_parity.verdict.sweep_results import Finding, Swept
 
 OPTIONS = ("strength", "limit", "seed")

@@ -12,14 +12,12 @@ from numpy.typing import ArrayLike
 import rnn_parity
 from rnn_parity import keras_adapter
 from rnn_parity.api import regression
-from rnn_parity.api.functions import DEFAULT_MODE, modes, observe
-from rnn_parity.api.functions import report as report_of
-from rnn_parity.errors import InputError, RnnParityError
+from rnn_parity.api.functions import DEFAULT_MODE, keras_report, modes_to_run, observe
+from rnn_parity.errors import InputError, RnnParityError, shown_lines
 from rnn_parity.pytest_plugin.outcome import failure, lines
 from rnn_parity.recurrence.layers import Layer, SimpleRNN
 from rnn_parity.report.checks import is_compared
 from rnn_parity.report.report import Report
-from rnn_parity.system.escaping import shown_lines
 
 Returned = TypeVar("Returned")
 
@@ -123,7 +121,7 @@ class RnnParity:
         path = self._case_path(name)
         found = [
             seen
-            for one in modes(mode)
+            for one in modes_to_run(mode)
             for seen in observe(layer_or_model, inputs, mask, state, one)
         ]
         paths = regression.paths_of(path, len(found))
@@ -138,7 +136,7 @@ class RnnParity:
             for seen, file in zip(found, paths, strict=True)
         ]
         checks = [check for one in results for check in one.checks]
-        return report_of(checks), "\n".join(one.message for one in results if one.message)
+        return keras_report(checks), "\n".join(one.message for one in results if one.message)
 
     def _shown(self, path: Path) -> str:
         """The name of a file as messages and reports show it."""

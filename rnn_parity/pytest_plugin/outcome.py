@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from rnn_parity.errors import shown, without_commands
 from rnn_parity.report.checks import (
     blind_spots,
     findings,
@@ -19,7 +20,6 @@ from rnn_parity.report.page import Facts, OptionNames, Style
 from rnn_parity.report.report import Report
 from rnn_parity.report.text import fact, table_lines, wrap
 from rnn_parity.report.wording import bits, environment_line
-from rnn_parity.system.escaping import shown, without_commands
 from rnn_parity.verdict.order import decisive, decisive_code
 from rnn_parity.verdict.results import Check
 from rnn_parity.verdict.sentences import ratio

@@ -6,6 +6,7 @@ import heapq
 import math
 from collections.abc import Sequence
 
+from rnn_parity.errors import shown
 from rnn_parity.report.page import (
     COMMAND_LINE,
     PLAIN,
@@ -17,7 +18,6 @@ from rnn_parity.report.page import (
     Table,
 )
 from rnn_parity.report.wording import bits, caused, digits, more, sentence
-from rnn_parity.system.escaping import shown
 from rnn_parity.verdict.order import WORST_FIRST
 from rnn_parity.verdict.results import (
     BlindSpot,

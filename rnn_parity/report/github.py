@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rnn_parity.errors import shown
 from rnn_parity.report.page import TOOL, Renderable, Section, Style
-from rnn_parity.system.escaping import shown
 
 
 def render(report: Renderable, style: Style) -> str:

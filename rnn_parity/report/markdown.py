@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+from rnn_parity.errors import shown, without_commands
 from rnn_parity.report.page import Page, Renderable, Section, Style, Table
 from rnn_parity.report.text import conclusion, got_worse
-from rnn_parity.system.escaping import shown, without_commands
 
 DETAILS = "<details><summary>Timesteps and final state</summary>"
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tabulate import SEPARATING_LINE, tabulate
 
+from rnn_parity.errors import shown, without_commands
 from rnn_parity.report.page import Page, Renderable, Section, Style, Table
-from rnn_parity.system.escaping import shown, without_commands
 
 WIDTH = 80
 NARROW = 14

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from rnn_parity.system.escaping import shown
+from rnn_parity.errors import shown
 from rnn_parity.verdict.results import Cause
 
 

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 from rnn_parity.errors import InputError
 from rnn_parity.report.document import plain
 from rnn_parity.sweep.space import SIZES, SPACES, Configuration
+from rnn_parity.system.files import reason
 from rnn_parity.system.limits import check_content
-from rnn_parity.system.reading import reason
 from rnn_parity.verdict.consistency import NUMBERS, contradiction, is_whole, number, parsed
 from rnn_parity.verdict.order import STATUSES
 from rnn_parity.verdict.results import Divergence

@@ -24,7 +24,7 @@ from rnn_parity.verdict.sweep_results import Outcome
 if TYPE_CHECKING:
     from rnn_parity.api.generated import GeneratedLayer
     from rnn_parity.implementations.sources import Source
-    from rnn_parity.keras_adapter import Observation
+    from rnn_parity.recurrence.layer_call import LayerCall
 
 # Keras's own settings belong to the process, and a Dask worker may have several threads.
 ALONE = Lock()
@@ -117,7 +117,7 @@ def generated(configuration: Configuration, seed: int) -> GeneratedLayer:
     )
 
 
-def observe(configuration: Configuration, seed: int) -> list[Observation]:
+def observe(configuration: Configuration, seed: int) -> list[LayerCall]:
     """Run the layer: called on arrays, or in a functional model that leaves a size open."""
     from rnn_parity.api.functions import observe_generated
 
@@ -127,7 +127,7 @@ def observe(configuration: Configuration, seed: int) -> list[Observation]:
     return observe_functional(spec, mode, str(configuration["open_size"]))
 
 
-def observe_functional(spec: GeneratedLayer, mode: str, open_size: str) -> list[Observation]:
+def observe_functional(spec: GeneratedLayer, mode: str, open_size: str) -> list[LayerCall]:
     """Run the layer in a functional model whose `Input` does not say how large `open_size` is."""
     from rnn_parity import keras_adapter
     from rnn_parity.api.generated import random_inputs, random_mask

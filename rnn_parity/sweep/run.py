@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
+from rnn_parity.diagnosis.known_differences import known_difference
 from rnn_parity.errors import InputError
 from rnn_parity.sweep.arrays import combinations
-from rnn_parity.sweep.findings import known_as
 from rnn_parity.sweep.group import Group, grouped
 from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.numbers import numbers_of
 from rnn_parity.sweep.one import check_one, explained
-from rnn_parity.sweep.pool import Pool
+from rnn_parity.sweep.pool import Pool, Result
 from rnn_parity.sweep.site import Site, describe, narrowed
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.system.environment import own_version
@@ -70,7 +70,7 @@ class Job:
 
     def site(self, layer: str) -> Site:
         """Where the work is done, as it takes a layer."""
-        ((_, site),) = self.pool.run(partial(describe, against=self.against), [layer])
+        ((_, site),) = self.pool.as_completed(partial(describe, against=self.against), [layer])
         if site is None:
             raise InputError("workers: expected ones that stay alive, received two that died")
         return site
@@ -91,11 +91,19 @@ class Job:
         from tqdm import tqdm
 
         todo = [one for one in dict.fromkeys(configurations) if one not in self.journal.known]
-        results = self.pool.run(partial(check_one, seed=self.seed, against=self.against), todo)
+        results = self.of_each(check_one, todo)
         bar = tqdm(results, doing, len(todo), delay=1, leave=False, disable=None, unit=" checks")
         for configuration, outcome in bar:
             self.journal.add(configuration, outcome or self.died)
         return self.journal.known
+
+    def of_each(
+        self, function: Callable[..., Result], configurations: Iterable[Configuration]
+    ) -> Iterator[tuple[Configuration, Result | None]]:
+        """Each configuration with what a worker's `function` tells of it, as they are ready."""
+        job: Callable[[Configuration], Result]
+        job = partial(function, seed=self.seed, against=self.against)
+        return self.pool.as_completed(job, configurations)
 
     @property
     def died(self) -> Outcome:
@@ -121,10 +129,9 @@ class Job:
         outcome, numbers = self.journal.known[group.smallest], None
         causes: tuple[Cause, ...] = ()
         if outcome.max_ratio is not None:
-            job = partial(numbers_of, seed=self.seed, against=self.against)
-            ((_, numbers),) = self.pool.run(job, [group.smallest])
+            ((_, numbers),) = self.of_each(numbers_of, [group.smallest])
             outcome, causes = self.explained(group, outcomes)
-        known = known_as(group.smallest, outcome, numbers, self.against)
+        known = known_difference(group.smallest, outcome, numbers, self.against)
         return Finding(group.smallest, outcome, causes, numbers, tuple(group.members), known)
 
     def explained(
@@ -132,7 +139,7 @@ class Job:
     ) -> tuple[Outcome, tuple[Cause, ...]]:
         """The outcome of a group's smallest configuration, and the causes that it shares."""
         asked = dict.fromkeys([group.smallest, *witnesses(group, outcomes)])
-        told = dict(self.pool.run(partial(explained, seed=self.seed, against=self.against), asked))
+        told = dict(self.of_each(explained, asked))
         known = self.journal.known[group.smallest]
         outcome, causes = told.pop(group.smallest) or (known, ())
         return replace(outcome, seconds=known.seconds), shared(

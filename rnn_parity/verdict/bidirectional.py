@@ -98,11 +98,8 @@ def merged(merge: Merge, arithmetic: Arithmetic, radii: Sequence[NDArray[Any]]) 
         value = np.concatenate([forward.value, backward.value], axis=-1)
         radius = np.concatenate([forward.radius, backward.radius], axis=-1)
         return unchanged(value, radius, arithmetic)
-    if merge.mode == "mul":
-        return forward * backward
-    added = forward + backward
-    half = Ball.exact(np.full(added.shape, 0.5), arithmetic)
-    return added * half if merge.mode == "ave" else added
+    merged: Ball = forward * backward if merge.mode == "mul" else forward + backward
+    return 0.5 * merged if merge.mode == "ave" else merged
 
 
 def around(value: Array, radius: NDArray[Any], arithmetic: Arithmetic) -> Ball:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rnn_parity.verdict.order import Status
 from rnn_parity.verdict.results import Cause, Divergence
 
@@ -70,6 +73,7 @@ class KnownDifference(Protocol):
 
 
 C = TypeVar("C", bound=Combination)
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -91,18 +95,48 @@ class Outcome:
 
 
 @dataclass(frozen=True, eq=False)
+class CallNumbers:
+    """One call: what went in, what came out, and the replay; states h before an LSTM's c."""
+
+    inputs: Array
+    mask: NDArray[np.bool_] | None
+    initial_state: tuple[Array, ...]
+    outputs: Array
+    last_output: Array | None
+    final_state: tuple[Array, ...]
+    expected: Array
+    expected_state: tuple[Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """The weights of a layer, and its calls.
+
+    Of a `Bidirectional` those of its backward layer; `forward` are the other one's. `zeroed` tells
+    whether masked outputs are zeros, which a `Bidirectional` decides by itself.
+    """
+
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None
+    calls: tuple[CallNumbers, ...]
+    forward: Numbers | None = None
+    zeroed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Finding(Generic[C]):
     """One cause of failures: the smallest configuration that shows it, what came of that, and who
     else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
 
-    `causes` explain it and those of `members` that were asked; `numbers` are what a script for a
-    bug report needs, None where nothing was compared.
+    `causes` explain it and those of `members` that were asked; `numbers` are None where nothing
+    was compared.
     """
 
     configuration: C
     outcome: Outcome
     causes: tuple[Cause, ...]
-    numbers: Any
+    numbers: Numbers | None
     members: tuple[C, ...]
     known: KnownDifference | None
 

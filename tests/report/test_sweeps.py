@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
 from rnn_parity.report.sweeps import SweepReport
-from rnn_parity.sweep.findings import KNOWN
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.verdict.results import Cause, Divergence
 from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
@@ -51,16 +51,16 @@ REFUSING = {
 }
 WHOLE = report(
     {DEFAULT: PARITY, ZEROED: DIVERGED, **REFUSING},
-    finding(ZEROED, DIVERGED, KNOWN[0], causes=(LATE,)),
+    finding(ZEROED, DIVERGED, KNOWN_DIFFERENCES[0], causes=(LATE,)),
     *(finding(*pair) for pair in REFUSING.items()),
 )
 
 
 def test_the_verdict_and_the_exit_code():
     new = finding(ZEROED, DIVERGED)
-    known, failed = finding(ZEROED, DIVERGED, KNOWN[0]), finding(DEFAULT, FAILED)
+    known, failed = finding(ZEROED, DIVERGED, KNOWN_DIFFERENCES[0]), finding(DEFAULT, FAILED)
     both = {DEFAULT: PARITY, ZEROED: DIVERGED}
-    unclear, wide = finding(ZEROED, UNCLEAR), finding(ZEROED, UNCLEAR, KNOWN[1])
+    unclear, wide = finding(ZEROED, UNCLEAR), finding(ZEROED, UNCLEAR, KNOWN_DIFFERENCES[1])
     for one, verdict, code in (
         (report({DEFAULT: PARITY}), "parity", 0),
         (report({}), "inconclusive", 3),

@@ -9,12 +9,11 @@ import pytest
 from sample_checks import DIVERGED, INCONCLUSIVE, PARITY
 
 from rnn_parity.cli.main import fail, main
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, shown, shown_lines, without_commands
 from rnn_parity.pytest_plugin import outcome
 from rnn_parity.report.report import Report
 from rnn_parity.report.sweeps import SweepReport
 from rnn_parity.sweep.space import Configuration
-from rnn_parity.system.escaping import shown, shown_lines, without_commands
 from rnn_parity.verdict.results import BlindSpot, Cause, Check, Sensitivity, Subject
 from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
