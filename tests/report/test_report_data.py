@@ -106,7 +106,7 @@ def test_large_data_are_not_copied(monkeypatch):
     layer, given, arrays = call("GRU")
     expected = compared(layer, given).to_json()
     monkeypatch.setattr(sensitivity, "MOST_KEPT", given["inputs"].nbytes)
-    monkeypatch.setattr(sensitivity.Passed, "copied", None)
+    monkeypatch.setattr(sensitivity.PassedCheck, "copied", None)
     report = compared(layer, given)
     arrays[0][...] = 0
     assert report.to_json() == expected
