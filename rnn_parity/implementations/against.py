@@ -51,17 +51,17 @@ def call_to_compute(weights: Layer, inputs: ArrayLike, mask: Any, initial_state:
 
 
 def calls_computed_by(
-    observations: Sequence[LayerCall], others: Sequence[Source]
+    calls: Sequence[LayerCall], others: Sequence[Source]
 ) -> Iterator[tuple[LayerCall, Source]]:
     """What each of `others` computes from what reached each layer, and who it is.
 
     A `Bidirectional` is asked for as a whole where that can be. Raises `InputError` as
     `refuse_several` and `layer_computed_by` do.
     """
-    calls = grouped(observations)
+    whole = grouped(calls)
     for source in others:
-        refuse_several(calls if source.merges else observations, [source])
-    for call in calls:
+        refuse_several(whole if source.merges else calls, [source])
+    for call in whole:
         for source in others:
             yield from ((seen, source) for seen in computed_by(call, source))
 
@@ -75,9 +75,9 @@ def computed_by(call: LayerCall | Both, source: Source) -> Iterable[LayerCall]:
     return [layer_computed_by(seen, source) for seen in (*call.parts, call.merge)]
 
 
-def refuse_several(observations: Sequence[LayerCall | Both], others: Iterable[Source]) -> None:
+def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) -> None:
     """Raise `InputError` where a source cannot say which of several layers or calls it answers."""
-    names = list(dict.fromkeys(seen.layer_name for seen in observations))
+    names = list(dict.fromkeys(seen.layer_name for seen in calls))
     for source in others:
         where = f"against {source.name!r}: expected one"
         if source.scope != "model" and len(names) > 1:
@@ -86,9 +86,9 @@ def refuse_several(observations: Sequence[LayerCall | Both], others: Iterable[So
                 f"{where} recurrent layer, received {len(names)}: {', '.join(names[:5])}{more}; "
                 "name the one that it computes (--layer-name)"
             )
-        if source.scope == "call" and len(observations) > 1:
+        if source.scope == "call" and len(calls) > 1:
             raise InputError(
-                f"{where} call of a layer, whose outputs it holds, received {len(observations)} of "
+                f"{where} call of a layer, whose outputs it holds, received {len(calls)} of "
                 f"{names[0]!r}; check one of them"
             )
 
@@ -162,12 +162,11 @@ class Both:
         return cls(name, parts, layers, merge, did.sequences)
 
 
-def grouped(observations: Sequence[LayerCall]) -> list[LayerCall | Both]:
-    """The observations, those of one call of a `Bidirectional` as one where that can be."""
-    found = [Both.of(seen) for seen in observations]
+def grouped(calls: Sequence[LayerCall]) -> list[LayerCall | Both]:
+    """The calls, those of one call of a `Bidirectional` as one where that can be."""
+    found = [Both.of(seen) for seen in calls]
     inside = {id(one): both for both in found if both for one in (*both.parts, both.merge)}
-    calls = [inside.get(id(seen), seen) for seen in observations]
-    return list(dict.fromkeys(calls))
+    return list(dict.fromkeys(inside.get(id(seen), seen) for seen in calls))
 
 
 def halves_computed_by(both: Both, source: Source) -> Iterator[LayerCall]:
