@@ -25,6 +25,7 @@ from rnn_parity.implementations.numbers import encoded
 from rnn_parity.implementations.sources import Source
 from rnn_parity.keras_adapter.building import rebuild_layer
 from rnn_parity.keras_adapter.dropout import EACH_STEP, IN_TRAINING, MASKS
+from rnn_parity.keras_adapter.observing import observe_layer
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.report.report import Report
@@ -136,7 +137,7 @@ def rerun(case: Case, mode: str) -> LayerCall:
     """What the layer computes in the Keras installed now, with the dropout masks of then."""
     then, masks = recorded(case), masks_of(case)
     layer = rebuild_layer(case.layer_class, case.config, case.weights(), len(case.inputs), masks)
-    (now,) = keras_adapter.observe_layer(
+    (now,) = observe_layer(
         layer, case.inputs, case.mask, case.initial_state, mode, bool(masks), masks
     )
     computed = {name: getattr(now, name) for name in ("outputs", "last_output", "final_state")}

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import gone
 
 import rnn_parity as rp
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
@@ -227,19 +227,6 @@ REQUEST = Request(rp.SimpleRNN(ONES, ONES), np.ones((1, 2, 1), np.float32))
 
 def message():
     return question(REQUEST, "keras:numpy")
-
-
-def gone(pid):
-    """Whether the process ends, sooner or later."""
-    for _ in range(2000):
-        try:
-            with open(f"/proc/{pid}/stat") as file:
-                if file.read().split()[2] == "Z":
-                    return True
-        except OSError:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_the_time_limit(monkeypatch):
