@@ -143,7 +143,7 @@ class Both:
     sequences: bool
 
     @classmethod
-    def of(cls, merge: LayerCall) -> Both | None:
+    def from_merge(cls, merge: LayerCall) -> Both | None:
         """The call that `merge` was part of, if it can be computed as a whole.
 
         A sum, a product or a mean does not tell what each layer computed; a mask and initial states
@@ -164,7 +164,7 @@ class Both:
 
 def grouped(calls: Sequence[LayerCall]) -> list[LayerCall | Both]:
     """The calls, those of one call of a `Bidirectional` as one where that can be."""
-    found = [Both.of(seen) for seen in calls]
+    found = [Both.from_merge(seen) for seen in calls]
     inside = {id(one): both for both in found if both for one in (*both.parts, both.merge)}
     return list(dict.fromkeys(inside.get(id(seen), seen) for seen in calls))
 
