@@ -17,6 +17,43 @@ from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
 from rnn_parity.recurrence.sequences import Sequences, boolean, states
 
+SIDES = ("forward", "backward")
+EITHER_STATES = "the final states, which may be of either layer"
+LAST_OUTPUT = "the last output"
+
+
+@dataclass(frozen=True, eq=False)
+class Both:
+    """One call of a `Bidirectional` whose layers' outputs stand side by side.
+
+    `parts` are what reached its two layers, which are `layers`; `merge` is what it did itself.
+    """
+
+    layer_name: str
+    parts: tuple[LayerCall, ...]
+    layers: tuple[Layer, ...]
+    merge: LayerCall
+    sequences: bool
+
+    @classmethod
+    def from_merge(cls, merge: LayerCall) -> Both | None:
+        """The call that `merge` was part of, if it can be computed as a whole.
+
+        A sum, a product or a mean does not tell what each layer computed; a mask and initial states
+        are handed to each layer alone.
+        """
+        did = merge.merge
+        if did is None or did.mode not in ("concat", None):
+            return None
+        if did.whole.mask is not None or did.whole.initial_state:
+            return None
+        name = merge.layer_name.removesuffix("/merge")
+        parts = tuple(part for layer in merge.parts for part in layer)
+        layers = tuple(part.weights for part in parts if part.weights is not None)
+        if not len(layers) == len(parts) == len(SIDES):
+            return None
+        return cls(name, parts, layers, merge, did.sequences)
+
 
 def others_of(against: Any, training: bool = False) -> list[Source]:
     """The implementations that `against` stands for; none where Keras itself is checked.
@@ -124,44 +161,6 @@ def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
     )
 
 
-SIDES = ("forward", "backward")
-STATES = "the final states, which may be of either layer"
-LAST_OUTPUT = "the last output"
-
-
-@dataclass(frozen=True, eq=False)
-class Both:
-    """One call of a `Bidirectional` whose layers' outputs stand side by side.
-
-    `parts` are what reached its two layers, which are `layers`; `merge` is what it did itself.
-    """
-
-    layer_name: str
-    parts: tuple[LayerCall, ...]
-    layers: tuple[Layer, ...]
-    merge: LayerCall
-    sequences: bool
-
-    @classmethod
-    def from_merge(cls, merge: LayerCall) -> Both | None:
-        """The call that `merge` was part of, if it can be computed as a whole.
-
-        A sum, a product or a mean does not tell what each layer computed; a mask and initial states
-        are handed to each layer alone.
-        """
-        did = merge.merge
-        if did is None or did.mode not in ("concat", None):
-            return None
-        if did.whole.mask is not None or did.whole.initial_state:
-            return None
-        name = merge.layer_name.removesuffix("/merge")
-        parts = tuple(part for layer in merge.parts for part in layer)
-        layers = tuple(part.weights for part in parts if part.weights is not None)
-        if not len(layers) == len(parts) == len(SIDES):
-            return None
-        return cls(name, parts, layers, merge, did.sequences)
-
-
 def grouped(calls: Sequence[LayerCall]) -> list[LayerCall | Both]:
     """The calls, those of one call of a `Bidirectional` as one where that can be."""
     found = [Both.from_merge(seen) for seen in calls]
@@ -214,7 +213,7 @@ def states_of_each(
 
 def naming_left_out(answer: Answer, states_are_compared: bool) -> Answer:
     """The answer, which names what it holds and neither layer's outputs are held against."""
-    beside = [STATES] if answer.final_state and not states_are_compared else []
+    beside = [EITHER_STATES] if answer.final_state and not states_are_compared else []
     beside += [LAST_OUTPUT] if answer.last_output is not None else []
     return replace(answer, left_out=(*answer.left_out, *beside))
 
