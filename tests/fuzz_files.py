@@ -452,9 +452,9 @@ HEADER = {"seed": 0, "keras": "3.15.1"}
 
 def journal_seeds() -> list[bytes]:
     from rnn_parity.sweep.journal import journal
-    from rnn_parity.sweep.one import Outcome
     from rnn_parity.sweep.space import Configuration
     from rnn_parity.verdict.results import Divergence
+    from rnn_parity.verdict.sweep_results import Outcome
 
     first = Divergence(1, 0, 0, float("nan"), 0.5, 1e-7)
     bad = Outcome("diverged", "off", seconds=0.25, max_ratio=9.0, first_divergence=first)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from rnn_parity.api.examination import examine
-from rnn_parity.bounds.spread import spreads
+from rnn_parity.bounds.step_bound import handed_on_radii
 from rnn_parity.implementations.against import calls_computed_by
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.sequences import Dropout, Sequences
+from rnn_parity.verdict.bidirectional import judge_merge
 from rnn_parity.verdict.judge import Observations
-from rnn_parity.verdict.merge import examine_merge
 from rnn_parity.verdict.results import Check, Subject
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def judged_call(call: LayerCall, subject: Subject, why: bool = True) -> Check:
     """What passed through a layer, held against the replay."""
     if call.merge is not None and subject.against is None:
         spread = spreads_of(call) if call.mode in COMPILED else ()
-        check = examine_merge(call.merge, subject, spread)
+        check = judge_merge(call.merge, subject, spread)
         return replace(check, notes=(*check.notes, *call.notes))
     if call.weights is None:
         return Check(subject, "inconclusive", f"not compared: {call.not_compared}")
@@ -93,7 +93,7 @@ def spreads_of(call: LayerCall) -> list[list[NDArray[Any]]]:
     assert call.merge is not None
     for cells, part in zip(call.parts, call.merge.parts.values(), strict=True):
         own = [
-            spreads(cell.weights, sequences_of(cell, cell.weights), cell.outputs)
+            handed_on_radii(cell.weights, sequences_of(cell, cell.weights), cell.outputs)
             for cell in cells
             if cell.weights is not None
         ]

@@ -29,9 +29,9 @@ from rnn_parity.keras_adapter.observing import observe_layer
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.report.report import Report
-from rnn_parity.report.wording import number
 from rnn_parity.system.files import write_bytes
 from rnn_parity.verdict.results import Check
+from rnn_parity.verdict.sentences import number
 
 
 def check_case(

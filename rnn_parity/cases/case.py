@@ -21,10 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.activations import CATALOGUE, Activation
 from rnn_parity.recurrence.layer_call import LayerCall
-from rnn_parity.recurrence.layers import GRU, LAYERS, Gated, Layer
+from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES
 from rnn_parity.system import files
 from rnn_parity.system.environment import environment, own_version
@@ -122,7 +121,7 @@ class Case:
         """The recurrence that the recorded layer was to compute."""
         kind: Any = LAYERS[self.recurrence]
         options: dict[str, Any] = {}
-        if issubclass(kind, Gated):
+        if "recurrent_activation" in kind.OPTIONS:
             options["recurrent_activation"] = self.activation("recurrent_activation")
         if issubclass(kind, GRU):
             options["reset_after"] = self.config.get("reset_after")
@@ -166,6 +165,11 @@ def case_of(call: LayerCall, versions: Mapping[str, str | None]) -> Case:
     weights = call.weights
     if weights is None:
         raise InputError(f"not recorded: {call.not_compared}")
+    if type(weights).__name__ not in LAYERS:
+        raise InputError(
+            f"not recorded: a case holds one of {', '.join(LAYERS)}, received "
+            f"{type(weights).__name__}"
+        )
     dtype = weights.precision.name
     arrays = {n: stored(a, n, dtype) for n, a in arrays_of(weights, call).items()}
     case = Case(

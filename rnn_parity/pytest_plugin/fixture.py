@@ -17,8 +17,8 @@ from rnn_parity.errors import InputError, RnnParityError, shown_lines
 from rnn_parity.pytest_plugin.outcome import failure, lines
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import Layer, SimpleRNN
+from rnn_parity.report.checks import is_compared
 from rnn_parity.report.report import Report
-from rnn_parity.report.wording import is_compared
 
 Answer = TypeVar("Answer")
 

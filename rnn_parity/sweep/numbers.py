@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,41 +10,10 @@ from numpy.typing import NDArray
 
 from rnn_parity.sweep.one import ALONE, observe, others
 from rnn_parity.sweep.space import Configuration
+from rnn_parity.verdict.sweep_results import Array, CallNumbers, Numbers
 
 if TYPE_CHECKING:
     from rnn_parity.recurrence.layer_call import LayerCall
-
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class CallNumbers:
-    """One call: what went in, what came out, and the replay; states h before an LSTM's c."""
-
-    inputs: Array
-    mask: NDArray[np.bool_] | None
-    initial_state: tuple[Array, ...]
-    outputs: Array
-    last_output: Array | None
-    final_state: tuple[Array, ...]
-    expected: Array
-    expected_state: tuple[Array, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """The weights of a layer, and its calls.
-
-    Of a `Bidirectional` those of its backward layer; `forward` are the other one's. `zeroed` tells
-    whether masked outputs are zeros, which a `Bidirectional` decides by itself.
-    """
-
-    kernel: Array
-    recurrent_kernel: Array
-    bias: Array | None
-    calls: tuple[CallNumbers, ...]
-    forward: Numbers | None = None
-    zeroed: bool = False
 
 
 def numbers_of(configuration: Configuration, seed: int, against: str | None = None) -> Numbers:

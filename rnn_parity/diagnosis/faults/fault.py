@@ -13,9 +13,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.layers import LAYERS, Array, Layer
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.verdict.results import Cause
 
 Outputs = NDArray[Any]
 
@@ -34,6 +35,13 @@ class Computation:
     detail: str = ""
     rearrange: Callable[[Array], Array] | None = None
     undo: Callable[[Computation, Outputs], tuple[Sequences, Outputs]] | None = None
+
+    @property
+    def single_step(self) -> bool:
+        """Whether every sample has one timestep at most that counts, from a state h of zeros."""
+        mask = self.sequences.mask
+        steps = self.sequences.shape[1] if mask is None else mask.sum(axis=1).max()
+        return bool(steps <= 1 and not self.sequences.initial_state[0].any())
 
     def computed(self) -> Array:
         """The outputs of this computation, `(B, T, H)`."""
@@ -61,6 +69,10 @@ class Computation:
 Variants = Iterator[Computation]
 
 
+EVERY_LAYER = tuple(LAYERS)
+"""The layers of a fault that has nothing to do with a cell: it is tried on a user's own, too."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One known mistake: a stable id, what is wrong, what to do, and its variants of a computation.
@@ -85,4 +97,13 @@ class Fault:
     first: bool = False
     last: bool = False
     general: bool = False
-    layers: tuple[str, ...] = ("SimpleRNN", "LSTM", "GRU")
+    layers: tuple[str, ...] = EVERY_LAYER
+
+    def cause(self, explanation: str) -> Cause:
+        """This fault as the cause of what was observed, where no fit was measured."""
+        return Cause(self.id, explanation, None, self.remedy)
+
+
+def backwards(array: NDArray[Any] | None) -> Any:
+    """`(B, T, ...)` in the other order of time."""
+    return None if array is None else array[:, ::-1]
