@@ -15,10 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import torch
-from corpus import SIZES, Run, examined, reference, right_run, simulate
-from corpus_gated import GRU, LSTM
-from mistakes import MISTAKES, OUTSIDE, Mistake
-from mistakes_gated import KINDS
+from corpus import GRU, LSTM, examined, reference, right_run, simulate
+from mistakes import MISTAKES, OF_ANY, OUTSIDE, Mistake
 from tabulate import tabulate
 
 import rnn_parity as rp
@@ -41,11 +39,8 @@ OPTIONS = [
     {"mask": True, "zero_output_for_mask": True},
 ]
 
-LAYERS = {
-    "simple_rnn": [(Run, {}, MISTAKES, OUTSIDE)],
-    "lstm": [KINDS["LSTM"]],
-    "gru": [KINDS["GRU"], KINDS["GRU, reset before"]],
-}
+SIZES = [(2, 5, 3, 4), (32, 28, 32, 16), (4, 200, 64, 64)]
+LAYERS = {"simple_rnn": ["SimpleRNN"], "lstm": ["LSTM"], "gru": ["GRU", "GRU, reset before"]}
 
 
 def says_other(tool, observed, expected):
@@ -58,18 +53,16 @@ def cases(layer, quick):
     """Every mistake on every size, activation and set of options that it can be made with."""
     sizes, activations = (SIZES[:2], ["tanh"]) if quick else (SIZES, ["tanh", "relu", "sigmoid"])
     some = OPTIONS[:2] if quick else OPTIONS
-    mistakes = [(kind, own, m) for kind, own, mistakes, _ in LAYERS[layer] for m in mistakes]
+    mistakes = [(kind, m) for kind in LAYERS[layer] for m in MISTAKES if kind in m.kinds]
     every = itertools.product(range(len(mistakes)), sizes, activations, some)
     for seed, (i, size, activation, options) in enumerate(every):
-        kind, own, mistake = mistakes[i]
-        options = {"activation": activation, **options, **own}
+        kind, mistake = mistakes[i]
+        options = {"activation": activation, **options}
         if mistake.fault == "activation-swapped" and mistake.detail == f" {activation}":
             continue
-        if mistake.square:
-            size = (*size[:2], size[3], size[3])
         if mistake.fault == "dropout-active":
             options["mask"] = False
-        yield mistake, right_run(size, seed, kind=kind, **{**options, **mistake.options})
+        yield mistake, mistake.right_run(kind, size, seed, **options)
 
 
 def injected(layer, quick):
@@ -114,9 +107,9 @@ def outside(layer, quick):
     """Mistakes that are not in the catalogue: no cause may be named."""
     named, total, verdicts = [], 0, Counter()
     for size, activation in itertools.product(SIZES[: 2 if quick else 3], ["tanh", "relu"]):
-        for kind, own, _, changes in LAYERS[layer]:
-            for name, change in changes.items():
-                run = right_run(size, 7, activation, kind=kind, **own)
+        for kind in LAYERS[layer]:
+            for name, change in OUTSIDE[kind].items():
+                run = right_run(size, 7, activation, kind=kind)
                 check = examined(run, Mistake("", change).observed(run))
                 total, verdicts[check.verdict] = total + 1, verdicts[check.verdict] + 1
                 if check.causes:
@@ -152,7 +145,7 @@ def unmodified(layer, quick):
         size = tuple(int(2 ** rng.uniform(0, top)) for top in (6, 8.5, 6.5, 6.5))
         activation = rng.choice(["tanh", "relu"]) if layer == "simple_rnn" else "tanh"
         gain = rng.choice([0.3, 0.8, 1.5, 3.0] if activation == "tanh" else [0.3, 0.8])
-        run = right_run(size, seed, activation, gain=gain, kind=LAYERS[layer][0][0])
+        run = right_run(size, seed, activation, gain=gain, kind=LAYERS[layer][0])
         run = run.but(x=run.x * np.float32(rng.choice([0.01, 1, 5])))
         observed = torch_run(run)
         check = examined(run, observed)
@@ -206,8 +199,8 @@ def times(layer, quick):
     """Diagnosis where nothing explains the numbers (the longest way), and sensitivity."""
     names = ("batch", "timesteps", "features", "units")
     for size in [(32, 28, 32, 16), (64, 512, 128, 256)][: 1 if quick else 2]:
-        run = right_run(size, kind=LAYERS[layer][0][0])
-        observed = Mistake("", OUTSIDE["shuffled batch"]).observed(run)
+        run = right_run(size, kind=LAYERS[layer][0])
+        observed = Mistake("", OF_ANY["shuffled batch"]).observed(run)
         start, used = time.perf_counter(), time.process_time()
         examined(run, observed)
         took, used = time.perf_counter() - start, time.process_time() - used
