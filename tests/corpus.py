@@ -232,10 +232,14 @@ def right_run(
     kind="SimpleRNN",
     **own,
 ):
-    """A random layer and data for it; every weight is distinct and not zero."""
+    """A random layer and data for it; every weight is distinct and not zero.
+
+    `seed` may be a generator.
+    """
     batch, timesteps, features, units = size
     make, options = KINDS[kind]
-    rng, own = np.random.default_rng([seed, *size]), {**options, **own}
+    own = {**options, **own}
+    rng = np.random.default_rng([seed, *size] if isinstance(seed, int) else seed)
     width, states = len(make.ORDER) * units, (make.STATES,) * (make.STATES > 1)
     arrays = {
         "kernel": rng.normal(size=(features, width)) / np.sqrt(features),

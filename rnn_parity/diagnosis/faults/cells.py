@@ -333,9 +333,8 @@ def reset_after_flipped(c: Computation) -> Variants:
     none = None if bias is None else np.stack([bias, 0 * bias])
     yield c.layer_but(after, reset_after=True, bias=none)
     if bias is not None and bias[columns(c.layer, "h")].any():
-        inside = np.stack([bias, 0 * bias])
-        h = columns(c.layer, "h")
-        inside[:, h] = inside[::-1, h]
+        # Of the gates z and r only the sum of both rows shows.
+        inside = np.stack([0 * bias, bias])
         yield c.layer_but(f"{after} and the bias", reset_after=True, bias=inside)
 
 
