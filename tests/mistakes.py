@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import ml_dtypes
 import numpy as np
 import pytest
-from corpus import FUNCTIONS, GATED, KINDS, LSTM, NARROW, SimpleRNN, right_run, simulate
+from corpus import FUNCTIONS, GATED, KINDS, LSTM, NARROW, SimpleRNN, nothing, right_run, simulate
 
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
@@ -19,24 +19,36 @@ WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 class Mistake:
     """`change(run, rng)` gives the wrong run, or a function of the right run's outputs.
 
-    `detail` must stand in the explanation. `needs` are options of `right_run`.
+    `detail` must stand in the explanation. `needs` are options of `right_run`, or a square kernel.
     """
 
     fault: str
+    kinds: tuple
     change: Callable
     detail: str = ""
     needs: dict = field(default_factory=dict)
-    kinds: tuple = tuple(KINDS)
-    square: bool = False
 
     def right_run(self, kind, size, seed=0, **options):
         """A right run of a layer that this mistake can be made of."""
-        size = (*size[:2], size[3], size[3]) if self.square else size
-        return right_run(size, seed, kind=kind, **{**options, **self.needs})
+        options |= self.needs
+        if options.pop("square", False):
+            size = (*size[:2], size[3], size[3])
+        return right_run(size, seed, kind=kind, **options)
 
-    def observed(self, run, seed=0):
-        changed = self.change(run, np.random.default_rng(seed))
-        return simulate(changed) if isinstance(changed, SimpleRNN) else changed(simulate(run))
+    def observed(self, run):
+        return observed(run, self.change)
+
+
+def observed(run, *changes):
+    """What a run puts out after these changes, of which the last may be of its outputs."""
+    rng, outputs = np.random.default_rng(0), nothing
+    for change in changes:
+        changed = change(run, rng)
+        if isinstance(changed, SimpleRNN):
+            run = changed
+        else:
+            outputs = changed
+    return outputs(simulate(run))
 
 
 def but(**changes):
@@ -125,7 +137,8 @@ def along_the_batch(r, rng):
 
 def gate_block(r, gate):
     units = len(r.recurrent_kernel)
-    return slice(r.ORDER.index(gate) * units, (r.ORDER.index(gate) + 1) * units)
+    start = (getattr(r, "order", "") or r.ORDER).index(gate) * units
+    return slice(start, start + units)
 
 
 def transposed(name):
@@ -174,12 +187,9 @@ def bias_rows(change):
     return but(bias=lambda r: np.stack(change(*r.bias)))
 
 
-def bias_inside(r):
-    """A GRU's bias, that of the candidate inside the reset gate."""
-    outside, inside = r.bias.copy(), 0 * r.bias
-    inside[gate_block(r, "h")] = outside[gate_block(r, "h")]
-    outside[gate_block(r, "h")] = 0
-    return outside, inside
+def flipped(bias):
+    """The reset gate on the other side, the bias through a function."""
+    return but(reset_after=lambda r: not r.reset_after, bias=lambda r: bias(r.bias))
 
 
 def state_zeroed(part):
@@ -194,135 +204,106 @@ def state_zeroed(part):
 BACK, MASK, STATE = {"go_backwards": True}, {"mask": True}, {"state": True}
 ONE, AFTER, OF_LSTM = ("SimpleRNN",), ("GRU",), ("LSTM",)
 BEFORE, OF_GRU, OF_GATED = ("GRU, reset before",), ("GRU", "GRU, reset before"), tuple(GATED)
-TO_2, TO_3 = ("hard_sigmoid", "hard_sigmoid_keras2"), ("hard_sigmoid_keras2", "hard_sigmoid")
+ANY = tuple(KINDS)
+HARD = ((2, "hard_sigmoid", "hard_sigmoid_keras2"), (3, "hard_sigmoid_keras2", "hard_sigmoid"))
+SWAPPED = ("relu", "linear", "sigmoid", "softsign", "silu", "elu", "hard_sigmoid")
+SWAPPED_OF_GATES = ("hard_sigmoid", "hard_sigmoid_keras2", "tanh", "relu6")
+AS_IT_IS = {"mask": False, "state": False, "go_backwards": False}
+ZEROED = {**MASK, "zero_output_for_mask": True}
+ALL_BUT_BIAS = ("kernel", "recurrent_kernel")
 
-MISTAKES = [
-    Mistake("bias-dropped", set_to(bias=None)),
-    Mistake("bias-dropped", bias_rows(lambda b, c: (0 * b, c)), "of the inputs", kinds=AFTER),
-    Mistake("bias-doubled", but(bias=lambda r: r.bias + r.bias)),
-    Mistake("kernel-transposed", transposed("kernel"), square=True),
-    Mistake("kernel-transposed", misread("kernel"), "in memory"),
-    Mistake("recurrent-kernel-transposed", transposed("recurrent_kernel")),
-    Mistake(
-        "recurrent-kernel-transposed", misread("recurrent_kernel"), "in memory", kinds=OF_GATED
-    ),
-    Mistake("initial-state-ignored", set_to(state=None), needs=STATE),
-    Mistake("initial-state-ignored", state_zeroed(0), "h alone", STATE, OF_LSTM),
-    Mistake("initial-state-ignored", state_zeroed(1), "c alone", STATE, OF_LSTM),
-    Mistake("state-not-carried", set_to(state=None), needs={"stateful": True, **STATE}),
-    Mistake("inputs-reversed", set_to(go_backwards=False), needs=BACK),
-    Mistake("inputs-reversed", set_to(go_backwards=True), needs={"go_backwards": False}),
-    Mistake("outputs-not-reversed", outputs_through(lambda y: y[:, ::-1]), needs=BACK),
-    Mistake("mask-ignored", set_to(mask=None), needs=MASK),
-    Mistake("mask-not-reversed", set_to(reverse_mask=False), needs={**MASK, **BACK}),
-    Mistake(
-        "masked-output-not-zeroed",
-        set_to(zero_output_for_mask=False),
-        needs={**MASK, "zero_output_for_mask": True},
-    ),
-    *(
-        Mistake("activation-swapped", set_to(activation=n), f" {n}")
-        for n in ("relu", "linear", "sigmoid", "softsign", "silu", "elu", "hard_sigmoid")
-    ),
-    *(
-        Mistake("recurrent-activation-swapped", set_to(recurrent_activation=n), n, kinds=OF_GATED)
-        for n in ("hard_sigmoid", "hard_sigmoid_keras2", "tanh", "relu6")
-    ),
-    *(
-        Mistake("hard-sigmoid-slope", set_to(activation=b), f"Keras {keras}", {"activation": a})
-        for keras, (a, b) in ((2, TO_2), (3, TO_3))
-    ),
-    Mistake(
-        "hard-sigmoid-slope",
-        set_to(recurrent_activation=TO_2[1]),
-        "Keras 2",
-        {"recurrent_activation": TO_2[0]},
-        OF_GATED,
-    ),
-    Mistake("time-shifted", outputs_through(early), "early"),
-    Mistake("time-shifted", outputs_through(late), "late"),
-    Mistake("batch-time-swapped", outputs_through(lambda y: y.swapaxes(0, 1)), "time first"),
-    Mistake(
-        "batch-time-swapped",
-        along_the_batch,
-        "along the batch",
-        {"mask": False, "state": False, "go_backwards": False},
-    ),
-    Mistake("features-permuted", shuffled_features, "order"),
-    Mistake("units-permuted", shuffled_units, "order"),
-    Mistake("dropout-active", dropped_inputs, "rate of 0.3"),
-    *(
-        Mistake("weights-rounded", weights_through(f), n, {"mask": False})
-        for n, f in NARROW.items()
-    ),
-    *(Mistake("weights-rounded", printed(k), f"{k} decimals") for k in (2, 3, 4)),
-    *(Mistake("lower-precision", set_to(operand=f), f"operands in {n}") for n, f in NARROW.items()),
-    *(
-        Mistake("lower-precision", rounded_throughout(n), f"in {n}", kinds=ONE)
-        for n in ("float16", "bfloat16")
-    ),
-    *(
-        Mistake("lower-precision", computed_in(d), f"computed in {np.dtype(d).name}", {}, OF_GATED)
-        for d in (np.float16, ml_dtypes.bfloat16)
-    ),
-    Mistake("weights-differ", some_weights, "kernel[1, 2]"),
-    *(
-        Mistake("gates-permuted", set_to(order=order), ", ".join(order), kinds=kinds)
+ROWS = {
+    "bias-dropped": [
+        (ANY, set_to(bias=None)),
+        (AFTER, bias_rows(lambda b, c: (0 * b, c)), "of the inputs"),
+    ],
+    "bias-doubled": [(ANY, but(bias=lambda r: r.bias + r.bias))],
+    "kernel-transposed": [
+        (ANY, transposed("kernel"), "", {"square": True}),
+        (ANY, misread("kernel"), "in memory"),
+    ],
+    "recurrent-kernel-transposed": [
+        (ANY, transposed("recurrent_kernel")),
+        (OF_GATED, misread("recurrent_kernel"), "in memory"),
+    ],
+    "initial-state-ignored": [
+        (ANY, set_to(state=None), "", STATE),
+        (OF_LSTM, state_zeroed(0), "h alone", STATE),
+        (OF_LSTM, state_zeroed(1), "c alone", STATE),
+    ],
+    "state-not-carried": [(ANY, set_to(state=None), "", {"stateful": True, **STATE})],
+    "inputs-reversed": [
+        (ANY, set_to(go_backwards=False), "", BACK),
+        (ANY, set_to(go_backwards=True), "", {"go_backwards": False}),
+    ],
+    "outputs-not-reversed": [(ANY, outputs_through(lambda y: y[:, ::-1]), "", BACK)],
+    "mask-ignored": [(ANY, set_to(mask=None), "", MASK)],
+    "mask-not-reversed": [(ANY, set_to(reverse_mask=False), "", {**MASK, **BACK})],
+    "masked-output-not-zeroed": [(ANY, set_to(zero_output_for_mask=False), "", ZEROED)],
+    "activation-swapped": [(ANY, set_to(activation=n), f" {n}") for n in SWAPPED],
+    "recurrent-activation-swapped": [
+        (OF_GATED, set_to(recurrent_activation=n), n) for n in SWAPPED_OF_GATES
+    ],
+    "hard-sigmoid-slope": [
+        (kinds, set_to(**{which: other}), f"Keras {keras}", {which: own})
+        for kinds, which in ((ANY, "activation"), (OF_GATED, "recurrent_activation"))
+        for keras, own, other in HARD
+    ],
+    "time-shifted": [(ANY, outputs_through(early), "early"), (ANY, outputs_through(late), "late")],
+    "batch-time-swapped": [
+        (ANY, outputs_through(lambda y: y.swapaxes(0, 1)), "time first"),
+        (ANY, along_the_batch, "along the batch", AS_IT_IS),
+    ],
+    "features-permuted": [(ANY, shuffled_features, "order")],
+    "units-permuted": [(ANY, shuffled_units, "order")],
+    "dropout-active": [(ANY, dropped_inputs, "rate of 0.3")],
+    "weights-rounded": [
+        *((ANY, weights_through(f), n, {"mask": False}) for n, f in NARROW.items()),
+        *((ANY, printed(k), f"{k} decimals") for k in (2, 3, 4)),
+    ],
+    "lower-precision": [
+        *((ANY, set_to(operand=f), f"operands in {n}") for n, f in NARROW.items()),
+        *((ONE, rounded_throughout(n), f"in {n}") for n in ("float16", "bfloat16")),
+        (OF_GATED, computed_in(np.float16), "computed in float16"),
+        (OF_GATED, computed_in(ml_dtypes.bfloat16), "computed in bfloat16"),
+    ],
+    "weights-differ": [(ANY, some_weights, "kernel[1, 2]")],
+    "gates-permuted": [
+        (kinds, set_to(order=order), ", ".join(order))
         for kinds, orders in ((OF_LSTM, "iofc icfo fico ocfi"), (OF_GRU, "rzh hzr zhr"))
         for order in orders.split()
-    ),
-    Mistake("gates-misaligned", reordered("iofc", "bias"), "those of the bias", kinds=OF_LSTM),
-    Mistake(
-        "gates-misaligned",
-        reordered("icfo", "kernel", "recurrent_kernel"),
-        "those of the kernel and recurrent kernel",
-        kinds=OF_LSTM,
-    ),
-    *(
-        Mistake("gates-misaligned", reordered("rzh", name), f"of the {said}", kinds=OF_GRU)
-        for name, said in (("recurrent_kernel", "recurrent kernel"), ("bias", "bias"))
-    ),
-    *(
-        Mistake(f"forget-bias-{fault}", forget_bias(change), said, kinds=OF_LSTM)
-        for fault, change, said in (
-            ("missing", lambda b: b - np.float32(1), "1 less"),
-            ("missing", lambda b: 0 * b, "zeros"),
-            ("doubled", lambda b: b + np.float32(1), "1 more"),
-            ("doubled", lambda b: b + b, "twice"),
-        )
-    ),
-    Mistake("states-swapped", but(state=lambda r: r.state[::-1]), "", STATE, OF_LSTM),
-    Mistake("update-gate-inverted", set_to(inverted=True), kinds=OF_GRU),
-    Mistake("recurrent-bias-dropped", bias_rows(lambda b, c: (b, 0 * c)), kinds=AFTER),
-    Mistake("recurrent-bias-not-reset", bias_rows(lambda b, c: (b + c, 0 * b)), kinds=AFTER),
-    Mistake(
-        "reset-after-flipped",
-        lambda r, g: r.but(reset_after=False, bias=r.bias.sum(axis=0)),
-        "before the product",
-        kinds=AFTER,
-    ),
-    Mistake(
-        "reset-after-flipped",
-        lambda r, g: r.but(reset_after=True, bias=np.stack([r.bias, 0 * r.bias])),
-        "after the product",
-        kinds=BEFORE,
-    ),
-    Mistake(
-        "reset-after-flipped",
-        lambda r, g: r.but(reset_after=True, bias=np.stack(bias_inside(r))),
-        "after the product and the bias",
-        kinds=BEFORE,
-    ),
-    Mistake(
-        "reset-after-flipped",
-        but(reset_after=lambda r: not r.reset_after),
-        needs={"bias": False},
-        kinds=OF_GRU,
-    ),
-]
-"""Every fault of the catalogue but two: the stale final state, which needs one, and dropout that is
-left out, which needs masks (`bounds/test_dropout`).
+    ],
+    "gates-misaligned": [
+        (OF_LSTM, reordered("iofc", "bias"), "those of the bias"),
+        (OF_LSTM, reordered("icfo", *ALL_BUT_BIAS), "those of the kernel and recurrent kernel"),
+        (OF_GRU, reordered("rzh", "recurrent_kernel"), "of the recurrent kernel"),
+        (OF_GRU, reordered("rzh", "bias"), "of the bias"),
+    ],
+    "forget-bias-missing": [
+        (OF_LSTM, forget_bias(lambda b: b - np.float32(1)), "1 less"),
+        (OF_LSTM, forget_bias(lambda b: 0 * b), "zeros"),
+    ],
+    "forget-bias-doubled": [
+        (OF_LSTM, forget_bias(lambda b: b + np.float32(1)), "1 more"),
+        (OF_LSTM, forget_bias(lambda b: b + b), "twice"),
+    ],
+    "states-swapped": [(OF_LSTM, but(state=lambda r: r.state[::-1]), "", STATE)],
+    "update-gate-inverted": [(OF_GRU, set_to(inverted=True))],
+    "recurrent-bias-dropped": [(AFTER, bias_rows(lambda b, c: (b, 0 * c)))],
+    "recurrent-bias-not-reset": [(AFTER, bias_rows(lambda b, c: (b + c, 0 * b)))],
+    "reset-after-flipped": [
+        (AFTER, flipped(lambda b: b.sum(axis=0)), "before the product"),
+        (BEFORE, flipped(lambda b: np.stack([b, 0 * b])), "after the product"),
+        (BEFORE, flipped(lambda b: np.stack([0 * b, b])), "after the product and the bias"),
+        (OF_GRU, flipped(lambda b: None), "", {"bias": False}),
+    ],
+}
+"""Of each fault: the kinds of layers, the change, what the explanation says, and what it needs.
+
+Two faults are elsewhere: the stale final state, and dropout that is left out, which needs masks
+(`bounds/test_dropout`).
 """
+MISTAKES = [Mistake(fault, *row) for fault, rows in ROWS.items() for row in rows]
 EVERY_MISTAKE = [
     pytest.param(kind, mistake, id=f"{kind}: {mistake.fault} {mistake.detail}")
     for mistake in MISTAKES

@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import torch
 from corpus import GRU, LSTM, examined, reference, right_run, simulate
-from mistakes import MISTAKES, OF_ANY, OUTSIDE, Mistake
+from mistakes import MISTAKES, OF_ANY, OUTSIDE, observed
 from tabulate import tabulate
 
 import rnn_parity as rp
@@ -70,13 +70,13 @@ def injected(layer, quick):
     count, missed, slow = Counter(), Counter(), 0.0
     failures = []
     for mistake, run in cases(layer, quick):
-        right, observed = simulate(run), mistake.observed(run)
-        if right.shape == observed.shape:
-            moved = np.abs(right - observed).max() / np.abs(right).max()
+        right, wrong = simulate(run), mistake.observed(run)
+        if right.shape == wrong.shape:
+            moved = np.abs(right - wrong).max() / np.abs(right).max()
             if not moved > CHANGED:
                 continue
         start = time.process_time()
-        check = examined(run, observed)
+        check = examined(run, wrong)
         slow = max(slow, time.process_time() - start)
         named = [cause.fault for cause in check.causes]
         fits = any(mistake.detail in c.explanation for c in check.causes)
@@ -87,7 +87,7 @@ def injected(layer, quick):
         if named != [mistake.fault] or not fits:
             failures.append(f"{where(run)}: {mistake.fault} {mistake.detail} -> {named}")
         for tool in TOOLS:
-            missed[tool] += not says_other(tool, observed, reference(run))
+            missed[tool] += not says_other(tool, wrong, reference(run))
     n = count["runs"]
     print(f"\n{n} injected faults of the catalogue, {layer}")
     share = [[k, f"{count[k]} of {n}", f"{100 * count[k] / n:.2f}%"] for k in list(count)[1:]]
@@ -110,7 +110,7 @@ def outside(layer, quick):
         for kind in LAYERS[layer]:
             for name, change in OUTSIDE[kind].items():
                 run = right_run(size, 7, activation, kind=kind)
-                check = examined(run, Mistake("", change).observed(run))
+                check = examined(run, observed(run, change))
                 total, verdicts[check.verdict] = total + 1, verdicts[check.verdict] + 1
                 if check.causes:
                     named.append(f"{where(run)}: {name} -> {check.causes[0].explanation}")
@@ -147,14 +147,14 @@ def unmodified(layer, quick):
         gain = rng.choice([0.3, 0.8, 1.5, 3.0] if activation == "tanh" else [0.3, 0.8])
         run = right_run(size, seed, activation, gain=gain, kind=LAYERS[layer][0])
         run = run.but(x=run.x * np.float32(rng.choice([0.01, 1, 5])))
-        observed = torch_run(run)
-        check = examined(run, observed)
+        outputs = torch_run(run)
+        check = examined(run, outputs)
         verdicts[f"PyTorch {check.verdict}"] += 1
         if check.verdict != "parity":
             alarms.append(f"PyTorch {seed} {where(run)} {gain}: {check.verdict} {check.summary}")
         per_tool["rnn-parity"] += check.verdict in ("diverged", "suspect")
         for tool in TOOLS:
-            per_tool[tool] += says_other(tool, observed, reference(run))
+            per_tool[tool] += says_other(tool, outputs, reference(run))
     for seed in range(50 if quick else 450):
         batch, timesteps, features, units = (
             int(2 ** rng.uniform(0, top)) for top in (5.5, 7.5, 6, 6)
@@ -200,9 +200,9 @@ def times(layer, quick):
     names = ("batch", "timesteps", "features", "units")
     for size in [(32, 28, 32, 16), (64, 512, 128, 256)][: 1 if quick else 2]:
         run = right_run(size, kind=LAYERS[layer][0])
-        observed = Mistake("", OF_ANY["shuffled batch"]).observed(run)
+        outputs = observed(run, OF_ANY["shuffled batch"])
         start, used = time.perf_counter(), time.process_time()
-        examined(run, observed)
+        examined(run, outputs)
         took, used = time.perf_counter() - start, time.process_time() - used
         print(f"{layer}: diagnosis of {size}: {took:.2f} s, of the processor {used:.2f} s")
         spec = GeneratedLayer(layer, **dict(zip(names, size, strict=True)))

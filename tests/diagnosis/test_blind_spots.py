@@ -39,7 +39,7 @@ def test_a_default_layer_is_blind_to_what_its_options_leave_out(kind):
         assert blind.pop("states-swapped") == NO_STATE
         assert blind.pop("final-state-stale") == "no final state was observed"
     assert blind == {"initial-state-ignored": NO_STATE, "mask-ignored": "no timestep is masked"}
-    needs = {m.fault for m in MISTAKES if kind in m.kinds and (m.needs or m.square)}
+    needs = {m.fault for m in MISTAKES if kind in m.kinds and m.needs}
     assert {m.fault for m in MISTAKES if kind in m.kinds} - needs <= visible
 
 

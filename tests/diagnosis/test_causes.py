@@ -3,18 +3,7 @@
 import numpy as np
 import pytest
 from corpus import GATED, NARROW, call_of, every_kind, examined, right_run, simulate
-from mistakes import (
-    MISTAKES,
-    OF_ANY,
-    OUTSIDE,
-    Mistake,
-    early,
-    gate_block,
-    late,
-    reordered,
-    transposed,
-    weights_through,
-)
+from mistakes import MISTAKES, OF_ANY, OUTSIDE, early, observed
 
 from rnn_parity.diagnosis import causes as diagnosis
 from rnn_parity.diagnosis.causes import Evidence, explaining
@@ -30,98 +19,51 @@ def causes(run, outputs):
     return [cause.fault for cause in check.causes]
 
 
-def one_less(r, gate):
-    """The bias without the 1 of the forget gate, which stands where another one was expected."""
-    bias, at = r.bias.copy(), gate_block(r, gate)
-    bias[at] -= np.float32(1)
-    return bias
+PAIRS = [
+    ("SimpleRNN", "bias-dropped", "recurrent-kernel-transposed"),
+    ("SimpleRNN", "bias-dropped", "outputs-not-reversed"),
+    ("SimpleRNN", "recurrent-kernel-transposed", "initial-state-ignored"),
+    ("SimpleRNN", "bias-doubled", "activation-swapped relu"),
+    ("SimpleRNN", "initial-state-ignored", "time-shifted late"),
+    ("SimpleRNN", "recurrent-kernel-transposed", "batch-time-swapped time first"),
+    ("SimpleRNN", "bias-dropped", "units-permuted"),
+    ("SimpleRNN", "bias-dropped", "weights-rounded bfloat16"),
+    ("SimpleRNN", "recurrent-kernel-transposed", "lower-precision operands in tfloat32"),
+    ("LSTM", "gates-permuted i, o, f, c", "forget-bias-missing 1 less"),
+    ("LSTM", "initial-state-ignored", "gates-permuted i, c, f, o"),
+    ("LSTM", "gates-permuted f, i, c, o", "units-permuted"),
+    ("LSTM", "gates-permuted i, o, f, c", "time-shifted late"),
+    ("LSTM", "bias-dropped", "outputs-not-reversed"),
+    ("LSTM", "activation-swapped sigmoid", "recurrent-activation-swapped tanh"),
+    ("LSTM", "gates-permuted i, o, f, c", "weights-rounded float16"),
+    ("LSTM", "gates-permuted i, o, f, c", "lower-precision operands in bfloat16"),
+    ("GRU", "gates-permuted r, z, h", "reset-after-flipped before"),
+    ("GRU", "gates-permuted r, z, h", "recurrent-bias-dropped"),
+    ("GRU", "gates-permuted r, z, h", "update-gate-inverted"),
+    ("GRU", "recurrent-kernel-transposed", "update-gate-inverted"),
+]
 
 
-def narrow_kernels(r, name):
-    return {n: NARROW[name](getattr(r, n)) for n in ("kernel", "recurrent_kernel")}
-
-
-def turned(r):
-    return transposed("recurrent_kernel")(r, None)
-
-
-PAIRS = {
-    "SimpleRNN": {
-        "bias-dropped+recurrent-kernel-transposed": lambda r: simulate(turned(r.but(bias=None))),
-        "bias-dropped+outputs-not-reversed": lambda r: simulate(r.but(bias=None))[:, ::-1],
-        "recurrent-kernel-transposed+initial-state-ignored": lambda r: simulate(
-            turned(r.but(state=None))
-        ),
-        "bias-doubled+activation-swapped": lambda r: simulate(
-            r.but(bias=2 * r.bias, activation="relu")
-        ),
-        "initial-state-ignored+time-shifted": lambda r: late(simulate(r.but(state=None))),
-        "recurrent-kernel-transposed+batch-time-swapped": lambda r: simulate(turned(r)).swapaxes(
-            0, 1
-        ),
-        "bias-dropped+units-permuted": lambda r: simulate(r.but(bias=None))[
-            ..., [3, 0, 1, 2, 5, 4]
-        ],
-        "bias-dropped+weights-rounded": lambda r: simulate(
-            r.but(bias=None, **narrow_kernels(r, "bfloat16"))
-        ),
-        "recurrent-kernel-transposed+lower-precision": lambda r: simulate(
-            turned(r).but(operand=NARROW["tfloat32"])
-        ),
-    },
-    "LSTM": {
-        "gates-permuted+forget-bias-missing": lambda r: simulate(
-            r.but(order="iofc", bias=one_less(r, "c"))
-        ),
-        "initial-state-ignored+gates-permuted": lambda r: simulate(r.but(order="icfo", state=None)),
-        "gates-permuted+units-permuted": lambda r: simulate(r.but(order="fico"))[
-            ..., [3, 0, 1, 2, 5, 4]
-        ],
-        "gates-permuted+time-shifted": lambda r: late(simulate(r.but(order="iofc"))),
-        "bias-dropped+outputs-not-reversed": lambda r: simulate(r.but(bias=None))[:, ::-1],
-        "activation-swapped+recurrent-activation-swapped": lambda r: simulate(
-            r.but(activation="sigmoid", recurrent_activation="tanh")
-        ),
-        "gates-permuted+weights-rounded": lambda r: simulate(
-            reordered("iofc", "kernel", "recurrent_kernel", "bias")(
-                weights_through(NARROW["float16"])(r, None), None
-            )
-        ),
-        "gates-permuted+lower-precision": lambda r: simulate(
-            r.but(order="iofc", operand=NARROW["bfloat16"])
-        ),
-    },
-    "GRU": {
-        "gates-permuted+reset-after-flipped": lambda r: simulate(
-            r.but(order="rzh", reset_after=False, bias=r.bias.sum(axis=0))
-        ),
-        "gates-permuted+recurrent-bias-dropped": lambda r: simulate(
-            r.but(order="rzh", bias=r.bias * np.float32([[1], [0]]))
-        ),
-        "gates-permuted+update-gate-inverted": lambda r: simulate(
-            r.but(order="rzh", inverted=True)
-        ),
-        "recurrent-kernel-transposed+update-gate-inverted": lambda r: simulate(
-            turned(r.but(inverted=True))
-        ),
-    },
-}
+def change_of(kind, fault, _, detail):
+    """That of the first such mistake."""
+    some = (m for m in MISTAKES if kind in m.kinds and m.fault == fault and detail in m.detail)
+    return next(some).change
 
 
 @pytest.mark.parametrize("size", [(8, 9, 5, 6), (4, 40, 12, 6)], ids=str)
-@pytest.mark.parametrize(
-    ("kind", "pair"), [(kind, pair) for kind, pairs in PAIRS.items() for pair in pairs]
-)
-def test_two_faults_at_once(kind, pair, size):
+@pytest.mark.parametrize(("kind", "one", "other"), PAIRS)
+def test_two_faults_at_once(kind, one, other, size):
     run = right_run(size, 3, kind=kind, state=True)
-    found = causes(run, PAIRS[kind][pair](run))
+    both = one.partition(" "), other.partition(" ")
+    found = causes(run, observed(run, *(change_of(kind, *fault) for fault in both)))
+    pair = "+".join(fault for fault, *_ in both)
     if kind == "SimpleRNN":
         # TF32 and float16 have the same digits.
         assert {frozenset(f.split("+")) for f in found} == {frozenset(pair.split("+"))}
     else:
         # Weights and operands rounded alike differ by the inputs alone.
         assert pair in found
-        assert {f.split("+")[0] for f in found} == {pair.split("+")[0]}
+        assert {f.split("+")[0] for f in found} == {both[0][0]}
 
 
 @pytest.mark.parametrize("size", [SIZE, (9, 9, 5, 6)], ids=str)
@@ -192,7 +134,7 @@ def test_mistakes_outside_the_catalogue_have_no_cause(kind):
         run = right_run(size, kind=kind)
         for name, change in OUTSIDE[kind].items():
             if kind == "SimpleRNN" or name in SLOW or name not in OF_ANY:
-                check = examined(run, Mistake("", change).observed(run))
+                check = examined(run, observed(run, change))
                 assert (check.verdict, check.causes) == ("diverged", ()), name
                 assert "none of the" in check.summary
 
@@ -201,7 +143,7 @@ def test_mistakes_outside_the_catalogue_have_no_cause(kind):
 def test_nor_have_they_with_another_activation(activation):
     for name, change in OUTSIDE["SimpleRNN"].items():
         run = right_run((8, 30, 10, 12), 1, activation, mask=name != "one timestep skipped")
-        outputs = Mistake("", change).observed(run)
+        outputs = observed(run, change)
         if np.abs(outputs - simulate(run)).max() > 1e-4:
             assert causes(run, outputs) == [], name
 
@@ -213,7 +155,7 @@ def test_what_other_weights_would_fit_is_said():
     assert {w.weight for w in scaled.implied_weights} == {"kernel"}
     for w in scaled.implied_weights:
         assert abs(w.implied - 0.999 * w.expected) < 1e-6
-    noisy = examined(run, Mistake("", OF_ANY["noise of 1e-2"]).observed(run))
+    noisy = examined(run, observed(run, OF_ANY["noise of 1e-2"]))
     assert "no other weights would" in noisy.summary
     assert noisy.implied_weights is None
 
@@ -229,7 +171,7 @@ def test_equal_fits_of_one_fault_stand_together():
 
 def test_no_cause_of_a_right_run():
     for mistake in MISTAKES:
-        run = right_run((4, 9, 5, 5), kind=mistake.kinds[0], **mistake.needs)
+        run = mistake.right_run(mistake.kinds[0], (4, 9, 5, 5))
         check = examined(run, simulate(run))
         assert (check.verdict, check.causes) == ("parity", ())
 

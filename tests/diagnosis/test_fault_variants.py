@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from corpus import GATED, call_of, every_kind, right_run, simulate
+from corpus import GATED, KINDS, call_of, every_kind, right_run, simulate
 from helpers import in_blocks_of
 from hiding import HIDDEN, TWO, hidden_run, kept, zeroed
-from mistakes import EVERY_MISTAKE
+from mistakes import BACK, EVERY_MISTAKE
 
 import rnn_parity as rp
 from rnn_parity.diagnosis.faults import FAULTS, Computation
@@ -87,187 +87,168 @@ def test_of_no_timestep_that_counts():
 
 
 MISREAD = "its numbers stand in memory as those of the transposed matrix"
-EARLY_LATE = ["one step early", "one step late"]
+TIME_FIRST = "the outputs stand time first"
 SQUARE, WIDE, TALL, TINY = (2, 3, 2, 2), (2, 3, 2, 3), (2, 3, 3, 2), (2, 3, 1, 1)
-H_AND_C = ["", "h alone", "c alone"]
-SWAPPED_ROWS, SWAPPED_UNITS = "the order of the kernel's rows is [1, 0]", "the unit order is [1, 0]"
-TIME_FIRST, ALONG = "the outputs stand time first", "the recurrence ran along the batch"
-ONES = lambda b: np.repeat([0.0, 1.0, 0.0, 0.0], len(b) // 4)  # noqa: E731
+NONE, PLAIN, H_AND_C = [], [""], ["", "h alone", "c alone"]
+STATE, STATEFUL = {"state": kept}, {"state": kept, "stateful": True}
+NO_BIAS, MASK = {"bias": None}, {"mask": np.ones((2, 3), bool)}
+ONES = {"bias": lambda b: np.repeat([0.0, 1.0, 0.0, 0.0], len(b) // 4)}
+ALMOST_ONES = {"bias": lambda b: np.array([0.0, 0.0, 2.0, *[1.0] * (len(b) - 3)])}
 K2, K3 = "the slope is that of Keras 2", "the slope is that of Keras 3"
-BEFORE_PRODUCT, AFTER_PRODUCT = (
-    f"the gate is applied {when} the product" for when in ("before", "after")
-)
-LATER = {"go_backwards": True}
+K2_OF_GATES = f"{K2}, of the recurrent activation alone"
+BEFORE, AFTER = (f"the gate is applied {when} the product" for when in ("before", "after"))
+HARD_2, HARD_3 = "hard_sigmoid_keras2", "hard_sigmoid"
+LESS, MORE = ["it is 1 less", "it is zeros"], ["it is 1 more", "it is added twice"]
+SINGLE = ["kernel", "recurrent kernel", "bias"]
+DOUBLE = ["kernel and recurrent kernel", "kernel and bias", "recurrent kernel and bias"]
 
-VARIANTS = [
-    *(
-        (f"{name}-transposed", "SimpleRNN", size, {}, count * [""])
-        for name, sizes in (
-            ("kernel", ((TINY, 0), (SQUARE, 1), ((2, 3, 3, 3), 1), (WIDE, 0), (TALL, 0))),
-            ("recurrent-kernel", ((TINY, 0), (SQUARE, 1), (WIDE, 1))),
-        )
-        for size, count in sizes
-    ),
-    ("units-permuted", "SimpleRNN", TINY, {}, []),
-    ("units-permuted", "SimpleRNN", SQUARE, {}, [SWAPPED_UNITS]),
-    ("features-permuted", "SimpleRNN", TINY, {}, []),
-    ("features-permuted", "SimpleRNN", SQUARE, {}, [SWAPPED_ROWS]),
-    ("time-shifted", "SimpleRNN", (2, 1, 2, 2), {}, []),
-    ("time-shifted", "SimpleRNN", (2, 2, 2, 2), {}, EARLY_LATE),
-    *(
-        (fault, kind, TWO, {"bias": None}, [])
-        for kind, faults in (
-            ("SimpleRNN", ("bias-dropped", "bias-doubled")),
-            ("LSTM", ("bias-dropped", "forget-bias-missing", "forget-bias-doubled")),
-            ("GRU", ("bias-dropped", "recurrent-bias-dropped", "recurrent-bias-not-reset")),
-        )
-        for fault in faults
-    ),
-    *(
-        ("bias-dropped", kind, TWO, {"bias": bias}, found)
-        for kind, bias, found in (
-            ("GRU", kept, ["", "that of the inputs"]),
-            ("GRU", zeroed(slice(None), 1), ["", "that of the inputs"]),
-            ("GRU", zeroed(0), [""]),
-            ("GRU", zeroed(1), [""]),
-            ("GRU, reset before", kept, [""]),
-        )
-    ),
-    *(
-        (f"forget-bias-{how}", "LSTM", TWO, {"bias": bias}, found)
-        for how, first, other in (
-            ("missing", "it is 1 less", "it is zeros"),
-            ("doubled", "it is 1 more", "it is added twice"),
-        )
-        for bias, found in (
-            (kept, [first, other]),
-            (ONES, [first]),
-            (lambda b: ONES(b) + 1.0 * (np.arange(len(b)) == 2), [first, other]),
-        )
-    ),
-    *(
-        (fault, kind, TWO, {"stateful": stateful, "state": kept}, found * (stateful == carried))
-        for fault, carried in (("initial-state-ignored", False), ("state-not-carried", True))
-        for stateful in (False, True)
-        for kind, found in (("SimpleRNN", [""]), ("LSTM", H_AND_C))
-    ),
-    ("activation-swapped", "SimpleRNN", TWO, {}, ["linear", "relu", "sigmoid"]),
-    (
-        "recurrent-activation-swapped",
-        "GRU",
-        TWO,
-        {},
-        ["hard_sigmoid", "hard_sigmoid_keras2", "tanh"],
-    ),
-    *(
-        ("hard-sigmoid-slope", kind, TWO, options, found)
-        for kind, options, found in (
-            ("SimpleRNN", {}, []),
-            ("LSTM", {}, []),
-            ("SimpleRNN", {"activation": "hard_sigmoid_keras2"}, [K3]),
-            ("LSTM", {"activation": "hard_sigmoid"}, [K2]),
-            ("LSTM", {"recurrent_activation": "hard_sigmoid_keras2"}, [K3]),
-            (
-                "LSTM",
-                {"activation": "hard_sigmoid_keras2", "recurrent_activation": "hard_sigmoid"},
-                [
-                    K3,
-                    f"{K3}, of the activation alone",
-                    f"{K2}, of the recurrent activation alone",
-                ],
-            ),
-        )
-    ),
-    *(
-        ("gates-permuted", kind, TWO, {}, [f"they are taken in the order {o}" for o in orders])
-        for kind, orders in (
-            ("LSTM", ("i, o, f, c", "i, c, f, o")),
-            ("GRU", ("r, z, h", "z, h, r")),
-        )
-    ),
-    *(
+
+def taken(orders, of=("they",)):
+    verb = "are taken in the order"
+    return [f"{which} {verb} {', '.join(order)}" for which in of for order in orders.split()]
+
+
+VARIANTS = {
+    "kernel-transposed": [
+        *(("SimpleRNN", size, {}, NONE) for size in (TINY, WIDE, TALL)),
+        *(("SimpleRNN", size, {}, PLAIN) for size in (SQUARE, (2, 3, 3, 3))),
+    ],
+    "recurrent-kernel-transposed": [
+        ("SimpleRNN", TINY, {}, NONE),
+        *(("SimpleRNN", size, {}, PLAIN) for size in (SQUARE, WIDE)),
+    ],
+    "units-permuted": [
+        ("SimpleRNN", TINY, {}, NONE),
+        ("SimpleRNN", SQUARE, {}, ["the unit order is [1, 0]"]),
+    ],
+    "features-permuted": [
+        ("SimpleRNN", TINY, {}, NONE),
+        ("SimpleRNN", SQUARE, {}, ["the order of the kernel's rows is [1, 0]"]),
+    ],
+    "time-shifted": [
+        ("SimpleRNN", (2, 1, 2, 2), {}, NONE),
+        ("SimpleRNN", (2, 2, 2, 2), {}, ["one step early", "one step late"]),
+    ],
+    "bias-dropped": [
+        *((kind, TWO, NO_BIAS, NONE) for kind in KINDS),
+        ("GRU", TWO, {}, ["", "that of the inputs"]),
+        ("GRU", TWO, {"bias": zeroed(slice(None), 1)}, ["", "that of the inputs"]),
+        *(("GRU", TWO, {"bias": zeroed(row)}, PLAIN) for row in (0, 1)),
+        ("GRU, reset before", TWO, {}, PLAIN),
+    ],
+    "bias-doubled": [(kind, TWO, NO_BIAS, NONE) for kind in KINDS],
+    "forget-bias-missing": [
+        ("LSTM", TWO, NO_BIAS, NONE),
+        *(("LSTM", TWO, bias, LESS) for bias in ({}, ALMOST_ONES)),
+        ("LSTM", TWO, ONES, LESS[:1]),
+    ],
+    "forget-bias-doubled": [
+        ("LSTM", TWO, NO_BIAS, NONE),
+        *(("LSTM", TWO, bias, MORE) for bias in ({}, ALMOST_ONES)),
+        ("LSTM", TWO, ONES, MORE[:1]),
+    ],
+    "initial-state-ignored": [
+        *((kind, TWO, STATEFUL, NONE) for kind in KINDS),
+        ("SimpleRNN", TWO, STATE, PLAIN),
+        ("LSTM", TWO, STATE, H_AND_C),
+    ],
+    "state-not-carried": [
+        *((kind, TWO, STATE, NONE) for kind in KINDS),
+        ("SimpleRNN", TWO, STATEFUL, PLAIN),
+        ("LSTM", TWO, STATEFUL, H_AND_C),
+    ],
+    "activation-swapped": [
+        ("SimpleRNN", TWO, {}, [f"the activation is {n}" for n in ("linear", "relu", "sigmoid")])
+    ],
+    "recurrent-activation-swapped": [
+        ("GRU", TWO, {}, [f"the recurrent activation is {n}" for n in (HARD_3, HARD_2, "tanh")])
+    ],
+    "hard-sigmoid-slope": [
+        *((kind, TWO, {}, NONE) for kind in KINDS),
+        ("SimpleRNN", TWO, {"activation": HARD_2}, [K3]),
+        ("LSTM", TWO, {"activation": HARD_3}, [K2]),
+        ("LSTM", TWO, {"recurrent_activation": HARD_2}, [K3]),
         (
-            "gates-misaligned",
-            "GRU",
-            TWO,
-            {"bias": bias},
-            [f"those of the {which} are taken in the order r, z, h" for which in found],
+            *("LSTM", TWO, {"activation": HARD_2, "recurrent_activation": HARD_3}),
+            [K3, f"{K3}, of the activation alone", K2_OF_GATES],
+        ),
+    ],
+    "gates-permuted": [("LSTM", TWO, {}, taken("iofc icfo")), ("GRU", TWO, {}, taken("rzh zhr"))],
+    "gates-misaligned": [
+        ("GRU", TWO, {}, taken("rzh", [f"those of the {which}" for which in SINGLE + DOUBLE])),
+        ("GRU", TWO, NO_BIAS, taken("rzh", [f"those of the {which}" for which in SINGLE[:2]])),
+    ],
+    "update-gate-inverted": [
+        ("GRU", TWO, NO_BIAS, PLAIN),
+        ("GRU", TWO, {"recurrent_activation": "tanh"}, NONE),
+    ],
+    **{
+        f"recurrent-bias-{how}": [("GRU", TWO, NO_BIAS, NONE), ("GRU, reset before", TWO, {}, NONE)]
+        for how in ("dropped", "not-reset")
+    },
+    "reset-after-flipped": [
+        *(("GRU", TWO, bias, [BEFORE]) for bias in ({}, NO_BIAS)),
+        *(
+            ("GRU, reset before", TWO, {"bias": bias}, [AFTER, f"{AFTER} and the bias"])
+            for bias in (kept, zeroed(4))
+        ),
+        *(
+            ("GRU, reset before", TWO, {"bias": bias}, [AFTER])
+            for bias in (None, zeroed(slice(4, 6)))
+        ),
+    ],
+    "mask-not-reversed": [
+        *(("SimpleRNN", TWO, options, NONE) for options in ({}, BACK, MASK)),
+        ("SimpleRNN", TWO, BACK | MASK, PLAIN),
+    ],
+    "masked-output-not-zeroed": [
+        ("SimpleRNN", TWO, {}, NONE),
+        ("SimpleRNN", TWO, {"zero_output_for_mask": True}, PLAIN),
+    ],
+    "batch-time-swapped": [
+        ("LSTM", TWO, {}, [TIME_FIRST, "the recurrence ran along the batch"]),
+        *(("SimpleRNN", TWO, options, [TIME_FIRST]) for options in (STATE, MASK)),
+    ],
+    "dropout-ignored": [("SimpleRNN", TWO, {}, NONE)],
+    "weights-rounded": [("SimpleRNN", TWO, {}, ["all weights are rounded to 4 decimals"])],
+}
+CANDIDATES = {
+    "kernel-transposed": [
+        ("SimpleRNN", SQUARE, {}, PLAIN),
+        *(("SimpleRNN", size, {}, [MISREAD]) for size in (WIDE, TALL)),
+        ("GRU", SQUARE, {}, ["", MISREAD]),
+    ],
+    "recurrent-kernel-transposed": [
+        ("SimpleRNN", SQUARE, {}, PLAIN),
+        ("GRU", SQUARE, {}, ["", MISREAD]),
+    ],
+    **{
+        fault: [
+            ("LSTM", TWO, {**own, "state": kept}, H_AND_C),
+            *(("LSTM", TWO, {**own, "state": one}, PLAIN) for one in (zeroed(0), zeroed(1), None)),
+            ("LSTM", TWO, {**other, "state": kept}, NONE),
+        ]
+        for fault, own, other in (
+            ("initial-state-ignored", {}, {"stateful": True}),
+            ("state-not-carried", {"stateful": True}, {}),
         )
-        for bias, found in (
-            (None, ("kernel", "recurrent kernel")),
-            (
-                kept,
-                (
-                    *("kernel", "recurrent kernel", "bias", "kernel and recurrent kernel"),
-                    *("kernel and bias", "recurrent kernel and bias"),
-                ),
-            ),
-        )
-    ),
-    ("update-gate-inverted", "GRU", TWO, {"bias": None}, [""]),
-    ("update-gate-inverted", "GRU", TWO, {"recurrent_activation": "tanh"}, []),
-    ("recurrent-bias-dropped", "GRU, reset before", TWO, {}, []),
-    ("recurrent-bias-not-reset", "GRU, reset before", TWO, {}, []),
-    *(
-        ("reset-after-flipped", kind, TWO, {"bias": bias}, found)
-        for kind, bias, found in (
-            ("GRU", kept, [BEFORE_PRODUCT]),
-            ("GRU", None, [BEFORE_PRODUCT]),
-            ("GRU, reset before", kept, [AFTER_PRODUCT, f"{AFTER_PRODUCT} and the bias"]),
-            ("GRU, reset before", zeroed(4), [AFTER_PRODUCT, f"{AFTER_PRODUCT} and the bias"]),
-            ("GRU, reset before", zeroed(slice(4, 6)), [AFTER_PRODUCT]),
-            ("GRU, reset before", None, [AFTER_PRODUCT]),
-        )
-    ),
-    *(
-        ("mask-not-reversed", "SimpleRNN", TWO, options, found)
-        for options, found in (
-            ({}, []),
-            (LATER, []),
-            ({"mask": np.ones((2, 3), bool)}, []),
-            ({**LATER, "mask": np.ones((2, 3), bool)}, [""]),
-        )
-    ),
-    ("masked-output-not-zeroed", "SimpleRNN", TWO, {}, []),
-    ("masked-output-not-zeroed", "SimpleRNN", TWO, {"zero_output_for_mask": True}, [""]),
-    ("batch-time-swapped", "LSTM", TWO, {}, [TIME_FIRST, ALONG]),
-    ("batch-time-swapped", "SimpleRNN", TWO, {"state": kept}, [TIME_FIRST]),
-    ("batch-time-swapped", "SimpleRNN", TWO, {"mask": np.ones((2, 3), bool)}, [TIME_FIRST]),
-    ("dropout-ignored", "SimpleRNN", TWO, {}, []),
-    ("weights-rounded", "SimpleRNN", TWO, {}, ["all weights are rounded to 4 decimals"]),
-]
+    },
+}
 
 
-@pytest.mark.parametrize(("fault", "kind", "size", "changes", "expected"), VARIANTS)
-def test_which_variants_there_are(fault, kind, size, changes, expected):
-    reference = computation(hidden_run(kind, size, changes, np.float64))
-    if "activation-swapped" in fault:
-        which = fault.removesuffix("-swapped").replace("-", " ")
-        expected = [f"the {which} is {name}" for name in expected]
-    assert details(variants(fault, reference)) == expected
+@pytest.mark.parametrize("fault", VARIANTS)
+def test_which_variants_there_are(fault):
+    for kind, size, changes, expected in VARIANTS[fault]:
+        reference = computation(hidden_run(kind, size, changes, np.float64))
+        assert details(variants(fault, reference)) == expected, (kind, size, changes)
 
 
-CANDIDATES = [
-    ("kernel-transposed", "SimpleRNN", SQUARE, {}, [""]),
-    ("kernel-transposed", "SimpleRNN", WIDE, {}, [MISREAD]),
-    ("kernel-transposed", "SimpleRNN", TALL, {}, [MISREAD]),
-    ("kernel-transposed", "GRU", SQUARE, {}, ["", MISREAD]),
-    ("recurrent-kernel-transposed", "SimpleRNN", SQUARE, {}, [""]),
-    ("recurrent-kernel-transposed", "GRU", SQUARE, {}, ["", MISREAD]),
-    *(
-        (fault, "LSTM", TWO, {"stateful": stateful, "state": state}, found)
-        for fault, stateful in (("initial-state-ignored", False), ("state-not-carried", True))
-        for state, found in ((kept, H_AND_C), (zeroed(0), [""]), (zeroed(1), [""]), (None, [""]))
-    ),
-    ("initial-state-ignored", "LSTM", TWO, {"stateful": True, "state": kept}, []),
-    ("state-not-carried", "LSTM", TWO, {"state": kept}, []),
-]
-
-
-@pytest.mark.parametrize(("fault", "kind", "size", "changes", "expected"), CANDIDATES)
-def test_what_is_worth_trying(fault, kind, size, changes, expected):
-    reference = computation(hidden_run(kind, size, changes, np.float64))
-    assert details(variants(fault, reference, np.zeros((2, 3, size[-1])))) == expected
+@pytest.mark.parametrize("fault", CANDIDATES)
+def test_what_is_worth_trying(fault):
+    for kind, size, changes, expected in CANDIDATES[fault]:
+        reference = computation(hidden_run(kind, size, changes, np.float64))
+        outputs = np.zeros((2, 3, size[-1]))
+        assert details(variants(fault, reference, outputs)) == expected, (kind, size, changes)
 
 
 @pytest.mark.parametrize("kind", GATED)
@@ -418,7 +399,7 @@ def undone(which, reference, outputs):
     sequences, outputs = one.undone(np.reshape(outputs, (1, -1, 1)).astype(np.float32))
     mask = None if sequences.mask is None else sequences.mask.tolist()
     start = sequences.initial_state
-    assert start.dtype == np.float64
+    assert (start.dtype, start.shape) == (np.float64, (len(reference.layer.STATES), 1, 1))
     return start.ravel().tolist(), sequences.inputs.ravel().tolist(), mask, outputs.ravel().tolist()
 
 
