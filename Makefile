@@ -1,17 +1,18 @@
-# Every target sets up what it needs in a virtual environment of its own below .venv/.
+# Every target sets up what it needs in a virtual environment below .venv/. That of the main job,
+# .venv/main, holds TensorFlow and NumPy alone until a target asks for all that the tests need.
 PYTHON ?= python3
 # TensorFlow 2.15 needs Python 3.9 to 3.11.
 PYTHON_OLD ?= python3.11
 VENV := .venv
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: check regression test kernels lint fuzz bench compat mutants clean
+.PHONY: check regression test kernels lint fuzz bench compat mutants dist clean
 
-check: $(VENV)/main/.done  ## the main job: a real SimpleRNN held against its replay
+check: $(VENV)/main/.base  ## the main job: a real SimpleRNN held against its replay
 	$(VENV)/main/bin/rnn-parity check
 
 # Shows the versions, the table of all cases and the verdict; all of it where a case fails.
-regression: $(VENV)/main/.done  ## the recorded cases, checked again; the reports are in build/
+regression: $(VENV)/main/.base  ## the recorded cases, checked again; the reports are in build/
 	mkdir -p build
 	$(VENV)/main/bin/rnn-parity check fixtures/cases --format json -o build/parity.json \
 		|| test $$? -ne 2
@@ -54,19 +55,41 @@ compat: $(VENV)/main/.done $(VENV)/tf215/.done $(VENV)/tf216/.done $(VENV)/tf_ke
 	$(VENV)/main/bin/rnn-parity $(RECORD) -o build/new.npz
 	$(VENV)/tf215/bin/rnn-parity check build/new.npz -q
 
+# A wheel and a source distribution; the wheel is built from the latter, and then has to work alone.
+dist: $(VENV)/build/.done  ## build what is published, and try it in an empty environment
+	rm -rf dist
+	$(VENV)/build/bin/python -m build --outdir dist .
+	$(PYTHON) -m venv --clear $(VENV)/installed
+	@echo "Setting up $(VENV)/installed, which may take minutes: pip install dist/*.whl"
+	$(VENV)/installed/bin/python -m pip install $(PIP_FLAGS) dist/*.whl
+	$(VENV)/installed/bin/python -I tests/smoke.py dist
+
+$(VENV)/main/.base: WHAT = -e .
 $(VENV)/main/.done: WHAT = -e .[test,lint,export,onnx,litert,jax,openvino]
 $(VENV)/mutants/.done: WHAT = -e .[mutants]
 $(VENV)/bench/.done: WHAT = -e .[bench]
+$(VENV)/build/.done: WHAT = build
 $(VENV)/tf215/.done: WHAT = -e .[test] tensorflow==2.15.1
 $(VENV)/tf216/.done: WHAT = -e .[test] tensorflow==2.16.2
 $(VENV)/tf_keras/.done: WHAT = -e .[test] tensorflow==2.21.0 tf_keras==2.21.0
 
 $(VENV)/tf215/.done $(VENV)/tf216/.done: PYTHON = $(PYTHON_OLD)
 
-$(VENV)/%/.done: pyproject.toml
-	$(PYTHON) -m venv $(VENV)/$*
-	$(VENV)/$*/bin/python -m pip install $(PIP_FLAGS) $(WHAT)
-	touch $@
+define install
+	@echo "Setting up $(VENV)/$*, once, which may take minutes: pip install $(WHAT)"
+	@$(PYTHON) -m venv $(VENV)/$*
+	@$(VENV)/$*/bin/python -m pip install $(PIP_FLAGS) $(WHAT)
+	@touch $@
+endef
 
-clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+# The environment of the main job grows into that of the tests.
+$(VENV)/main/.done: $(VENV)/main/.base
+$(VENV)/%/.base: pyproject.toml
+	$(install)
+$(VENV)/%/.done: pyproject.toml
+	$(install)
+
+clean:  ## remove everything that the targets above make
+	rm -rf $(VENV) build dist *.egg-info bench.json
+	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find rnn_parity tests -name __pycache__ -prune -exec rm -rf {} +

@@ -18,19 +18,42 @@ if TYPE_CHECKING:
     from rnn_parity.api.functions import check, compare, replay
     from rnn_parity.errors import InputError, RnnParityError
     from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
+    from rnn_parity.recurrence.replay import Trace
     from rnn_parity.report.report import Report
-    from rnn_parity.verdict.results import Check, Verdict
+    from rnn_parity.verdict.order import Verdict
+    from rnn_parity.verdict.results import (
+        BlindSpot,
+        Cause,
+        Check,
+        Divergence,
+        ImpliedWeight,
+        Sensitivity,
+        Shape,
+        StateRow,
+        Subject,
+        TimestepRow,
+    )
 
     __version__: str
 
 __all__ = [
     "GRU",
     "LSTM",
+    "BlindSpot",
+    "Cause",
     "Check",
+    "Divergence",
+    "ImpliedWeight",
     "InputError",
     "Report",
     "RnnParityError",
+    "Sensitivity",
+    "Shape",
     "SimpleRNN",
+    "StateRow",
+    "Subject",
+    "TimestepRow",
+    "Trace",
     "Verdict",
     "__version__",
     "check",
@@ -38,32 +61,32 @@ __all__ = [
     "replay",
 ]
 
-_HOMES = {
-    "check": "rnn_parity.api.functions",
-    "compare": "rnn_parity.api.functions",
-    "replay": "rnn_parity.api.functions",
-    "SimpleRNN": "rnn_parity.recurrence.layers",
-    "LSTM": "rnn_parity.recurrence.layers",
-    "GRU": "rnn_parity.recurrence.layers",
-    "Report": "rnn_parity.report.report",
-    "Check": "rnn_parity.verdict.results",
-    "Verdict": "rnn_parity.verdict.results",
-    "InputError": "rnn_parity.errors",
-    "RnnParityError": "rnn_parity.errors",
+_NAMES_BY_MODULE = {
+    "api.functions": ("check", "compare", "replay"),
+    "errors": ("InputError", "RnnParityError"),
+    "recurrence.layers": ("GRU", "LSTM", "SimpleRNN"),
+    "recurrence.replay": ("Trace",),
+    "report.report": ("Report",),
+    "verdict.results": (
+        *("BlindSpot", "Cause", "Check", "Divergence", "ImpliedWeight", "Sensitivity", "Shape"),
+        *("StateRow", "Subject", "TimestepRow"),
+    ),
+    "verdict.order": ("Verdict",),
 }
+_MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, each imported from its module on first use (PEP 562)."""
+    """A public name, imported from its module on first use (PEP 562)."""
     if name == "__version__":
         from rnn_parity.system.environment import own_version
 
         return own_version()
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    """What a person may use."""
-    return sorted({*globals(), *__all__})
+    """The public names alone: completion shows what is for people."""
+    return sorted(__all__)

@@ -108,7 +108,8 @@ def observed_steps(
         x = layer_inputs(layer, sequences.inputs, steps, x)
         p = np.empty((count, batch, layer.width))
         projection = project(layer, x, p, sequences.dropout)
-        yield Block(steps, x, projection, observed.outputs, observed.states), observed
+        states = observed.states[np.newaxis]
+        yield Block(steps, x, projection, observed.outputs, states), observed
 
 
 def observed_part(

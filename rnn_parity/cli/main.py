@@ -19,8 +19,7 @@ from rnn_parity.cli.combinations import (
 )
 from rnn_parity.cli.delivery import answer, deliver, wants_colour
 from rnn_parity.cli.options import parser
-from rnn_parity.errors import InputError, RnnParityError, SourceFailedError
-from rnn_parity.system.escaping import shown_lines
+from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, shown_lines
 from rnn_parity.system.limits import check_numbers
 
 if TYPE_CHECKING:
@@ -82,15 +81,28 @@ def run(arguments: Sequence[str] | None) -> int:
     """Parse the command line and do what it asks for; the exit code."""
     given = vars(parser().parse_args(arguments))
     jobs = {"check": check, "record": check, "sweep": sweep, "faults": list_faults}
+    jobs["explain"] = explain
     return jobs[given["command"]](given)
 
 
 def list_faults(given: Mapping[str, Any]) -> int:
     """Answer with the catalogue of faults."""
     from rnn_parity.diagnosis.faults import FAULTS
-    from rnn_parity.report.report import catalogue
+    from rnn_parity.report.catalogue import Catalogue
 
-    deliver(catalogue(FAULTS, given["format"]) + "\n")
+    deliver(Catalogue(FAULTS).render(given["format"]) + "\n")
+    return 0
+
+
+def explain(given: Mapping[str, Any]) -> int:
+    """Answer with a page of the manual, or with the list of them."""
+    from shutil import get_terminal_size
+
+    from rnn_parity.report.manual import contents, explained
+
+    width = get_terminal_size().columns
+    topic = given["topic"]
+    deliver((contents(width) if topic is None else explained(topic, width)) + "\n")
     return 0
 
 

@@ -22,12 +22,11 @@ from rnn_parity.bounds.distance import distance, ratios
 from rnn_parity.bounds.observed import observed_part, observed_steps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis import implied_weights as implied
-from rnn_parity.diagnosis.equations import Rows
+from rnn_parity.diagnosis.equations import Rows, stacked
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
-from rnn_parity.diagnosis.faults.weights import FEW, rounded_weights
+from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.first_step import FirstStep
 from rnn_parity.diagnosis.probe import Probe
-from rnn_parity.diagnosis.stack import split_bias, stacked
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Sequences
@@ -282,6 +281,7 @@ def cause(faults: tuple[Fault, ...], group: list[Explanation]) -> Cause:
         "+".join(fault.id for fault in faults),
         f"{meaning}: {details}" if details else meaning,
         bits,
+        "; ".join(fault.remedy for fault in faults),
     )
 
 
@@ -329,11 +329,11 @@ def weight_causes(
 ) -> tuple[Cause, ...]:
     """Rounded weights where those explain the residuals; else a few single entries."""
     if rounding is not None:
-        return (Cause("weights-rounded", rounding.detail, None),)
+        return (ROUNDED.cause(rounding.detail),)
     if len(weights) > FEW:
         return ()
     names = [f"{entry_of(w)} is {w.implied:.9g} instead of {w.expected:.9g}" for w in weights]
-    return (Cause("weights-differ", "; ".join(names) + of_a_sum(layer, weights), None),)
+    return (DIFFERENT.cause("; ".join(names) + of_a_sum(layer, weights)),)
 
 
 def entry_of(w: ImpliedWeight) -> str:
@@ -344,7 +344,7 @@ def entry_of(w: ImpliedWeight) -> str:
 def of_a_sum(layer: Layer, weights: tuple[ImpliedWeight, ...]) -> str:
     """What outputs cannot tell of a GRU's two biases, as a clause."""
     summed = any(w.weight == "bias" and w.index[-1] < 2 * layer.units for w in weights)
-    if not (summed and split_bias(layer)):
+    if not (summed and layer.facts.bias_rows):
         return ""
     return "; of the gates z and r only the sum of bias[0] and bias[1] shows"
 

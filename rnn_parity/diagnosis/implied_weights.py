@@ -21,10 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.observed import observed_part, observed_steps
-from rnn_parity.diagnosis.derivatives import Derivatives
-from rnn_parity.diagnosis.equations import Rows, flattened, joined
+from rnn_parity.diagnosis.equations import Equations, Rows, flattened, joined, stacked, value, where
 from rnn_parity.diagnosis.probe import Probe, probed
-from rnn_parity.diagnosis.stack import stacked, value, where
 from rnn_parity.recurrence.inverse import inverse_activation
 from rnn_parity.recurrence.layers import Array, Layer, SimpleRNN
 from rnn_parity.recurrence.sequences import Sequences
@@ -136,8 +134,8 @@ def distinct(sequences: Sequences) -> NDArray[np.intp]:
 @np.errstate(all="ignore")
 def all_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The equations of all steps."""
-    derivatives = Derivatives(layer, sequences)
-    return joined([derivatives.equations(*o) for o in observed_steps(layer, sequences, outputs)])
+    equations = Equations(layer, sequences)
+    return joined([equations.of_block(*o) for o in observed_steps(layer, sequences, outputs)])
 
 
 @np.errstate(all="ignore")
@@ -334,7 +332,7 @@ def confirmed(layer: Layer, equations: Rows, probe: Probe | None = None) -> Esti
     Unit by unit, the one that explains most first: its changes are taken out of the residuals of
     all, which the reset gate of a GRU without `reset_after` reaches.
     """
-    found = Estimate(*(np.full((len(equations.in_mixed), layer.units), x) for x in (0.0, np.inf)))
+    found = Estimate(*(np.full((len(equations.groups), layer.units), x) for x in (0.0, np.inf)))
     untried, rest = np.ones(found.error.shape, bool), equations
     score, explained = scores(rest), rest.explained
     for _ in range(MOST_UNITS):
@@ -342,10 +340,10 @@ def confirmed(layer: Layer, equations: Rows, probe: Probe | None = None) -> Esti
         if not open_.any():
             break
         k, j = (int(i) for i in np.unravel_index(np.argmax(explained * open_), open_.shape))
-        mixed = bool(equations.in_mixed[k])
-        place = equations.in_mixed == mixed
+        group = int(equations.groups[k])
+        place = equations.groups == group
         untried[place, j] = False
-        change, error = confirmed_in_unit(layer, rest, j, mixed, probe)
+        change, error = confirmed_in_unit(layer, rest, j, group, probe)
         if change.any():
             found.difference[place, j], found.error[place, j] = change[place], error[place]
             rest = equations.but_weights(found.difference)
@@ -354,10 +352,10 @@ def confirmed(layer: Layer, equations: Rows, probe: Probe | None = None) -> Esti
 
 
 def confirmed_in_unit(
-    layer: Layer, equations: Rows, j: int, mixed: bool, probe: Probe | None
+    layer: Layer, equations: Rows, j: int, group: int, probe: Probe | None
 ) -> tuple[Array, Array]:
     """The confirmed differences of unit j's weights `(P,)`, 0 for all others, and their errors."""
-    matrix, residual = equations.of_unit(j, mixed)
+    matrix, residual = equations.of_unit(j, group)
     sides = matrix.reshape(*equations.good.shape, -1), residual.reshape(*equations.good.shape, 1)
     own = slice(j, j + 1)
     parts = by_samples(equations.news(sides[0], own), equations.news(sides[1], own))

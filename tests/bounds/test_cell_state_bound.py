@@ -11,7 +11,7 @@ from helpers import rounded
 import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball
-from rnn_parity.bounds.cell_state_bound import (
+from rnn_parity.bounds.hidden_states import (
     GROWN,
     SEGMENT,
     Output,

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from corpus import call_of, every_kind, right_run
 
-from rnn_parity.diagnosis.equations import Rows
+from rnn_parity.diagnosis.equations import Memory, Rows, changed_at, pieces, stacked, value, where
 from rnn_parity.diagnosis.implied_weights import all_rows
-from rnn_parity.diagnosis.stack import changed_at, pieces, stacked, value, where
 from rnn_parity.recurrence.replay import replay
 
 
@@ -60,9 +59,8 @@ def test_the_news_of_a_memory_by_hand():
     ones = np.ones(shape)
     gain = np.array([1.0, 0.5, 1.0, 0.0]).reshape(shape)
     off = np.array([8.0, 4.0, 2.0, 1.0]).reshape(shape)  # rounded once, before the first step
-    rows = Rows(
-        (ones,), (ones,), gain * off, ones, ones[..., 0] > 0, 1, forget=0.5 * ones, gain=gain
-    )
+    memory = Memory((ones[None],), 0.5 * ones[None, None], 0.5 * gain[None])
+    rows = Rows((ones,), (ones,), gain * off, ones, ones[..., 0] > 0, memory=memory)
     assert rows.news(rows.residual).ravel().tolist() == [8, 0, 0, 0]
     # Without a memory all of a residual is news.
     direct = Rows((ones,), (ones,), off, ones, ones[..., 0] > 0)

@@ -12,9 +12,9 @@ from mistakes import printed, weights_through
 
 import rnn_parity as rp
 from rnn_parity.diagnosis import implied_weights as implied
+from rnn_parity.diagnosis.equations import stacked, where
 from rnn_parity.diagnosis.implied_weights import NormalEquations
 from rnn_parity.diagnosis.probe import probed
-from rnn_parity.diagnosis.stack import stacked, where
 from rnn_parity.recurrence.sequences import Sequences
 
 TRAINED = Path(__file__).parents[2] / "fixtures/trained_gru.npz"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.verdict.results import Cause
 
 Outputs = NDArray[Any]
 
@@ -93,6 +94,10 @@ class Fault:
     last: bool = False
     general: bool = False
     layers: tuple[str, ...] = ("SimpleRNN", "LSTM", "GRU")
+
+    def cause(self, explanation: str) -> Cause:
+        """This fault as the cause of what was observed, where no fit was measured."""
+        return Cause(self.id, explanation, None, self.remedy)
 
 
 def backwards(array: NDArray[Any] | None) -> Any:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.diagnosis.equations import Rows
+from rnn_parity.diagnosis.equations import Rows, pieces
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants, backwards
 from rnn_parity.diagnosis.implied_weights import rows
-from rnn_parity.diagnosis.stack import pieces
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
@@ -249,7 +248,7 @@ def correction(layer: Layer, equations: Rows, j: int, damping: float) -> Array:
     """What is missing in unit j's columns of the kernel, `(F, G)`."""
     matrix, residual = equations.of_unit(j)
     starts = np.cumsum([0, *(design.shape[2] for design in equations.designs)])
-    met = [p for p, one in enumerate(pieces(layer)) if one.inputs and p != equations.mixed]
+    met = [p for p, one in enumerate(pieces(layer)) if one.inputs and p not in equations.mixed]
     a = np.concatenate([matrix[:, starts[p] : starts[p] + layer.features] for p in met], axis=1)
     gram = a.T @ a
     gram[np.diag_indices(len(gram))] *= 1 + damping

@@ -99,7 +99,7 @@ def state_causes(
         for name, state in zip(reversed(names), given, strict=True)
     )
     if swapped:
-        return (Cause(STATES_SWAPPED.id, f"{STATES_SWAPPED.meaning}, as they are returned", None),)
+        return (STATES_SWAPPED.cause(f"{STATES_SWAPPED.meaning}, as they are returned"),)
     found = []
     for name, state in zip(names, given, strict=False):
         count = likeliest(right, state, name)
@@ -108,7 +108,7 @@ def state_causes(
         if count < last:
             which = f"that of timestep {count - 1}" if count else "the initial state"
             found.append(f"{name} is {which}")
-    return (Cause(STALE.id, f"{STALE.meaning}: {' and '.join(found)}", None),) if found else ()
+    return (STALE.cause(f"{STALE.meaning}: {' and '.join(found)}"),) if found else ()
 
 
 def likeliest(right: Computation, given: Array, name: str) -> int:
@@ -116,9 +116,7 @@ def likeliest(right: Computation, given: Array, name: str) -> int:
     index = right.layer.STATES.index(name)
     nearest, least = 0, np.abs(right.sequences.initial_state[index] - given).max()
     for block in blocks(right.layer, right.sequences):
-        states = block.cell_states if index else block.states
-        assert states is not None
-        apart = np.abs(states[1:] - given).max(axis=(1, 2))
+        apart = np.abs(block.states[index, 1:] - given).max(axis=(1, 2))
         # The last one of those that a mask repeats.
         n = len(apart) - int(apart[::-1].argmin())
         if apart[n - 1] <= least:
@@ -140,11 +138,11 @@ def state_ball(right: Computation, outputs: Outputs, name: str, arithmetic: Arit
     index, sequences = right.layer.STATES.index(name), right.sequences.first(outputs.shape[1])
     if not outputs.shape[1]:
         return copied(sequences.initial_state[index], arithmetic)
-    steps = Steps(right.layer, arithmetic, sequences)
+    steps, hidden = Steps(right.layer, arithmetic, sequences), name in right.layer.hidden
     for block, observed in observed_steps(right.layer, sequences, outputs):
-        if index:
+        if hidden:
             steps.observed(block, observed)
         state = observed.states[-1]
-    if index and steps.cell_state is not None:
-        return steps.cell_state
+    if hidden:
+        return steps.hidden[right.layer.hidden.index(name)]
     return copied(state, arithmetic)

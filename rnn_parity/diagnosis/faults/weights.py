@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rnn_parity.diagnosis.equations import changed_at, stacked, told, value
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import rows, total_rows
-from rnn_parity.diagnosis.stack import changed_at, stacked, told, value
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
 
@@ -249,15 +249,25 @@ BIAS_AND_KERNEL_FAULTS = (
         recurrent_kernel_misread,
     ),
 )
+ROUNDED = Fault(
+    "weights-rounded",
+    "the weights were rounded: printed with few decimals, or kept in a narrower format",
+    "pass weights on in full: binary, or 9 digits (%.9g) for float32",
+    printed_weights,
+    candidates=rounded_weights,
+    first=True,
+)
+DIFFERENT = Fault(
+    "weights-differ",
+    "some weights have other values",
+    "export the weights again, or correct these entries",
+    larger_weight,
+    candidates=other_weights,
+    alone=True,
+    general=True,
+)
 NUMBER_FAULTS = (
-    Fault(
-        "weights-rounded",
-        "the weights were rounded: printed with few decimals, or kept in a narrower format",
-        "pass weights on in full: binary, or 9 digits (%.9g) for float32",
-        printed_weights,
-        candidates=rounded_weights,
-        first=True,
-    ),
+    ROUNDED,
     Fault(
         "lower-precision",
         "the arithmetic is narrower than the layer's",
@@ -266,13 +276,5 @@ NUMBER_FAULTS = (
         candidates=narrow_arithmetic,
         first=True,
     ),
-    Fault(
-        "weights-differ",
-        "some weights have other values",
-        "export the weights again, or correct these entries",
-        larger_weight,
-        candidates=other_weights,
-        alone=True,
-        general=True,
-    ),
+    DIFFERENT,
 )

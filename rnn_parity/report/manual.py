@@ -1,0 +1,170 @@
+"""The manual as a terminal shows it: the pages in `rnn_parity/docs`, without Markdown's signs.
+
+Needs neither NumPy nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import textwrap
+from collections.abc import Iterator
+from importlib.resources import files
+from itertools import groupby
+
+from tabulate import tabulate
+
+from rnn_parity.errors import InputError
+
+GROUPS = {
+    "": "How to use it, and how it works",
+    "words": "Words and verdicts",
+    "faults": "Faults: mistakes that a report names",
+    "known-differences": "Known differences: where a released implementation errs",
+}
+"""The folders of the manual, and what their pages are about."""
+
+HEADING = re.compile(r"(#+) (.*)")
+ITEM = re.compile(r"(- |\d+\. )")
+LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
+PAGE = re.compile(r"(?:.*/)?([\w-]+)\.md(?:#.*)?")
+"""A link to another page, whose group is the topic."""
+CODE_OR_EMPHASIS = re.compile(r"`([^`]*)`|\*\*([^*]+)\*\*|(?<!\w)\*([^*\s][^*]*)\*(?!\w)")
+UNDERLINES = "=-"
+"""What stands under a title, and under a heading in the page."""
+
+PADDING = 2
+"""How much wider than its header tabulate makes a column."""
+
+
+def topics() -> dict[str, dict[str, str]]:
+    """The pages of each group, by topic, in alphabetical order."""
+    manual = files("rnn_parity") / "docs"
+    return {
+        group: {
+            entry.name.removesuffix(".md"): entry.read_text("utf-8")
+            for entry in sorted((manual / group).iterdir(), key=lambda entry: entry.name)
+            if entry.name.endswith(".md")
+        }
+        for group in GROUPS
+    }
+
+
+def contents(width: int) -> str:
+    """The list of all topics, by group, each with the title of its page."""
+    blocks = []
+    for group, pages in topics().items():
+        room = 2 + max(map(len, pages), default=0)
+        lines = [
+            fill(f"  {topic:{room}}{title(page)}", width, " " * (room + 2))
+            for topic, page in pages.items()
+        ]
+        blocks.append("\n".join([GROUPS[group], *lines]))
+    return "\n\n".join([*blocks, "rnn-parity explain TOPIC shows one of them."])
+
+
+def title(markdown: str) -> str:
+    """What a page says about its topic in its first line, `# topic: title`."""
+    return plain(markdown.partition("\n")[0].partition(": ")[2])
+
+
+def explained(wanted: str, width: int) -> str:
+    """The page on a topic, or the pages on several that are joined by `+`, as causes may be.
+
+    Raises `InputError`, which names the nearest topic, for one that has no page.
+    """
+    pages = {topic: page for group in topics().values() for topic, page in group.items()}
+    found = []
+    for one in wanted.split("+"):
+        topic = re.sub(r"[\s_]+", "-", one.strip().lower())
+        if topic not in pages:
+            near = difflib.get_close_matches(topic, pages, 1, 0)[0]
+            raise InputError(
+                f"explain {one!r}: there is no such page; did you mean {near}? rnn-parity explain "
+                "lists all"
+            )
+        found.append(rendered(topic, pages[topic], width))
+    return "\n\n\n".join(found)
+
+
+def rendered(topic: str, markdown: str, width: int) -> str:
+    """A page for a terminal, with the topics that it refers to at its end."""
+    named = (PAGE.fullmatch(target) for _, target in LINK.findall(markdown))
+    others = dict.fromkeys(found[1] for found in named if found and found[1] != topic)
+    also = f"See also: rnn-parity explain {', '.join(others)}" if others else ""
+    return "\n\n".join([*blocks(markdown.splitlines(), width), *filter(None, [fill(also, width)])])
+
+
+def blocks(lines: list[str], width: int) -> Iterator[str]:
+    """The paragraphs, lists, tables and program texts of a page, each laid out for a terminal."""
+    inside = False
+
+    def kind(line: str) -> str:
+        nonlocal inside
+        if line.startswith("```"):
+            inside = not inside
+            return "fence"
+        if inside or line.startswith("    "):
+            return "program"
+        if not line.strip():
+            return "blank"
+        return "table" if line.startswith("|") else "text"
+
+    for which, group in groupby(lines, kind):
+        part = list(group)
+        if which == "program":
+            yield textwrap.indent(textwrap.dedent("\n".join(part)), "    ")
+        elif which == "table":
+            yield table(part, width)
+        elif which == "text":
+            yield text(part, width)
+
+
+def text(lines: list[str], width: int) -> str:
+    """A heading, a paragraph or a list; list items and headings begin lines of their own."""
+    parts: list[list[str]] = []
+    for line in lines:
+        if not parts or ITEM.match(line) or HEADING.match(line) or HEADING.match(parts[-1][0]):
+            parts.append([])
+        parts[-1].append(line.strip())
+    return "\n".join(paragraph(" ".join(part), width) for part in parts)
+
+
+def paragraph(line: str, width: int) -> str:
+    """One heading, list item or paragraph."""
+    heading, item = HEADING.fullmatch(line), ITEM.match(line)
+    if heading:
+        name = fill(plain(heading[2]), width)
+        longest = max(map(len, name.split("\n")))
+        return f"{name}\n{UNDERLINES[len(heading[1]) > 1] * longest}"
+    return fill(plain(line), width, " " * len(item[1]) if item else "")
+
+
+def fill(line: str, width: int, indent: str = "") -> str:
+    """A paragraph in lines that end between words."""
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def plain(line: str) -> str:
+    """A line without the signs that make links, code and emphasis of words."""
+
+    def shown_link(link: re.Match[str]) -> str:
+        return link[1] if PAGE.fullmatch(link[2]) else f"{link[1]} ({link[2]})"
+
+    return CODE_OR_EMPHASIS.sub(lambda m: m[m.lastindex or 0], LINK.sub(shown_link, line))
+
+
+def table(lines: list[str], width: int) -> str:
+    """A table whose widest columns give way until it fits."""
+    rows = [[plain(cell.strip()) for cell in line.strip("|").split("|")] for line in lines]
+    headers, body = rows[0], rows[2:]
+    room = [max(map(len, column)) for column in zip(headers, *body, strict=True)]
+    room = [max(cells, len(title) + PADDING) for cells, title in zip(room, headers, strict=True)]
+    while sum(room) + 2 * (len(room) - 1) > width and max(room) > PADDING + 1:
+        room[room.index(max(room))] -= 1
+    titles = [most - PADDING for most in room]
+    return str(
+        tabulate(body, headers, disable_numparse=True, maxcolwidths=room, maxheadercolwidths=titles)
+    )
