@@ -165,7 +165,7 @@ class FirstStep:
         activations alone.
         """
         layer = layers[0]
-        hidden = sequences.mask is not None or len(layer.STATES) > 1
+        hidden = sequences.mask is not None or bool(layer.hidden)
         later = self.steps.start > 0 and self.steps.stop <= outputs.shape[1] and not hidden
         of = sequences.mask, sequences.initial_state, outputs
         start = self.once("start", lambda: self.start(sequences, outputs, later), *of)
