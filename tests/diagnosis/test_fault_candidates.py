@@ -101,6 +101,33 @@ def test_no_order_where_no_kernel_comes_near():
     assert implied_order(computation, outputs, order) is order
 
 
+def test_units_that_tell_nothing_do_not_tell_the_order():
+    """Of 16 units every second one is 1 whatever its inputs; the others are seen too small."""
+    computation = random(4, 12, 6, 16, bias=False, scale=0.3)
+    x, kernel = computation.sequences.inputs, computation.layer.kernel
+    sums = (np.tanh(x @ kernel[ORDER]) - np.tanh(x @ kernel)).sum(axis=(0, 1))
+    even = np.arange(16) % 2 == 0
+    computation = computation.layer_but(
+        kernel=np.where(even, 10 * kernel, -np.sign(sums) * kernel),
+        bias=np.where(even, 1000.0, 0.0),
+        recurrent_kernel=np.zeros((16, 16)),
+        precision=FORMATS["float64"],
+    )
+    wrong = computation.layer_but(kernel=computation.layer.kernel[ORDER])
+    (one,) = candidates("features-permuted", computation, wrong.computed())
+    assert one.detail == f"the order of the kernel's rows is {ORDER}"
+
+
+def test_every_gate_tells_the_order():
+    computation = random(4, 12, 6, 4, rp.GRU, scale=0.5)
+    kernel = computation.layer.kernel.copy()
+    kernel[:, :4] = 0.25  # the gate z alone tells nothing
+    computation = computation.layer_but(kernel=kernel)
+    wrong = computation.layer_but(kernel=kernel[ORDER])
+    (one,) = candidates("features-permuted", computation, wrong.computed())
+    assert one.detail == f"the order of the kernel's rows is {ORDER}"
+
+
 # The kernel row 2 stands first: what is missing is 1 in the first row and -1 in the second.
 STEPS = [
     ([1.0, 0.0, 0.0, 0.0, 0.0], True),
