@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.first_order import STATE, Derivative, FirstOrder, Key, Term, derivative
 from rnn_parity.bounds.observed import Observed
+from rnn_parity.errors import UnsupportedError
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product, rows_by
 from rnn_parity.recurrence.replay import Block, InputSum, step_on_arrays
@@ -61,6 +62,14 @@ def pieces(layer: Layer) -> tuple[Piece, ...]:
     if formula not in PIECES:
         PIECES[formula] = tuple(pieces_of(layer))
     return PIECES[formula]
+
+
+def has_equations(layer: Layer) -> bool:
+    """Whether a formula's derivative has no more parts than an equation has."""
+    try:
+        return bool(pieces(layer))
+    except UnsupportedError:
+        return False
 
 
 def pieces_of(layer: Layer) -> Iterator[Piece]:
