@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
     from rnn_parity.recurrence.replay import Trace
     from rnn_parity.report.report import Report
+    from rnn_parity.verdict.order import Verdict
     from rnn_parity.verdict.results import (
         BlindSpot,
         Cause,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
         StateRow,
         Subject,
         TimestepRow,
-        Verdict,
     )
 
     __version__: str
@@ -69,8 +69,9 @@ _NAMES_BY_MODULE = {
     "report.report": ("Report",),
     "verdict.results": (
         *("BlindSpot", "Cause", "Check", "Divergence", "ImpliedWeight", "Sensitivity", "Shape"),
-        *("StateRow", "Subject", "TimestepRow", "Verdict"),
+        *("StateRow", "Subject", "TimestepRow"),
     ),
+    "verdict.order": ("Verdict",),
 }
 _MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

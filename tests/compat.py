@@ -23,7 +23,7 @@ TOUCH_KERAS = (
     "pytest_plugin/test_pytest_regression.py",
     "recurrence/test_activations.py",
     "sweep/test_sweep_against.py",
-    "sweep/test_sweep_known.py",
+    "diagnosis/test_known_differences.py",
     "sweep/test_sweep_one.py",
     "sweep/test_sweep_repro.py",
     "sweep/test_sweep_site.py",

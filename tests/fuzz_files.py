@@ -313,9 +313,9 @@ def npz_seeds() -> list[bytes]:
 
 
 def csv_seeds() -> list[bytes]:
-    from rnn_parity.implementations.csv_text import text
+    from rnn_parity.implementations.numbers import csv_text
 
-    table = text(recorded("outputs"))
+    table = csv_text(recorded("outputs"))
     return [table.encode(), ("a;" * 3 + "\n" + table.replace(",", ";")).encode()]
 
 
@@ -325,9 +325,9 @@ def against(path: str) -> int:
 
 def numbers_differ(seed: bytes, path: str) -> bool:
     """Whether the outputs in a file are far from those that were recorded."""
-    from rnn_parity.implementations.numbers import read
+    from rnn_parity.implementations.numbers import read_numbers
 
-    found = read(path).outputs
+    found = read_numbers(path).outputs
     outputs = recorded("outputs")
     return found.size != outputs.size or is_far(outputs, found.reshape(outputs.shape))
 
@@ -394,7 +394,7 @@ def onnx_differs(seed: bytes, path: str) -> bool:
 def tflite_seeds() -> list[bytes]:
     from rnn_parity.cases.case import read_case
     from rnn_parity.keras_adapter import tensorflow_module
-    from rnn_parity.keras_adapter.rebuild import rebuild_layer
+    from rnn_parity.keras_adapter.building import rebuild_layer
 
     tf, case = tensorflow_module(), read_case(reference())
     batch, timesteps, features = case.inputs.shape
@@ -452,9 +452,9 @@ HEADER = {"seed": 0, "keras": "3.15.1"}
 
 def journal_seeds() -> list[bytes]:
     from rnn_parity.sweep.journal import journal
-    from rnn_parity.sweep.one import Outcome
     from rnn_parity.sweep.space import Configuration
     from rnn_parity.verdict.results import Divergence
+    from rnn_parity.verdict.sweep_results import Outcome
 
     first = Divergence(1, 0, 0, float("nan"), 0.5, 1e-7)
     bad = Outcome("diverged", "off", seconds=0.25, max_ratio=9.0, first_divergence=first)

@@ -55,8 +55,13 @@ DIVERGED = Check(
     final_state=(StateRow("h", 0.0, 0, 0.0, 0, 0),),
     first_divergence=Divergence(0, 3, 1, 0.25, 0.75, 4.05e-5),
     causes=(
-        Cause("bias-dropped", "the bias was not added", 27.54),
-        Cause("kernel-transposed", "the kernel was transposed, which for these sizes fits", None),
+        Cause("bias-dropped", "the bias was not added", 27.54, "add the bias to every step"),
+        Cause(
+            "kernel-transposed",
+            "the kernel was transposed, which for these sizes fits",
+            None,
+            "multiply x @ kernel, the kernel stored as (features, units)",
+        ),
     ),
 )
 NOT_COMPARED = Check(

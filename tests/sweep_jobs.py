@@ -19,6 +19,13 @@ def slow_square(n):
     return n * n
 
 
+def for_ever_but_one(n):
+    """Answers for 1 alone."""
+    while n != 1:
+        time.sleep(600)
+    return n
+
+
 def die_of_five(n, folder):
     """Kills its process over 5, once; leaves a file for each time it was asked."""
     times = len(list(Path(folder).glob(f"{n}-*")))

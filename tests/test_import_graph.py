@@ -20,10 +20,10 @@ CORE = (
 )
 FORMATTERS = {"report", "table", "markup", "wording", "sweep.report", "sweep.text"}
 # A case's description and earlier reports are JSON; reading them is no formatting.
-READERS = {"archive", "baseline", "consistency", "outcome", "sweep.journal"}
+READERS = {"cases.case", "baseline", "consistency", "outcome", "sweep.journal"}
 DOOR = "rnn_parity.keras_adapter"
 # The program of a process of its own, in which Keras has another backend than TensorFlow.
-CHILD = "rnn_parity.implementations.keras_child"
+CHILD = "rnn_parity.implementations.keras_backend"
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras"}
 # Packages that only some `--against` sources need.
 EXTRAS = {"ai_edge_litert", "jax", "onnx", "onnxruntime", "openvino", "safetensors", "torch"}

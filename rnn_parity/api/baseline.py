@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import replace
 from itertools import count
 from json import JSONDecodeError
 from typing import Any
 
 from rnn_parity.errors import InputError
-from rnn_parity.report.markup import annotation
-from rnn_parity.report.report import Report, plain
-from rnn_parity.system.escaping import shown, without_commands
+from rnn_parity.report.document import plain
+from rnn_parity.report.report import Report
+from rnn_parity.system.files import content, reason
 from rnn_parity.system.limits import SHARE_OF_TEXT
-from rnn_parity.system.reading import content, reason
-from rnn_parity.verdict.consistency import ORDER, contradiction, document_contradiction, parsed
+from rnn_parity.verdict.consistency import contradiction, document_contradiction, parsed
+from rnn_parity.verdict.order import WORST_FIRST
 
 MOST_BITS = 1.0
 """How many effective bits may be lost: as much as another order of summation costs."""
@@ -26,45 +26,15 @@ KEY = ("path", "layer_class", "layer_name", "mode", "call", "against")
 """The entries of a subject that tell checks apart; so does the test, in what pytest wrote."""
 
 
-@dataclass(frozen=True)
-class Compared(Report):
-    """A report that fails, with exit code 1, when something got worse than in an earlier one."""
-
-    worse: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """1 when anything got worse, otherwise the report's own."""
-        return 1 if self.worse else super().exit_code
-
-    def render(
-        self,
-        format: str = "table",
-        *,
-        every: bool = False,
-        colour: bool = False,
-        quiet: bool = False,
-    ) -> str:
-        """As `Report.render`; ends with what got worse, which JSON holds in its notes."""
-        text = super().render(format, every=every, colour=colour, quiet=quiet)
-        if format == "github":
-            return "\n".join([text, *(annotation("error", "rnn-parity", w) for w in self.worse)])
-        if format == "json" or not self.worse:
-            return text
-        worse = (without_commands(f"WORSE: {shown(sentence)}") for sentence in self.worse)
-        return "\n\n".join([text, *worse])
-
-
-def compared(report: Report, path: str | os.PathLike[str]) -> Compared:
+def compared(report: Report, path: str | os.PathLike[str]) -> Report:
     """`report` with what got worse than in the JSON report in the file `path`.
 
     That is a verdict, a check that disappeared, or more than one effective bit. Raises
     `InputError`, one line, for a file that is no report of this program.
     """
     worse = tuple(regressions(read(os.fspath(path)), plain(report.checks)))
-    values = {field.name: getattr(report, field.name) for field in fields(Report)}
     notes = (*report.notes, *(f"worse than the baseline: {sentence}" for sentence in worse))
-    return Compared(**{**values, "notes": notes}, worse=worse)
+    return replace(report, notes=notes, worse=worse)
 
 
 def read(path: str) -> list[Mapping[str, Any]]:
@@ -114,7 +84,7 @@ def regressions(before: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, 
         new = present.get(key)
         if new is None:
             worse.append(f"{name}: it was {old['verdict']} and is no longer checked")
-        elif ORDER.index(new["verdict"]) > ORDER.index(old["verdict"]):
+        elif WORST_FIRST.index(new["verdict"]) < WORST_FIRST.index(old["verdict"]):
             worse.append(f"{name}: was {old['verdict']}, is {new['verdict']}: {new['summary']}")
         elif lost(old, new) > MOST_BITS:
             bits = (float(check["effective_bits"]) for check in (old, new))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from rnn_parity.api.examination import examine
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.api.judging import judged
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.against import given, others_of
+from rnn_parity.implementations.against import call_to_compute, others_of
+from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
 from rnn_parity.recurrence.replay import Trace
@@ -25,7 +26,6 @@ from rnn_parity.verdict.results import Check, Subject
 
 if TYPE_CHECKING:
     from rnn_parity.implementations.sources import Source
-    from rnn_parity.keras_adapter import Observation
 
 DEFAULT_MODE = "graph"
 """How Keras runs what is checked, unless somebody says otherwise."""
@@ -115,8 +115,8 @@ def check(
         refuse_unused(layer_name, mode)
         if not others:
             raise InputError("against: expected an implementation of these weights, received none")
-        seen = given(layer_or_model, inputs, mask, initial_state)
-        return Report(tuple(judged([seen], "layer", others=others)))
+        call = call_to_compute(layer_or_model, inputs, mask, initial_state)
+        return Report(tuple(judged([call], "layer", others=others)))
     is_model = keras_adapter.is_model(layer_or_model)
     if not is_model:
         refuse_other_name(layer_or_model, layer_name)
@@ -127,11 +127,12 @@ def check(
         raise InputError("initial_state: expected none for a model, whose layers get their own")
     own = {"layer_name": layer_name} if is_model else {"initial_state": initial_state}
     observe: Any = keras_adapter.observe_model if is_model else keras_adapter.observe_layer
-    checks: list[Check] = []
-    for one in modes(mode, others, training):
-        found = observe(layer_or_model, inputs, mask=mask, mode=one, training=training, **own)
-        checks += judged(found, "model" if is_model else "layer", others=others)
-    return report(checks)
+    calls = (
+        call
+        for one in modes_to_run(mode, others, training)
+        for call in observe(layer_or_model, inputs, mask=mask, mode=one, training=training, **own)
+    )
+    return keras_report(judged(calls, "model" if is_model else "layer", others=others))
 
 
 def refuse_unused(layer_name: str | None, mode: str) -> None:
@@ -169,11 +170,21 @@ def check_generated(
     refuses.
     """
     others = others_of(against, training)
-    checks: list[Check] = []
-    for one in modes(mode, others, training):
-        found = observe_generated(spec, inputs, mask, one, training)
-        checks += judged(found, "generated", others=others)
-    return report(checks)
+    calls = generated_calls(spec, inputs, mask, mode, training, others)
+    return keras_report(judged(calls, "generated", others=others))
+
+
+def generated_calls(
+    spec: GeneratedLayer,
+    inputs: NDArray[Any] | None,
+    mask: NDArray[np.bool_] | None,
+    mode: str,
+    training: bool = False,
+    others: Sequence[Source] = (),
+) -> Iterator[LayerCall]:
+    """What passes through a layer made for the occasion, in each mode that `mode` stands for."""
+    for one in modes_to_run(mode, others, training):
+        yield from observe_generated(spec, inputs, mask, one, training)
 
 
 def observe_generated(
@@ -182,7 +193,7 @@ def observe_generated(
     mask: NDArray[np.bool_] | None,
     mode: str,
     training: bool = False,
-) -> list[Observation]:
+) -> list[LayerCall]:
     """Build the layer and run it on random data, or on `inputs` `(B, T, F)` and `mask` `(B, T)`."""
     arguments = {"return_sequences": True, "return_state": True, **spec.arguments}
     rng = np.random.default_rng(spec.seed)
@@ -219,23 +230,43 @@ def check_model(
     file that is no model or not a safe one.
     """
     others = others_of(against, training)
-    model = keras_adapter.load_model(path, safe_mode=safe_mode)
-    data = (
-        keras_adapter.generate_inputs(model, batch, timesteps, seed) if inputs is None else inputs
+    calls = model_calls(
+        path, inputs, mask, layer_name, mode, seed, batch, timesteps, safe_mode, training, others
     )
-    checks: list[Check] = []
-    for one in modes(mode, others, training):
-        found = keras_adapter.observe_model(model, data, one, layer_name, mask, training)
-        checks += judged(found, "model", path, others)
-    return report(checks, () if checks else (f"{path} has no recurrent layer",))
+    checks = tuple(judged(calls, "model", path, others))
+    return keras_report(checks, () if checks else (f"{path} has no recurrent layer",))
 
 
-def modes(mode: str, others: Sequence[Source] = (), training: bool = False) -> tuple[str, ...]:
+def model_calls(
+    path: str,
+    inputs: NDArray[Any] | None,
+    mask: NDArray[np.bool_] | None,
+    layer_name: str | None,
+    mode: str,
+    seed: int,
+    batch: int,
+    timesteps: int,
+    safe_mode: bool,
+    training: bool,
+    others: Sequence[Source] = (),
+) -> Iterator[LayerCall]:
+    """What passes through the recurrent layers of a saved model, in each mode."""
+    model = keras_adapter.load_model(path, safe_mode=safe_mode)
+    data: Any = inputs
+    if data is None:
+        data = keras_adapter.generate_inputs(model, batch, timesteps, seed)
+    for one in modes_to_run(mode, others, training):
+        yield from keras_adapter.observe_model(model, data, one, layer_name, mask, training)
+
+
+def modes_to_run(
+    mode: str, others: Sequence[Source] = (), training: bool = False
+) -> tuple[str, ...]:
     """The modes that a name stands for; the first one where Keras's outputs are not checked."""
     names = keras_adapter.modes_of(mode, training)
     return names[:1] if others else names
 
 
-def report(checks: Iterable[Check], notes: tuple[str, ...] = ()) -> Report:
+def keras_report(checks: Iterable[Check], notes: tuple[str, ...] = ()) -> Report:
     """The report on checks of what ran in this process's TensorFlow."""
     return Report(tuple(checks), device=keras_adapter.device(), notes=notes)

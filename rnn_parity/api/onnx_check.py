@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
-from rnn_parity.api.examination import examine
+from rnn_parity.api.judging import judged_call, subject_of
 from rnn_parity.errors import InputError, UnsupportedError
-from rnn_parity.implementations.onnx_activations import of_runtime
-from rnn_parity.implementations.onnx_graph import Operator, exposed
-from rnn_parity.implementations.onnx_inputs import complete
-from rnn_parity.implementations.onnx_model import (
+from rnn_parity.implementations.onnx.graph import Operator, complete_feeds, exposed
+from rnn_parity.implementations.onnx.model import (
     check_sizes,
     read_model,
-    run,
+    run_session,
     runtime_name,
     session,
 )
-from rnn_parity.implementations.onnx_weights import Direction, directions
-from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.implementations.onnx.operators import as_runtime_computes, directions
+from rnn_parity.recurrence.layer_call import LayerCall, not_compared
 from rnn_parity.report.report import Report
-from rnn_parity.verdict.judge import Observations
-from rnn_parity.verdict.results import Check, Subject
 
 
 def check_onnx(
@@ -57,39 +53,31 @@ def check_onnx(
     if model.graph.output:
         loaded = session(model, where)
         check = partial(check_sizes, model, where=where)
-        feeds = complete(model.graph, loaded.get_inputs(), inputs, batch, timesteps, seed, check)
+        feeds = complete_feeds(
+            model.graph, loaded.get_inputs(), inputs, batch, timesteps, seed, check
+        )
         outputs = [value.name for value in loaded.get_outputs()]
-        arrays = dict(zip(outputs, run(loaded, feeds, where), strict=True))
-    return Report(tuple(check for one in chosen for check in checks(one, arrays, path)))
-
-
-def checks(operator: Operator, arrays: Mapping[str, NDArray[Any]], path: str) -> Iterator[Check]:
-    """One check for each direction of an operator; or why there is none."""
-    own = {name: arrays[tensor] for name, tensor in operator.tensors.items()}
-    reason, parts = operator.not_compared, []
-    if reason is None:
-        try:
-            parts = directions(operator.op_type, operator.attributes, own)
-        except UnsupportedError as error:
-            reason = str(error)
-    subject = Subject(
-        kind="model",
-        path=path,
-        layer_class=operator.op_type,
-        layer_name=operator.name,
-        config=operator.attributes,
-        against=runtime_name(),
+        arrays = dict(zip(outputs, run_session(loaded, feeds, where), strict=True))
+    calls = (call for one in chosen for call in operator_calls(one, arrays))
+    return Report(
+        tuple(judged_call(one, subject_of(one, "model", path, runtime_name())) for one in calls)
     )
-    if reason is not None:
-        yield Check(subject, "inconclusive", f"not compared: {reason}")
+
+
+def operator_calls(operator: Operator, arrays: Mapping[str, NDArray[Any]]) -> list[LayerCall]:
+    """The call of each direction of an operator; one that is not compared where it is refused."""
+    own = {name: arrays[tensor] for name, tensor in operator.tensors.items()}
+    name, op_type, attributes = operator.name, operator.op_type, operator.attributes
+    try:
+        parts = [] if operator.not_compared else directions(op_type, attributes, own)
+    except UnsupportedError as error:
+        return [not_compared(op_type, name, attributes, str(error))]
+    if operator.not_compared:
+        return [not_compared(op_type, name, attributes, operator.not_compared)]
+    calls = []
     for part in parts:
-        name = f"{operator.name}/{part.name}" if len(parts) > 1 else operator.name
-        yield direction_check(part, replace(subject, layer_name=name))
-
-
-def direction_check(part: Direction, subject: Subject) -> Check:
-    """One direction held against its replay."""
-    layer, notes = of_runtime(part.layer, {subject.layer_class})
-    sequences = Sequences.of(layer, part.inputs, part.mask, part.initial_state)
-    check = examine(layer, sequences, Observations(part.outputs, part.final_state), subject)
-    return replace(check, notes=(*check.notes, *notes))
+        assert part.weights is not None
+        weights, notes = as_runtime_computes(part.weights, {op_type})
+        own_name = f"{name}/{part.layer_name}" if len(parts) > 1 else name
+        calls.append(replace(part, layer_name=own_name, weights=weights, notes=notes))
+    return calls

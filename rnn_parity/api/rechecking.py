@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import keras_adapter
-from rnn_parity.api.functions import modes, observe_generated, report
+from rnn_parity.api.functions import generated_calls, keras_report, model_calls, modes_to_run
 from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.api.judging import judged
-from rnn_parity.api.movement import change, versions_of
+from rnn_parity.bounds.distance import distance, ulps
 from rnn_parity.cases.case import Case, case_of, read_case, versions_now, write_case
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import others_of, refuse_several
 from rnn_parity.implementations.numbers import encoded
 from rnn_parity.implementations.sources import Source
-from rnn_parity.keras_adapter import Observation
+from rnn_parity.keras_adapter.building import rebuild_layer
 from rnn_parity.keras_adapter.dropout import EACH_STEP, IN_TRAINING, MASKS
-from rnn_parity.keras_adapter.rebuild import rebuild_layer
+from rnn_parity.recurrence.layer_call import LayerCall
+from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.report.report import Report
 from rnn_parity.system.files import write_bytes
 from rnn_parity.verdict.results import Check
+from rnn_parity.verdict.sentences import number
 
 
 def check_case(
@@ -48,7 +51,7 @@ def check_case(
     others = others_of(against)
     keras = keras and not others
     checks = case_checks(read_case(path), os.fspath(path), mode, keras, others)
-    return report(checks) if keras else Report(tuple(checks))
+    return keras_report(checks) if keras else Report(tuple(checks))
 
 
 def check_folder(
@@ -74,7 +77,7 @@ def check_folder(
         check for case, name in cases for check in case_checks(case, name, mode, keras, others)
     ]
     notes = () if checks else (f"{os.fspath(path)} has no case (.npz)",)
-    return report(checks, notes) if keras and checks else Report(tuple(checks), notes=notes)
+    return keras_report(checks, notes) if keras and checks else Report(tuple(checks), notes=notes)
 
 
 def case_checks(
@@ -86,11 +89,11 @@ def case_checks(
     """
     if others:
         return list(judged([recorded(case)], "case", path, others))
-    ways = modes(case.mode if mode is None else mode) if keras else ()
-    return then_and_now(case, path, (run(case, one) for one in ways))
+    ways = modes_to_run(case.mode if mode is None else mode) if keras else ()
+    return then_and_now(case, path, (rerun(case, one) for one in ways))
 
 
-def then_and_now(case: Case, path: str, now: Iterable[Observation]) -> list[Check]:
+def then_and_now(case: Case, path: str, now: Iterable[LayerCall]) -> list[Check]:
     """What was recorded and each of `now`, held against the replay of the recorded weights."""
     (old,) = judged([recorded(case)], "case", path)
     against = f"recorded outputs, {versions_of(case.versions)}"
@@ -101,9 +104,9 @@ def then_and_now(case: Case, path: str, now: Iterable[Observation]) -> list[Chec
     return checks
 
 
-def recorded(case: Case) -> Observation:
-    """What was recorded, as an observation."""
-    return Observation(
+def recorded(case: Case) -> LayerCall:
+    """What was recorded, as the call of a layer."""
+    return LayerCall(
         layer_class=case.layer_class,
         layer_name=case.layer_name,
         config=dict(case.config),
@@ -129,7 +132,7 @@ def masks_of(case: Case) -> dict[str, NDArray[Any]]:
     return {name: array for name, array in masks.items() if array is not None}
 
 
-def run(case: Case, mode: str) -> Observation:
+def rerun(case: Case, mode: str) -> LayerCall:
     """What the layer computes in the Keras installed now, with the dropout masks of then."""
     then, masks = recorded(case), masks_of(case)
     layer = rebuild_layer(case.layer_class, case.config, case.weights(), len(case.inputs), masks)
@@ -142,12 +145,12 @@ def run(case: Case, mode: str) -> Observation:
 
 
 def record(
-    observations: Iterable[Observation],
+    calls: Iterable[LayerCall],
     path: str | os.PathLike[str],
     kind: str = "layer",
     inputs_as: str | None = None,
 ) -> Report:
-    """Write one case per observation, and the report on what was recorded.
+    """Write one case per call, and the report on what was recorded.
 
     One goes to `path`; several go beside it, with what tells them apart in the name: the layer,
     the call, the mode. What is not replayed is not recorded and stays `inconclusive`. With
@@ -156,7 +159,7 @@ def record(
     """
     if Path(path).suffix != ".npz":
         raise InputError(f"-o {str(path)!r}: expected a name that ends in .npz; name a case")
-    found = list(observations)
+    found = list(calls)
     names = file_names(Path(path), found)
     installed = versions_now(keras_adapter.device())
     cases = [
@@ -171,17 +174,17 @@ def record(
         replace(check, subject=replace(check.subject, path=name))
         for name, check in zip(names, judged(found, kind), strict=True)
     ]
-    return report(checks, tuple(f"recorded {name}" for name in written))
+    return keras_report(checks, tuple(f"recorded {name}" for name in written))
 
 
-def write_inputs(observations: Sequence[Observation], path: str | None) -> list[str]:
+def write_inputs(calls: Sequence[LayerCall], path: str | None) -> list[str]:
     """Write what reached each layer that is replayed; the names of the files."""
     if path is None:
         return []
-    names = file_names(Path(path), observations)
+    names = file_names(Path(path), calls)
     data = [
         (name, encoded(seen.inputs, Path(name).suffix))
-        for name, seen in zip(names, observations, strict=True)
+        for name, seen in zip(names, calls, strict=True)
         if seen.weights is not None
     ]
     for name, content in data:
@@ -189,9 +192,9 @@ def write_inputs(observations: Sequence[Observation], path: str | None) -> list[
     return [name for name, _ in data]
 
 
-def file_names(path: Path, observations: Sequence[Observation]) -> list[str]:
-    """A file name for each observation, distinct and without anything that a path would read."""
-    parts = [(seen.layer_name, seen.call, seen.mode) for seen in observations]
+def file_names(path: Path, calls: Sequence[LayerCall]) -> list[str]:
+    """A file name for each call, distinct and without anything that a path would read."""
+    parts = [(seen.layer_name, seen.call, seen.mode) for seen in calls]
     telling = [i for i in range(3) if len({part[i] for part in parts}) > 1]
     names = []
     for part in parts:
@@ -214,10 +217,8 @@ def record_generated(
     training: bool = False,
 ) -> Report:
     """Record the layer that `spec` describes, run as `check_generated` runs it."""
-    found = []
-    for one in modes(mode, training=training):
-        found += observe_generated(spec, inputs, mask, one, training)
-    return record(found, path, "generated", inputs_as)
+    calls = generated_calls(spec, inputs, mask, mode, training)
+    return record(calls, path, "generated", inputs_as)
 
 
 def record_model(
@@ -236,13 +237,62 @@ def record_model(
     training: bool = False,
 ) -> Report:
     """Record every recurrent layer of a saved model, run as `check_model` runs it."""
-    model = keras_adapter.load_model(path, safe_mode=safe_mode)
-    data = (
-        keras_adapter.generate_inputs(model, batch, timesteps, seed) if inputs is None else inputs
+    calls = list(
+        model_calls(
+            path, inputs, mask, layer_name, mode, seed, batch, timesteps, safe_mode, training
+        )
     )
-    found: list[Observation] = []
-    for one in modes(mode, training=training):
-        found += keras_adapter.observe_model(model, data, one, layer_name, mask, training)
-    if not found:
-        return report((), (f"{path} has no recurrent layer",))
-    return record(found, out, "model", inputs_as)
+    if not calls:
+        return keras_report((), (f"{path} has no recurrent layer",))
+    return record(calls, out, "model", inputs_as)
+
+
+def versions_of(found: Mapping[str, str | None]) -> str:
+    """The versions that numbers depend on most."""
+    return f"TensorFlow {found.get('tensorflow')}, Keras {found.get('keras')}"
+
+
+def change(case: Case, old: Check, new: Check, now: LayerCall) -> str:
+    """What changed since `case` was recorded: the numbers, and what they were held to prove."""
+    since = f"recorded with {versions_of(case.versions)}, now {versions_of(versions_now())}"
+    moved_by = movement(case, now)
+    if old.verdict == new.verdict:
+        verdicts = f"{new.verdict} with the replay then and now"
+    else:
+        verdicts = f"{old.verdict} with the replay then, {new.verdict} now"
+    kind = ""
+    if moved_by and old.verdict == new.verdict == "parity":
+        kind = ", within rounding"
+    elif new.verdict == "diverged" != old.verdict:
+        kind = ", a real change"
+    return f"{since}: {moved_by or 'the outputs are the same, bit for bit'}{kind}; {verdicts}"
+
+
+def movement(case: Case, now: LayerCall) -> str:
+    """How far the outputs and states moved since they were recorded; empty when they did not."""
+    pairs = [
+        ("outputs", case.outputs, now.outputs),
+        ("last output", case.last_output, now.last_output),
+        *(
+            (f"final state {name}", then, found)
+            for name, then, found in zip_longest("hc", case.final_state, now.final_state)
+        ),
+    ]
+    return " and ".join(filter(None, (moved(*pair) for pair in pairs)))
+
+
+def moved(name: str, then: NDArray[Any] | None, now: NDArray[Any] | None) -> str:
+    """How far one array moved, empty for not at all, or that only one side has it."""
+    if then is None or now is None:
+        return "" if then is now else f"the {name} {'appeared' if then is None else 'disappeared'}"
+    if then.shape != now.shape:
+        return f"the {name} took shape {now.shape} instead of {then.shape}"
+    before, after = then.astype(np.float64), now.astype(np.float64)
+    if np.array_equal(before, after, equal_nan=True):
+        return ""
+    deviation = distance(after, before)
+    precision = precision_of(now.dtype.name)
+    far = float(ulps(deviation, before, precision).max())
+    # From a number next to zero, any distance is as many units as the format has numbers.
+    units = f" ({far:.0f} ULP)" if far < 2.0**precision.digits else ""
+    return f"the {name} moved by at most {number(float(deviation.max()))}{units}"

@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 
 from rnn_parity import keras_adapter
 from rnn_parity.api.judging import judged
-from rnn_parity.api.movement import versions_of
-from rnn_parity.api.rechecking import then_and_now
+from rnn_parity.api.rechecking import then_and_now, versions_of
 from rnn_parity.bounds.distance import distance
 from rnn_parity.cases.case import Case, case_of, read_case, versions_now, write_case
 from rnn_parity.errors import InputError
-from rnn_parity.keras_adapter import Observation
 from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import FORMATS
-from rnn_parity.system.reading import reason
+from rnn_parity.system.files import reason
 from rnn_parity.verdict.results import Check, Subject
 
 COMPUTED = ("outputs", "last_output", "final_state")
@@ -56,7 +55,7 @@ def paths_of(path: Path, count: int) -> list[Path]:
     return [path] if count == 1 else several
 
 
-def held(seen: Observation, path: Path, shown: str, update: bool, in_model: bool = False) -> Held:
+def held(seen: LayerCall, path: Path, shown: str, update: bool, in_model: bool = False) -> Held:
     """Hold `seen` against the case in `path`, which messages call `shown`.
 
     A missing case is written; with `update`, one that changed, cannot be read or was not in parity
@@ -91,7 +90,7 @@ def held(seen: Observation, path: Path, shown: str, update: bool, in_model: bool
 
 
 def unproven(
-    case: Case, seen: Observation, path: Path, shown: str, changes: list[str], write: bool
+    case: Case, seen: LayerCall, path: Path, shown: str, changes: list[str], write: bool
 ) -> Held:
     """What was `seen` cannot be held against a case that is missing or has `changes`."""
     (now,) = judged([seen], "layer")

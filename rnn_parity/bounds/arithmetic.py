@@ -25,6 +25,11 @@ class Arithmetic:
         return f"{self.results.name}, sums in {self.sums.name}"
 
     @property
+    def narrow(self) -> bool:
+        """Whether results are narrower than sums."""
+        return self.results != self.sums
+
+    @property
     def unit_sum(self) -> float:
         """Unit roundoff of sums; float64's is added because the replay itself rounds."""
         return self.sums.unit_roundoff + FLOAT64.unit_roundoff

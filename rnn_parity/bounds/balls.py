@@ -10,7 +10,7 @@ Stability of Numerical Algorithms", 2nd ed., section 3.1). `u` is the unit round
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.magnitudes import gamma, narrow
 from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.formula import Bias, Lettered
 from rnn_parity.recurrence.layers import Array
 
 SLACK = 1 + 2.0**-18
@@ -26,7 +27,7 @@ SLACK = 1 + 2.0**-18
 
 
 @dataclass(frozen=True, eq=False)
-class Ball:
+class Ball(Lettered):
     """`value +- radius`, elementwise; operations round as `arithmetic` does, each one once.
 
     An implementation that rounds less often, by fused multiply-add, lies within as well.
@@ -54,20 +55,46 @@ class Ball:
         radius = self.radius[part] if self.radius.ndim else self.radius
         return Ball(self.value[part], radius, self.arithmetic)
 
-    def __add__(self, other: Ball) -> Ball:
-        return self._rounded(self.value + other.value, self.radius + other.radius, other)
+    def constant(self, number: float) -> Ball:
+        """A number in a formula, which an implementation may have to round."""
+        rounded = float(self.arithmetic.results.round(number)) != number
+        radius = np.full((), rounded * self.arithmetic.unit * abs(number))
+        return Ball(np.full((), float(number)), radius.astype(self.radius.dtype), self.arithmetic)
 
-    def __rsub__(self, one: float) -> Ball:
-        return self._rounded(one - self.value, self.radius * SLACK, self)
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, (Sum, Bias)):
+            return self.term() + other
+        ball = self._other(other)
+        if ball is None:
+            return NotImplemented
+        return self._rounded(self.value + ball.value, self.radius + ball.radius, ball)
 
-    def __mul__(self, factor: Ball | Sum) -> Ball:
-        other = factor.ball()
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self + -other
+
+    def __rsub__(self, other: Any) -> Any:
+        return -self + other
+
+    def __neg__(self) -> Ball:
+        return Ball(-self.value, self.radius, self.arithmetic)
+
+    def __mul__(self, factor: Any) -> Any:
+        other = self._other(factor.ball() if isinstance(factor, Sum) else factor)
+        if other is None:
+            return NotImplemented
         x, y = (narrow(ball.value, self.arithmetic.radius_dtype) for ball in (self, other))
-        radius = x * other.radius
-        y += other.radius
-        y *= self.radius
-        radius += y
+        radius = x * other.radius + (y + other.radius) * self.radius
         return self._rounded(self.value * other.value, radius, other)
+
+    __rmul__ = __mul__
+
+    def _other(self, number: Any) -> Ball | None:
+        """The other number of an operation; None for one that knows better how it is done."""
+        if isinstance(number, Ball):
+            return number
+        return self.constant(number) if isinstance(number, (int, float)) else None
 
     def _rounded(self, value: Array, radius: NDArray[Any], other: Ball) -> Ball:
         """The result of an operation on this ball and `other`, rounded once."""
@@ -105,12 +132,12 @@ class Ball:
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
+class Sum(Lettered):
     """An addition that is not rounded yet: `terms` numbers, a product counted as one of them.
 
     `value` is its float64 value, `magnitude` at least the sum of its terms' absolute values.
-    `parts` bounds any partial result between separately computed parts (`x U`, `b`, `h W`), and
-    `spread` is what the radii of the terms add up to; both are 0 where they do not matter.
+    `parts` bounds any partial result of its `count` separately computed parts (`x U`, `b`, `h W`),
+    and `spread` is what the radii of the terms add up to; both are 0 where they do not matter.
     """
 
     arithmetic: Arithmetic
@@ -119,6 +146,7 @@ class Sum:
     terms: int
     parts: Array | float = 0.0
     spread: NDArray[Any] | float = 0.0
+    count: int = 1
 
     @classmethod
     def of(
@@ -130,8 +158,7 @@ class Sum:
         spread: NDArray[Any] | float = 0.0,
     ) -> Sum:
         """The sum of so many products, computed as one part."""
-        narrower = arithmetic.results != arithmetic.sums
-        parts = np.abs(value) + spread if narrower else 0.0
+        parts = np.abs(value) + spread if arithmetic.narrow else 0.0
         return cls(arithmetic, value, magnitude, products, parts, spread)
 
     @property
@@ -142,10 +169,16 @@ class Sum:
     def __getitem__(self, part: Any) -> Sum:
         parts, spread = (a if isinstance(a, float) else a[part] for a in (self.parts, self.spread))
         value, magnitude = self.value[part], self.magnitude[part]
-        return Sum(self.arithmetic, value, magnitude, self.terms, parts, spread)
+        return Sum(self.arithmetic, value, magnitude, self.terms, parts, spread, self.count)
 
-    def __add__(self, addend: Sum | Ball) -> Sum:
-        other = addend if isinstance(addend, Sum) else addend.term()
+    def __add__(self, addend: Any) -> Any:
+        if isinstance(addend, Bias):
+            return self.with_bias(addend)
+        if isinstance(addend, (int, float)):
+            addend = self.ball().constant(addend)
+        other = addend.term() if isinstance(addend, Ball) else addend
+        if not isinstance(other, Sum):
+            return NotImplemented
         return Sum(
             self.arithmetic,
             self.value + other.value,
@@ -153,19 +186,44 @@ class Sum:
             self.terms + other.terms,
             self.parts + other.parts,
             self.spread + other.spread,
+            self.count + other.count,
         )
 
-    def known_part(self, magnitude: Array) -> Sum:
-        """This sum, whose value already holds one more addend `(N,)` of that magnitude: a bias."""
-        wider = self.magnitude + magnitude.astype(self.magnitude.dtype)
-        parts = self.parts + 2 * magnitude
-        return Sum(self.arithmetic, self.value, wider, self.terms + 1, parts, self.spread)
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self + -other
+
+    def __rsub__(self, other: Any) -> Any:
+        return -self + other
+
+    def __neg__(self) -> Sum:
+        return replace(self, value=-self.value)
+
+    def __mul__(self, factor: Any) -> Any:
+        return self.ball() * factor
+
+    __rmul__ = __mul__
+
+    def with_bias(self, bias: Bias) -> Sum:
+        """This sum and a bias, `(N,)`, which may be added in several parts."""
+        total = self
+        for addend in bias.addends:
+            size = np.abs(addend)
+            total = replace(
+                total,
+                magnitude=total.magnitude + size.astype(total.magnitude.dtype),
+                terms=total.terms + 1,
+                parts=total.parts + size if self.arithmetic.narrow else 0.0,
+                count=total.count + 1,
+            )
+        return total if bias.array is None else replace(total, value=total.value + bias.array)
 
     def ball(self) -> Ball:
         """Rounded, for any order: `gamma(n) magnitude + (1 + gamma(n)) spread + n eta`.
 
-        Where results are narrower than sums, every part and every sum of parts (four roundings at
-        most, of numbers not above `parts`) is rounded once more.
+        Where results are narrower than sums, every part and every sum of parts (one rounding more
+        than there are parts at most, of numbers not above `parts`) is rounded once more.
         """
         sums, results = self.arithmetic.sums, self.arithmetic.results
         g = gamma(self.terms, self.arithmetic.unit_sum) * SLACK
@@ -175,8 +233,9 @@ class Sum:
         if not isinstance(self.spread, float):
             radius += (1 + g) * self.spread
         if results != sums:
-            radius += gamma(4, self.arithmetic.unit) * SLACK * (self.parts + radius)
-            radius += 4 * results.smallest_normal
+            roundings = self.count + 1
+            radius += gamma(roundings, self.arithmetic.unit) * SLACK * (self.parts + radius)
+            radius += roundings * results.smallest_normal
         radius += self.terms * sums.smallest_normal
         # Beyond the largest number some order of the terms overflows: nothing can be proven there.
         if not self.magnitude.max() < results.largest:
@@ -188,7 +247,8 @@ class Sum:
 
 def concatenated(balls: Sequence[Ball]) -> Ball:
     """Balls of one arithmetic, one after the other along the first axis."""
-    value, radius = (np.concatenate([getattr(b, n) for b in balls]) for n in ("value", "radius"))
+    value = np.concatenate([ball.value for ball in balls])
+    radius = np.concatenate([np.broadcast_to(ball.radius, ball.shape) for ball in balls])
     return Ball(value, radius, balls[0].arithmetic)
 
 
@@ -202,16 +262,17 @@ def copied(value: Array, arithmetic: Arithmetic) -> Ball:
 
 
 @np.errstate(all="ignore")
-def apply(activation: Activation, z: Sum | Ball) -> Ball:
+def apply(activation: Activation, z: Any) -> Ball:
     """`f(z)`: what z's radius becomes under f, and f's own allowance."""
     argument = z.ball()
     y = activation(argument.value)
     radius = activation.spread(argument.value, y, argument.radius)
     radius *= SLACK
     size = narrow(y, radius.dtype.type)
-    radius += activation.allowance(argument.value, size, z.arithmetic.unit * SLACK)
-    radius += z.arithmetic.results.smallest_normal
-    largest = z.arithmetic.results.largest
+    arithmetic = argument.arithmetic
+    radius += activation.allowance(argument.value, size, arithmetic.unit * SLACK)
+    radius += arithmetic.results.smallest_normal
+    largest = arithmetic.results.largest
     if not float(size.max()) + float(radius.max()) < largest:
         radius[size + radius >= largest] = np.inf
     if np.isinf(argument.radius).any():  # then it may be NaN, which no activation mends
@@ -221,4 +282,4 @@ def apply(activation: Activation, z: Sum | Ball) -> Ball:
     if not activation.limits and np.isinf(argument.value).any():
         unknown = np.isinf(argument.value)
         radius[unknown if activation.coupling is None else unknown.any(axis=-1)] = np.inf
-    return Ball(y, radius, z.arithmetic)
+    return Ball(y, radius, arithmetic)

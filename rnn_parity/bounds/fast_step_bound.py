@@ -3,25 +3,28 @@
 Let D be observed minus replayed, and R the replayed output. The replay has `R = f(z)` already; a
 step from the observed state has `z + D W` instead, so by Taylor it is `R + f'(z) (D W)` up to
 `sup|f''| (D W)^2 / 2`. With D small, float32 does for all of this, and no second float64 matrix
-product or activation is needed. The remainder and float32's roundings are added to the bound.
+product or activation is needed. The remainder and float32's roundings are added to the bound. The
+cell's formula is evaluated on first-order numbers, `Argument`: only a formula whose output is the
+activation of a sum can be.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.balls import SLACK
-from rnn_parity.bounds.magnitudes import gamma, narrow, rows_by
+from rnn_parity.bounds.magnitudes import gamma, narrow
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
-from rnn_parity.recurrence.activation import WIDE
+from rnn_parity.recurrence.activation import WIDE, Activation
 from rnn_parity.recurrence.activations import CATALOGUE
-from rnn_parity.recurrence.layers import SimpleRNN
+from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.precision import FLOAT32
+from rnn_parity.recurrence.products import rows_by
 from rnn_parity.recurrence.replay import Block
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
 
@@ -47,66 +50,137 @@ class NearSteps:
     size: Float32
 
 
+class NotNearError(Exception):
+    """The quick way does not do: D is not small, a bound not narrow, or the formula another."""
+
+
+@dataclass(frozen=True, eq=False)
+class Argument(Lettered):
+    """A sum, by how far it is moved and rounded: to first order, in float32, `(t, B, G H)`.
+
+    `moved` is what D changes in it, None for nothing; `magnitude` bounds the sum of its `terms`
+    absolute values.
+    """
+
+    moved: Float32 | None
+    magnitude: Float32
+    terms: int
+
+    def __add__(self, other: Any) -> Argument:
+        if isinstance(other, Bias):
+            size = 0.0 if other.array is None else np.abs(other.array).astype(np.float32)
+            terms = self.terms + len(other.addends)
+            return replace(self, magnitude=self.magnitude + size, terms=terms)
+        if not isinstance(other, Argument):
+            raise NotNearError
+        moves = [a.moved for a in (self, other) if a.moved is not None]
+        moved = sum(moves[1:], moves[0]) if moves else None
+        return Argument(moved, self.magnitude + other.magnitude, self.terms + other.terms)
+
+    __radd__ = __add__
+
+    def __mul__(self, other: Any) -> Argument:
+        raise NotNearError
+
+    __rmul__ = __sub__ = __rsub__ = __mul__
+
+    def __neg__(self) -> Argument:
+        raise NotNearError
+
+    def __getitem__(self, part: Any) -> Argument:
+        raise NotNearError
+
+
 class Near:
     """The quick way for one layer that computes in float32."""
 
     def __init__(self, steps: Steps) -> None:
         self.layer, self.bounds = steps.layer, steps
         self.matrix = steps.layer.recurrent_kernel.astype(np.float32)
-        terms = steps.layer.features + steps.layer.units + (steps.layer.bias is not None)
-        self.gamma = gamma(terms, steps.arithmetic.unit_sum) * SLACK
-        self.underflow = terms * FLOAT32.smallest_normal
 
     @staticmethod
     def applies(steps: Steps, sequences: Sequences) -> bool:
-        """Whether the layer has a quick way."""
+        """Whether the layer may have a quick way."""
         layer = steps.layer
-        plain = sequences.mask is None and sequences.dropout is NO_DROPOUT
-        plain &= steps.arithmetic.results == FLOAT32 and isinstance(layer, SimpleRNN)
-        return plain and layer.activation in ACTIVATIONS
+        plain = sequences.mask is None and sequences.dropout is NO_DROPOUT and not layer.hidden
+        plain &= steps.arithmetic.results == FLOAT32 and layer.operands is None
+        return plain and len(layer.GATES) == 1 and layer.activation in ACTIVATIONS
 
     def steps(self, block: Block, observed: Observed) -> NearSteps | None:
         """The steps of a block; None where D is not small or a bound not narrow."""
-        difference = (observed.states - block.states).astype(np.float32)
+        difference = (observed.states - block.states[0]).astype(np.float32)
         size = np.abs(difference)
         if not size.max() <= SMALL:
             return None
-        carried = rows_by(difference[:-1], self.matrix)
-        most = float(max(carried.max(), -carried.min()))
-        radius = self.argument_radius(block, observed, size)
-        if not (most <= SMALL and radius.max() < WIDE):
+        try:
+            found = self.evaluated(block, observed, difference, size)
+        except NotNearError:
             return None
+        residual = np.subtract(difference[1:], found.moved, out=found.moved)
+        return NearSteps(size[1:], np.abs(residual, out=residual), found.radius, found.size)
+
+    def evaluated(
+        self, block: Block, observed: Observed, difference: Float32, size: Float32
+    ) -> NearOutput:
+        """The formula on first-order numbers, where h is moved by `difference`."""
+        inputs = self.bounds.inputs.magnitude(narrow(block.inputs, np.float32), self.bounds.every)
+
+        def product(h: Any, columns: slice) -> Argument:
+            # |D| among the magnitudes counts the error of the product D W.
+            state = narrow(observed.states[:-1], np.float32)
+            state += size[:-1]
+            magnitude = self.bounds.state.magnitude(state, columns)
+            moved = rows_by(difference[:-1], self.matrix[:, columns])
+            return Argument(moved, magnitude, self.layer.units)
+
+        def applied(activation: Activation) -> Any:
+            return lambda z: self.output(activation, z, block, float(size.max()))
+
+        letters = {
+            "U": Matrix(lambda x, columns: x, self.bounds.every),
+            "W": Matrix(product, self.bounds.every),
+            "b": Bias(self.layer.bias, self.bounds.every, addends=self.layer.addends),
+            **self.layer.vectors,
+            **{letter: applied(one) for letter, one in self.layer.letters.items()},
+        }
+        x = Argument(None, inputs, len(self.layer.kernel))
+        (output,) = bound(self.layer.formula, letters)(x, object())
+        if not isinstance(output, NearOutput):
+            raise NotNearError
+        return output
+
+    def output(self, activation: Activation, z: Any, block: Block, largest: float) -> NearOutput:
+        """The activation of an argument, which must be the output: its number is the replay's."""
+        if not isinstance(z, Argument) or z.moved is None:
+            raise NotNearError
+        arithmetic, moved = self.bounds.arithmetic, z.moved
+        radius: Float32 = z.magnitude * np.float32(gamma(z.terms, arithmetic.unit_sum) * SLACK)
+        radius += z.terms * FLOAT32.smallest_normal
+        most = float(max(moved.max(), -moved.min()))
+        if not (most <= SMALL and radius.max() < WIDE):
+            raise NotNearError
         # What is left out of D - f' (D W), and rounded in it.
-        curvature = 0.5 * self.layer.activation.curvature
-        left_out = curvature * most**2 + ROUNDING * (most + float(size.max()) + float(radius.max()))
-        slope, y = self.output_radius(block, radius, left_out)
-        carried *= slope
-        residual = np.subtract(difference[1:], carried, out=carried)
-        return NearSteps(size[1:], np.abs(residual, out=residual), radius, y)
-
-    def argument_radius(self, block: Block, observed: Observed, size: Float32) -> Float32:
-        """The radius of `z = x U + h W + b`, as `Sum.ball` has it."""
-        # |D| among the magnitudes counts the error of the product D W.
-        state = narrow(observed.states[:-1], np.float32)
-        state += size[:-1]
-        radius: Float32 = self.bounds.state.magnitude(state, self.bounds.every)
-        radius += self.bounds.inputs.magnitude(narrow(block.inputs, np.float32), self.bounds.every)
-        if self.layer.bias is not None:
-            radius += np.abs(self.layer.bias).astype(np.float32)
-        radius *= self.gamma
-        radius += self.underflow
-        return radius
-
-    def output_radius(
-        self, block: Block, radius: Float32, left_out: float
-    ) -> tuple[NDArray[Any], Float32]:
-        """Turn the radius of z into that of f(z), in place, as `apply` does; slope and `|f(z)|`."""
-        activation = self.layer.activation
+        curvature = 0.5 * activation.curvature
+        left_out = curvature * most**2 + ROUNDING * (most + largest + float(radius.max()))
         assert activation.derivative is not None
         y: NDArray[Any] = block.outputs.astype(np.float32)
         slope = activation.derivative(y, y)
-        radius *= slope + radius * np.float32(0.5 * activation.curvature)
+        radius *= slope + radius * np.float32(curvature)
         np.abs(y, out=y)
-        radius += activation.allowance(y, y, self.bounds.arithmetic.unit * SLACK)
+        radius += activation.allowance(y, y, arithmetic.unit * SLACK)
         radius += left_out + FLOAT32.smallest_normal
-        return slope, y
+        moved *= slope
+        return NearOutput(moved, radius, y)
+
+
+class NearOutput(Lettered):
+    """What `output` found: how far D moves the output, its radius, and its size; nothing can be
+    computed with it."""
+
+    def __init__(self, moved: Float32, radius: Float32, size: Float32) -> None:
+        self.moved, self.radius, self.size = moved, radius, size
+
+    def __add__(self, other: Any) -> Any:
+        raise NotNearError
+
+    __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __add__

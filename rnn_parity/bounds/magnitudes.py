@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.layers import Array
+from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.products import Product, rows_by
 
 
 def gamma(n: int, u: float) -> float:
@@ -58,12 +60,6 @@ def norms(a: NDArray[Any]) -> NDArray[Any]:
     return root
 
 
-def rows_by(a: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
-    """`a M` for `(..., K)` by `(K, N)` as one matrix product, not one for each leading index."""
-    product: NDArray[Any] = np.dot(a.reshape(-1, a.shape[-1]), matrix)
-    return product.reshape(*a.shape[:-1], matrix.shape[1])
-
-
 def narrow(a: Array, dtype: type[np.floating[Any]]) -> NDArray[Any]:
     """`|a|` in the dtype of radii; the rounding is part of `Magnitudes`' allowance.
 
@@ -74,3 +70,35 @@ def narrow(a: Array, dtype: type[np.floating[Any]]) -> NDArray[Any]:
     if not np.isfinite(size.max()):
         size[~np.isfinite(a)] = 0
     return size
+
+
+class BoundedProduct(Product):
+    """The products of a kernel M, and upper bounds of `|a| |M|` for some of its parts.
+
+    `parts` are those that are asked for, as gates `(first, last + 1)`.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        matrix: Array,
+        masks: Array | None,
+        parts: Iterable[tuple[int, int]],
+        dtype: type[np.floating[Any]],
+    ) -> None:
+        super().__init__(layer, matrix, masks)
+        if masks is not None:
+            parts = [(gate, gate + 1) for gate in range(len(layer.GATES))]
+        cuts = [(first * layer.units, last * layer.units) for first, last in parts]
+        self.bounds = {cut: Magnitudes(dtype, matrix[:, slice(*cut)]) for cut in cuts}
+
+    def magnitude(self, a: NDArray[Any], columns: slice) -> NDArray[Any]:
+        """At least `|a| |M|` for these columns; `a` is not negative, `(..., B, K)`."""
+        if self.masks is None:
+            return self.bounds[columns.start, columns.stop](a)
+        masks = self.masks.astype(a.dtype)
+        parts = [
+            self.bounds[part.start, part.stop](a * masks[gate])
+            for gate, part in self.gates(columns)
+        ]
+        return np.concatenate(parts, axis=-1)

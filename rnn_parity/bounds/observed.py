@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import Ball, copied
 from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.replay import Block, layer_inputs, project
 from rnn_parity.recurrence.sequences import Sequences, time_major
 
 
@@ -92,3 +94,34 @@ def latest(
     for t, one in enumerate(keep):
         found[t] = before = np.where(one, array[t], before)
     return found
+
+
+def observed_steps(
+    layer: Layer, sequences: Sequences, outputs: NDArray[Any]
+) -> Iterator[tuple[Block, Observed]]:
+    """The steps from observed states, block by block and time first, with what was observed."""
+    observed = Observed(layer, sequences, outputs)
+    for steps in sequences.blocks(layer.width):
+        observed.advance(steps)
+        count, batch = observed.outputs.shape[:2]
+        x = np.empty((count, batch, layer.features))
+        x = layer_inputs(layer, sequences.inputs, steps, x)
+        p = np.empty((count, batch, layer.width))
+        projection = project(layer, x, p, sequences.dropout)
+        states = observed.states[np.newaxis]
+        yield Block(steps, x, projection, observed.outputs, states), observed
+
+
+def observed_part(
+    sequences: Sequences, outputs: NDArray[Any], samples: NDArray[Any] | slice, steps: slice
+) -> tuple[Sequences, NDArray[Any]]:
+    """Some samples and timesteps, from the observed state before the first of `steps` on.
+
+    Where states are hidden, by a mask or in an LSTM, all timesteps before `steps` are kept.
+    """
+    # The timesteps first: of a memory map, these samples alone may be more than fits in memory.
+    s, seen = sequences.first(steps.stop).samples(samples), outputs[:, : steps.stop][samples]
+    if s.mask is not None or len(s.initial_state) > 1 or not steps.start:
+        return s, seen
+    state = seen[:, steps.start - 1].astype(np.float64)
+    return Sequences(s.inputs[:, steps], None, state[np.newaxis], s.dropout), seen[:, steps]

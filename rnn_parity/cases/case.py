@@ -1,43 +1,65 @@
 """Recorded cases: what one call of one layer computed, and everything needed to check it again.
 
 A case is one `.npz` file that holds data only: float arrays, a boolean mask, and `meta`, a JSON
-string. Everything is checked before it is used, and nothing is unpickled. This module alone writes
-cases. It may import NumPy and the standard library; reading or writing never imports TensorFlow.
+string. Everything is checked before it is used, no size is believed before it is held against
+another, nothing is unpickled, and every refusal is an `InputError` of one line. This module alone
+writes cases. It needs NumPy and the standard library; reading or writing imports no TensorFlow.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from json import JSONDecodeError, dumps, loads
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.cases.archive import (
-    STATES,
-    TEXTS,
-    WEIGHTS,
-    check_arrays,
-    packed,
-    stored,
-    unpacked,
-)
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activation import Activation
 from rnn_parity.recurrence.activations import CATALOGUE
-from rnn_parity.recurrence.layers import GRU, LAYERS, Gated, Layer
+from rnn_parity.recurrence.layer_call import LayerCall
+from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
+from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES
 from rnn_parity.system import files
 from rnn_parity.system.environment import environment, own_version
+from rnn_parity.system.files import entries_of, plain_file, read_entry, reason
 from rnn_parity.system.limits import check_content
-from rnn_parity.system.reading import plain_file, reason
 
-if TYPE_CHECKING:
-    from rnn_parity.keras_adapter import Observation
+SCHEMA = "rnn-parity/case/1"
+SHAPES = {
+    "inputs": "BTF",
+    "outputs": "BTH",
+    "kernel": "FG",
+    "recurrent_kernel": "HG",
+    "bias": "G",
+    "mask": "BT",
+    "initial_state_h": "BH",
+    "initial_state_c": "BH",
+    "final_state_h": "BH",
+    "final_state_c": "BH",
+    "last_output": "BH",
+    "dropout_inputs": "NBF",
+    "dropout_recurrent": "NBH",
+}
+"""The axes of a case's arrays; one letter stands for one size throughout a case, N for the number
+of gates and G for the units of all of them. The bias of a GRU with `reset_after` is "2G"."""
+REQUIRED = ("inputs", "outputs", "kernel", "recurrent_kernel")
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+STATES = ("initial_state", "final_state")
+CHECKSUM_NAMES = {f"{name}_h": name for name in STATES}
+"""What the checksum calls an array, where that is not its name."""
 
+TEXTS = ("layer_class", "layer_name", "mode", "dtype", "recurrence")
+LEFT_OUT = {"recurrence": "SimpleRNN"}
+"""What meta left out while there was nothing else."""
 DATA = ("inputs", "outputs", "mask", "last_output", "dropout_inputs", "dropout_recurrent")
+"""The arrays that are fields of a case as they are; states and weights are several."""
 OPTIONS = ("go_backwards", "zero_output_for_mask", "reset_after")
 
 
@@ -77,11 +99,6 @@ class Case:
     recurrence: str = "SimpleRNN"
 
     @property
-    def stateful(self) -> bool:
-        """Whether the layer kept its state from call to call."""
-        return bool(self.config.get("stateful"))
-
-    @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that is there, by its name in the file."""
         return arrays_of(self, self)
@@ -105,7 +122,7 @@ class Case:
         """The recurrence that the recorded layer was to compute."""
         kind: Any = LAYERS[self.recurrence]
         options: dict[str, Any] = {}
-        if issubclass(kind, Gated):
+        if "recurrent_activation" in kind.OPTIONS:
             options["recurrent_activation"] = self.activation("recurrent_activation")
         if issubclass(kind, GRU):
             options["reset_after"] = self.config.get("reset_after")
@@ -122,7 +139,7 @@ class Case:
         return layer
 
 
-def arrays_of(weights: Layer | Case, data: Observation | Case) -> dict[str, NDArray[Any]]:
+def arrays_of(weights: Layer | Case, data: LayerCall | Case) -> dict[str, NDArray[Any]]:
     """The arrays of a case by their names in the file; those of a state end in its name."""
     found = {name: getattr(weights, name) for name in WEIGHTS}
     found |= {name: getattr(data, name) for name in DATA}
@@ -132,7 +149,7 @@ def arrays_of(weights: Layer | Case, data: Observation | Case) -> dict[str, NDAr
 
 
 def fields_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """The same arrays as fields of a `Case`."""
+    """Arrays by their names in the file, as the fields of a `Case`."""
     fields: dict[str, Any] = {n: a for n, a in arrays.items() if not n.startswith(STATES)}
     for name in STATES:
         states = tuple(arrays[key] for key in (f"{name}_h", f"{name}_c") if key in arrays)
@@ -140,23 +157,23 @@ def fields_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     return fields
 
 
-def case_of(observation: Observation, versions: Mapping[str, str | None]) -> Case:
-    """The case that records `observation`, made while `versions` were installed.
+def case_of(call: LayerCall, versions: Mapping[str, str | None]) -> Case:
+    """The case that records `call`, made while `versions` were installed.
 
     Raises `InputError` for a layer that is not replayed, or whose activation is a function of the
     user's own, which a file of data cannot hold.
     """
-    weights = observation.weights
+    weights = call.weights
     if weights is None:
-        raise InputError(f"not recorded: {observation.not_compared}")
+        raise InputError(f"not recorded: {call.not_compared}")
     dtype = weights.precision.name
-    arrays = {n: stored(a, n, dtype) for n, a in arrays_of(weights, observation).items()}
+    arrays = {n: stored(a, n, dtype) for n, a in arrays_of(weights, call).items()}
     case = Case(
-        layer_class=observation.layer_class,
-        layer_name=observation.layer_name,
-        config=flat(observation.config, weights),
-        mode=observation.mode,
-        call=observation.call,
+        layer_class=call.layer_class,
+        layer_name=call.layer_name,
+        config=flat(call.config, weights),
+        mode=call.mode,
+        call=call.call,
         dtype=dtype,
         versions=dict(versions),
         recurrence=type(weights).__name__,
@@ -166,7 +183,7 @@ def case_of(observation: Observation, versions: Mapping[str, str | None]) -> Cas
         own = CATALOGUE.get(activation.name) is activation
         if not own or case.activation(name) is not activation:
             raise InputError(
-                f"layer {observation.layer_name!r}: expected an activation of Keras's own, "
+                f"layer {call.layer_name!r}: expected an activation of Keras's own, "
                 f"received {activation.name}; a case holds data only, no function"
             )
     return case
@@ -246,3 +263,128 @@ def read_case(path: str | os.PathLike[str]) -> Case:
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return case
+
+
+def stored(array: NDArray[Any], name: str, dtype: str) -> NDArray[Any]:
+    """`array` as a file holds it; weights in the compute `dtype`, to which they are rounded."""
+    if name == "mask":
+        return np.ascontiguousarray(array, bool)
+    wanted = dtype if name in WEIGHTS else array.dtype.name
+    return np.ascontiguousarray(array, "float32" if wanted == "bfloat16" else wanted)
+
+
+def packed(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The bytes of the file, the same for the same case."""
+    entries: dict[str, Any] = dict(arrays)
+    complete = {"schema": SCHEMA, **meta}
+    complete["checksum"] = checksum(complete, arrays)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **entries, meta=np.array(dumps(complete)))
+    return buffer.getvalue()
+
+
+def checksum(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over everything that a case says, in one order."""
+    rest = {key: value for key, value in meta.items() if key != "checksum"}
+    digest = sha256(dumps(rest, sort_keys=True).encode())
+    named = {CHECKSUM_NAMES.get(name, name): array for name, array in arrays.items()}
+    for name in sorted(named):
+        array = np.ascontiguousarray(named[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def unpacked(
+    archive: zipfile.ZipFile, where: str
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The description and the arrays in an open archive; what is damaged may raise anything."""
+    entries = entries_of(archive, where)
+    if "meta" not in entries:
+        raise InputError(f"{where}: expected a case, received an archive without meta")
+    meta = read_meta(str(read_entry(archive, entries.pop("meta"), "U", where)), where)
+    for name in (*entries, *REQUIRED):
+        if name not in SHAPES or name not in entries:
+            what = "an unknown" if name in entries else "no"
+            raise InputError(f"{where}: expected the arrays of a case, received {what} {name!r}")
+    arrays = {
+        name: read_entry(archive, entry, "b" if name == "mask" else "f", where)
+        for name, entry in entries.items()
+    }
+    if checksum(meta, arrays) != meta["checksum"]:
+        raise InputError(f"{where}: its checksum fails: it was changed or damaged; record it again")
+    meta = {**LEFT_OUT, **meta}
+    check_arrays(arrays, meta, where)
+    check_description(arrays, meta, where)
+    return meta, arrays
+
+
+def read_meta(text: str, where: str) -> dict[str, Any]:
+    """What `meta` says, each entry of its type."""
+    try:
+        meta = loads(text)
+    except (JSONDecodeError, RecursionError):
+        raise InputError(f"{where}: expected JSON in meta, received something else") from None
+    schema = meta.get("schema") if isinstance(meta, dict) else None
+    if schema != SCHEMA:
+        raise InputError(
+            f"{where}: expected schema {SCHEMA}, received {schema!r}; update rnn-parity, or record "
+            "the case again"
+        )
+    types: dict[str, Any] = {**dict.fromkeys((*TEXTS, "checksum"), str), "config": dict}
+    types |= {"versions": dict, "call": (int, type(None))}
+    found = {**LEFT_OUT, **meta}
+    for key, kind in types.items():
+        if key not in found or not isinstance(found[key], kind):
+            raise InputError(f"{where}: expected {key!r} in meta, received {found.get(key)!r:.40}")
+    for key, names in (("dtype", LAYER_DTYPES), ("recurrence", tuple(LAYERS))):
+        if found[key] not in names:
+            expected = ", ".join(names)
+            raise InputError(f"{where}: expected {key} {expected}, received {found[key]!r}")
+    return dict(meta)
+
+
+def check_arrays(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], where: str) -> None:
+    """Raise `InputError` when two arrays, or the weights and the config, contradict each other."""
+    layer, config = LAYERS[meta["recurrence"]], meta["config"]
+    both_rows = issubclass(layer, GRU) and config.get("reset_after")
+    sizes: dict[str, int] = {"2": 2, "N": len(layer.GATES)}
+    for name, axes in {**SHAPES, "bias": "2G" if both_rows else "G"}.items():
+        if name not in arrays:
+            continue
+        shape = arrays[name].shape
+        wanted = [sizes.get(axis) for axis in axes]
+        fits = len(shape) == len(axes) and all(
+            n >= 1 and n == sizes.setdefault(axis, n) for axis, n in zip(axes, shape, strict=True)
+        )
+        if not fits:
+            expected = str(tuple(wanted)).replace("None", "any")
+            raise InputError(f"{where}: {name}: expected shape {expected}, received {shape}")
+        if name == "outputs":
+            sizes["G"] = len(layer.GATES) * sizes["H"]
+    for name in STATES:
+        states = [state for state in "hc" if f"{name}_{state}" in arrays]
+        if states not in ([], [*layer.STATES]):
+            raise InputError(
+                f"{where}: {name}: expected {', '.join(layer.STATES)} or none, received "
+                f"{', '.join(states)}"
+            )
+    described = (config.get("units", sizes["H"]), bool(config.get("use_bias", "bias" in arrays)))
+    if described != (sizes["H"], "bias" in arrays):
+        raise InputError(f"{where}: expected units and use_bias of its config, received other ones")
+
+
+def check_description(
+    arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], where: str
+) -> None:
+    """Raise `InputError` where meta says what its own entries or the weights refute."""
+    name, recurrence = meta["layer_class"], meta["recurrence"]
+    if name in LAYERS and name != recurrence:
+        raise InputError(f"{where}: expected the recurrence {name} of a {name}, not {recurrence}")
+    precision = FORMATS[meta["dtype"]]
+    for weight in (name for name in WEIGHTS if name in arrays):
+        if not np.array_equal(precision.round(arrays[weight]), arrays[weight], equal_nan=True):
+            raise InputError(
+                f"{where}: {weight}: expected numbers of {precision.name}, the dtype that meta "
+                "names, received others"
+            )

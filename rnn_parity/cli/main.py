@@ -19,8 +19,7 @@ from rnn_parity.cli.combinations import (
 )
 from rnn_parity.cli.delivery import answer, deliver, wants_colour
 from rnn_parity.cli.options import parser
-from rnn_parity.errors import InputError, RnnParityError, SourceFailedError
-from rnn_parity.system.escaping import shown_lines
+from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, shown_lines
 from rnn_parity.system.limits import check_numbers
 
 if TYPE_CHECKING:
@@ -89,9 +88,9 @@ def run(arguments: Sequence[str] | None) -> int:
 def list_faults(given: Mapping[str, Any]) -> int:
     """Answer with the catalogue of faults."""
     from rnn_parity.diagnosis.faults import FAULTS
-    from rnn_parity.report.report import catalogue
+    from rnn_parity.report.catalogue import Catalogue
 
-    deliver(catalogue(FAULTS, given["format"]) + "\n")
+    deliver(Catalogue(FAULTS).render(given["format"]) + "\n")
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from rnn_parity.cli.sweep_options import add_sweep
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.sources import KINDS
+from rnn_parity.report import FORMATS
 from rnn_parity.system.environment import own_version
 
 LAYERS = ("simple_rnn", "lstm", "gru")
@@ -15,8 +16,6 @@ WRAPPERS = ("rnn", "stacked", "bidirectional")
 MASKS = ("none", "right", "left", "random")
 STATES = ("zeros", "random")
 MODES = ("eager", "graph", "xla", "predict", "all")
-FORMATS = ("table", "json", "markdown", "github")
-LISTS = ("table", "json", "markdown")
 LARGEST = 2**31 - 1
 
 EPILOG = """\
@@ -83,7 +82,8 @@ def parser() -> Parser:
         help="list the known mistakes: id, meaning, layers",
         description="List the known mistakes that a divergence is held against.",
     )
-    faults.add_argument("--format", choices=LISTS, default="table", help="default table")
+    lists = [name for name in FORMATS if name != "github"]  # there is nothing to annotate
+    faults.add_argument("--format", choices=lists, default="table", help="default table")
     explain = commands.add_parser(
         "explain",
         help="show a page of the manual: a fault, a known difference, a word of a report",

@@ -9,21 +9,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from rnn_parity.errors import InputError
+from rnn_parity.report.sweeps import SweepReport
 from rnn_parity.sweep.interrupt import Insisting
 from rnn_parity.sweep.journal import Journal, journal
-from rnn_parity.sweep.report import SweepReport
+from rnn_parity.sweep.pool import pool
 from rnn_parity.sweep.repro import script
-from rnn_parity.sweep.run import Finding, Swept, sweep
+from rnn_parity.sweep.run import sweep
 from rnn_parity.sweep.source import refuse_source
 from rnn_parity.sweep.space import SPACES, Configuration
-from rnn_parity.sweep.workers import pool
-from rnn_parity.system.files import write_text
-from rnn_parity.system.reading import reason
+from rnn_parity.system.files import reason, write_text
+from rnn_parity.verdict.sweep_results import Finding, Swept
 
 OPTIONS = ("strength", "limit", "seed")
 
 
-def report_on(given: Mapping[str, Any]) -> SweepReport:
+def report_on(given: Mapping[str, Any]) -> SweepReport[Configuration]:
     """Sweep as the options say. Raises `InputError`, one line, for what is in the way."""
     if given["workers"] is not None and given["dask"] is not None:
         raise InputError("--workers: the Dask cluster has its own; leave out one of the two")
@@ -68,7 +68,7 @@ def make_folder(path: str) -> None:
         raise InputError(f"--repro {path!r}: cannot be made: {reason(error)}") from None
 
 
-def write_scripts(swept: Swept, folder: str) -> dict[Configuration, str]:
+def write_scripts(swept: Swept[Configuration], folder: str) -> dict[Configuration, str]:
     """Write a script for each finding that numbers show; their paths."""
     paths = {}
     keras = swept.environment["keras"] or ""
@@ -84,7 +84,7 @@ def write_scripts(swept: Swept, folder: str) -> dict[Configuration, str]:
     return paths
 
 
-def description(finding: Finding, keras: str) -> str:
+def description(finding: Finding[Configuration], keras: str) -> str:
     """What stands at the top of a script."""
     options = ", ".join(f"{name}={value}" for name, value in finding.configuration.changed.items())
     known = finding.known

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rnn_parity.implementations.sources import KINDS
@@ -23,7 +23,7 @@ def add_sweep(
     size: Callable[[str], int],
     seed: Callable[[str], int],
     layers: Sequence[str],
-    formats: Sequence[str],
+    formats: Iterable[str],
 ) -> None:
     """The command that checks combinations of options; `size` and `seed` read their numbers."""
 

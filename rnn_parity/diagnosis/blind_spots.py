@@ -1,4 +1,4 @@
-"""What a passing check could not have seen: every fault injected into the right computation.
+"""What a passing check could not have seen: every fault injected into the reference computation.
 
 A fault is visible when the very run that has it would have been `diverged`: its outputs and states,
 rounded to the layer's precision, are judged as any others are.
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
+from rnn_parity.diagnosis.causes import fit_in
 from rnn_parity.diagnosis.faults import STALE, Computation, Fault, faults_of
-from rnn_parity.diagnosis.fit import fit
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
@@ -38,36 +38,36 @@ spots are worked out at once.
 
 
 @dataclass(frozen=True, eq=False)
-class Passed:
-    """A check that passed: the `right` computation, and what was observed of it.
+class PassedCheck:
+    """A check that passed: the `reference` computation, and what was observed of it.
 
     `last` is what is known of the states around the last timestep in that `arithmetic`.
     """
 
-    right: Computation
+    reference: Computation
     observed: Observations
     last: Last
     arithmetic: Arithmetic
 
-    def copied(self) -> Passed:
+    def copied(self) -> PassedCheck:
         """This check on arrays that nobody else has: what they hold later must not matter."""
-        s, seen = self.right.sequences, self.observed
+        s, seen = self.reference.sequences, self.observed
         arrays = {
-            n: a.copy() for n, a in vars(self.right.layer).items() if isinstance(a, np.ndarray)
+            n: a.copy() for n, a in vars(self.reference.layer).items() if isinstance(a, np.ndarray)
         }
-        right = replace(
-            self.right,
-            layer=self.right.layer.changed(**arrays),
+        reference = replace(
+            self.reference,
+            layer=self.reference.layer.changed(**arrays),
             sequences=replace(s, inputs=np.array(s.inputs)),
         )
         states = tuple(np.array(state) for state in seen.final_state)
         observed = Observations(np.array(seen.outputs), states)
-        return replace(self, right=right, observed=observed)
+        return replace(self, reference=reference, observed=observed)
 
 
-def later(passed: Passed) -> Sensitivity:
+def later(passed: PassedCheck) -> Sensitivity:
     """The sensitivity of a check: worked out when somebody looks, where its data are small."""
-    size = passed.right.sequences.inputs.nbytes + passed.observed.outputs.nbytes
+    size = passed.reference.sequences.inputs.nbytes + passed.observed.outputs.nbytes
     if size > MOST_KEPT:
         return sensitivity(passed)
     kept = passed.copied()
@@ -75,23 +75,23 @@ def later(passed: Passed) -> Sensitivity:
 
 
 @np.errstate(all="ignore")
-def sensitivity(passed: Passed) -> Sensitivity:
+def sensitivity(passed: PassedCheck) -> Sensitivity:
     """Which faults this check would have called `diverged`, and which not, with the reason."""
     with one_thread():
         return seen_of(passed)
 
 
-def seen_of(passed: Passed) -> Sensitivity:
+def seen_of(passed: PassedCheck) -> Sensitivity:
     """Fault by fault."""
-    right = passed.right
+    reference = passed.reference
     visible, blind = [], []
-    for fault in faults_of(right.layer):
+    for fault in faults_of(reference.layer):
         if fault is STALE:
             reason = unseen_state(passed)
-        elif next(fault.variants(right), None) is None:
+        elif next(fault.variants(reference), None) is None:
             continue
         else:
-            reason = fault.blind(right) or hiding(fault, passed)
+            reason = fault.blind(reference) or hiding(fault, passed)
         if reason is None:
             visible.append(fault.id)
         else:
@@ -99,29 +99,33 @@ def seen_of(passed: Passed) -> Sensitivity:
     return Sensitivity(tuple(visible), tuple(blind))
 
 
-def hiding(fault: Fault, passed: Passed) -> str | None:
+def hiding(fault: Fault, passed: PassedCheck) -> str | None:
     """Why some variant of a fault would not have been `diverged`; None if all would."""
-    hidden = [variant.detail for variant in fault.variants(passed.right) if hides(variant, passed)]
+    hidden = [
+        variant.detail for variant in fault.variants(passed.reference) if hides(variant, passed)
+    ]
     return unseen(passed, hidden) if hidden else None
 
 
-def hides(variant: Computation, passed: Passed) -> bool:
+def hides(variant: Computation, passed: PassedCheck) -> bool:
     """Whether the run of a faulty computation would not have been `diverged`."""
-    return not (shows_early(variant, passed) or diverged(passed.right, whole_run(variant, passed)))
+    return not (
+        shows_early(variant, passed) or diverged(passed.reference, whole_run(variant, passed))
+    )
 
 
-def shows_early(variant: Computation, passed: Passed) -> bool:
+def shows_early(variant: Computation, passed: PassedCheck) -> bool:
     """Whether a few samples of the faulty run diverge in its first timesteps already.
 
     Outputs whose digits are few, or whose axes are swapped, tell nothing of the whole run.
     """
-    right, samples = passed.right, few_samples(passed.right.sequences)
+    reference, samples = passed.reference, few_samples(passed.reference.sequences)
     outputs = first_outputs(variant, passed, samples)
-    layer, sequences = right.layer, right.sequences.first(STEPS).samples(samples)
+    layer, sequences = reference.layer, reference.sequences.first(STEPS).samples(samples)
     if outputs.shape != (*sequences.shape, layer.units) or prints(outputs):
         return False
     return all(
-        fit(layer, sequences, outputs, arithmetic).max_ratio > CLEARLY
+        fit_in(arithmetic, layer, sequences, outputs).max_ratio > CLEARLY
         for arithmetic in arithmetics(layer.precision)
     )
 
@@ -133,12 +137,14 @@ def few_samples(sequences: Sequences) -> NDArray[np.intp]:
     return np.argsort(sequences.mask[:, :STEPS].sum(axis=1), kind="stable")[:SAMPLES]
 
 
-def first_outputs(variant: Computation, passed: Passed, samples: NDArray[np.intp]) -> NDArray[Any]:
+def first_outputs(
+    variant: Computation, passed: PassedCheck, samples: NDArray[np.intp]
+) -> NDArray[Any]:
     """What a faulty run puts out for these samples in its first timesteps."""
-    s, right = variant.sequences, passed.right
+    s, reference = variant.sequences, passed.reference
     if variant.rearrange is None:
         return rounded(variant, replay(variant.layer, s.first(STEPS).samples(samples)).outputs)
-    if s is right.sequences:
+    if s is reference.sequences:
         # Both ends of the right outputs are all that can come first in any other order of time.
         y = passed.observed.outputs
         if y.shape[1] > 2 * STEPS + 2:
@@ -150,10 +156,10 @@ def first_outputs(variant: Computation, passed: Passed, samples: NDArray[np.intp
     return rounded(variant, variant.rearrange(replay(variant.layer, part).outputs))
 
 
-def whole_run(variant: Computation, passed: Passed) -> Observations:
+def whole_run(variant: Computation, passed: PassedCheck) -> Observations:
     """All that the faulty run puts out, with its final states where such were observed."""
     seen = passed.observed
-    if variant.rearrange is not None and variant.sequences is passed.right.sequences:
+    if variant.rearrange is not None and variant.sequences is passed.reference.sequences:
         return Observations(variant.rearrange(seen.outputs), seen.final_state)
     trace = replay(variant.layer, variant.sequences)
     if variant.rearrange is not None:
@@ -168,15 +174,15 @@ def rounded(variant: Computation, numbers: Array) -> Array:
     return variant.layer.precision.round(numbers)
 
 
-def diverged(right: Computation, observed: Observations) -> bool:
+def diverged(reference: Computation, observed: Observations) -> bool:
     """The verdict on what a faulty run puts out."""
-    found = judge(right.layer, right.sequences, observed, Subject())
+    found = judge(reference.layer, reference.sequences, observed, Subject())
     return found.check.verdict == "diverged"
 
 
-def unseen(passed: Passed, hidden: list[str]) -> str:
+def unseen(passed: PassedCheck, hidden: list[str]) -> str:
     """Why variants of a fault do not show although nothing forbids it, in a person's words."""
-    layer, few = passed.right.layer, few_samples(passed.right.sequences)
+    layer, few = passed.reference.layer, few_samples(passed.reference.sequences)
     outputs = passed.observed.outputs[few, :STEPS].astype(np.float64)
     bounded = layer.activation.name in ("tanh", "sigmoid", "softsign", "hard_tanh")
     if not outputs.any():
@@ -187,7 +193,7 @@ def unseen(passed: Passed, hidden: list[str]) -> str:
     return "its outputs would be within rounding of the right ones" + (f" ({which})" * bool(which))
 
 
-def unseen_state(passed: Passed) -> str | None:
+def unseen_state(passed: PassedCheck) -> str | None:
     """Why a stale final state does not show."""
     if not passed.observed.final_state:
         return "no final state was observed"
@@ -199,29 +205,34 @@ def unseen_state(passed: Passed) -> str | None:
     return same if np.array_equal(before, after) else near
 
 
-def stale_shows(passed: Passed) -> bool:
+def stale_shows(passed: PassedCheck) -> bool:
     """Whether the states before the last timestep, returned as the final ones, would diverge."""
-    right, seen = passed.right, passed.observed
+    reference, seen = passed.reference, passed.observed
     stale = stale_states(passed)
-    if not beyond(right.layer, stale, passed):
+    if not beyond(reference.layer, stale, passed):
         return False
-    if passed.arithmetic == arithmetics(right.layer.precision)[-1]:
+    if passed.arithmetic == arithmetics(reference.layer.precision)[-1]:
         return True
-    return diverged(right, replace(seen, final_state=stale))
+    return diverged(reference, replace(seen, final_state=stale))
 
 
-def stale_states(passed: Passed) -> tuple[Array, ...]:
+def stale_states(passed: PassedCheck) -> tuple[Array, ...]:
     """The states before the last timestep; an LSTM's c, which nobody observed, as replayed."""
-    h, right = passed.last.states[0], passed.right
+    h, reference = passed.last.states[0], passed.reference
     if len(passed.observed.final_state) == 1:
         return (h,)
-    before = right.sequences.shape[1] - 1
+    before = reference.sequences.shape[1] - 1
     if not before:
-        return (h, right.sequences.initial_state[1])
-    return (h, rounded(right, replay(right.layer, right.sequences.first(before)).final_state[1]))
+        return (h, reference.sequences.initial_state[1])
+    return (
+        h,
+        rounded(
+            reference, replay(reference.layer, reference.sequences.first(before)).final_state[1]
+        ),
+    )
 
 
-def beyond(layer: Layer, states: tuple[Array, ...], passed: Passed) -> bool:
+def beyond(layer: Layer, states: tuple[Array, ...], passed: PassedCheck) -> bool:
     """Whether some returned state is beyond its bound in the arithmetic that explains the run."""
     last = passed.last
     held = held_states(layer, states, last.balls_of(states), last.replayed)

@@ -1,4 +1,10 @@
-"""Why it diverged: which known mistakes reproduce the observed numbers within rounding."""
+"""Why a check diverged: which known mistakes reproduce the observed numbers within rounding. And
+what makes one suspect that is within rounding: other weights, single ones or all of them rounded.
+
+A mistake explains them when its own step residuals are within rounding. Every step starts from the
+observed state, so that all steps of all samples are independent: a part of the rows can refute a
+mistake, and only what survives is tried on all of them.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +17,65 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.bounds.arithmetic import arithmetics
+from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
+from rnn_parity.bounds.distance import distance, ratios
+from rnn_parity.bounds.observed import observed_part, observed_steps
+from rnn_parity.bounds.step_bound import Steps
+from rnn_parity.diagnosis import implied_weights as implied
+from rnn_parity.diagnosis.equations import Rows, stacked
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
+from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.first_step import FirstStep
-from rnn_parity.diagnosis.fit import Fit, fit, part
+from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.system.progress import Tick, unseen
 from rnn_parity.verdict.judge import effective_bits
-from rnn_parity.verdict.results import Cause, Divergence
+from rnn_parity.verdict.resolution import Widths, resolution
+from rnn_parity.verdict.results import Cause, Divergence, ImpliedWeight
 
 SAMPLES, STEPS = 3, 16
-"""So many rows refute most candidates; what they leave is tried on all rows."""
+"""Samples, and timesteps around the first divergence, on which a candidate is tried first. Chosen:
+they refute nearly all and cost little; what they leave is tried on all rows.
+"""
 NEAR = 64
-"""Up to so many timesteps before the few rows are cheap enough to go through again and again."""
+"""Timesteps before the first rows that are cheap enough to go through for every candidate. Chosen:
+four times `STEPS`; a hidden state is known at the beginning of a sequence alone.
+"""
 CLOSER = 4.0
-"""A fit that is so many times as close makes another one that is within the bounds a chance."""
+"""An explanation that is this many times as close as another makes the other one, though it is
+within the bounds, a chance. Chosen.
+"""
+ROUNDING_SHOWS = 128
+"""Equations from which on the scores of single weights tell whether all are rounded. Chosen."""
+LOUD = 2.0
+"""Mean square of all scores from which on all weights may be rounded. Chosen: by chance it is 1."""
 
 Candidate = tuple[tuple[Fault, ...], Computation, tuple[str, ...]]
 """Faults, the computation that has them, and the details of each of them."""
 Candidates = Iterator[Candidate]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The largest ratio of step residual to bound, and whether the bound was too wide to matter."""
+
+    max_ratio: float
+    useless: bool
+
+    @property
+    def explains(self) -> bool:
+        """Whether the residuals are within rounding, by a bound that could have refuted it."""
+        return self.max_ratio <= 1 and not self.useless
+
+
 NO_FIT = Fit(np.inf, True)
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What was observed, `(B, T, H)`, and the few rows on which candidates are tried first."""
+class Evidence:
+    """Observed outputs, `(B, T, H)`, and the few rows on which candidates are tried first."""
 
     outputs: NDArray[Any]
     samples: NDArray[np.intp]
@@ -60,18 +99,22 @@ class Explanation:
 
 @np.errstate(all="ignore")
 def causes(
-    right: Computation, outputs: NDArray[Any], first: Divergence | None, tick: Tick = unseen
+    reference: Computation, outputs: NDArray[Any], first: Divergence | None, tick: Tick = unseen
 ) -> tuple[Cause, ...]:
     """Every fault that explains `outputs`; where none does alone, every pair that does.
 
     `tick` is called for every candidate.
     """
-    seen = Seen(outputs, *first_rows(right.layer, outputs, first))
-    if explained(right, seen).explains:
+    evidence = Evidence(outputs, *first_rows(reference.layer, outputs, first))
+    if fits_of([reference], evidence)[0].explains:
         return ()
     alone: dict[Fault, float] = {}
-    for tries in (singles(right, seen), singles(right, seen, general=True), pairs(right, seen)):
-        found = explaining(tries, seen, alone, tick)
+    for candidates in (
+        singles(reference, evidence),
+        singles(reference, evidence, general=True),
+        pairs(reference, evidence),
+    ):
+        found = explaining(candidates, evidence, alone, tick)
         if found:
             return merged(found)
     return ()
@@ -89,34 +132,34 @@ def first_rows(
     return samples, slice(start, start + STEPS)
 
 
-def singles(right: Computation, seen: Seen, general: bool = False) -> Candidates:
+def singles(reference: Computation, evidence: Evidence, general: bool = False) -> Candidates:
     """Every fault alone; the general ones, which could stand for others, apart."""
-    for fault in (fault for fault in faults_of(right.layer) if fault.general == general):
-        for variant in tried(fault, right, seen):
+    for fault in (fault for fault in faults_of(reference.layer) if fault.general == general):
+        for variant in tried(fault, reference, evidence):
             yield (fault,), variant, (variant.detail,)
 
 
-def tried(fault: Fault, right: Computation, seen: Seen) -> Iterator[Computation]:
+def tried(fault: Fault, reference: Computation, evidence: Evidence) -> Iterator[Computation]:
     """The variants of a fault that are worth trying."""
-    as_expected = seen.outputs.shape == (*right.sequences.shape, right.layer.units)
+    as_expected = evidence.outputs.shape == (*reference.sequences.shape, reference.layer.units)
     if fault.candidates is None or not as_expected:
-        return fault.variants(right)
-    return fault.candidates(right, seen.outputs)
+        return fault.variants(reference)
+    return fault.candidates(reference, evidence.outputs)
 
 
-def pairs(right: Computation, seen: Seen) -> Candidates:
+def pairs(reference: Computation, evidence: Evidence) -> Candidates:
     """Every two faults together, unless both rearrange the outputs or neither changes anything."""
-    sociable = [fault for fault in faults_of(right.layer) if not fault.alone]
-    blind = {fault for fault in sociable if fault.blind(right)}
+    sociable = [fault for fault in faults_of(reference.layer) if not fault.alone]
+    blind = {fault for fault in sociable if fault.blind(reference)}
     order = sorted(sociable, key=lambda fault: (not fault.first, fault.last))
     for i, one in enumerate(order):
-        for changed in tried(one, right, seen):
+        for changed in tried(one, reference, evidence):
             for other in order[i + 1 :]:
                 if one in blind and other in blind:
                     continue
                 faults = one, other
                 swapped = sociable.index(other) < sociable.index(one)
-                for both in tried(other, changed, seen):
+                for both in tried(other, changed, evidence):
                     if changed.undo is None or both.undo is changed.undo:
                         details = changed.detail, both.detail
                         if swapped:
@@ -126,7 +169,7 @@ def pairs(right: Computation, seen: Seen) -> Candidates:
 
 
 def explaining(
-    candidates: Candidates, seen: Seen, alone: dict[Fault, float], tick: Tick = unseen
+    candidates: Candidates, evidence: Evidence, alone: dict[Fault, float], tick: Tick = unseen
 ) -> list[Explanation]:
     """The candidates whose own step residuals are within rounding of what was observed.
 
@@ -135,21 +178,21 @@ def explaining(
     """
     found = []
     for group in alike(candidates):
-        fits = how_well([variant for _, variant, _ in group], seen)
-        for (faults, variant, details), fitted in zip(group, fits, strict=True):
+        fits = fits_of([variant for _, variant, _ in group], evidence)
+        for (faults, variant, details), fit in zip(group, fits, strict=True):
             tick()
             if len(faults) == 1:
-                alone[faults[0]] = min(fitted.max_ratio, alone.get(faults[0], np.inf))
-            if fitted.explains and not by_chance(faults, fitted, alone):
+                alone[faults[0]] = min(fit.max_ratio, alone.get(faults[0], np.inf))
+            if fit.explains and not by_chance(faults, fit, alone):
                 told = "; ".join(filter(None, details))
-                found.append(Explanation(faults, variant, fitted, told))
+                found.append(Explanation(faults, variant, fit, told))
     return found
 
 
-def by_chance(faults: tuple[Fault, ...], fitted: Fit, alone: dict[Fault, float]) -> bool:
+def by_chance(faults: tuple[Fault, ...], fit: Fit, alone: dict[Fault, float]) -> bool:
     """Whether two faults fit hardly better than one of them does by itself."""
     several = len(faults) > 1
-    return several and CLOSER * fitted.max_ratio > min(alone.get(f, np.inf) for f in faults)
+    return several and CLOSER * fit.max_ratio > min(alone.get(f, np.inf) for f in faults)
 
 
 def alike(candidates: Candidates) -> Iterator[list[Candidate]]:
@@ -169,39 +212,53 @@ def all_but_activations(variant: Computation) -> tuple[int, ...]:
     return (id(variant.sequences), id(type(variant.layer)), *map(id, own.values()))
 
 
-def explained(variant: Computation, seen: Seen) -> Fit:
-    """How well a variant explains the observed outputs."""
-    return how_well([variant], seen)[0]
-
-
-def how_well(variants: Sequence[Computation], seen: Seen) -> list[Fit]:
-    """How well variants explain the observed outputs that differ by their activations alone."""
+def fits_of(variants: Sequence[Computation], evidence: Evidence) -> list[Fit]:
+    """How well variants that differ by their activations alone explain the observed outputs."""
     layers = [variant.layer for variant in variants]
-    sequences, outputs = variants[0].undone(seen.outputs)
+    sequences, outputs = variants[0].undone(evidence.outputs)
     if outputs.shape != (*sequences.shape, layers[0].units) or 0 in outputs.shape:
         return [NO_FIT] * len(variants)
-    far = seen.first.far_off(layers, sequences, outputs)
+    far = evidence.first.far_off(layers, sequences, outputs)
     return [
-        NO_FIT if off else closely(layer, sequences, outputs, seen)
+        NO_FIT if off else fit_of(layer, sequences, outputs, evidence)
         for layer, off in zip(layers, far, strict=True)
     ]
 
 
-def closely(layer: Layer, sequences: Sequences, outputs: NDArray[Any], seen: Seen) -> Fit:
+def fit_of(layer: Layer, sequences: Sequences, outputs: NDArray[Any], evidence: Evidence) -> Fit:
     """How well a layer explains outputs: a few of them, which refute most, first."""
-    samples = seen.samples[seen.samples < len(outputs)]
-    steps = seen.steps if seen.steps.stop <= outputs.shape[1] else slice(0, STEPS)
-    found = closest_fit(layer, *part(sequences, outputs, samples, steps))
+    samples = evidence.samples[evidence.samples < len(outputs)]
+    steps = evidence.steps if evidence.steps.stop <= outputs.shape[1] else slice(0, STEPS)
+    found = closest_fit(layer, *observed_part(sequences, outputs, samples, steps))
     return closest_fit(layer, sequences, outputs) if found.max_ratio <= 1 else found
 
 
 def closest_fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
     """The fit in the sharpest arithmetic that explains the outputs."""
     for arithmetic in arithmetics(layer.precision):
-        found = fit(layer, sequences, outputs, arithmetic)
+        found = fit_in(arithmetic, layer, sequences, outputs)
         if found.max_ratio <= 1:
             break
     return found
+
+
+@np.errstate(all="ignore")
+def fit_in(
+    arithmetic: Arithmetic, layer: Layer, sequences: Sequences, outputs: NDArray[Any]
+) -> Fit:
+    """How well `layer` on `sequences` explains `outputs` `(B, T, H)`; stops once it does not."""
+    worst, widths = 0.0, Widths.none(layer.units, sequences.shape[0])
+    steps = Steps(layer, arithmetic, sequences)
+    for block, observed in observed_steps(layer, sequences, outputs):
+        ball = steps.observed(block, observed)
+        largest = float(ratios(distance(observed.outputs, ball.value), ball).max())
+        # A ratio that is not a number fits nothing.
+        worst = np.inf if np.isnan(largest) else max(worst, largest)
+        if worst > 1 or ball.vacuous:
+            return Fit(worst, True)
+        size = np.abs(ball.value)
+        widths = widths.and_then(Widths.of(ball.radius, size, observed.keep))
+    return Fit(worst, not resolution("outputs", widths).resolved)
 
 
 def merged(found: list[Explanation]) -> tuple[Cause, ...]:
@@ -224,4 +281,89 @@ def cause(faults: tuple[Fault, ...], group: list[Explanation]) -> Cause:
         "+".join(fault.id for fault in faults),
         f"{meaning}: {details}" if details else meaning,
         bits,
+        "; ".join(fault.remedy for fault in faults),
     )
+
+
+# Other weights, within rounding.
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """The weights that outputs within rounding imply beyond doubt, and what may have caused it."""
+
+    weights: tuple[ImpliedWeight, ...]
+    causes: tuple[Cause, ...]
+
+
+@np.errstate(all="ignore")
+def suspicion(
+    reference: Computation, outputs: NDArray[Any], probe: Probe | None = None
+) -> Suspicion | None:
+    """Other weights than the layer's, confirmed by samples that did not raise them or by a `probe`;
+    None where the outputs imply none.
+    """
+    layer, now = reference.layer, stacked(reference.layer)
+    coupled = any(activation.coupling for activation in layer.activations)
+    if coupled or layer.precision.digits < FLOAT32.digits:
+        return None  # the errors of narrow formats are no noise: they depend on the numbers
+    quick = implied.quick_rows(layer, reference.sequences, outputs).even(now)
+    scores = implied.scores(quick)
+    # Rounding changes every weight a little; of few equations no single score can be high.
+    hidden = quick.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
+    rounding = likeliest_rounding(reference, quick) if hidden else None
+    weights: tuple[ImpliedWeight, ...] = ()
+    if scores.max() > implied.SCREEN:
+        equations = implied.rows(layer, reference.sequences, outputs).even(now)
+        weights = implied.differences(layer, implied.confirmed(layer, equations, probe))
+        if rounding is not None:  # a single weight that is off by more may pass for a rounding
+            rest = equations.but_weights(stacked(rounding.layer) - now)
+            rounding = None if implied.confirmed(layer, rest).difference.any() else rounding
+    if not weights and rounding is None:
+        return None
+    return Suspicion(weights, weight_causes(layer, rounding, weights))
+
+
+def weight_causes(
+    layer: Layer, rounding: Computation | None, weights: tuple[ImpliedWeight, ...]
+) -> tuple[Cause, ...]:
+    """Rounded weights where those explain the residuals; else a few single entries."""
+    if rounding is not None:
+        return (ROUNDED.cause(rounding.detail),)
+    if len(weights) > FEW:
+        return ()
+    names = [f"{entry_of(w)} is {w.implied:.9g} instead of {w.expected:.9g}" for w in weights]
+    return (DIFFERENT.cause("; ".join(names) + of_a_sum(layer, weights)),)
+
+
+def entry_of(w: ImpliedWeight) -> str:
+    """A weight's entry as one writes it: kernel[3, 7]."""
+    return f"{w.weight}{list(w.index)}"
+
+
+def of_a_sum(layer: Layer, weights: tuple[ImpliedWeight, ...]) -> str:
+    """What outputs cannot tell of a GRU's two biases, as a clause."""
+    summed = any(w.weight == "bias" and w.index[-1] < 2 * layer.units for w in weights)
+    if not (summed and layer.facts.bias_rows):
+        return ""
+    return "; of the gates z and r only the sum of bias[0] and bias[1] shows"
+
+
+def likeliest_rounding(reference: Computation, equations: Rows) -> Computation | None:
+    """The layer with that rounding of all weights which explains the residuals best, shown by every
+    part of the samples; None where there is none.
+    """
+    residual, found = equations.news(equations.residual), None
+    least = float((residual**2).sum())
+    weights, gradient = stacked(reference.layer), equations.of_news.gradient
+    noise = least / max(1, equations.count * reference.layer.units)
+    for variant in rounded_weights(reference):
+        change = stacked(variant.layer) - weights
+        # What it explains, and more than that, costs little; a quarter of it leaves room.
+        if not np.vdot(change, gradient) > implied.CERTAIN**2 / 4 * noise:
+            continue
+        predicted = equations.news(equations.changed(change))
+        left = float(((residual - predicted) ** 2).sum())
+        if left < least and implied.shown_by_all_parts(predicted, residual):
+            least, found = left, variant
+    return found

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence import cells
 from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product
 from rnn_parity.recurrence.replay import layer_inputs, project
@@ -44,11 +45,8 @@ class Rows:
         return array[self.samples, self.steps][np.newaxis]
 
 
-class Shared:
+class Shared(Lettered):
     """A number of a cell's formula that several candidates have, with all that they make of it."""
-
-    __array_ufunc__ = None
-    """An array leaves operations with this to this."""
 
     def __init__(self, value: Array) -> None:
         self.value = value
@@ -72,13 +70,33 @@ class Shared:
         key = columns.start, columns.stop
         return self.once(key, None, lambda: Shared(self.value[part]))
 
-    def __add__(self, other: Shared | Array) -> Shared | Array:
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, Bias):
+            if other.array is None:
+                return self
+            key = "b", id(other.whole), other.row, other.columns.start, other.columns.stop
+            return self.once(key, other.whole, lambda: Shared(self.value + other.array))
         if isinstance(other, Shared):
             return self.once(id(other), other, lambda: Shared(self.value + other.value))
         return self.value + other
 
-    def __rmul__(self, factor: Array) -> Array:
-        return factor * self.value
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self.value - (other.value if isinstance(other, Shared) else other)
+
+    def __rsub__(self, other: Any) -> Array:
+        difference: Array = other - self.value
+        return difference
+
+    def __neg__(self) -> Array:
+        return -self.value
+
+    def __mul__(self, factor: Any) -> Array:
+        product: Array = self.value * (factor.value if isinstance(factor, Shared) else factor)
+        return product
+
+    __rmul__ = __mul__
 
     def under(self, activation: Activation) -> Array:
         """`f(z)`, of which nobody may change a number."""
@@ -188,33 +206,32 @@ class FirstStep:
             p = np.empty((1, len(rows.samples), layer.width))
             return Projected(x, Shared(project(layer, x, p, s.dropout.samples(rows.samples))))
 
-        of = rows, s.inputs, layer.kernel, layer.bias, layer.precision, layer.operands, s.dropout
+        of = rows, s.inputs, layer.kernel, layer.precision, layer.operands, s.dropout
         return self.once("projection", make, *of)
 
     def step(
         self, layers: Sequence[Layer], s: Sequences, start: Start, projection: Shared
     ) -> Array:
         """The outputs of the step, `(L, 1, n, H)`."""
-        layer, states = layers[0], start.states
+        layer, masks = layers[0], s.dropout.samples(start.rows.samples).state
+        states = [start.states[k : k + 1] for k in range(len(start.states))]
+        every = slice(0, layer.width)
+        times_w = Product(layer, layer.recurrent_kernel, masks)
 
-        def product(h: Array, columns: slice) -> Array:
-            times_w = Product(layer, layer.recurrent_kernel, masks)
-            bias = layer.recurrent_bias
-            r = times_w(h, columns)
-            return r if bias is None else r + bias[columns]
+        def product(h: Array, columns: slice) -> Shared | Array:
+            if h is not states[0]:
+                return times_w(h, columns)
+            of = start.states, layer.recurrent_kernel, layer.operands, s.dropout
+            return self.once(f"product of {columns}", lambda: Shared(times_w(h, columns)), *of)
 
-        def shared(h: Array, columns: slice) -> Shared | Array:
-            if h is not before:
-                return product(h, columns)
-            of = states, layer.recurrent_kernel, layer.bias, layer.operands, s.dropout
-            return self.once(f"product of {columns}", lambda: Shared(product(h, columns)), *of)
-
-        before, masks = states[:1], s.dropout.samples(start.rows.samples).state
-        names = ("activation", "recurrent_activation")
-        lanes = {n: [getattr(one, n) for one in layers] for n in names if hasattr(layer, n)}
-        several = layer.changed(**lanes)
-        step = cells.cell_of(several, applied, shared, lambda p, q, o: p * states[1:] + q)
-        outputs: Array = step(projection, before)
+        letters: dict[str, Any] = {
+            "U": Matrix(lambda x, columns: x if columns == every else x[..., columns], every),
+            "W": Matrix(product, every),
+            "b": Bias(layer.bias, every),
+            **layer.vectors,
+            **{a: partial(applied, [one.letters[a] for one in layers]) for a in layer.letters},
+        }
+        outputs: Array = bound(layer.formula, letters)(projection, *states)[0]
         return np.broadcast_to(outputs, (len(layers), *start.seen.shape))
 
 

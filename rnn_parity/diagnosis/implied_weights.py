@@ -1,24 +1,28 @@
 """The weights that observed numbers imply: what a nearly right implementation really used.
 
 For unit j and every step, `r = f'(z_j) (x dU[:, j] + h dW[:, j] + db_j)` to first order, where r is
-the signed step residual: least squares in `F + H + 1` unknowns, one problem for each unit. Rounding
-goes together in time, and trained layers have states that are slow, saturated and alike, so that a
-small standard error proves nothing: `suspicion` asks other samples.
+the signed step residual: least squares in `F + H + 1` unknowns, one problem for each unit.
+
+Rounding goes together in time, and a trained layer's states are slow, saturated and alike: least
+squares then name wrong entries with small standard errors, other ones for other data. Samples are
+independent of each other. So what all parts of the samples but one raise, that one must confirm,
+for each of the parts: the same entry, the same sign, about the same size. A probe, where the layer
+itself can be run, settles it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.diagnosis.derivatives import Derivatives
-from rnn_parity.diagnosis.equations import Rows, flattened, joined
-from rnn_parity.diagnosis.fit import observed_steps, part
-from rnn_parity.diagnosis.least_squares import NormalEquations
-from rnn_parity.diagnosis.stack import stacked, value, where
+from rnn_parity.bounds.observed import observed_part, observed_steps
+from rnn_parity.diagnosis.equations import Equations, Rows, flattened, joined, stacked, value, where
+from rnn_parity.diagnosis.probe import Probe, probed
 from rnn_parity.recurrence.inverse import inverse_activation
 from rnn_parity.recurrence.layers import Array, Layer, SimpleRNN
 from rnn_parity.recurrence.sequences import Sequences
@@ -29,28 +33,44 @@ CERTAIN = 7.0
 as many times the square root of its share. Chosen: the largest of 8,256 estimates of a right layer
 was 5.3, and noise that goes together has more; at double, one entry in four is missed.
 """
+SCREEN = 5.5
+"""Standard errors of an entry alone from which on its unit gets a closer look: what a part of the
+equations shows of `CERTAIN`. Chosen: at half, every check takes the time; at double, half of what
+could be found is not.
+"""
 RELATIVE = 16
-"""No change is another weight that is below so many u of its unit's largest weight. Measured: an
-activation that errs by 4 u at every argument, half of tanh's allowance, looks like changes of up to
-15. At half that would be suspect; at double, changes of a millionth would be missed.
+"""Units in the last place of a unit's largest weight below which no change is another weight.
+Measured: an activation that errs by 4 u at every argument, half of tanh's allowance, looks like
+changes of up to 15. At half that would be suspect; at double, changes of a millionth are missed.
 """
-MOST_SHOWN = 20
-EXPLAINED = 0.01
-"""Other weights fit when they leave so small a part of the residuals."""
-MOST_UNITS = 9
-"""Weights are estimated for so many units at most, those that are furthest off: one more than there
-may be single differences.
+PARTS = 4
+"""Parts into which samples are split: all but one raise an entry, and that one is to confirm it.
+Chosen: of two, half of the samples must raise it; of eight, an eighth must confirm it.
 """
+FEWEST_SAMPLES = 2 * PARTS
+"""Samples that equations are taken from at least, where there are as many. Chosen: two a part."""
 SHARE = 4
-"""Equations for each unknown: of more unknowns than that allows, the most telling are looked at."""
-QUICK_ROWS = 256
-"""Equations for each gate that show whether a closer look is due."""
-QUICK_WORK = 1 << 28
-"""Of many weights with gates fewer do: the product of all equations and weights."""
-FEWEST_SAMPLES = 8
-"""Equations are taken from so many samples at least, where there are as many: `suspicion` splits
-them into four parts.
+"""Equations for each unknown; where that leaves too many unknowns, those that alone explain least
+are left out. Chosen.
 """
+FREEDOM = 8
+"""Equations beyond the unknowns that an error needs: by fewer it is itself unsure by a quarter."""
+QUICK_ROWS = 256
+"""Equations for each gate that show whether a closer look is due. Chosen."""
+QUICK_WORK = 1 << 28
+"""The product of equations and weights that a first look may cost: of many weights, fewer equations
+do. Chosen.
+"""
+EXPLAINED = 0.01
+"""The share of the residuals that other weights may leave where they fit. Chosen."""
+MOST_UNITS = 9
+"""Units whose weights are estimated at most, those that are furthest off. Derived: one more than
+there may be single differences (`faults.weights.FEW`).
+"""
+SAMPLE_UNITS = 8
+"""Units that tell whether other weights would fit diverged outputs. Chosen."""
+MOST_SHOWN = 20
+"""Implied weights that a report lists at most. Chosen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +82,9 @@ class Estimate:
 
     difference: Array
     error: Array
+
+
+# The equations.
 
 
 def rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
@@ -89,7 +112,7 @@ def some_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any], count: 
     if sequences.mask is not None:
         seen = sequences.mask[samples].sum(axis=0)
     steps = int(np.searchsorted(np.cumsum(seen), count)) + 1
-    own = part(sequences, outputs, samples, slice(0, min(steps, timesteps)))
+    own = observed_part(sequences, outputs, samples, slice(0, min(steps, timesteps)))
     different = distinct(own[0])
     return all_rows(layer, own[0].samples(different), own[1][different]).once()
 
@@ -111,8 +134,8 @@ def distinct(sequences: Sequences) -> NDArray[np.intp]:
 @np.errstate(all="ignore")
 def all_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The equations of all steps."""
-    derivatives = Derivatives(layer, sequences)
-    return joined([derivatives.equations(*o) for o in observed_steps(layer, sequences, outputs)])
+    equations = Equations(layer, sequences)
+    return joined([equations.of_block(*o) for o in observed_steps(layer, sequences, outputs)])
 
 
 @np.errstate(all="ignore")
@@ -133,6 +156,99 @@ def total_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Row
     slope = np.where(known, layer.activation.slope(np.where(known, z, 0.0)), 0.0)
     residual = np.where(known, z - equations.designs[0] @ stacked(layer), 0.0) * slope
     return replace(equations, residual=residual, slopes=(slope,))
+
+
+# Least squares from normal equations, which add up over groups of samples.
+
+
+@dataclass(frozen=True, eq=False)
+class NormalEquations:
+    """What `min |A d - r|` is solved from: `A^T A` `(P, P)`, `A^T r` `(P,)`, `r^T r`, and how many
+    of A's rows say anything.
+
+    Those of several samples together are the sum of theirs, those of all but one the difference.
+    """
+
+    gram: Array
+    moment: Array
+    squares: float
+    count: int
+
+    @classmethod
+    def of(cls, a: Array, r: Array) -> NormalEquations:
+        """From the matrix `(N, P)` and the right-hand side `(N,)`."""
+        return cls(a.T @ a, a.T @ r, float(r @ r), int(np.count_nonzero(a.any(axis=1))))
+
+    def __add__(self, other: NormalEquations) -> NormalEquations:
+        return NormalEquations(
+            self.gram + other.gram,
+            self.moment + other.moment,
+            self.squares + other.squares,
+            self.count + other.count,
+        )
+
+    def __sub__(self, other: NormalEquations) -> NormalEquations:
+        return NormalEquations(
+            self.gram - other.gram,
+            self.moment - other.moment,
+            self.squares - other.squares,
+            self.count - other.count,
+        )
+
+    @property
+    def sizes(self) -> Array:
+        """The length of each column of A; what a difference of two leaves of nothing is nothing."""
+        squares = np.diag(self.gram)
+        return np.sqrt(np.where(squares > 1e-12 * squares.max(initial=0.0), squares, 0.0))
+
+    def solve(self, unknowns: NDArray[np.intp] | None = None) -> tuple[Array, Array]:
+        """The `unknowns` (by default all), the others being 0: `(P,)`, and their standard errors.
+
+        An error is infinite where the equations leave the unknown open.
+        """
+        difference, error = np.zeros(len(self.gram)), np.full(len(self.gram), np.inf)
+        scale = self.sizes
+        used = np.arange(len(scale)) if unknowns is None else unknowns
+        used = used[scale[used] > 0]
+        freedom = self.count - len(used)
+        if not len(used) or freedom < FREEDOM:
+            return difference, error
+        inverse, open_ = inverted(
+            self.gram[np.ix_(used, used)] / np.outer(scale[used], scale[used])
+        )
+        moment = self.moment[used] / scale[used]
+        solution = inverse @ moment
+        # What is left of r, which is no less than the rounding of the difference.
+        rest = max(self.squares - float(solution @ moment), 2.0**-52 * self.squares)
+        errors = np.sqrt(rest / freedom * np.diag(inverse))
+        difference[used] = np.where(open_, 0.0, solution / scale[used])
+        error[used] = np.where(open_, np.inf, errors / scale[used])
+        return difference, error
+
+    def telling(self, count: int) -> NDArray[np.intp]:
+        """The unknowns, `count` at most, each of which alone would explain most of r."""
+        sizes = self.sizes
+        score = np.divide(np.abs(self.moment), sizes, out=np.zeros(len(sizes)), where=sizes > 0)
+        return np.sort(np.argsort(-score, kind="stable")[:count])
+
+
+def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """The (pseudo-)inverse of a Gram matrix with ones on its diagonal, and what it leaves open."""
+    try:
+        root = np.linalg.inv(np.linalg.cholesky(gram))
+        inverse = root.T @ root
+        if np.abs(inverse).max() < 1e6:
+            return inverse, np.zeros(len(gram), bool)
+    except np.linalg.LinAlgError:
+        pass
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > 1e-9 * values[-1]
+    inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
+    # An entry is determined when no direction that was left out moves it.
+    return inverse, (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
+
+
+# What differs, by all samples.
 
 
 @np.errstate(all="ignore")
@@ -199,11 +315,123 @@ def differences(layer: Layer, found: Estimate) -> tuple[ImpliedWeight, ...]:
 
 def smallest_changes(layer: Layer) -> Array:
     """For each unit `(H,)`, how large a change of its weights activations may pass for."""
-    largest = np.abs(np.concatenate([stacked(layer), *unit_addends(layer)])).max(axis=0)
+    # An implementation may have biases beside Keras's, `(G, H)` each.
+    addends = [addend.reshape(-1, layer.units) for addend in layer.input_addends]
+    largest = np.abs(np.concatenate([stacked(layer), *addends])).max(axis=0)
     smallest: Array = RELATIVE * layer.precision.unit_roundoff * largest
     return smallest
 
 
-def unit_addends(layer: Layer) -> list[Array]:
-    """Biases that an implementation has beside Keras's, `(G, H)` each."""
-    return [addend.reshape(-1, layer.units) for addend in layer.input_addends]
+# What some samples raise and others confirm.
+
+
+@np.errstate(all="ignore")
+def confirmed(layer: Layer, equations: Rows, probe: Probe | None = None) -> Estimate:
+    """The differences that are confirmed, and their errors; 0 and infinite for all other entries.
+
+    Unit by unit, the one that explains most first: its changes are taken out of the residuals of
+    all, which the reset gate of a GRU without `reset_after` reaches.
+    """
+    found = Estimate(*(np.full((len(equations.groups), layer.units), x) for x in (0.0, np.inf)))
+    untried, rest = np.ones(found.error.shape, bool), equations
+    score, explained = scores(rest), rest.explained
+    for _ in range(MOST_UNITS):
+        open_ = untried & (score > SCREEN)
+        if not open_.any():
+            break
+        k, j = (int(i) for i in np.unravel_index(np.argmax(explained * open_), open_.shape))
+        group = int(equations.groups[k])
+        place = equations.groups == group
+        untried[place, j] = False
+        change, error = confirmed_in_unit(layer, rest, j, group, probe)
+        if change.any():
+            found.difference[place, j], found.error[place, j] = change[place], error[place]
+            rest = equations.but_weights(found.difference)
+            score, explained = scores(rest), rest.explained
+    return found
+
+
+def confirmed_in_unit(
+    layer: Layer, equations: Rows, j: int, group: int, probe: Probe | None
+) -> tuple[Array, Array]:
+    """The confirmed differences of unit j's weights `(P,)`, 0 for all others, and their errors."""
+    matrix, residual = equations.of_unit(j, group)
+    sides = matrix.reshape(*equations.good.shape, -1), residual.reshape(*equations.good.shape, 1)
+    own = slice(j, j + 1)
+    parts = by_samples(equations.news(sides[0], own), equations.news(sides[1], own))
+    whole = reduce(add, parts)
+    change, error = jointly(whole, equations.biases)
+    raised = np.abs(change) > CERTAIN * error
+    real = raised & agreed(parts, whole, equations.biases) if raised.any() else raised
+    if probe is not None:
+        for k in np.flatnonzero(raised).tolist():
+            settled = probed(layer, k, j, float(change[k]), probe)
+            if settled is not None:  # what it refutes is taken out of the residuals and not named
+                real[k], error[k] = True, error[k] if settled else np.inf
+    return np.where(real, change, 0.0), error
+
+
+def by_samples(matrix: Array, residual: Array) -> list[NormalEquations]:
+    """The equations of each part of the samples, from `(t, B, ...)` on either side."""
+    count, unknowns = min(matrix.shape[1], PARTS), matrix.shape[-1]
+    return [
+        NormalEquations.of(matrix[:, i::count].reshape(-1, unknowns), residual[:, i::count].ravel())
+        for i in range(count)
+    ]
+
+
+def jointly(equations: NormalEquations, biases: NDArray[np.intp]) -> tuple[Array, Array]:
+    """All unknowns together, or as many of the most telling as the equations allow."""
+    return equations.solve(np.union1d(equations.telling(equations.count // SHARE), biases))
+
+
+def agreed(
+    parts: list[NormalEquations], whole: NormalEquations, biases: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Which unknowns `(P,)` each part confirms, alone, as all others raise them together."""
+    found, share = np.full(len(whole.gram), len(parts) > 1), 1 / len(parts)
+    for part in parts:
+        change, error = jointly(whole - part, biases)
+        found &= np.abs(change) > CERTAIN * np.sqrt(1 - share) * error
+        alone, error = part.solve(np.union1d(np.flatnonzero(found), biases))
+        # Where both are at their least, the joint error of the two is a third of the size.
+        found &= np.abs(alone) > CERTAIN * np.sqrt(share) * error
+        found &= np.abs(alone - change) < np.abs(change) / 2
+        if not found.any():
+            break
+    return found
+
+
+def shown_by_all_parts(predicted: Array, residual: Array) -> bool:
+    """Whether each part of the samples shows the whole change `predicted` `(t, B, H)`.
+
+    Of each unit without the mean, which may be what an activation always errs by.
+    """
+    predicted, residual = (a - a.mean((0, 1)) for a in (predicted, residual))
+    parts = by_samples(predicted[..., np.newaxis], residual)
+    solved = [part.solve() for part in parts]
+    return len(parts) > 1 and all(
+        abs(one[0] - 1) < 0.5 and one[0] > CERTAIN * error[0] for one, error in solved
+    )
+
+
+# What diverged outputs hint at.
+
+
+def suggestion(
+    layer: Layer, sequences: Sequences, outputs: NDArray[Any]
+) -> tuple[str, tuple[ImpliedWeight, ...] | None]:
+    """What the weights that diverged outputs imply hint at, and those weights where they fit."""
+    equations = total_rows(layer, sequences, outputs)
+    if equations is None:
+        return "", None
+    found = estimate(equations, SAMPLE_UNITS)
+    fit = fits(equations, found)
+    if fit is None:
+        return "", None
+    if not fit:
+        return ", and no other weights would: the formula or its data are others", None
+    weights = differences(layer, found)
+    names = sorted({w.weight for w in weights})
+    hint = f", but other values in {' and '.join(names)} would" if names else ""
+    return hint, weights[:MOST_SHOWN] or None

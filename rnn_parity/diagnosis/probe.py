@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.balls import Ball
+from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.bounds.step_bound import Steps
-from rnn_parity.diagnosis.fit import observed_steps
-from rnn_parity.diagnosis.stack import changed_at, value, where
+from rnn_parity.diagnosis.equations import changed_at, value, where
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.sequences import Sequences
 

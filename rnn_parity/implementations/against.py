@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError, SourceFailedError
-from rnn_parity.implementations.bidirectional import Both, answered_by_half, grouped
-from rnn_parity.implementations.request import Request
+from rnn_parity.implementations.request import Answer, Request
 from rnn_parity.implementations.sources import Source, sources, unproven
-from rnn_parity.keras_adapter import Observation
+from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
 from rnn_parity.recurrence.sequences import Sequences, boolean, states
@@ -32,11 +31,11 @@ def others_of(against: Any, training: bool = False) -> list[Source]:
     return [] if against is None else sources(against)
 
 
-def given(weights: Layer, inputs: ArrayLike, mask: Any, initial_state: Any) -> Observation:
+def call_to_compute(weights: Layer, inputs: ArrayLike, mask: Any, initial_state: Any) -> LayerCall:
     """One call of a layer of which there are the weights alone; nobody has computed it yet."""
     x = real(inputs, "inputs")
     state = None if initial_state is None else states(weights, initial_state, "initial_state")
-    return Observation(
+    return LayerCall(
         layer_class=type(weights).__name__,
         layer_name="",
         config={},
@@ -51,32 +50,32 @@ def given(weights: Layer, inputs: ArrayLike, mask: Any, initial_state: Any) -> O
     )
 
 
-def answers(
-    observations: Sequence[Observation], others: Sequence[Source]
-) -> Iterator[tuple[Observation, Source]]:
+def calls_computed_by(
+    observations: Sequence[LayerCall], others: Sequence[Source]
+) -> Iterator[tuple[LayerCall, Source]]:
     """What each of `others` computes from what reached each layer, and who it is.
 
     A `Bidirectional` is asked for as a whole where that can be. Raises `InputError` as
-    `refuse_several` and `answered` do.
+    `refuse_several` and `layer_computed_by` do.
     """
     calls = grouped(observations)
     for source in others:
         refuse_several(calls if source.merges else observations, [source])
     for call in calls:
         for source in others:
-            yield from ((seen, source) for seen in asked(call, source))
+            yield from ((seen, source) for seen in computed_by(call, source))
 
 
-def asked(call: Observation | Both, source: Source) -> Iterable[Observation]:
+def computed_by(call: LayerCall | Both, source: Source) -> Iterable[LayerCall]:
     """What `source` computes from what reached one layer, or the two of a `Bidirectional`."""
     if not isinstance(call, Both):
-        return [answered(call, source)]
+        return [layer_computed_by(call, source)]
     if source.merges:
-        return answered_by_half(call, source)
-    return [answered(seen, source) for seen in (*call.parts, call.merge)]
+        return halves_computed_by(call, source)
+    return [layer_computed_by(seen, source) for seen in (*call.parts, call.merge)]
 
 
-def refuse_several(observations: Sequence[Observation | Both], others: Iterable[Source]) -> None:
+def refuse_several(observations: Sequence[LayerCall | Both], others: Iterable[Source]) -> None:
     """Raise `InputError` where a source cannot say which of several layers or calls it answers."""
     names = list(dict.fromkeys(seen.layer_name for seen in observations))
     for source in others:
@@ -94,7 +93,7 @@ def refuse_several(observations: Sequence[Observation | Both], others: Iterable[
             )
 
 
-def answered(seen: Observation, source: Source) -> Observation:
+def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
     """What `source` computes from what reached the layer, in place of what Keras computed.
 
     Raises `InputError` for data that do not fit the layer and for what the source refuses,
@@ -122,4 +121,118 @@ def answered(seen: Observation, source: Source) -> Observation:
         final_state=answer.final_state,
         notes=(*seen.notes, *answer.notes),
         unproven=unproven(answer, source),
+    )
+
+
+SIDES = ("forward", "backward")
+STATES = "the final states, which may be of either layer"
+LAST_OUTPUT = "the last output"
+
+
+@dataclass(frozen=True, eq=False)
+class Both:
+    """One call of a `Bidirectional` whose layers' outputs stand side by side.
+
+    `parts` are what reached its two layers, which are `layers`; `merge` is what it did itself.
+    """
+
+    layer_name: str
+    parts: tuple[LayerCall, ...]
+    layers: tuple[Layer, ...]
+    merge: LayerCall
+    sequences: bool
+
+    @classmethod
+    def of(cls, merge: LayerCall) -> Both | None:
+        """The call that `merge` was part of, if it can be computed as a whole.
+
+        A sum, a product or a mean does not tell what each layer computed; a mask and initial states
+        are handed to each layer alone.
+        """
+        did = merge.merge
+        if did is None or did.mode not in ("concat", None):
+            return None
+        if did.whole.mask is not None or did.whole.initial_state:
+            return None
+        name = merge.layer_name.removesuffix("/merge")
+        parts = tuple(part for layer in merge.parts for part in layer)
+        layers = tuple(part.weights for part in parts if part.weights is not None)
+        if not len(layers) == len(parts) == len(SIDES):
+            return None
+        return cls(name, parts, layers, merge, did.sequences)
+
+
+def grouped(observations: Sequence[LayerCall]) -> list[LayerCall | Both]:
+    """The observations, those of one call of a `Bidirectional` as one where that can be."""
+    found = [Both.of(seen) for seen in observations]
+    inside = {id(one): both for both in found if both for one in (*both.parts, both.merge)}
+    calls = [inside.get(id(seen), seen) for seen in observations]
+    return list(dict.fromkeys(calls))
+
+
+def halves_computed_by(both: Both, source: Source) -> Iterator[LayerCall]:
+    """What `source` computes as the outputs of a `Bidirectional`, as those of its two layers.
+
+    They are `(B, T, H + H)`, the backward layer's reversed in time, or `(B, H + H)` where the
+    wrapper returns no sequences. Raises `InputError` for others, and where the source fails.
+    """
+    first, answer = 0, None
+    for i, (side, part, layer) in enumerate(zip(SIDES, both.parts, both.layers, strict=True)):
+        # An answer with weights of its own has those of the layer that was asked for.
+        if answer is None or answer.layer is not None:
+            answer = whole_answer(both, layer, source)
+        own = answer.outputs[..., first : first + layer.units]
+        if side == "backward" and own.ndim == 3:
+            own = own[:, ::-1]
+        first += layer.units
+        states = states_of_each(answer.final_state, layer)
+        yield replace(
+            part,
+            weights=layer if answer.layer is None else answer.layer,
+            outputs=own,
+            last_output=None,
+            final_state=states[i] if states else (),
+            notes=(*part.notes, *answer.notes),
+            unproven=unproven(naming_left_out(answer, bool(states)), source),
+        )
+
+
+def states_of_each(
+    states: tuple[NDArray[Any], ...], layer: Layer
+) -> tuple[tuple[NDArray[Any], ...], ...]:
+    """The final states of the forward and the backward layer; none where that is not told.
+
+    Those of the forward layer come first, as Keras returns them; or each holds those of both, as
+    PyTorch's h_n does, `(2, B, H)`.
+    """
+    count = len(layer.STATES)
+    if len(states) == len(SIDES) * count:
+        return states[:count], states[count:]
+    if len(states) == count and all(s.ndim == 3 and len(s) == len(SIDES) for s in states):
+        return tuple(tuple(state[i] for state in states) for i in range(len(SIDES)))
+    return ()
+
+
+def naming_left_out(answer: Answer, states_are_compared: bool) -> Answer:
+    """The answer, which names what it holds and neither layer's outputs are held against."""
+    beside = [STATES] if answer.final_state and not states_are_compared else []
+    beside += [LAST_OUTPUT] if answer.last_output is not None else []
+    return replace(answer, left_out=(*answer.left_out, *beside))
+
+
+def whole_answer(both: Both, layer: Layer, source: Source) -> Answer:
+    """What `source` answers when it is asked for both layers, of which `layer` is one."""
+    seen, units = both.parts[0], sum(one.units for one in both.layers)
+    config = both.merge.config
+    answer = source.compute(
+        Request(layer, seen.inputs, None, None, both.layer_name, config, both.layers)
+    )
+    batch, timesteps = seen.inputs.shape[:2]
+    shapes = [(batch, timesteps, units)] + [(batch, units)] * (not both.sequences)
+    if answer.outputs.shape in shapes:
+        return answer
+    raise InputError(
+        f"against {source.name!r}: expected outputs of both layers of {both.layer_name} side by "
+        f"side, {' or '.join(map(str, shapes))}, received {answer.outputs.shape}; name one of the "
+        "two (--layer-name) if they are its own"
     )

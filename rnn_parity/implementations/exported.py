@@ -13,7 +13,7 @@ from importlib import import_module
 from rnn_parity.cases.case import flat
 from rnn_parity.implementations.request import Answer, Implementation, Request
 
-RUNTIMES = {"onnx": "onnx_runtime", "litert": "litert"}
+RUNTIMES = {"onnx": ".onnx.runtime", "litert": ".litert"}
 
 
 def implementation(format: str) -> Implementation:
@@ -22,7 +22,7 @@ def implementation(format: str) -> Implementation:
     Raises `MissingPackageError` without that runtime, and when asked `InputError` for what the
     exporter or the runtime refuses.
     """
-    runtime = import_module(f"rnn_parity.implementations.{RUNTIMES[format]}")
+    runtime = import_module(RUNTIMES[format], __package__)
     run: Callable[[bytes, str], Implementation] = runtime.of_content
     runtime.required(format)
 

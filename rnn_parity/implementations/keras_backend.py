@@ -1,12 +1,18 @@
-"""The same layer in another of Keras's backends: `keras:jax`, `torch`, `numpy`, `openvino`.
+"""A layer in another of Keras's backends: `keras:jax`, `torch`, `numpy`, `openvino`.
 
-A process has one backend, so each runs in a process of its own (`keras_child`), which is started
-at the first request and ends with this one: it reads from a pipe that closes then, whatever ends
-it. The data goes through pipes as well; no file stays behind.
+A process has one backend, so each runs in a process of its own, which is started at the first
+request and ends with this one: it reads from a pipe that closes then, whatever ends it. The data
+goes through pipes as well; no file stays behind. A message, both ways, is its length in 8 bytes and
+a `.npz` archive; nothing is unpickled.
+
+That process is `python -m rnn_parity.implementations.keras_backend`, with KERAS_BACKEND set: this
+file from `main` on. Keras is imported there and not by `keras_adapter`, which is the door to the
+Keras of TensorFlow: a process can have one backend only, so that one has nothing but Keras.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -17,23 +23,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 import rnn_parity
-from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
-from rnn_parity.implementations.command import TIME_LIMIT, time_limit
-from rnn_parity.implementations.keras_child import (
-    BACKWARD,
-    OPTION,
-    STATE,
-    WEIGHTS,
-    Message,
-    receive,
-    send,
-)
-from rnn_parity.implementations.process import end, ending
+from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError, one_line
+from rnn_parity.implementations.command import TIME_LIMIT, end, ending, time_limit
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.recurrence.activation import Activation
 from rnn_parity.recurrence.activations import CATALOGUE
@@ -44,6 +41,11 @@ BACKENDS = {"jax": "jax", "torch": "torch", "numpy": "jax", "openvino": "openvin
 NumPy uses some of JAX)."""
 OPTIONS = ("go_backwards", "zero_output_for_mask", "reset_after", "units")
 ACTIVATIONS = ("activation", "recurrent_activation")
+Message = dict[str, NDArray[Any]]
+OPTION, STATE, BACKWARD = "option_", "state_", "backward_"
+"""What the names of the constructor's arguments, of the states, and of all that belongs to the
+second layer of a `Bidirectional` begin with."""
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
 
 def installed() -> list[str]:
@@ -189,7 +191,7 @@ class Child:
 def start(backend: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """A new process; what it says goes to `log`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "rnn_parity.implementations.keras_child"],
+        [sys.executable, "-m", "rnn_parity.implementations.keras_backend"],
         # There `-m` finds this very package, and nothing of the user's in place of Keras.
         cwd=Path(rnn_parity.__file__).parent.parent,
         env={**os.environ, "KERAS_BACKEND": backend},
@@ -228,3 +230,100 @@ def last_line(log: IO[bytes]) -> str:
     log.seek(0)
     lines = [line.strip() for line in log.read().decode(errors="replace").split("\n")]
     return next((f": {line:.300}" for line in reversed(lines) if line), "")
+
+
+def send(stream: BinaryIO, message: Mapping[str, ArrayLike]) -> None:
+    """Write arrays, texts and numbers to `stream`."""
+    buffer = io.BytesIO()
+    # C order: OpenVINO misreads others as float16.
+    arrays: dict[str, Any] = {n: np.asarray(value, order="C") for n, value in message.items()}
+    np.savez(buffer, **arrays)
+    stream.write(len(buffer.getbuffer()).to_bytes(8, "big"))
+    stream.write(buffer.getbuffer())
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> Message | None:
+    """The next message, or None where `stream` ends before it is complete."""
+    header = stream.read(8)
+    size = int.from_bytes(header, "big")
+    data = stream.read(size) if len(header) == 8 else b""
+    if not data or len(data) < size:
+        return None
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    # What a backend prints must not get among the answers.
+    with os.fdopen(0, "rb") as requests, os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)
+        while (request := receive(requests)) is not None:
+            try:
+                answer: Mapping[str, ArrayLike] = computed(request)
+            except Exception as error:  # Keras and its backends refuse with any exception
+                answer = {"error": one_line(error)}
+            send(answers, answer)
+
+
+def computed(request: Message) -> dict[str, ArrayLike]:
+    """The outputs `(B, T, H)` in processing order, and the last states `(B, H)`.
+
+    Of a `Bidirectional`, its outputs `(B, T, H + H)` alone.
+    """
+    from keras import layers, ops
+
+    dtype = str(request["dtype"])
+    second = {n.removeprefix(BACKWARD): a for n, a in request.items() if n.startswith(BACKWARD)}
+    layer = layer_described(request, return_state=not second)
+    if second:
+        other = layer_described(second, return_state=False)
+        layer = layers.Bidirectional(layer, "concat", backward_layer=other, dtype=dtype)
+    layer.build(request["inputs"].shape)
+    if second:
+        assign_weights(layer.forward_layer, request)
+        assign_weights(layer.backward_layer, second)
+    else:
+        assign_weights(layer, request)
+    options: dict[str, Any] = {}
+    if "mask" in request:
+        options["mask"] = ops.convert_to_tensor(request["mask"], "bool")
+    states = sorted(name for name in request if name.startswith(STATE))
+    if states:
+        options["initial_state"] = [ops.convert_to_tensor(request[n], dtype) for n in states]
+    found = layer(ops.convert_to_tensor(request["inputs"], dtype), **options)
+    results = [ops.convert_to_numpy(one) for one in ([found] if second else found)]
+    names = ("outputs", *(f"{STATE}{i}" for i in range(len(results) - 1)))
+    return {name: storable(array) for name, array in zip(names, results, strict=True)}
+
+
+def layer_described(request: Message, return_state: bool) -> Any:
+    """Keras's layer that a message describes, without its weights."""
+    from keras import layers
+
+    arguments = {
+        name.removeprefix(OPTION): value.item()
+        for name, value in request.items()
+        if name.startswith(OPTION)
+    }
+    # Zeros, because Keras's default for the recurrent kernel does not exist in all dtypes.
+    zeros = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}
+    returned = {"return_sequences": True, "return_state": return_state}
+    kind = getattr(layers, str(request["layer_class"]))
+    return kind(**arguments, **zeros, **returned, dtype=str(request["dtype"]))
+
+
+def assign_weights(layer: Any, request: Message) -> None:
+    """Give a layer the weights that a message holds."""
+    for name in request.keys() & set(WEIGHTS):
+        getattr(layer.cell, name).assign(request[name])
+
+
+def storable(array: NDArray[Any]) -> NDArray[Any]:
+    """`array` in a dtype that a `.npz` archive knows; float32 has all numbers of bfloat16."""
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+if __name__ == "__main__":
+    main()

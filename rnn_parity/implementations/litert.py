@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError, MissingPackageError
-from rnn_parity.implementations.onnx_match import Feeds, Port, answer, feeds, named
-from rnn_parity.implementations.onnx_runtime import misfit, others
+from rnn_parity.errors import InputError, MissingPackageError, one_line
+from rnn_parity.implementations.ports import (
+    Feeds,
+    Port,
+    answer_from_outputs,
+    feeds,
+    inputs_misfit,
+    named_outputs,
+    outputs_misfit,
+)
 from rnn_parity.implementations.request import Answer, Implementation, Request
-from rnn_parity.keras_adapter.runtime import one_line
 from rnn_parity.system.environment import version_of
+from rnn_parity.system.files import content, reason
 from rnn_parity.system.limits import check_numbers
-from rnn_parity.system.reading import content, reason
 
 Detail = Mapping[str, Any]
 """What LiteRT tells about one input or output: index, name, shape, dtype, quantization."""
@@ -50,7 +56,7 @@ def implementation(source: str) -> Implementation:
 
 
 def of_content(data: bytes, where: str) -> Implementation:
-    """The same of a model in memory; `where` begins its messages."""
+    """A model in memory as an implementation of one layer; `where` begins its messages."""
     return Model(partial(required(where), model_content=data), where).compute
 
 
@@ -85,7 +91,7 @@ class Model:
             requests = [sample(request, i) for i in range(len(request.inputs))]
             fed = self._feeds(requests[0], ports)
         if fed is None:
-            raise InputError(f"{self.where}: {misfit(request, list(ports.values()))}")
+            raise InputError(f"{self.where}: {inputs_misfit(request, list(ports.values()))}")
         answers = [self._answer(one, ports) for one in requests]
         states = zip(*(one.final_state for one in answers), strict=True)
         alone = ("each sample ran alone: the model's batch is 1",) * (len(answers) > 1)
@@ -106,9 +112,11 @@ class Model:
         assert fed is not None  # it fits as the first one did
         check_tensors(self.interpreter, self.where)
         outputs = self._attempt("LiteRT refused", partial(invoke, self.make(), fed.arrays))
-        found = answer(request, named(outputs, self.part, self.where), fed.time_first)
+        found = answer_from_outputs(
+            request, named_outputs(outputs, self.part, self.where), fed.time_first
+        )
         if found is None:
-            raise InputError(f"{self.where}: {others(request, outputs)}")
+            raise InputError(f"{self.where}: {outputs_misfit(request, outputs)}")
         return found
 
     def _attempt(self, what: str, action: Any) -> Any:

@@ -1,31 +1,32 @@
 """Outputs that any program wrote to a file: `.npy`, `.npz` or `.csv`.
 
-NumPy and the standard library alone. Nothing is unpickled, and no size is believed.
+A `.csv` has any of the usual separators, with or without a header. NumPy and the standard library
+alone. Nothing is unpickled, and no size is believed.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnn_parity.cases.archive import SHAPES, entries_of, read_entry
+from rnn_parity.cases.case import SHAPES
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.csv_text import read_csv, text
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.recurrence.precision import real
-from rnn_parity.system.files import read_array
-from rnn_parity.system.reading import plain_file, reason
+from rnn_parity.system.files import entries_of, plain_file, read_array, read_entry, reason
+from rnn_parity.system.limits import check_content
 
 OUTPUTS = "outputs"
 LAST_OUTPUT = "last_output"
@@ -47,6 +48,12 @@ LAST_ALONE = (
 )
 READINGS = (WHOLE, "TBH", LAST)
 """The orders in which numbers without axes are looked for."""
+SEPARATORS = (";", "\t", ",")
+"""The first of these that stands in the first line; none of them stands for spaces."""
+OF_TEXT = 4
+"""A number takes 8 bytes, the shortest one in a text ("1,") takes 2."""
+LONGEST_LINE = 2**24
+"""While a line is read, each of its numbers takes some hundred bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +83,9 @@ def implementation(source: str) -> Implementation:
     path, axes, part = match.group("path", "axes", "part") if match else (source, None, None)
     if axes is not None and "".join(sorted(axes.upper())) not in ("BHT", "BH"):
         raise InputError(f"against {source!r}: expected axes of the letters B, T, H, such as TBH")
-    return partial(answer, read(path, part), (axes or "").upper(), f"against {path!r}")
+    return partial(
+        answer_from_numbers, read_numbers(path, part), (axes or "").upper(), f"against {path!r}"
+    )
 
 
 def of_array(outputs: ArrayLike) -> Implementation:
@@ -85,7 +94,7 @@ def of_array(outputs: ArrayLike) -> Implementation:
     return lambda request: Answer(array)
 
 
-def read(path: str, part: str | None = None) -> Numbers:
+def read_numbers(path: str, part: str | None = None) -> Numbers:
     """What is in the file, or its array `part` alone; raises `InputError`, one line."""
     extension = os.path.splitext(path)[1].lower()
     if extension == ".npz":
@@ -155,7 +164,7 @@ def outputs_among(names: Sequence[str], part: str | None, where: str) -> str:
     return only
 
 
-def answer(numbers: Numbers, axes: str, where: str, request: Request) -> Answer:
+def answer_from_numbers(numbers: Numbers, axes: str, where: str, request: Request) -> Answer:
     """The numbers as the answer to `request`, with the axes that they must have."""
     batch, timesteps, _ = request.inputs.shape
     sizes = {"B": batch, "T": timesteps, "H": request.units}
@@ -201,7 +210,7 @@ def arranged(
     if not axes and (array.ndim == 3 or has_other_units(array, sizes, is_table)):
         every_step = array.ndim == 2 and len(array) == sizes["B"] * sizes["T"]
         return array.reshape(sizes["B"], sizes["T"], -1) if every_step else array
-    fitting = [axes] if axes else [way for way in READINGS if array.shape in tables(way, sizes)]
+    fitting = [axes] if axes else [way for way in READINGS if array.shape in row_shapes(way, sizes)]
     # An axis of size 1 may stand anywhere.
     different = {"".join(axis for axis in way if sizes[axis] > 1) for way in fitting}
     if len(different) > 1:
@@ -218,12 +227,12 @@ def arranged(
 
 def has_other_units(array: NDArray[Any], sizes: Mapping[str, int], is_table: bool) -> bool:
     """Whether it has a row for each timestep, or for each sample, of other units than the layer."""
-    if array.ndim != 2 or any(array.shape in tables(way, sizes) for way in READINGS):
+    if array.ndim != 2 or any(array.shape in row_shapes(way, sizes) for way in READINGS):
         return False
     return len(array) == sizes["B"] * sizes["T"] or (len(array) == sizes["B"] and not is_table)
 
 
-def tables(axes: str, sizes: Mapping[str, int]) -> set[tuple[int, ...]]:
+def row_shapes(axes: str, sizes: Mapping[str, int]) -> set[tuple[int, ...]]:
     """The shapes in which an array with these axes is written down in rows."""
     first, *_, columns = (sizes[axis] for axis in axes)
     count = math.prod(sizes[axis] for axis in axes)
@@ -257,7 +266,110 @@ def encoded(array: NDArray[Any], extension: str) -> bytes:
     # bfloat16 is no dtype that other programs know; float32 holds all of its numbers.
     plain = array.astype(np.float32) if array.dtype.name == "bfloat16" else array
     if extension == ".csv":
-        return text(plain).encode()
+        return csv_text(plain).encode()
     buffer = BytesIO()
     np.save(buffer, np.ascontiguousarray(plain), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read_csv(path: str, where: str) -> NDArray[np.float64]:
+    """The numbers in a text file, `(rows, columns)`; `nan` and `inf` are numbers.
+
+    The first line may be a header; empty lines and those that begin with # are left out. Raises
+    `InputError` with the line of a word, a missing value or a row of another length.
+    """
+    try:
+        with plain_file(path, where) as file:
+            check_content(os.fstat(file.fileno()).st_size, where, "text", OF_TEXT)
+            return table(numbered_lines(io.TextIOWrapper(file, "utf-8-sig"), where), where)
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read: {reason(error)}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{where}: expected text in UTF-8, received other bytes") from None
+
+
+def numbered_lines(file: io.TextIOWrapper, where: str) -> Iterator[tuple[int, str]]:
+    """The lines that say something, with their numbers."""
+    for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), 1):
+        if len(line) == LONGEST_LINE:
+            raise InputError(
+                f"{where}: line {number}: expected at most {LONGEST_LINE - 1} characters, received "
+                "more; write one timestep in a line"
+            )
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield number, line
+
+
+def table(lines: Iterator[tuple[int, str]], where: str) -> NDArray[np.float64]:
+    """The numbers in `lines`, as NumPy's reader has them; all rows of the length of the first."""
+    found = next(lines, None)
+    separator = next((sign for sign in SEPARATORS if found and sign in found[1]), None)
+    if found and is_header(cells_of(found[1], separator)):
+        found = next(lines, None)
+    if found is None:
+        raise InputError(f"{where}: expected rows of numbers, received a file without any")
+    # A separator at the end of the first row is there in every row, and no missing number.
+    is_closed = separator and found[1].rstrip(" \r\n").endswith(separator)
+    last = separator if separator and is_closed else ""
+    columns, line = len(cells_of(found[1], separator, last)), found
+
+    def rows() -> Iterator[str]:
+        nonlocal line
+        for line in chain([found], lines):
+            yield row_of(line[1], last)
+
+    try:
+        numbers: NDArray[np.float64] = np.loadtxt(
+            rows(), delimiter=separator, comments=None, ndmin=2
+        )
+    except (InputError, UnicodeDecodeError):
+        raise
+    except ValueError:
+        cells = cells_of(line[1], separator, last)
+        raise misread(cells, columns, f"{where}: line {line[0]}") from None
+    return numbers
+
+
+def row_of(line: str, last: str) -> str:
+    """A line without its end, which is `last`, and without quotation marks."""
+    return line.strip(" \r\n").replace('"', "").removesuffix(last)
+
+
+def cells_of(line: str, separator: str | None, last: str = "") -> list[str]:
+    """The cells of a line, which ends in `last`; spaces are between them without a separator."""
+    return row_of(line, last).split(separator)
+
+
+def is_header(cells: list[str]) -> bool:
+    """Whether there is a word among the cells, as opposed to numbers and nothing."""
+    return any(cell.strip() and number_in(cell) is None for cell in cells)
+
+
+def number_in(cell: str) -> float | None:
+    """The number that a cell holds; None for anything else."""
+    try:
+        return None if "_" in cell or not cell.isascii() else float(cell)
+    except ValueError:
+        return None
+
+
+def misread(cells: list[str], columns: int, where: str) -> InputError:
+    """What is wrong in a row: a cell that holds no number, or another length than the first's."""
+    column = next((i for i, cell in enumerate(cells) if number_in(cell) is None), None)
+    if column is None:
+        return InputError(
+            f"{where}: expected {columns} numbers as in the lines before, received {len(cells)}"
+        )
+    what = repr(cells[column].strip()[:40]) if cells[column].strip() else "a missing value"
+    return InputError(f"{where}, column {column + 1}: expected a number, received {what}")
+
+
+def csv_text(array: NDArray[Any]) -> str:
+    """`(B, T, N)` or `(B, N)` as text, in rows of N numbers: one per timestep, sample after sample.
+
+    All digits are there: 9 tell float32 numbers apart, 17 those of float64.
+    """
+    digits = 17 if array.dtype == np.float64 else 9
+    buffer = io.StringIO()
+    np.savetxt(buffer, array.reshape(-1, array.shape[-1]), f"%.{digits}g", delimiter=",")
     return buffer.getvalue()

@@ -55,10 +55,10 @@ def function_of(source: str) -> Callable[..., Any]:
 
 def of_callable(function: Callable[..., Any], name: str) -> Implementation:
     """A function as an implementation; `name` is what messages call it."""
-    return partial(answer, function, name)
+    return partial(answer_of_function, function, name)
 
 
-def answer(function: Callable[..., Any], name: str, request: Request) -> Answer:
+def answer_of_function(function: Callable[..., Any], name: str, request: Request) -> Answer:
     """Call the function.
 
     Raises `InputError` for what it refuses and `SourceFailedError` for whatever else it raises and

@@ -27,6 +27,8 @@ Scope = Literal["call", "layer", "model"]
 class Kind:
     """One kind of source: how it is written, what it is, and the module that implements it.
 
+    A name of the module that begins with a dot is one of this package.
+
     A source is of this kind when it matches `pattern`, whose group is what the module is given. One
     that `merges` may compute a `Bidirectional` as a whole; others, each of its two layers alone.
     One for `any_weights` is given the layer's weights and options: it can answer for any layer.
@@ -41,18 +43,18 @@ class Kind:
     any_weights: bool = False
 
 
-KINDS = (
+KINDS = [
     Kind(
         "cmd:PROGRAM ARGS {input} {output}",
         "any program that reads and writes .npy, or {input}.csv {output}.csv",
         r"cmd:(.*)",
-        "command",
+        ".command",
     ),
     Kind(
         "keras:BACKEND",
         "the same layer on jax, torch, numpy or openvino; or all that are installed",
         r"keras:(\w*)",
-        "keras_backend",
+        ".keras_backend",
         "model",
         any_weights=True,
     ),
@@ -60,14 +62,14 @@ KINDS = (
         "outputs.npy|.npz|.csv",
         "numbers that any program wrote; ?axes=TBH: timesteps first; #NAME: one array",
         r"(.+\.(?:npy|npz|csv)(?:[?#].*)?)",
-        "numbers",
+        ".numbers",
         "call",
     ),
     Kind(
         "onnx|litert",
         "the layer as Keras exports it to ONNX, or TensorFlow converts it to LiteRT",
         r"(onnx|litert)",
-        "exported",
+        ".exported",
         "model",
         merges=False,
         any_weights=True,
@@ -76,31 +78,34 @@ KINDS = (
         "model.onnx",
         "an ONNX model, run by ONNX Runtime; #NAME: one output",
         r"(.+\.onnx(?:#.*)?)",
-        "onnx_runtime",
+        ".onnx.runtime",
     ),
     Kind(
         "model.tflite",
         "a LiteRT (TensorFlow Lite) model; #NAME: one output",
         r"(.+\.tflite(?:#.*)?)",
-        "litert",
+        ".litert",
     ),
     Kind(
         "weights.safetensors",
         "the state_dict of a PyTorch nn.RNN, nn.LSTM or nn.GRU; #PREFIX: one of its layers",
         # Its module says what to do with a pickled one.
         r"(.+\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle)(?:#.*)?)",
-        "torch_weights",
+        ".torch_weights",
         merges=False,
     ),
     Kind(
         "module:function",
         "a Python function of the inputs that returns the outputs",
         r"([\w.]+:[\w.]+)",
-        "python_function",
+        ".python_function",
         any_weights=True,
     ),
-)
-"""All kinds, in the order in which a source is held against them."""
+]
+"""All kinds, in the order in which a source is held against them.
+
+A kind of one's own is one more entry, and a module with a function `implementation(argument)`.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +136,7 @@ def implementation(source: str) -> Implementation:
     `MissingPackageError` where its module needs a package that is not installed.
     """
     kind, argument = recognised(source)
-    module = importlib.import_module(f"rnn_parity.implementations.{kind.module}")
+    module = importlib.import_module(kind.module, __package__)
     found: Implementation = module.implementation(argument)
     return found
 
@@ -152,7 +157,7 @@ def sources(against: Any) -> list[Source]:
     It is an array, a callable `f(inputs) -> outputs`, a source as the command line takes it, or a
     list of those.
     """
-    found = [source for one in listed(against) for source in understood(one)]
+    found = [source for one in listed(against) for source in sources_of(one)]
     if not found:
         raise InputError("against: expected at least one implementation, received none")
     total, seen = Counter(source.name for source in found), Counter[str]()
@@ -175,7 +180,7 @@ def listed(against: Any) -> list[Any]:
     return list(against) if several else [against]
 
 
-def understood(against: Any) -> Iterator[Source]:
+def sources_of(against: Any) -> Iterator[Source]:
     """One implementation; those of all installed backends for `keras:all`."""
     if isinstance(against, (str, os.PathLike)):
         source = os.fspath(against)

@@ -4,17 +4,14 @@ TensorFlow is imported inside functions, never by importing this package. Everyt
 `tf.keras`, so Keras 3 and Keras 2 (TensorFlow 2.15, or `TF_USE_LEGACY_KERAS=1`) work alike.
 """
 
-from rnn_parity.keras_adapter.build import POLICIES, build_layer
+from rnn_parity.keras_adapter.building import LAYER_CLASSES, POLICIES, WRAPPERS, build_layer
 from rnn_parity.keras_adapter.dropout import seed_masks
-from rnn_parity.keras_adapter.load import load_model
-from rnn_parity.keras_adapter.modes import MODES, modes_of
-from rnn_parity.keras_adapter.observation import Observation
-from rnn_parity.keras_adapter.observe import is_model, observe_layer, observe_model
+from rnn_parity.keras_adapter.inputs import InputSpec, generate_inputs, input_signature
+from rnn_parity.keras_adapter.loading import load_model
+from rnn_parity.keras_adapter.observing import is_model, observe_layer, observe_model
 from rnn_parity.keras_adapter.parts import state_count
-from rnn_parity.keras_adapter.runtime import device, tensorflow_module
-from rnn_parity.keras_adapter.signature import InputSpec, generate_inputs, input_signature
+from rnn_parity.keras_adapter.runtime import MODES, device, modes_of, tensorflow_module
 from rnn_parity.keras_adapter.weights import layer_weights
-from rnn_parity.keras_adapter.wrapped import LAYER_CLASSES, WRAPPERS
 
 __all__ = [
     "LAYER_CLASSES",
@@ -22,7 +19,6 @@ __all__ = [
     "POLICIES",
     "WRAPPERS",
     "InputSpec",
-    "Observation",
     "build_layer",
     "device",
     "generate_inputs",

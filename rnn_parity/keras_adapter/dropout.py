@@ -12,7 +12,7 @@ look for those of the graph around the loop, as `ContextValueCache.__getitem__` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,10 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.keras_adapter.build import is_time_major
-from rnn_parity.keras_adapter.instead import Method, instead
-from rnn_parity.keras_adapter.parts import cells_of
-from rnn_parity.keras_adapter.runtime import keras_major, tensorflow_module
+from rnn_parity.keras_adapter.parts import cells_of, is_time_major
+from rnn_parity.keras_adapter.runtime import Method, instead, keras_major, tensorflow_module
 
 MASKS = {"dropout_inputs": "dropout", "dropout_recurrent": "recurrent_dropout"}
 """What the masks are called here, with Keras's name of the rate."""
@@ -40,7 +38,7 @@ REDRAWN = (
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class DropoutMasks:
     """The masks that were used first in a call of `layer`: by their owner's id and their name.
 
     The owner is a cell, or the layer itself, see above. They count where the call is `training`.
@@ -56,13 +54,13 @@ class Drawn:
     def again(self) -> Iterator[None]:
         """Further calls of the layer use the same masks in this block, and draw none."""
         with ExitStack() as replaced:
-            for owner, name in asked(self.layer):
+            for owner, name in mask_methods(self.layer):
                 if (id(owner), name) in self.found:
-                    answer = self.found[id(owner), name]
-                    replaced.enter_context(instead(owner, partial(constant, answer), method(name)))
+                    masks = self.found[id(owner), name]
+                    replaced.enter_context(instead(owner, partial(always, masks), method(name)))
             yield
 
-    def of(self, cell: Any) -> dict[str, Any]:
+    def of_cell(self, cell: Any) -> dict[str, Any]:
         """The masks of a cell by name, `(B, G, F)` and `(B, G, H)`, as its G gates use them."""
         if not self.training:
             return {}
@@ -80,7 +78,7 @@ class Drawn:
         if self.of_every_step() is not None:
             return (EACH_STEP,)
         redrawn = any((id(cell), name) in self.redrawn for name in MASKS)
-        return ((IN_TRAINING,) + (REDRAWN,) * redrawn) * bool(self.of(cell))
+        return ((IN_TRAINING,) + (REDRAWN,) * redrawn) * bool(self.of_cell(cell))
 
     def unseen(self) -> str | None:
         """Why a call is not compared of which some mask was not seen; None where all were."""
@@ -94,9 +92,9 @@ class Drawn:
 
 
 @contextmanager
-def noted(layer: Any, training: Any) -> Iterator[Drawn]:
+def noted_masks(layer: Any, training: Any) -> Iterator[DropoutMasks]:
     """Notes the masks that the layer uses in this block; `training` is the call's argument."""
-    drawn = Drawn(layer, is_training(training))
+    drawn = DropoutMasks(layer, is_training(training))
 
     def noting(key: tuple[int, str], draw: Method) -> Method:
         def drawing(*args: Any, **kwargs: Any) -> Any:
@@ -108,25 +106,25 @@ def noted(layer: Any, training: Any) -> Iterator[Drawn]:
         return drawing
 
     with ExitStack() as replaced:
-        for owner, name in asked(layer):
+        for owner, name in mask_methods(layer):
             note = partial(noting, (id(owner), name))
             replaced.enter_context(instead(owner, note, method(name)))
         try:
             yield drawn
         except Exception:  # after which Keras 3 would use the masks of this call in the next one
-            for owner, name in asked(layer):
+            for owner, name in mask_methods(layer):
                 getattr(owner, f"reset_{MASKS[name]}_mask")()
             raise
 
 
 @contextmanager
-def handed(layer: Any, masks: Mapping[str, NDArray[Any]]) -> Iterator[None]:
+def given_masks(layer: Any, masks: Mapping[str, NDArray[Any]]) -> Iterator[None]:
     """The layer uses these masks, `(G, B, F)` and `(G, B, H)`, and draws none in this block."""
     with ExitStack() as replaced:
-        for owner, name in asked(layer):
+        for owner, name in mask_methods(layer):
             if name in masks:
-                answer = partial(given, owner, masks[name])
-                replaced.enter_context(instead(owner, answer, method(name)))
+                change = partial(as_drawn, owner, masks[name])
+                replaced.enter_context(instead(owner, change, method(name)))
         yield
 
 
@@ -135,7 +133,7 @@ def seed_masks(seed: int) -> None:
     tensorflow_module().keras.utils.set_random_seed(seed)
 
 
-def asked(layer: Any) -> list[tuple[Any, str]]:
+def mask_methods(layer: Any) -> list[tuple[Any, str]]:
     """Who may be asked for masks in a call of this layer, with the name of each."""
     owners = {id(owner): owner for owner in (layer, *cells_of(layer))}
     return [(o, name) for o in owners.values() for name in MASKS if hasattr(o, method(name))]
@@ -158,12 +156,12 @@ def by_gate(cell: Any, masks: Any) -> list[Any]:
     return several if getattr(cell, "implementation", 2) == 1 else several[:1] * gates
 
 
-def constant(answer: Any, draw: Method) -> Callable[..., Any]:
-    """`answer`, whatever is asked."""
-    return lambda *args, **kwargs: answer
+def always(masks: Any, draw: Method) -> Method:
+    """A method that gives these masks, whatever it is asked for."""
+    return lambda *args, **kwargs: masks
 
 
-def given(owner: Any, masks: NDArray[Any], draw: Method) -> Method:
+def as_drawn(owner: Any, masks: NDArray[Any], draw: Method) -> Method:
     """`masks` as Keras would have drawn them: a list where there is one for each gate."""
     found: list[NDArray[Any]] = []
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rnn_parity.errors import InputError, MissingPackageError
-from rnn_parity.keras_adapter.rebuild import rebuild_layer
+from rnn_parity.keras_adapter.building import rebuild_layer
 from rnn_parity.keras_adapter.runtime import refusals, tensorflow_module
 from rnn_parity.recurrence.layers import Layer
 

@@ -1,4 +1,4 @@
-"""Which layers of a model or a wrapper are watched, and what each of them is called."""
+"""The layers inside a Keras model or wrapper: their names, cells, states and axes."""
 
 from __future__ import annotations
 
@@ -61,6 +61,18 @@ def cells_of(layer: Any) -> list[Any]:
     if is_bidirectional(layer):
         return [cell for part in directions(layer).values() for cell in cells_of(part)]
     return stacked_cells(layer) or [layer.cell]
+
+
+def is_time_major(layer: Any) -> bool:
+    """Whether the layer takes `(timesteps, batch, features)`, an option of Keras 2 alone."""
+    return bool(getattr(getattr(layer, "forward_layer", layer), "time_major", False))
+
+
+def input_shape(
+    layer: Any, batch: int | None, timesteps: int | None, *rest: int
+) -> tuple[Any, ...]:
+    """The shape of a layer's inputs, in the order of axes that it takes."""
+    return (timesteps, batch, *rest) if is_time_major(layer) else (batch, timesteps, *rest)
 
 
 def state_structure(layer: Any) -> list[Any]:

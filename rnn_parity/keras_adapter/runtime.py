@@ -1,28 +1,31 @@
-"""TensorFlow itself: a quiet import, the device's name, and its errors in one line."""
+"""TensorFlow itself: its quiet import, its device, the modes in which it runs, its refusals.
+
+`tensorflow_module` is the one place where it is imported.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
-from rnn_parity.errors import InputError, MissingPackageError, RnnParityError
+import numpy as np
+from numpy.typing import NDArray
 
-LONGEST_MESSAGE = 300
-NOISE = re.compile(
-    r"\x1b\[[0-9;]*m"  # Keras prints its messages in bold
-    r"|in user code:.*\n\s*\w+(Error|Exception): "  # autograph's excerpt of the traceback
-    r"|Exception encountered when calling [^\n]*\.\s*\n"
-    r"|(Arguments received by|Call arguments received by) .*"
-    r"|\{\{.*?\}\} ?|\[_XlaMustCompile[^\]]*\]|\[Op:\w+\].*"
-    r"|(Stack trace for op definition|The op is created at):.*",
-    re.DOTALL,
-)
+from rnn_parity.errors import InputError, MissingPackageError, RnnParityError, one_line
+
+MODES = ("eager", "graph", "xla", "predict")
+NEVER_TRAINS = "predict"
+
+Program: TypeAlias = Callable[[Any], Mapping[str, Any]]
+"""From a nested structure of tensors to named tensors."""
+Method = Callable[..., Any]
 
 
 def tensorflow_module() -> Any:
@@ -145,12 +148,6 @@ def refusals(subject: str) -> Iterator[None]:
         raise InputError(f"{subject}: Keras refused: {one_line(error)}") from error
 
 
-def one_line(error: BaseException) -> str:
-    """The message of an exception on one line, without markup and tracebacks."""
-    text = " ".join(NOISE.sub("", str(error)).split()) or type(error).__name__
-    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
-
-
 def device() -> str:
     """Where the layers run: "cpu", or the name of the first GPU that TensorFlow sees."""
     tf = tensorflow_module()
@@ -159,3 +156,84 @@ def device() -> str:
         if not gpus:
             return "cpu"
         return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "gpu"))
+
+
+def modes_of(name: str, training: bool = False) -> tuple[str, ...]:
+    """The modes that a name stands for; "all" for every one of them, in training that trains.
+
+    Raises `InputError` for any other name, and for a mode that never trains.
+    """
+    known = tuple(mode for mode in MODES if not training or mode != NEVER_TRAINS)
+    if name not in (*known, "all"):
+        why = f"; {NEVER_TRAINS} never trains" * training
+        raise InputError(f"mode: expected one of {', '.join(known)}, all, received {name!r}{why}")
+    return known if name == "all" else (name,)
+
+
+def runner(program: Program, root: Any, mode: str) -> Callable[[Any], dict[str, NDArray[Any]]]:
+    """`program` as it runs in `mode`: from nested arrays to named arrays.
+
+    `root` is the layer or model that the program calls; `predict` compiles as it would for `root`.
+    Every array has its batch axis first, because `predict` insists on it. Raises `InputError` for
+    an unknown mode.
+    """
+    if mode not in MODES:
+        raise InputError(f"mode: expected one of {', '.join(MODES)}, received {mode!r}")
+    if mode == "predict":
+        return _predictor(program, root)
+    tf = tensorflow_module()
+    call = program
+    if mode != "eager":
+        # Keras 2 lets autograph rewrite a user's `call` if it rewrites the function around it. With
+        # Keras 3 it only reaches this package's own functions, slowly and in vain.
+        jit = True if mode == "xla" else None
+        call = tf.function(program, autograph=keras_major() == 2, jit_compile=jit)
+
+    def run(data: Any) -> dict[str, NDArray[Any]]:
+        results = call(tf.nest.map_structure(tf.convert_to_tensor, data))
+        return {name: value.numpy() for name, value in results.items()}
+
+    return run
+
+
+def _predictor(program: Program, root: Any) -> Callable[[Any], dict[str, NDArray[Any]]]:
+    tf = tensorflow_module()
+
+    class Wrapper(tf.keras.Model):  # type: ignore[misc,name-defined]  # TensorFlow is untyped
+        """A model that returns what the program returns."""
+
+        def __init__(self) -> None:
+            # The root's own cast is the one to observe, not one of this wrapper.
+            super().__init__(autocast=False)
+            self.root = root
+            self.built = True
+
+        def call(self, data: Any) -> Mapping[str, Any]:
+            return program(data)
+
+    model = Wrapper()
+    if hasattr(root, "jit_compile"):
+        model.jit_compile = root.jit_compile
+
+    def run(data: Any) -> dict[str, NDArray[Any]]:
+        batch = len(tf.nest.flatten(data)[0])
+        results = model.predict(data, batch_size=batch, verbose=0)
+        return {name: np.asarray(value) for name, value in results.items()}
+
+    return run
+
+
+@contextmanager
+def instead(layer: Any, change: Callable[[Method], Method], name: str = "call") -> Iterator[None]:
+    """The layer's method `name` is `change` of its own in this block, and its own after it."""
+    method, kept = getattr(layer, name), {n: m for n, m in layer.__dict__.items() if n == name}
+    changed = functools.wraps(method)(change(method))
+    # Keras looks at the names of the arguments before it passes any.
+    changed.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    # Straight into the instance's dictionary: Keras's own __setattr__ tracks what it is given.
+    layer.__dict__[name] = changed
+    try:
+        yield
+    finally:
+        del layer.__dict__[name]
+        layer.__dict__.update(kept)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError, UnsupportedError
-from rnn_parity.keras_adapter.runtime import keras_major, one_line, tensorflow_module
+from rnn_parity.errors import InputError, UnsupportedError, one_line
+from rnn_parity.keras_adapter.runtime import keras_major, tensorflow_module
 from rnn_parity.recurrence.activation import Activation
 from rnn_parity.recurrence.activations import CATALOGUE, custom
-from rnn_parity.recurrence.layers import GRU, LAYERS, Gated, Layer
+from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
 
 
 def layer_weights(layer: Any) -> Layer:
@@ -39,7 +39,7 @@ def cell_weights(
     assert name is not None, "see unsupported_cell"
     kind: Any = LAYERS[name]
     options: dict[str, Any] = {}
-    if issubclass(kind, Gated):
+    if "recurrent_activation" in kind.OPTIONS:
         options["recurrent_activation"] = _activation(cell.recurrent_activation)
     if issubclass(kind, GRU):
         options["reset_after"] = cell.reset_after

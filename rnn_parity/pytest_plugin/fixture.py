@@ -12,15 +12,13 @@ from numpy.typing import ArrayLike
 import rnn_parity
 from rnn_parity import keras_adapter
 from rnn_parity.api import regression
-from rnn_parity.api.functions import DEFAULT_MODE, modes
-from rnn_parity.api.functions import report as report_of
-from rnn_parity.errors import InputError, RnnParityError
-from rnn_parity.keras_adapter import Observation
+from rnn_parity.api.functions import DEFAULT_MODE, keras_report, modes_to_run
+from rnn_parity.errors import InputError, RnnParityError, shown_lines
 from rnn_parity.pytest_plugin.outcome import failure, lines
+from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import Layer, SimpleRNN
+from rnn_parity.report.checks import is_compared
 from rnn_parity.report.report import Report
-from rnn_parity.report.wording import is_compared
-from rnn_parity.system.escaping import shown_lines
 
 Answer = TypeVar("Answer")
 
@@ -134,7 +132,7 @@ class RnnParity:
             for seen, file in zip(found, paths, strict=True)
         ]
         checks = [check for one in results for check in one.checks]
-        return report_of(checks), "\n".join(one.message for one in results if one.message)
+        return keras_report(checks), "\n".join(one.message for one in results if one.message)
 
     def _shown(self, path: Path) -> str:
         """The name of a file as messages and reports show it."""
@@ -163,13 +161,13 @@ class RnnParity:
 
 def observed(
     layer_or_model: Any, inputs: Any, mask: Any, initial_state: Any, mode: str
-) -> list[Observation]:
+) -> list[LayerCall]:
     """What a layer or a model's recurrent layers compute in each of the modes of that name."""
     is_model = keras_adapter.is_model(layer_or_model)
     if is_model and initial_state is not None:
         raise InputError("initial_state: expected none for a model, whose layers get their own")
-    found: list[Observation] = []
-    for one in modes(mode):
+    found: list[LayerCall] = []
+    for one in modes_to_run(mode):
         if is_model:
             found += keras_adapter.observe_model(layer_or_model, inputs, one, mask=mask)
         else:

@@ -5,28 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from rnn_parity.report.report import Report, as_json
-from rnn_parity.report.table import environment_line, subject_lines, table, wrap
-from rnn_parity.report.wording import (
-    bits,
+from rnn_parity.errors import shown, without_commands
+from rnn_parity.report.checks import (
     blind_spots,
     findings,
     is_recorded,
     label,
-    ratio,
+    section,
     verdict_of,
     word,
 )
-from rnn_parity.system.escaping import shown, without_commands
+from rnn_parity.report.document import as_json
+from rnn_parity.report.page import Facts, OptionNames, Style
+from rnn_parity.report.report import Report
+from rnn_parity.report.text import facts, table_lines, wrap
+from rnn_parity.report.wording import bits, environment_line
+from rnn_parity.verdict.order import decisive, decisive_code
 from rnn_parity.verdict.results import Check
+from rnn_parity.verdict.sentences import ratio
 
 REPORT = "--rnn-parity-report=FILE"
-INSTEAD = {
-    "With --strict,": "With --rnn-parity-strict,",
-    "--every shows all": f"{REPORT} has all",
-    "in --format json": f"in {REPORT}",
-}
-"""What a report says of the command line's options, and what that is here."""
+OPTIONS = OptionNames(
+    strict="--rnn-parity-strict",
+    all_timesteps=f"{REPORT} has all",
+    all_weights=f"in {REPORT}",
+)
+"""The plugin's options that show or allow more."""
 PLACE = ("observed", "expected", "off by")
 """What stands on the line of its place where several checks failed."""
 
@@ -38,21 +42,15 @@ def failure(report: Report) -> str:
     """
     failed = [check for check in report.checks if fails(check, report.strict)]
     several = len(failed) > 1
-    head = [wrap(in_pytest(report.render(quiet=True)))]
+    head = [wrap(report.page(Style(quiet=True, names=OPTIONS)).conclusion)]
     for check in failed:
-        name = ["", wrap(title(check))] if len(report.checks) > 1 else []
-        head += [*name, *found(compact(findings(check)) if several else findings(check))]
+        found = tuple(findings(check, OPTIONS))
+        head += ["", wrap(title(check))] if len(report.checks) > 1 else []
+        head += facts(compact(found) if several else found)
     blocks = ["\n".join(head), *map(numbers, failed[:1])]
     if several:
         blocks.append(f"Those are the numbers of the first; {REPORT} has all.")
     return without_commands("\n\n".join([*blocks, environment_line(report.environment)]))
-
-
-def in_pytest(text: str) -> str:
-    """`text` with the plugin's options in place of the command line's."""
-    for option, own in INSTEAD.items():
-        text = text.replace(option, own)
-    return text
 
 
 def fails(check: Check, strict: bool) -> bool:
@@ -72,28 +70,24 @@ def name_of(check: Check) -> str:
     return f"{label(check.subject)}{case}{against}"
 
 
-def compact(facts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def compact(found: Facts) -> Facts:
     """What follows from a verdict, with the numbers of a place on its line."""
     short: list[tuple[str, str]] = []
-    for heading, text in facts:
+    for heading, text in found:
         if heading in PLACE and short:
             place, before = short.pop()
             short.append((place, f"{before}; {heading} {text.partition(' (')[0]}"))
         else:
             short.append((heading, text))
-    return short
-
-
-def found(facts: Sequence[tuple[str, str]]) -> list[str]:
-    """What follows from a verdict, line by line."""
-    return [wrap(in_pytest(f"  {heading:<10}{text}"), " " * 12) for heading, text in facts]
+    return tuple(short)
 
 
 def numbers(check: Check) -> str:
     """What was checked, its table and its notes."""
-    rows = map(in_pytest, table(check, every=False))
-    notes = [wrap(f"note: {note}") for note in check.notes]
-    return "\n".join([*map(wrap, subject_lines(check)), *rows, *notes])
+    part = section(check, Style(names=OPTIONS))
+    notes = (f"note: {note}" for note in part.notes)
+    top, end = map(wrap, (part.heading, *part.facts)), map(wrap, notes)
+    return "\n".join([*top, *table_lines(part.table), *end])
 
 
 def lines(report: Report) -> list[tuple[str, str, bool]]:
@@ -128,9 +122,6 @@ def merged(tests: Mapping[str, Sequence[str]]) -> str:
         whole["notes"] += [f"{test}: {note}" for note in document["notes"]]
         whole["checks"] += [{"test": test, **check} for check in document["checks"]]
     if documents:
-        codes = {document["exit_code"] for _, document in documents}
-        verdicts = {document["verdict"] for _, document in documents}
-        whole["exit_code"] = next(code for code in (1, 3, 0) if code in codes)
-        order = ("diverged", "suspect", "inconclusive", "parity")
-        whole["verdict"] = next(verdict for verdict in order if verdict in verdicts)
+        whole["exit_code"] = decisive_code([document["exit_code"] for _, document in documents])
+        whole["verdict"] = decisive([document["verdict"] for _, document in documents])
     return as_json(whole)

@@ -1,4 +1,11 @@
-"""A recurrent layer as data: its weights and the options that change what it computes."""
+"""The recurrences: each cell's formula, gates, states and weights. Read this page first.
+
+Row vectors: `x` is `(F,)`, a state `h` is `(H,)`; U is the kernel, W the recurrent kernel, b the
+bias; `a` is the activation, `s` the recurrent activation (of the gates). G gates stand side by side
+along the last axis of U, W and b. A formula is evaluated on plain arrays (the replay), on balls
+(the bound) and on first-order numbers (what the weights imply); nothing in the package repeats it.
+Source: the documentation of `keras.layers.SimpleRNN`, `LSTM` and `GRU`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activation import Activation
 from rnn_parity.recurrence.activations import named
+from rnn_parity.recurrence.formula import ACTIVATIONS, Facts, facts, split
 from rnn_parity.recurrence.precision import Precision, precision_of, real, weight
 
 Array = NDArray[np.float64]
@@ -21,25 +29,43 @@ Self = TypeVar("Self", bound="Layer")
 
 @dataclass(frozen=True, eq=False, init=False)
 class Layer:
-    """What the recurrent layers have in common; with G gates, in Keras's order.
+    """A recurrent layer as data: a cell's weights, and the options that change what it computes.
 
     `kernel` is U, `(features, G units)`; `recurrent_kernel` is W, `(units, G units)`; `bias` is b,
-    `(G units,)`, or None. They are kept in float64, after rounding to `dtype`, the layer's compute
-    dtype: when not given it is the dtype of `kernel` (float32 for integers and lists).
+    `(G units,)`, or `(n, G units)` where the formula takes its rows `b[0]` to `b[n - 1]`, or None;
+    a vector is `(g units,)`, zeros unless given. They are kept in float64, after rounding to
+    `dtype`, the layer's compute dtype: when not given it is the dtype of `kernel` (float32 for
+    integers and lists).
 
     An activation is a Keras name, None (linear) or an `Activation`. `go_backwards` takes the inputs
     and the mask in reverse. `zero_output_for_mask` makes the output of a masked step zeros instead
     of the previous output. Raises `InputError` when a shape, a dtype or a name does not fit.
+
+    A cell of your own is a subclass that says its `GATES`, its `STATES` where it has others than
+    one `h`, and its `formula`, a static method; with `keras_class`, the class of a Keras cell whose
+    weights have these names, `rnn_parity.check` replays it in a `keras.layers.RNN`.
     """
 
     GATES: ClassVar[tuple[str, ...]]
     STATES: ClassVar[tuple[str, ...]] = ("h",)
-    """The states that a step hands on to the next, `(units,)` each; the first is the output."""
+    """The states that a step hands on to the next, `(units,)` each."""
+    VECTORS: ClassVar[dict[str, tuple[str, int]]] = {}
+    """Weights beside the kernels and the bias: the letter of each, its name, and how many gates
+    wide it is."""
+    formula: ClassVar[Any]
+    """From the cell's letters to its new states, the first being the output; or to its output and
+    then the states, where it is none of them."""
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    """The names of the arguments that change what is computed, beside the weights and the dtype:
+    those of the activations that the formula applies, and more where a class says so."""
+    keras_class: ClassVar[Any] = None
+    """The class of the Keras cell that computes this, or its name in `keras.layers`."""
 
     kernel: Array
     recurrent_kernel: Array
     bias: Array | None
     activation: Activation
+    recurrent_activation: Activation
     go_backwards: bool
     zero_output_for_mask: bool
     precision: Precision
@@ -48,16 +74,56 @@ class Layer:
     addends: tuple[Array, ...]
     """The biases `(G units,)` of an implementation that has two where Keras has their sum."""
 
-    def _set(
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("GATES", "formula"):
+            if not hasattr(cls, name):
+                raise InputError(f"{cls.__name__}: expected {name}; see rnn_parity.Cell")
+        if "OPTIONS" not in vars(cls):
+            try:
+                found = read(cls, cls.formula)
+            except InputError as error:
+                raise InputError(f"{cls.__name__}: {error}") from None
+            cls.OPTIONS = tuple(ACTIVATIONS[letter] for letter in found.activations)
+
+    def __init__(
         self,
         kernel: ArrayLike,
         recurrent_kernel: ArrayLike,
-        bias: ArrayLike | None,
-        dtype: str | None,
-        bias_rows: tuple[int, ...] = (),
+        bias: ArrayLike | None = None,
+        activation: Named = "tanh",
+        recurrent_activation: Named = "sigmoid",
+        *,
+        go_backwards: bool = False,
+        zero_output_for_mask: bool = False,
+        dtype: str | None = None,
         **options: Any,
     ) -> None:
-        """Check the weights and set all fields; `bias_rows` are the axes before the bias's last."""
+        for name in options.keys() - {*self.OPTIONS, *(name for name, _ in self.VECTORS.values())}:
+            raise InputError(f"{type(self).__name__}: unknown option {name!r}; leave it out")
+        vars(self).update(
+            {"activation": activation, "recurrent_activation": recurrent_activation},
+            go_backwards=bool(go_backwards),
+            zero_output_for_mask=bool(zero_output_for_mask),
+            precision=precision_of(np.asarray(kernel).dtype if dtype is None else dtype),
+            operands=None,
+            addends=(),
+            **options,
+        )
+        for letter in self.facts.activations:
+            name = ACTIVATIONS[letter]
+            vars(self)[name] = named(vars(self).get(name, activation))
+        vars(self).update(self._weights(kernel, recurrent_kernel, bias))
+        for name, width in self.VECTORS.values():
+            shape = (width * self.units,)
+            value = vars(self).get(name)
+            value = np.zeros(shape) if value is None else value
+            vars(self)[name] = weight(name, value, shape, self.precision)
+
+    def _weights(
+        self, kernel: ArrayLike, recurrent_kernel: ArrayLike, bias: ArrayLike | None
+    ) -> dict[str, Array | None]:
+        """The kernels and the bias, checked and rounded."""
         gates, shape = len(self.GATES), real(kernel, "kernel").shape
         if len(shape) == 2 and shape[1] % gates:
             raise InputError(
@@ -66,20 +132,15 @@ class Layer:
             )
         units = shape[1] // gates or None if len(shape) == 2 else None
         width = None if units is None else gates * units
-        precision = precision_of(np.asarray(kernel).dtype if dtype is None else dtype)
-        fields = {
-            "kernel": weight("kernel", kernel, (None, width), precision),
-            "recurrent_kernel": weight(
-                "recurrent_kernel", recurrent_kernel, (units, width), precision
-            ),
-            "bias": None if bias is None else weight("bias", bias, (*bias_rows, width), precision),
-            "precision": precision,
-            "operands": None,
-            "addends": (),
-            **options,
+        rows = (self.facts.bias_rows,) if self.facts.bias_rows else ()
+        return {
+            name: None if value is None else weight(name, value, shape, self.precision)
+            for name, value, shape in (
+                ("kernel", kernel, (None, width)),
+                ("recurrent_kernel", recurrent_kernel, (units, width)),
+                ("bias", bias, (*rows, width)),
+            )
         }
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
 
     def changed(self: Self, **changes: object) -> Self:
         """This layer with other attributes, taken as they are: weights are not rounded again.
@@ -108,14 +169,34 @@ class Layer:
         return int(self.kernel.shape[1])
 
     @property
+    def facts(self) -> Facts:
+        """What the formula does."""
+        return read(type(self), self.formula)
+
+    @property
+    def letters(self) -> dict[str, Activation]:
+        """The activations by their letters in the formula."""
+        return {letter: getattr(self, ACTIVATIONS[letter]) for letter in self.facts.activations}
+
+    @property
     def activations(self) -> tuple[Activation, ...]:
-        """The activation, and that of the gates where there are gates."""
-        return (self.activation,)
+        """The activations that the formula applies."""
+        return tuple(self.letters.values())
+
+    @property
+    def vectors(self) -> dict[str, Array]:
+        """The vectors by their letters in the formula, `(g units,)` each."""
+        return {letter: getattr(self, name) for letter, (name, _) in self.VECTORS.items()}
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The states that are not the output, so that nobody observes them."""
+        return self.STATES if self.facts.own_output else self.STATES[1:]
 
     @property
     def input_bias(self) -> Array | None:
         """What is added to `x_t U`, `(G units,)`."""
-        return self.bias
+        return self.bias if self.bias is None or self.bias.ndim == 1 else self.bias[0]
 
     @property
     def input_addends(self) -> tuple[Array, ...]:
@@ -125,14 +206,25 @@ class Layer:
     @property
     def recurrent_bias(self) -> Array | None:
         """What is added to `h_{t-1} W`, `(G units,)`."""
-        return None
+        return None if self.bias is None or self.bias.ndim == 1 else self.bias[1]
 
 
-@dataclass(frozen=True, eq=False, init=False)
+def read(kind: type[Layer], formula: Callable[..., Any]) -> Facts:
+    """What a formula of this class does; raises `InputError` for what is not allowed in one."""
+    vectors = tuple((letter, width) for letter, (_, width) in kind.VECTORS.items())
+    return facts(formula, len(kind.GATES), kind.STATES, vectors)
+
+
 class SimpleRNN(Layer):
-    """`h_t = f(x_t U + h_{t-1} W + b)`, with row vectors, as Keras's `SimpleRNN` defines it."""
+    """Keras's `SimpleRNN`: `h_t = a(x_t U + h_{t-1} W + b)`."""
 
-    GATES: ClassVar[tuple[str, ...]] = ("h",)
+    GATES = ("h",)
+    keras_class = "SimpleRNN"
+
+    @staticmethod
+    def formula(x: Any, h: Any, U: Any, W: Any, b: Any, a: Any) -> Any:
+        """`h_t = a(x_t U + h_{t-1} W + b)`."""
+        return a(x @ U + h @ W + b)
 
     def __init__(
         self,
@@ -145,69 +237,71 @@ class SimpleRNN(Layer):
         zero_output_for_mask: bool = False,
         dtype: str | None = None,
     ) -> None:
-        self._set(
+        super().__init__(
             kernel,
             recurrent_kernel,
             bias,
-            dtype,
-            activation=named(activation),
-            go_backwards=bool(go_backwards),
-            zero_output_for_mask=bool(zero_output_for_mask),
+            activation,
+            go_backwards=go_backwards,
+            zero_output_for_mask=zero_output_for_mask,
+            dtype=dtype,
         )
 
 
-@dataclass(frozen=True, eq=False, init=False)
-class Gated(Layer):
-    """A layer with gates, which have an activation of their own."""
+class LSTM(Layer):
+    """Keras's `LSTM`. A state is a pair `(h, c)`.
 
-    recurrent_activation: Activation
-
-    @property
-    def activations(self) -> tuple[Activation, ...]:
-        """The activation and that of the gates."""
-        return self.activation, self.recurrent_activation
-
-
-@dataclass(frozen=True, eq=False, init=False)
-class LSTM(Gated):
-    """Keras's `LSTM`, gates i, f, c, o: see `cells.lstm`. A state is a pair `(h, c)`."""
-
-    GATES: ClassVar[tuple[str, ...]] = ("i", "f", "c", "o")
-    STATES: ClassVar[tuple[str, ...]] = ("h", "c")
-
-    def __init__(
-        self,
-        kernel: ArrayLike,
-        recurrent_kernel: ArrayLike,
-        bias: ArrayLike | None = None,
-        activation: Named = "tanh",
-        recurrent_activation: Named = "sigmoid",
-        *,
-        go_backwards: bool = False,
-        zero_output_for_mask: bool = False,
-        dtype: str | None = None,
-    ) -> None:
-        self._set(
-            kernel,
-            recurrent_kernel,
-            bias,
-            dtype,
-            activation=named(activation),
-            recurrent_activation=named(recurrent_activation),
-            go_backwards=bool(go_backwards),
-            zero_output_for_mask=bool(zero_output_for_mask),
-        )
-
-
-@dataclass(frozen=True, eq=False, init=False)
-class GRU(Gated):
-    """Keras's `GRU`, gates z, r, h: see `cells.gru`, and `cells.gru_reset_before` without
-    `reset_after`. With it the bias is `(2, 3 units)`: the input's row and the recurrent one.
+    `i, f, g, o = split(x_t U + h_{t-1} W + b)`; `c_t = s(f) c_{t-1} + s(i) a(g)`;
+    `h_t = s(o) a(c_t)`.
     """
 
-    GATES: ClassVar[tuple[str, ...]] = ("z", "r", "h")
+    GATES = ("i", "f", "c", "o")
+    STATES = ("h", "c")
+    keras_class = "LSTM"
+
+    @staticmethod
+    def formula(x: Any, h: Any, c: Any, U: Any, W: Any, b: Any, a: Any, s: Any) -> Any:
+        """`c_t = s(f) c_{t-1} + s(i) a(g)`; `h_t = s(o) a(c_t)`."""
+        i, f, g, o = split(x @ U + h @ W + b, 4)
+        c = s(f) * c + s(i) * a(g)
+        return s(o) * a(c), c
+
+
+class GRU(Layer):
+    """Keras's `GRU`. With `reset_after` the bias is `(2, 3 units)`: the input's row and the
+    recurrent one; `X = x_t U + b[0]`, `R = h_{t-1} W + b[1]`; `z = s(X_z + R_z)`,
+    `r = s(X_r + R_r)`, `hh = a(X_h + r R_h)`. Without it, it is `(3 units,)`, and
+    `hh = a(x_t U_h + (r h_{t-1}) W_h + b_h)`. Both: `h_t = z h_{t-1} + (1 - z) hh`.
+    """
+
+    GATES = ("z", "r", "h")
+    OPTIONS = ("activation", "recurrent_activation", "reset_after")
+    keras_class = "GRU"
 
     reset_after: bool
+
+    @staticmethod
+    def reset_after_formula(x: Any, h: Any, U: Any, W: Any, b: Any, a: Any, s: Any) -> Any:
+        """`hh = a(X_h + r R_h)`."""
+        x_z, x_r, x_h = split(x @ U + b[0], 3)
+        r_z, r_r, r_h = split(h @ W + b[1], 3)
+        z = s(x_z + r_z)
+        r = s(x_r + r_r)
+        return z * h + (1 - z) * a(x_h + r * r_h)
+
+    @staticmethod
+    def reset_before_formula(x: Any, h: Any, U: Any, W: Any, b: Any, a: Any, s: Any) -> Any:
+        """`hh = a(x_t U_h + (r h_{t-1}) W_h + b_h)`."""
+        x_z, x_r, x_h = split(x @ U + b, 3)
+        W_z, W_r, W_h = split(W, 3)
+        z = s(x_z + h @ W_z)
+        r = s(x_r + h @ W_r)
+        return z * h + (1 - z) * a(x_h + (r * h) @ W_h)
+
+    @property
+    def formula(self) -> Callable[..., Any]:
+        """The formula with or without `reset_after`."""
+        return self.reset_after_formula if self.reset_after else self.reset_before_formula
 
     def __init__(
         self,
@@ -218,32 +312,40 @@ class GRU(Gated):
         recurrent_activation: Named = "sigmoid",
         *,
         reset_after: bool = True,
-        go_backwards: bool = False,
-        zero_output_for_mask: bool = False,
-        dtype: str | None = None,
+        **options: Any,
     ) -> None:
-        self._set(
+        super().__init__(
             kernel,
             recurrent_kernel,
             bias,
-            dtype,
-            (2,) * bool(reset_after),
-            activation=named(activation),
-            recurrent_activation=named(recurrent_activation),
+            activation,
+            recurrent_activation,
             reset_after=bool(reset_after),
-            go_backwards=bool(go_backwards),
-            zero_output_for_mask=bool(zero_output_for_mask),
+            **options,
         )
 
-    @property
-    def input_bias(self) -> Array | None:
-        """What is added to `x_t U`, `(3 units,)`."""
-        return self.bias[0] if self.reset_after and self.bias is not None else self.bias
 
-    @property
-    def recurrent_bias(self) -> Array | None:
-        """What is added to `h_{t-1} W`, `(3 units,)`."""
-        return self.bias[1] if self.reset_after and self.bias is not None else None
+class PeepholeLSTM(Layer):
+    """An LSTM whose gates see c, as ONNX defines it; the peephole `(3 units,)` is that of i, f, o.
+
+    `i` and `f` see `c_{t-1}`, `o` sees `c_t`; `v`, the output activation, is applied to `c_t`.
+    """
+
+    GATES = LSTM.GATES
+    STATES = LSTM.STATES
+    VECTORS: ClassVar[dict[str, tuple[str, int]]] = {"p": ("peephole", 3)}
+
+    @staticmethod
+    def formula(
+        x: Any, h: Any, c: Any, U: Any, W: Any, b: Any, p: Any, a: Any, s: Any, v: Any
+    ) -> Any:
+        """`c_t = s(f + p_f c_{t-1}) c_{t-1} + s(i + p_i c_{t-1}) a(g)`;
+        `h_t = s(o + p_o c_t) v(c_t)`.
+        """
+        i, f, g, o = split(x @ U + h @ W + b, 4)
+        p_i, p_f, p_o = split(p, 3)
+        c = s(f + p_f * c) * c + s(i + p_i * c) * a(g)
+        return s(o + p_o * c) * v(c), c
 
 
 LAYERS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (SimpleRNN, LSTM, GRU)}

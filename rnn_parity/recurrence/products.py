@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.bounds.magnitudes import Magnitudes, rows_by
 from rnn_parity.recurrence.layers import Array, Layer
 
 
 def operand(layer: Layer, a: Array) -> Array:
     """An operand of a matrix product, as the layer takes it."""
     return a if layer.operands is None else layer.operands.round(a)
+
+
+def rows_by(a: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
+    """`a M` for `(..., K)` by `(K, N)` as one matrix product, not one for each leading index."""
+    product: NDArray[Any] = np.dot(a.reshape(-1, a.shape[-1]), matrix)
+    return product.reshape(*a.shape[:-1], matrix.shape[1])
 
 
 class Product:
@@ -38,28 +42,3 @@ class Product:
         units = self.layer.units
         first, last = columns.start // units, columns.stop // units
         return [(gate, slice(gate * units, (gate + 1) * units)) for gate in range(first, last)]
-
-
-class BoundedProduct(Product):
-    """The same, with upper bounds of `|a| |M|` for columns that are cut at `cuts`."""
-
-    def __init__(
-        self,
-        layer: Layer,
-        matrix: Array,
-        masks: Array | None,
-        cuts: list[int],
-        dtype: type[np.floating[Any]],
-    ) -> None:
-        super().__init__(layer, matrix, masks)
-        if masks is not None:
-            cuts = [*range(0, layer.width + 1, layer.units)]
-        self.bounds = {a: Magnitudes(dtype, matrix[:, a:b]) for a, b in pairwise(cuts)}
-
-    def magnitude(self, a: NDArray[Any], columns: slice) -> NDArray[Any]:
-        """At least `|a| |M|` for these columns; `a` is not negative, `(..., B, K)`."""
-        if self.masks is None:
-            return self.bounds[columns.start](a)
-        masks = self.masks.astype(a.dtype)
-        parts = [self.bounds[part.start](a * masks[g]) for g, part in self.gates(columns)]
-        return np.concatenate(parts, axis=-1)

@@ -5,15 +5,15 @@ Works through a sequence in blocks of timesteps, so that a million steps need li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence import cells
 from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product, operand
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences, time_major
@@ -24,7 +24,7 @@ from rnn_parity.system.threads import over_batch
 class Trace:
     """A replayed sequence: `outputs` `(B, T, H)` in processing order, `final_state` `(B, H)`.
 
-    An LSTM's `final_state` is a pair of them, `(h, c)`.
+    Where a cell has several states, as an LSTM's h and c, `final_state` is a tuple of them.
     """
 
     outputs: Array
@@ -35,9 +35,9 @@ class Trace:
 class Block:
     """Some timesteps of a replay, time first; valid until the next block is asked for.
 
-    `inputs` is `(t, B, F)`, rounded to the layer's precision; `projection` is `x U + b`,
-    `(t, B, G H)`, `outputs` are the outputs, `(t, B, H)`. `states` is `(t + 1, B, H)`: the state h
-    before the first of these steps, and after each of them; `cell_states` the same for an LSTM's c.
+    `inputs` is `(t, B, F)`, rounded to the layer's precision; `projection` is `x U`,
+    `(t, B, G H)`, `outputs` are the outputs, `(t, B, H)`. `states` is `(S, t + 1, B, H)`: each of
+    the S states before the first of these steps, and after each of them.
     """
 
     steps: slice
@@ -45,36 +45,39 @@ class Block:
     projection: Array
     outputs: Array
     states: Array
-    cell_states: Array | None = None
 
-    def only(self, t: int) -> Block:
-        """One of these timesteps as a block."""
-        one = slice(t, t + 1)
-        start = self.steps.start + t
+    def part(self, t: slice) -> Block:
+        """Some of these timesteps."""
+        first = self.steps.start
         return Block(
-            slice(start, start + 1),
-            self.inputs[one],
-            self.projection[one],
-            self.outputs[one],
-            self.states[t : t + 2],
-            None if self.cell_states is None else self.cell_states[t : t + 2],
+            slice(first + t.start, first + t.stop),
+            self.inputs[t],
+            self.projection[t],
+            self.outputs[t],
+            self.states[:, t.start : t.stop + 1],
         )
 
 
 def replay(layer: Layer, sequences: Sequences) -> Trace:
-    """Replay a whole sequence; outputs and states as documented in `cells`."""
+    """Replay a whole sequence."""
     outputs = np.empty((*sequences.shape, layer.units))
 
     @np.errstate(all="ignore")  # infinities and NaN are results like others
-    def of(samples: slice) -> list[Array]:
+    def last_states(samples: slice) -> Array:
         for block in blocks(layer, sequences.samples(samples)):
             outputs[samples, block.steps] = block.outputs.swapaxes(0, 1)
-        every = (block.states, block.cell_states)
-        return [states[-1].copy() for states in every if states is not None]
+        last: Array = block.states[:, -1].copy()
+        return last
 
-    parts = over_batch(layer, sequences, of)
-    h, *c = (np.concatenate(states) for states in zip(*parts, strict=True))
-    return Trace(outputs, (h, *c) if c else h)
+    parts = over_batch(len(sequences.inputs), multiplications(layer, sequences), last_states)
+    final = np.concatenate(parts, axis=1)
+    return Trace(outputs, tuple(final) if len(final) > 1 else final[0])
+
+
+def multiplications(layer: Layer, sequences: Sequences) -> int:
+    """How many multiplications the matrix products of a whole replay take."""
+    batch, timesteps = sequences.shape
+    return batch * timesteps * layer.width * (layer.features + layer.units)
 
 
 def blocks(layer: Layer, sequences: Sequences) -> Iterator[Block]:
@@ -84,16 +87,19 @@ def blocks(layer: Layer, sequences: Sequences) -> Iterator[Block]:
     inputs = np.empty((size, batch, layer.features))
     projections = np.empty((size, batch, layer.width))
     states = np.empty((len(layer.STATES), size + 1, batch, layer.units))
-    outputs = states[0, 1:] if sequences.mask is None else np.empty_like(states[0, 1:])
+    # Without a mask, an output that is a state is stored once.
+    separate = sequences.mask is not None or layer.facts.own_output
+    outputs = np.empty_like(states[0, 1:]) if separate else states[0, 1:]
     states[:, 0] = sequences.initial_state
     previous = np.zeros((batch, layer.units))
+    step = step_on_arrays(layer, sequences.dropout)
     for part in steps:
         n = part.stop - part.start
         x = layer_inputs(layer, sequences.inputs, part, inputs[:n])
         p = project(layer, x, projections[:n], sequences.dropout)
-        block = Block(part, x, p, outputs[:n], *states[:, : n + 1])
+        block = Block(part, x, p, outputs[:n], states[:, : n + 1])
         mask = None if sequences.mask is None else sequences.mask[:, part].T
-        run(layer, block, mask, previous, sequences.dropout)
+        run_steps(layer, step, block, mask, previous)
         yield block
         states[:, 0] = states[:, n]
         previous[...] = outputs[n - 1]
@@ -108,49 +114,110 @@ def layer_inputs(layer: Layer, inputs: NDArray[Any], steps: slice, out: Array) -
 
 
 def project(layer: Layer, x: Array, out: Array, dropout: Dropout = NO_DROPOUT) -> Array:
-    """The input projection `x U + b` of all timesteps at once."""
+    """The products `x U` of all timesteps at once."""
     out[...] = Product(layer, layer.kernel, dropout.inputs)(x, slice(0, layer.width))
-    if layer.input_bias is not None:
-        out += layer.input_bias
     return out
 
 
-def run(
+def run_steps(
     layer: Layer,
+    step: Callable[..., tuple[Any, ...]],
     block: Block,
     mask: NDArray[np.bool_] | None,
     previous: Array,
-    dropout: Dropout = NO_DROPOUT,
 ) -> None:
     """The time loop: fills the outputs and states of `block`."""
-    states, outputs, c = block.states, block.outputs, block.cell_states
-    times_w, bias = Product(layer, layer.recurrent_kernel, dropout.state), layer.recurrent_bias
-
-    def product(h: Array, columns: slice) -> Array:
-        r = times_w(h, columns)
-        if bias is not None:
-            r += bias[columns]
-        return r
-
-    def carry(p: Array, q: Array, o: Array) -> Array:
-        assert c is not None
-        p *= c[t]
-        p += q
-        c[t + 1] = p if mask is None else np.where(mask[t, :, np.newaxis], p, c[t])
-        return p
-
-    step = cells.cell_of(layer, in_place, product, carry)
-    for t, x in enumerate(block.projection):
-        h = step(x, states[t])
-        if mask is None:  # the output is the next state
-            states[t + 1] = h
+    states, outputs, bias = block.states, block.outputs, layer.input_bias
+    own_output, count = layer.facts.own_output, len(states)
+    biased = block.projection if bias is None else block.projection + bias
+    for t, x in enumerate(map(Projected, block.projection, biased)):
+        found = step(x, *states[:, t])
+        output, new = found[0], found[own_output:]
+        if mask is None:
+            for i in range(count):
+                states[i, t + 1] = new[i]
+            if own_output:
+                outputs[t] = output
             continue
         # A masked step keeps the state and repeats the output, which before the first is zeros.
         keep = mask[t, :, np.newaxis]
-        states[t + 1] = np.where(keep, h, states[t])
-        outputs[t] = previous = np.where(keep, h, 0.0 if layer.zero_output_for_mask else previous)
+        for i in range(count):
+            states[i, t + 1] = np.where(keep, new[i], states[i, t])
+        hidden = 0.0 if layer.zero_output_for_mask else previous
+        outputs[t] = previous = np.where(keep, output, hidden)
 
 
-def in_place(activation: Activation, z: Array) -> Array:
-    """`f(z)` over `z`, which no formula uses again."""
-    return activation(z, out=z)
+def step_on_arrays(layer: Layer, dropout: Dropout = NO_DROPOUT) -> Callable[..., tuple[Any, ...]]:
+    """The formula on plain arrays: a function of `Projected` inputs and the states `(B, H)`."""
+    every = slice(0, layer.width)
+    letters: dict[str, Any] = {
+        "U": Matrix(lambda x, columns: x.product(columns), every),
+        "W": Matrix(Product(layer, layer.recurrent_kernel, dropout.state), every),
+        "b": Bias(layer.bias, every),
+        **layer.vectors,
+        **{letter: applied(activation) for letter, activation in layer.letters.items()},
+    }
+    return bound(layer.formula, letters)
+
+
+def applied(activation: Activation) -> Callable[[Any], Array]:
+    """An activation as a formula applies it."""
+    return lambda z: activation(z.value() if isinstance(z, InputSum) else z)
+
+
+class Projected(Lettered):
+    """The inputs of a timestep, by their product `x U`, and by that with the bias added."""
+
+    def __init__(self, plain: Array, biased: Array) -> None:
+        self.plain, self.biased = plain, biased
+
+    def product(self, columns: slice) -> InputSum:
+        """`x U` for these columns of U."""
+        return InputSum(self.plain[..., columns], self.biased[..., columns])
+
+
+class InputSum(Lettered):
+    """A sum with `x U` in it. The bias is taken from `biased`, where it was added to all timesteps.
+
+    `rest` is what else has been added so far.
+    """
+
+    def __init__(self, plain: Array, biased: Array, rest: Array | None = None) -> None:
+        self.plain, self.biased, self.rest = plain, biased, rest
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the sum."""
+        return self.plain.shape
+
+    def value(self) -> Array:
+        """The sum, without the bias of the inputs."""
+        return self.plain if self.rest is None else self.plain + self.rest
+
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, Bias):
+            if not other.of_inputs:
+                return self.value() + other
+            return self.biased if self.rest is None else self.biased + self.rest
+        other = other.value() if isinstance(other, InputSum) else other
+        rest = other if self.rest is None else self.rest + other
+        return InputSum(self.plain, self.biased, rest)
+
+    __radd__ = __add__
+
+    def __getitem__(self, part: Any) -> Any:
+        return self.value()[part]
+
+    def __sub__(self, other: Any) -> Any:
+        return self.value() - other
+
+    def __rsub__(self, other: Any) -> Any:
+        return other - self.value()
+
+    def __mul__(self, other: Any) -> Any:
+        return self.value() * other
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Array:
+        return -self.value()

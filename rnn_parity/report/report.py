@@ -1,59 +1,53 @@
-"""The report on one or several checks: its verdict, its exit code, and every form of output."""
+"""The report on one or several checks: its verdict, its exit code, and what it shows."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, cast
 
-from rnn_parity.errors import InputError
-from rnn_parity.report.markup import annotation, check_annotation, fault_grid, markdown
-from rnn_parity.report.table import environment_line, fault_table, overview, painted, section, wrap
-from rnn_parity.report.wording import blind_spots, overall, sentence, strictness, verdict_of
-from rnn_parity.system.environment import environment, own_version
-from rnn_parity.system.escaping import shown, without_commands
-from rnn_parity.verdict.results import Check, Verdict
-
-if TYPE_CHECKING:
-    from rnn_parity.diagnosis.faults import Fault
-
-FORMATS = ("table", "json", "markdown", "github")
+from rnn_parity.report.checks import (
+    blind_spots,
+    overall,
+    overview,
+    section,
+    strictness,
+    verdict_of,
+)
+from rnn_parity.report.page import PLAIN, Page, Renderable, Style
+from rnn_parity.report.wording import environment_line, sentence
+from rnn_parity.system.environment import environment
+from rnn_parity.verdict.order import Verdict, decisive, exit_code
+from rnn_parity.verdict.results import Check
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Renderable):
     """What one or several checks found.
 
     `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a
-    blind spot counts as nothing proven.
+    blind spot counts as nothing proven. `worse` is what got worse than in an earlier report.
     """
 
     checks: tuple[Check, ...]
     device: str = "cpu"
     notes: tuple[str, ...] = ()
     strict: bool = False
+    worse: tuple[str, ...] = ()
 
     schema: ClassVar[str] = "rnn-parity/1"
 
     @property
     def verdict(self) -> Verdict:
         """The verdict that decides: diverged, then suspect, then inconclusive (no checks, too)."""
-        found = {check.verdict for check in self.checks} or {"inconclusive"}
-        order: tuple[Verdict, ...] = ("diverged", "suspect", "inconclusive")
-        return next((verdict for verdict in order if verdict in found), "parity")
+        return cast(Verdict, decisive({check.verdict for check in self.checks}))
 
     @property
     def exit_code(self) -> int:
-        """0 parity, 1 diverged or suspect, 3 nothing proven: the first of 1, 3, 0 of the checks."""
-        codes = {self._code(check) for check in self.checks} or {3}
-        return next(code for code in (1, 3, 0) if code in codes)
-
-    def _code(self, check: Check) -> int:
-        if check.verdict in ("diverged", "suspect"):
-            return 1
-        return 3 if check.verdict == "inconclusive" or (self.strict and blind_spots(check)) else 0
+        """0 parity, 1 diverged, suspect or worse than before, 3 nothing proven."""
+        blind = self.strict and any(map(blind_spots, self.checks))
+        found = {check.verdict for check in self.checks} | ({"inconclusive"} if blind else set())
+        return 1 if self.worse else exit_code(found)
 
     @property
     def summary(self) -> str:
@@ -61,11 +55,6 @@ class Report:
         if not self.checks:
             return ": ".join(("nothing was compared", *self.notes))
         return self.checks[0].summary if len(self.checks) == 1 else overall(self.checks)
-
-    @property
-    def tool(self) -> dict[str, str]:
-        """The name and the version of this program."""
-        return {"name": "rnn-parity", "version": own_version()}
 
     @property
     def environment(self) -> dict[str, str | None]:
@@ -81,13 +70,9 @@ class Report:
         count = f"{len(self.checks)} check{'s' * (len(self.checks) != 1)}"
         return f"<Report of {count}: {self.verdict}, {' '.join(self.summary.split())}>"
 
-    def __str__(self) -> str:
-        """The table, without colour."""
-        return self.render()
-
-    def to_json(self) -> str:
-        """The document `rnn-parity/1`, on one line."""
-        document = {
+    def document(self) -> Mapping[str, Any]:
+        """The document `rnn-parity/1`."""
+        return {
             "schema": self.schema,
             "tool": self.tool,
             "environment": self.environment,
@@ -96,100 +81,36 @@ class Report:
             "notes": self.notes,
             "checks": self.checks,
         }
-        return as_json(document)
 
-    def render(
-        self,
-        format: str = "table",
-        *,
-        every: bool = False,
-        colour: bool = False,
-        quiet: bool = False,
-    ) -> str:
-        """The report as `table`, `json`, `markdown` or `github`, without a last newline.
+    def page(self, style: Style = PLAIN) -> Page:
+        """A section for each check; a quiet page has its sentences alone.
 
-        `every` shows all timesteps of a table; `colour` paints the verdict of a table with ANSI
-        codes; `quiet` leaves the sentence of the verdict alone, in a table or Markdown.
-        Raises `InputError` for another format.
+        Notes without checks are in the summary.
         """
-        if format not in FORMATS:
-            raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
-        if format == "json":
-            return self.to_json()
-        if format == "github":
-            return self._github()
-        if quiet:
-            text = painted(self._sentence(), self.verdict, colour)
-        elif format == "markdown":
-            text = markdown(self._header(), self._sentence(), self.checks, every)
-        else:
-            text = self._table(every, colour)
-        return without_commands(text)
+        passed = self.verdict == "parity"
+        words = Page(
+            verdict=self.verdict,
+            sentence=self.sentence,
+            reason=strictness(self.checks, style.names) if self.strict and passed else "",
+            worse=self.worse,
+        )
+        if style.quiet:
+            return words
+        notes = [f"note: {note}" for note in self.notes if self.checks]
+        return replace(
+            words,
+            title=self.title,
+            header=(environment_line(self.environment), *notes),
+            overview=overview(self.checks),
+            sections=tuple(section(c, style, self.strict) for c in self.checks),
+            level=None if self.checks else "warning",
+        )
 
-    def _sentence(self) -> str:
-        """The last line of every report."""
-        return shown(" ".join(filter(None, (self._verdict(), self._strictness()))))
-
-    def _verdict(self) -> str:
+    @property
+    def sentence(self) -> str:
+        """The verdict and why; of several checks in parity, with the fewest effective bits."""
         if len(self.checks) == 1:
             return verdict_of(self.checks[0])
         bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
         fewest = min(bits) if bits and self.verdict == "parity" else None
         return sentence(self.verdict, self.summary, fewest)
-
-    def _strictness(self) -> str:
-        """Why the exit code is not 0 although nothing else failed."""
-        if not self.strict or self.verdict != "parity":
-            return ""
-        return strictness(self.checks)
-
-    def _header(self) -> list[str]:
-        """The tool, the versions, and the notes, which without checks are in the summary."""
-        title = " ".join(self.tool.values())
-        notes = [f"note: {note}" for note in self.notes if self.checks]
-        return [title, environment_line(self.environment), *notes]
-
-    def _table(self, every: bool, colour: bool) -> str:
-        blocks = ["\n".join(map(wrap, self._header()))]
-        blocks += [overview(self.checks)] if len(self.checks) > 1 else []
-        blocks += [section(check, every, colour) for check in self.checks]
-        if len(self.checks) != 1:
-            blocks += [painted(wrap(self._sentence()), self.verdict, colour)]
-        elif self._strictness():
-            blocks += [wrap(self._strictness())]
-        return "\n\n".join(blocks)
-
-    def _github(self) -> str:
-        lines = [check_annotation(check, self.strict) for check in self.checks]
-        return "\n".join(lines or [annotation("warning", "rnn-parity", self._sentence())])
-
-
-def catalogue(faults: Sequence[Fault], format: str = "table") -> str:
-    """The known mistakes as `table`, `json` or `markdown`, without a last newline."""
-    if format == "json":
-        rows = [{"id": f.id, "meaning": f.meaning, "layers": f.layers} for f in faults]
-        return json.dumps({"schema": "rnn-parity/faults/1", "faults": rows})
-    cells = [(f.id, f.meaning, ", ".join(f.layers)) for f in faults]
-    return fault_grid(cells) if format == "markdown" else fault_table(cells)
-
-
-def as_json(document: Any) -> str:
-    """`document` on one line; what a terminal or a workflow runner would obey is escaped."""
-    text = json.dumps(plain(document), allow_nan=False)
-    return text.replace("\x7f", "\\u007f").replace("##", "#\\u0023")
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON holds it: no NaN or infinity, nothing but its own types."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    if is_dataclass(value) and not isinstance(value, type) and not isinstance(value, Sequence):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (Sequence, set, frozenset)):
-        return [plain(item) for item in value]
-    # NumPy's arrays and numbers; whatever else a layer's configuration holds is named.
-    return plain(value.tolist()) if hasattr(value, "tolist") else str(value)

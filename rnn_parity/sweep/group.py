@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rnn_parity.sweep.one import Outcome, Status
 from rnn_parity.sweep.shrink import shrink
 from rnn_parity.sweep.space import Configuration, Value
+from rnn_parity.verdict.order import Status
+from rnn_parity.verdict.sweep_results import Outcome
 
 Run = Callable[[Sequence[Configuration]], Mapping[Configuration, Outcome]]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 AGAIN = 0.5
@@ -65,19 +63,3 @@ class Insisting:
         main = threading.main_thread().ident
         while not self.done.wait(AGAIN) and main is not None:
             signal.pthread_kill(main, signal.SIGINT)
-
-
-@contextmanager
-def spared() -> Iterator[None]:
-    """A process that is started in this block is not interrupted from the terminal.
-
-    A worker is its parent's to end; until it says so itself, it would die with a traceback.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

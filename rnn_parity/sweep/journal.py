@@ -14,17 +14,16 @@ from dataclasses import fields
 from typing import Any, BinaryIO
 
 from rnn_parity.errors import InputError
-from rnn_parity.report.report import plain
-from rnn_parity.sweep.one import STATUSES, Outcome
+from rnn_parity.report.document import plain
 from rnn_parity.sweep.space import SIZES, SPACES, Configuration
+from rnn_parity.system.files import reason
 from rnn_parity.system.limits import check_content
-from rnn_parity.system.reading import reason
 from rnn_parity.verdict.consistency import NUMBERS, contradiction, is_whole, number, parsed
+from rnn_parity.verdict.order import STATUSES
 from rnn_parity.verdict.results import Divergence
+from rnn_parity.verdict.sweep_results import NOT_COMPARED, Outcome
 
 SCHEMA = "rnn-parity/sweep/4"
-NOT_COMPARED = ("refused", "failed")
-"""What is said of a configuration that has no verdict, and so no numbers."""
 
 
 class ContradictionError(ValueError):
@@ -41,7 +40,7 @@ class Journal:
     def add(self, configuration: Configuration, outcome: Outcome) -> None:
         """Remember an outcome. Raises `InputError` when it cannot be written."""
         self.known[configuration] = outcome
-        self.write({"configuration": as_json(configuration), "outcome": plain(outcome)})
+        self.write({"configuration": configuration.entry, "outcome": plain(outcome)})
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Write one line."""
@@ -142,13 +141,8 @@ def lock(file: BinaryIO, path: str) -> None:
             raise InputError(f"--resume {path!r}: another sweep is writing it") from None
 
 
-def as_json(configuration: Configuration) -> dict[str, Any]:
-    """A configuration as a JSON object."""
-    return {"layer": configuration.layer, **dict(configuration.values)}
-
-
 def configuration_of(entry: Mapping[str, Any]) -> Configuration:
-    """The inverse of `as_json`; raises `ValueError` or `KeyError` for anything else."""
+    """The configuration of an `entry`; raises `ValueError` or `KeyError` for anything else."""
     layer, values = entry["layer"], []
     for name, known in SPACES[layer].items():
         value = entry[name]
@@ -160,7 +154,7 @@ def configuration_of(entry: Mapping[str, Any]) -> Configuration:
 
 
 def outcome_of(entry: Mapping[str, Any]) -> Outcome:
-    """The inverse of `report.plain`; raises `ValueError` or `KeyError` for anything else.
+    """The inverse of `report.document.plain`; raises `ValueError` or `KeyError` for anything else.
 
     Raises `ContradictionError` where what is there does not fit together.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,41 +10,10 @@ from numpy.typing import NDArray
 
 from rnn_parity.sweep.one import ALONE, observe, others
 from rnn_parity.sweep.space import Configuration
+from rnn_parity.verdict.sweep_results import Array, CallNumbers, Numbers
 
 if TYPE_CHECKING:
-    from rnn_parity.keras_adapter import Observation
-
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class CallNumbers:
-    """One call: what went in, what came out, and the replay; states h before an LSTM's c."""
-
-    inputs: Array
-    mask: NDArray[np.bool_] | None
-    initial_state: tuple[Array, ...]
-    outputs: Array
-    last_output: Array | None
-    final_state: tuple[Array, ...]
-    expected: Array
-    expected_state: tuple[Array, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """The weights of a layer, and its calls.
-
-    Of a `Bidirectional` those of its backward layer; `forward` are the other one's. `zeroed` tells
-    whether masked outputs are zeros, which a `Bidirectional` decides by itself.
-    """
-
-    kernel: Array
-    recurrent_kernel: Array
-    bias: Array | None
-    calls: tuple[CallNumbers, ...]
-    forward: Numbers | None = None
-    zeroed: bool = False
+    from rnn_parity.recurrence.layer_call import LayerCall
 
 
 def numbers_of(configuration: Configuration, seed: int, against: str | None = None) -> Numbers:
@@ -53,12 +21,12 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
 
     With `against`, the outputs are those of that source.
     """
-    from rnn_parity.implementations.against import answered
+    from rnn_parity.implementations.against import layer_computed_by
 
     with ALONE:
         observations = observe(configuration, seed)
         for source in others(against):
-            observations = [answered(seen, source) for seen in observations]
+            observations = [layer_computed_by(seen, source) for seen in observations]
     found: Numbers | None = None
     parts = [seen for seen in observations if seen.weights is not None]
     for name in dict.fromkeys(seen.layer_name for seen in parts):
@@ -67,7 +35,7 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
     return found
 
 
-def numbers_in(observations: Sequence[Observation], forward: Numbers | None) -> Numbers:
+def numbers_in(observations: Sequence[LayerCall], forward: Numbers | None) -> Numbers:
     """The numbers of one layer, all calls of which were observed."""
     from rnn_parity.recurrence.replay import replay
     from rnn_parity.recurrence.sequences import Sequences

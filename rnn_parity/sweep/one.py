@@ -8,47 +8,26 @@ from __future__ import annotations
 
 import gc
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
 from rnn_parity.sweep.source import source_of
 from rnn_parity.sweep.space import Configuration
-from rnn_parity.verdict.results import Cause, Check, Divergence
+from rnn_parity.verdict.order import WORST_FIRST, Status
+from rnn_parity.verdict.results import Cause, Check
+from rnn_parity.verdict.sweep_results import Outcome
 
 if TYPE_CHECKING:
     from rnn_parity.api.generated import GeneratedLayer
     from rnn_parity.implementations.sources import Source
-    from rnn_parity.keras_adapter import Observation
-
-Status = Literal["diverged", "failed", "inconclusive", "suspect", "parity", "refused"]
-"""A verdict, or why there is none: another implementation crashed, or somebody refused."""
-WORST_FIRST: tuple[Status, ...] = ("diverged", "failed", "suspect", "inconclusive", "parity")
-STATUSES: tuple[Status, ...] = (*WORST_FIRST, "refused")
+    from rnn_parity.recurrence.layer_call import LayerCall
 
 # Keras's own settings belong to the process, and a Dask worker may have several threads.
 ALONE = Lock()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one configuration: the verdict on the worst of its calls, or why there is none.
-
-    The rest is as in a report's check; what was not compared is None or empty.
-    """
-
-    verdict: Status
-    summary: str
-    seconds: float = 0.0
-    max_ratio: float | None = None
-    effective_bits: float | None = None
-    arithmetic: str | None = None
-    call: int | None = None
-    max_deviation: float | None = None
-    first_divergence: Divergence | None = None
 
 
 def check_one(configuration: Configuration, seed: int, against: str | None = None) -> Outcome:
@@ -138,7 +117,7 @@ def generated(configuration: Configuration, seed: int) -> GeneratedLayer:
     )
 
 
-def observe(configuration: Configuration, seed: int) -> list[Observation]:
+def observe(configuration: Configuration, seed: int) -> list[LayerCall]:
     """Run the layer: called on arrays, or in a functional model that leaves a size open."""
     from rnn_parity.api.functions import observe_generated
 
@@ -148,7 +127,7 @@ def observe(configuration: Configuration, seed: int) -> list[Observation]:
     return observe_functional(spec, mode, str(configuration["open_size"]))
 
 
-def observe_functional(spec: GeneratedLayer, mode: str, open_size: str) -> list[Observation]:
+def observe_functional(spec: GeneratedLayer, mode: str, open_size: str) -> list[LayerCall]:
     """Run the layer in a functional model whose `Input` does not say how large `open_size` is."""
     from rnn_parity import keras_adapter
     from rnn_parity.api.generated import random_inputs, random_mask

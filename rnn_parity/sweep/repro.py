@@ -9,10 +9,8 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.keras_adapter.wrapped import OF_RNN
+from rnn_parity.keras_adapter.building import OF_RNN
 from rnn_parity.sweep.formulas import STEPS, formula
-from rnn_parity.sweep.numbers import CallNumbers, Numbers
-from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.space import CLASSES, Configuration, Value
 from rnn_parity.sweep.templates import (
     BOTH,
@@ -26,6 +24,7 @@ from rnn_parity.sweep.templates import (
     RUN,
     TIME_MAJOR,
 )
+from rnn_parity.verdict.sweep_results import CallNumbers, Numbers, Outcome
 
 STATES = {"simple_rnn": 1, "lstm": 2, "gru": 1}
 CELLS = {

@@ -3,90 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
+from rnn_parity.diagnosis.known_differences import known_difference
 from rnn_parity.errors import InputError
 from rnn_parity.sweep.arrays import combinations
-from rnn_parity.sweep.findings import known_as
 from rnn_parity.sweep.group import Group, grouped
 from rnn_parity.sweep.journal import Journal
-from rnn_parity.sweep.known import Known
-from rnn_parity.sweep.numbers import Numbers, numbers_of
-from rnn_parity.sweep.one import (
-    STATUSES,
-    Outcome,
-    Status,
-    check_one,
-    explained,
-)
-from rnn_parity.sweep.pool import Pool
+from rnn_parity.sweep.numbers import numbers_of
+from rnn_parity.sweep.one import check_one, explained
+from rnn_parity.sweep.pool import Pool, Result
 from rnn_parity.sweep.site import Site, describe, narrowed
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.system.environment import own_version
+from rnn_parity.verdict.order import STATUSES, Status
 from rnn_parity.verdict.results import Cause
+from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
 WITNESSES = 4
 """So many members of a finding say whether its cause is theirs."""
 IDENTITY = ("numpy", "tensorflow", "keras", "device")
 """What outcomes depend on, besides this program and the seed."""
-
-
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """One cause of failures: the smallest configuration that shows it, what came of that, and who
-    else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
-
-    `causes` explain it and those of `members` that were asked, see `shared`; `numbers` are None
-    where nothing was compared.
-    """
-
-    configuration: Configuration
-    outcome: Outcome
-    causes: tuple[Cause, ...]
-    numbers: Numbers | None
-    members: tuple[Configuration, ...]
-    known: Known | None
-
-    @property
-    def verdict(self) -> Status:
-        """What it and its members have in common: anything but "parity"."""
-        return self.outcome.verdict
-
-
-@dataclass(frozen=True, eq=False)
-class Swept:
-    """What a sweep found: the outcome of every configuration, in order, and the causes behind them.
-
-    `new` counts what was checked now and not read from a file, in `seconds`, by `workers`.
-    `unexplained` failed, but there were too many causes to look into them all.
-    """
-
-    environment: Mapping[str, str | None]
-    outcomes: Mapping[Configuration, Outcome]
-    findings: tuple[Finding, ...]
-    unexplained: tuple[Configuration, ...]
-    new: int
-    seconds: float
-    workers: int
-
-    @property
-    def checked(self) -> dict[Configuration, Outcome]:
-        """What came to a check: nobody refused it, and no source failed."""
-        return {c: o for c, o in self.outcomes.items() if o.verdict not in ("refused", "failed")}
-
-    @property
-    def speeds(self) -> dict[str, float]:
-        """Checks per second of one worker, by mode."""
-        seconds: dict[str, float] = defaultdict(float)
-        number = Counter[str]()
-        for configuration, outcome in self.outcomes.items():
-            seconds[str(configuration["mode"])] += outcome.seconds
-            number[str(configuration["mode"])] += 1
-        return {mode: number[mode] / total for mode, total in seconds.items() if total}
 
 
 def sweep(
@@ -97,7 +37,7 @@ def sweep(
     pool: Pool,
     journal: Journal,
     against: str | None = None,
-) -> Swept:
+) -> Swept[Configuration]:
     """Check the combinations of each layer's options, and look into what failed.
 
     A covering array of this `strength`, or everything for None; the first `limit` of them if given.
@@ -130,7 +70,7 @@ class Job:
 
     def site(self, layer: str) -> Site:
         """Where the work is done, as it takes a layer."""
-        ((_, site),) = self.pool.run(partial(describe, against=self.against), [layer])
+        ((_, site),) = self.pool.as_completed(partial(describe, against=self.against), [layer])
         if site is None:
             raise InputError("workers: expected ones that stay alive, received two that died")
         return site
@@ -151,11 +91,19 @@ class Job:
         from tqdm import tqdm
 
         todo = [one for one in dict.fromkeys(configurations) if one not in self.journal.known]
-        results = self.pool.run(partial(check_one, seed=self.seed, against=self.against), todo)
+        results = self.of_each(check_one, todo)
         bar = tqdm(results, doing, len(todo), delay=1, leave=False, disable=None, unit=" checks")
         for configuration, outcome in bar:
             self.journal.add(configuration, outcome or self.died)
         return self.journal.known
+
+    def of_each(
+        self, function: Callable[..., Result], configurations: Iterable[Configuration]
+    ) -> Iterator[tuple[Configuration, Result | None]]:
+        """Each configuration with what a worker's `function` tells of it, as they are ready."""
+        job: Callable[[Configuration], Result]
+        job = partial(function, seed=self.seed, against=self.against)
+        return self.pool.as_completed(job, configurations)
 
     @property
     def died(self) -> Outcome:
@@ -165,7 +113,7 @@ class Job:
 
     def findings(
         self, outcomes: Mapping[Configuration, Outcome]
-    ) -> tuple[tuple[Finding, ...], tuple[Configuration, ...]]:
+    ) -> tuple[tuple[Finding[Configuration], ...], tuple[Configuration, ...]]:
         """The causes behind what failed, the worst first, and what was not looked into."""
         groups, rest = grouped(
             outcomes, lambda ones: self.outcomes(ones, "causes"), self.pool.count
@@ -174,15 +122,16 @@ class Job:
         found.sort(key=lambda f: (STATUSES.index(f.verdict), f.known is not None, -len(f.members)))
         return tuple(found), tuple(rest)
 
-    def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
+    def finding(
+        self, group: Group, outcomes: Mapping[Configuration, Outcome]
+    ) -> Finding[Configuration]:
         """A group with the numbers of its smallest configuration, by which it is recognised."""
         outcome, numbers = self.journal.known[group.smallest], None
         causes: tuple[Cause, ...] = ()
         if outcome.max_ratio is not None:
-            job = partial(numbers_of, seed=self.seed, against=self.against)
-            ((_, numbers),) = self.pool.run(job, [group.smallest])
+            ((_, numbers),) = self.of_each(numbers_of, [group.smallest])
             outcome, causes = self.explained(group, outcomes)
-        known = known_as(group.smallest, outcome, numbers, self.against)
+        known = known_difference(group.smallest, outcome, numbers, self.against)
         return Finding(group.smallest, outcome, causes, numbers, tuple(group.members), known)
 
     def explained(
@@ -190,7 +139,7 @@ class Job:
     ) -> tuple[Outcome, tuple[Cause, ...]]:
         """The outcome of a group's smallest configuration, and the causes that it shares."""
         asked = dict.fromkeys([group.smallest, *witnesses(group, outcomes)])
-        told = dict(self.pool.run(partial(explained, seed=self.seed, against=self.against), asked))
+        told = dict(self.of_each(explained, asked))
         known = self.journal.known[group.smallest]
         outcome, causes = told.pop(group.smallest) or (known, ())
         return replace(outcome, seconds=known.seconds), shared(

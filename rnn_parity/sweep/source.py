@@ -17,7 +17,7 @@ def refuse_source(name: str) -> None:
             f"--against {name!r}: expected {able}, which are given every configuration's weights; "
             f"received {kind.form}, which is not; check it by itself: rnn-parity check --against"
         )
-    if (kind.module, argument) == ("keras_backend", "all"):
+    if (kind.module, argument) == (".keras_backend", "all"):
         raise InputError(f"--against {name!r}: expected one backend; sweep one after the other")
 
 
@@ -29,7 +29,7 @@ def source_of(name: str) -> Source:
     Python function that does not take the weights.
     """
     refuse_source(name)
-    if recognised(name)[0].module == "python_function":
+    if recognised(name)[0].module == ".python_function":
         from rnn_parity.implementations.python_function import function_of, parameters
 
         taken = parameters(function_of(name))

@@ -126,6 +126,16 @@ class Configuration:
         return self.but({name: SPACES[self.layer][name][0]})
 
     @property
+    def entry(self) -> dict[str, Value]:
+        """The layer and the value of every option, by name."""
+        return {"layer": self.layer, **dict(self.values)}
+
+    @property
+    def layer_class(self) -> str:
+        """The name of the layer's class in Keras."""
+        return CLASSES[self.layer]
+
+    @property
     def sizes(self) -> dict[str, Value]:
         """The sizes of the layer and its data."""
         return {name: value for name, value in self.values if name in SIZES}
@@ -158,6 +168,15 @@ class Configuration:
         others = (*OF_RUN, *OF_WRAPPER)
         changed = {name: value for name, value in self.changed.items() if name not in others}
         return {**own.get(self.kind, {}), **returned, **changed}
+
+    @property
+    def command(self) -> str:
+        """The command line that checks it, without the seed."""
+        changed = {name: value for name, value in self.changed.items() if name in OF_RUN}
+        how = {"layer": self.kind, "mode": self["mode"], **self.sizes, **changed}
+        words = [f"--{name.replace('_', '-')} {value}" for name, value in how.items()]
+        words += [f"--arg {name}={value}" for name, value in self.arguments.items()]
+        return " ".join(("rnn-parity check", *words))
 
     def has(self, options: Mapping[str, Value]) -> bool:
         """Whether it has all of these values; of options that its layer lacks, it has none."""

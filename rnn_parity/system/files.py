@@ -1,6 +1,8 @@
-"""Arrays read from `.npy` files, and text written so that a crash leaves the old file or the new.
+"""Files read within the limit of sizes, and written so that a crash leaves the old or the new one.
 
-Every function raises `InputError`, one line, when a file is not what it should be.
+Plain files, `.npy` arrays and the entries of `.npz` archives are read; nothing is unpickled, and no
+size is believed before it is held against another. Every function raises `InputError`, one line,
+when a file is not what it should be.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import shutil
 import stat
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.system.limits import check_numbers
-from rnn_parity.system.reading import BINARY, plain_file, reason
+from rnn_parity.system.limits import check_content, check_numbers
 
 try:
     import fcntl
@@ -33,6 +35,8 @@ REAL = "fiub"
 WANTED = "a .npy file of real numbers"
 PREFIX, SUFFIX = ".rnn-parity-", ".tmp"
 """The name of a file that is being written; a random part stands between."""
+ARCHIVED = {"b": "booleans", "f": "floats", "U": "text"}
+"""The kinds of dtype of an array in a `.npz` archive, in words."""
 LONGEST_HEADER = 2**16
 """Far beyond the header of any array of numbers, which takes some hundred bytes."""
 
@@ -89,6 +93,44 @@ def mapped(path: str, where: str) -> NDArray[Any]:
             raise InputError(f"{where}, received Python objects; save it as float32") from None
         raise InputError(f"{where}, received a truncated or damaged one; write it again") from None
     return array
+
+
+def entries_of(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:
+    """The entries of an archive of arrays by their names, which none of them may share.
+
+    Raises `InputError` for two of one name, for encrypted ones, and for more than may be read.
+    """
+    found: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        name = entry.filename.removesuffix(".npy")
+        if name in found:
+            raise InputError(f"{where}: expected each array once, received two named {name!r}")
+        if entry.flag_bits & ENCRYPTED:
+            raise InputError(f"{where}: {name!r} is encrypted; write it without a password")
+        found[name] = entry
+    check_content(sum(entry.file_size for entry in found.values()), where, "arrays")
+    return found
+
+
+def read_entry(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: str, where: str
+) -> NDArray[Any]:
+    """One array of the archive, read-only, after its header has been held against its size."""
+    with archive.open(entry) as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("not as numpy.savez writes it")
+        header = np.lib.format.read_array_header_1_0(file)
+        shape, is_fortran, dtype = header
+        if dtype.kind not in kinds or dtype.name in ("longdouble", "float128"):
+            raise InputError(
+                f"{where}: {entry.filename}: expected {ARCHIVED[kinds]}, received dtype {dtype}"
+            )
+        count = int(np.prod(shape, dtype=object))
+        data = file.read(count * dtype.itemsize + 1)
+    if len(data) != count * dtype.itemsize:
+        raise ValueError("its size is not that of its shape")
+    array: NDArray[Any] = np.frombuffer(data, dtype, count)
+    return array.reshape(shape, order="F" if is_fortran else "C")
 
 
 def read_mask(path: str, shape: tuple[int, ...] | None, name: str = "mask") -> NDArray[np.bool_]:
@@ -214,3 +256,47 @@ def remove_abandoned(folder: Path) -> None:
                 path.unlink()
             finally:
                 os.close(descriptor)
+
+
+BINARY = getattr(os, "O_BINARY", 0)
+"""Without it, Windows would translate line ends."""
+ENCRYPTED = 1
+"""The bit among the flags of an entry of a zip archive that says so."""
+
+
+def content(path: str | os.PathLike[str], where: str, wanted: str = "", share: int = 1) -> bytes:
+    """The bytes of the plain file `path`, of at most a `share` of the limit of one file.
+
+    Raises as `plain_file` does.
+    """
+    with plain_file(path, where, wanted) as file:
+        check_content(os.fstat(file.fileno()).st_size, where, share=share)
+        return file.read()
+
+
+def plain_file(
+    path: str | os.PathLike[str], where: str, wanted: str = "", whole: bool = True
+) -> BinaryIO:
+    """The file `path`, open for reading.
+
+    Raises `InputError` for what is no plain file, which may never end or never begin (a device, a
+    pipe), and, for one that is read as a `whole`, beyond the limit of sizes; `OSError` for what
+    cannot be opened. `where` begins the message, which says what is `wanted`.
+    """
+    if stat.S_ISREG(os.stat(path).st_mode):  # opening a device may do something
+        # It may have become a pipe by now, which would wait for a writer.
+        file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | BINARY), "rb")
+        found = os.fstat(file.fileno())
+        if stat.S_ISREG(found.st_mode):
+            if whole:
+                check_content(found.st_size, where)
+            return file
+        file.close()
+    kind = "a directory" if os.path.isdir(path) else "something that is not a plain file"
+    expected = f"expected {wanted}, " if wanted else ""
+    raise InputError(f"{where}: {expected}received {kind}; name a file")
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, without the path and the error number."""
+    return error.strerror or str(error)

@@ -10,8 +10,8 @@ from typing import Any
 
 from rnn_parity.cli.options import MODES
 from rnn_parity.errors import InputError
+from rnn_parity.system.files import content
 from rnn_parity.system.limits import SHARE_OF_TEXT
-from rnn_parity.system.reading import content
 
 # Python has it from 3.11 on; pytest brings its forerunner along before that.
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")

@@ -14,24 +14,20 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from rnn_parity.recurrence.layers import Layer
-from rnn_parity.recurrence.sequences import Sequences
-
 T = TypeVar("T")
 
 SINGLE_WORK = 1 << 20
-"""Up to so many multiplications BLAS stays in one thread by itself."""
+"""The number of multiplications up to which BLAS stays in one thread by itself."""
 THREADED_WORK = 1 << 27
 """From this many multiplications on, splitting the batch over threads pays."""
 
 
-def over_batch(layer: Layer, sequences: Sequences, work: Callable[[slice], T]) -> list[T]:
+def over_batch(batch: int, cost: int, work: Callable[[slice], T]) -> list[T]:
     """`work` on slices that cover the batch: one for each processor, or one where that is quicker.
 
-    The results stand in the order of the slices.
+    `cost` is how many multiplications the whole batch takes. The results stand in the order of the
+    slices.
     """
-    batch, timesteps = sequences.shape
-    cost = batch * timesteps * layer.width * (layer.features + layer.units)
     if cost < SINGLE_WORK:
         return [work(slice(0, batch))]
     # One BLAS thread in each of ours: the products of single timesteps are too small to share, and

@@ -1,6 +1,6 @@
 """Observed outputs held against the replay: deviation, step residual, bound, ratio, per timestep.
 
-The answer is numbers; `judge` judges them. Long sequences go by in blocks, large batches over
+What comes out is numbers, which `judge` judges. Long sequences go by in blocks, large batches over
 threads.
 """
 
@@ -22,7 +22,7 @@ from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.precision import FLOAT32, Precision
-from rnn_parity.recurrence.replay import Block, blocks
+from rnn_parity.recurrence.replay import Block, blocks, multiplications
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.system.threads import over_batch
 from rnn_parity.verdict.resolution import Widths
@@ -34,12 +34,14 @@ COLUMNS = [f.name for f in fields(Timesteps)]
 @dataclass(frozen=True, eq=False)
 class Last:
     """Around the last timestep: the observed states h `(2, B, H)`, where the final states must lie,
-    and the final states of the replay, `(B, H)` each: h, and c where the layer has one.
+    and the final states of the replay, `(B, H)` each, in the order of the layer's states.
     """
 
     states: Array
     balls: tuple[Ball, ...]
     replayed: tuple[Array, ...]
+    own_output: bool = False
+    """Whether the output is none of the states."""
 
     def balls_of(self, states: Sequence[NDArray[Any]]) -> list[Ball]:
         """Where each of the final `states` must lie. An h that is the last output is handed on,
@@ -47,6 +49,8 @@ class Last:
         """
         if not states:
             return []
+        if self.own_output:
+            return [*self.balls]
         ball, last = self.balls[0], self.states[1]
         same = (states[0] == last) | (np.isnan(states[0]) & np.isnan(last))
         return [
@@ -76,7 +80,9 @@ def compare_outputs(
 ) -> Comparison:
     """Hold `outputs` `(B, T, H)`, in processing order, against the replay of `sequences`."""
     found = over_batch(
-        layer, sequences, lambda part: compare_samples(layer, sequences, outputs, arithmetic, part)
+        len(sequences.inputs),
+        multiplications(layer, sequences),
+        lambda part: compare_samples(layer, sequences, outputs, arithmetic, part),
     )
     return found[0] if len(found) == 1 else merge(found)
 
@@ -89,7 +95,7 @@ def compare_samples(
     arithmetic: Arithmetic,
     part: slice,
 ) -> Comparison:
-    """The same for some of the samples."""
+    """Hold the outputs of the samples `part` against the replay of these samples."""
     sequences = sequences.samples(part)
     observed = Observed(layer, sequences, outputs[part])
     steps = Steps(layer, arithmetic, sequences)
@@ -111,13 +117,12 @@ def last_of(block: Block, observed: Observed, steps: Steps) -> Last:
     """What is known around the last timestep, that of the last `block`."""
     state = observed.state
     if state is None:  # the quick way does without it
-        before = Ball.exact(observed.states[-2:-1], steps.arithmetic)
-        state = steps.outputs(block.only(len(block.outputs) - 1), before)[0]
-    replayed = [
-        states[-1].copy() for states in (block.states, block.cell_states) if states is not None
-    ]
-    balls = [state] if steps.cell_state is None else [state, steps.cell_state]
-    return Last(observed.states[-2:].copy(), tuple(balls), tuple(replayed))
+        before, last = Ball.exact(observed.states[-2:-1], steps.arithmetic), len(block.outputs)
+        state = steps.outputs(block.part(slice(last - 1, last)), before)[0]
+    replayed = tuple(states[-1].copy() for states in block.states)
+    own_output = steps.layer.facts.own_output
+    balls = steps.hidden if own_output else (state, *steps.hidden)
+    return Last(observed.states[-2:].copy(), balls, replayed, own_output)
 
 
 @dataclass(eq=False)
@@ -226,4 +231,5 @@ def merged_last(parts: list[Last]) -> Last:
         np.concatenate([p.states for p in parts], axis=1),
         tuple(concatenated(balls) for balls in zip(*(p.balls for p in parts), strict=True)),
         tuple(np.concatenate(r) for r in zip(*(p.replayed for p in parts), strict=True)),
+        parts[0].own_output,
     )

@@ -12,14 +12,13 @@ from json import loads
 from typing import Any
 
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES
+from rnn_parity.verdict.order import WORST_FIRST, decisive
 from rnn_parity.verdict.resolution import LIMIT
 
-ORDER = ("parity", "inconclusive", "suspect", "diverged")
-"""The verdicts on one check, from the best to the worst, as their exit codes have it."""
+VERDICTS: tuple[str, ...] = tuple(verdict for verdict in WORST_FIRST if verdict != "failed")
+"""The verdicts on one check; a source that failed decides about a whole sweep alone."""
 WORDS = ("nan", "inf", "-inf")
 """What JSON has no numbers for."""
-RANK = {**{verdict: i for i, verdict in enumerate(ORDER)}, "failed": 2.5}
-"""How bad a whole report is; a source that failed decides about a sweep where nothing diverged."""
 SAME_BITS = 0.01
 """Effective bits are computed from the ratio: this is a hundredth of what a baseline forgives."""
 SLACK = 1e-6
@@ -71,10 +70,10 @@ def document_contradiction(document: Mapping[str, Any]) -> str | None:
     checks, verdict, code = document["checks"], document.get("verdict"), document.get("exit_code")
     verdicts = [check["verdict"] for check in checks]
     is_sweep = "sweep" in document
-    if not isinstance(verdict, str) or verdict not in (RANK if is_sweep else ORDER):
+    if verdict not in (WORST_FIRST if is_sweep else VERDICTS):
         return f"its verdict is {verdict!r:.40}"
-    worst = max(verdicts, key=ORDER.index, default="inconclusive")
-    if RANK[verdict] < RANK[worst]:
+    worst = decisive(verdicts)
+    if WORST_FIRST.index(verdict) > WORST_FIRST.index(worst):
         return f"its verdict is {verdict}, that of one of its checks {worst}"
     if code not in (0, 1, 2, 3) or not is_whole(code):
         return f"its exit_code is {code!r:.40}"
@@ -91,7 +90,7 @@ def miscounted(sweep: Any, verdicts: Sequence[str]) -> str | None:
     if not isinstance(sweep, dict) or not isinstance(sweep.get("verdicts"), dict):
         return "its sweep has no verdicts"
     lists = {name: sweep.get(name, []) for name in ("refused", "failed")}
-    found = {name: verdicts.count(name) for name in ORDER}
+    found = {name: verdicts.count(name) for name in VERDICTS}
     found |= {name: len(rows) if isinstance(rows, list) else -1 for name, rows in lists.items()}
     for name, count in found.items():
         claimed = sweep["verdicts"].get(name, 0)
@@ -114,7 +113,7 @@ def contradiction(check: Mapping[str, Any]) -> str | None:
             return f"it has no {name}"
         if value is not None and number(value) is None:
             return f"its {name} is {value!r:.40}, which is no number"
-    if check.get("verdict") not in ORDER:
+    if check.get("verdict") not in VERDICTS:
         return f"its verdict is {check.get('verdict')!r:.40}"
     for name in ("max_ratio", "max_deviation"):
         if (value := number(check.get(name))) is not None and value < 0:

@@ -15,29 +15,30 @@ from rnn_parity.bounds.balls import Ball, copied
 from rnn_parity.bounds.distance import distance, ratios, ulps
 from rnn_parity.bounds.step_bound import final_balls
 from rnn_parity.recurrence.layers import Array, Layer
-from rnn_parity.recurrence.precision import FLOAT64, Precision, precision_of, real
+from rnn_parity.recurrence.precision import Precision, precision_of, real
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences, states
-from rnn_parity.report.wording import (
-    faint_units,
-    number,
-    ratio,
-    step_beyond,
-    unresolved,
-    wide_bounds,
-)
 from rnn_parity.verdict.comparison import Comparison, compare_outputs
+from rnn_parity.verdict.order import Verdict
 from rnn_parity.verdict.printed import prints, within_print
 from rnn_parity.verdict.resolution import Resolution, resolution, state_resolution
-from rnn_parity.verdict.results import Check, Shape, StateRow, Subject, Verdict, whole
-from rnn_parity.verdict.shapes import misfit, units_told
-
-NOTHING_FINITE = "no expected number is finite, so that there was nothing to compare"
-ALL_MASKED = "every timestep is masked, so that there was nothing to compare"
-GROWN = (
-    "only the last output was observed, and the bound grows with every timestep: observe the whole "
-    "sequence of outputs"
+from rnn_parity.verdict.results import Check, Shape, StateRow, Subject, whole
+from rnn_parity.verdict.sentences import (
+    ALL_MASKED,
+    GROWN,
+    NOTHING_FINITE,
+    faint_units,
+    misfit,
+    printed,
+    ratio,
+    state_beyond,
+    step_beyond,
+    units_told,
+    unresolved,
+    vacuous,
+    wide_bounds,
 )
+
 OUTPUTS = "outputs"
 
 
@@ -102,15 +103,10 @@ def excused(judged: Judged, layer: Layer, sequences: Sequences, observed: Observ
     how = next((one for one in prints(observed.outputs) if within_print(*data, one)), None)
     if how is None:
         return judged
-    digits = 17 if layer.precision == FLOAT64 else 9
-    summary = (
-        f"the observed numbers were printed with {how}, within which they neither prove nor refute "
-        f"parity in {layer.precision.name}: print {digits} significant digits (%.{digits}g)"
-    )
     check = replace(
         judged.check,
         verdict="inconclusive",
-        summary=summary,
+        summary=printed(how, layer.precision),
         effective_bits=how.count * math.log2(10),
         first_divergence=None,
     )
@@ -248,7 +244,7 @@ def held_states(
 def held_state(
     name: str, state: NDArray[Any], ball: Ball, replayed: Array, precision: Precision
 ) -> Held:
-    """One of them, `(B, H)`, whose right numbers are about those `replayed`."""
+    """One final state `(B, H)` held against `ball`; its right numbers are about `replayed`."""
     row = state_row(name, state, ball, precision)
     return Held(row, state_resolution(name, ball, replayed))
 
@@ -278,17 +274,9 @@ def unproven(
     if not finite:
         return NOTHING_FINITE
     if any(math.isinf(one.worst) for one in resolutions):
-        return vacuous(arithmetic)
+        return vacuous(arithmetic.name)
     wide = [one for one in resolutions if not one.resolved]
     return unresolved(wide[0], arithmetic.name) if wide else ""
-
-
-def vacuous(arithmetic: Arithmetic) -> str:
-    """Why a bound that is infinite proves nothing."""
-    return (
-        f"the rounding bound is vacuous in {arithmetic.name}: the sums are too long, or the "
-        "numbers too near the ends of its range, to prove anything"
-    )
 
 
 def concluded(
@@ -306,9 +294,7 @@ def concluded(
         verdict = "diverged"
         summary = step_beyond(step_ratio, check.first_divergence)
     elif beyond:
-        row, verdict = beyond[0], "diverged"
-        what = "last output" if row.name == "output" else f"final state {row.name}"
-        summary = f"the {what} is off by {number(row.max_deviation)} from what the outputs say"
+        verdict, summary = "diverged", state_beyond(beyond[0])
     elif unproven:
         verdict, summary = "inconclusive", unproven
     else:

@@ -21,6 +21,7 @@ from rnn_parity.recurrence.replay import blocks
 from rnn_parity.recurrence.sequences import Sequences
 
 MOST_DIGITS = 12
+"""How many digits are tried. Chosen between the 9 that hold any float32 and the 17 of a float64."""
 FEW = 4096
 """How many numbers, evenly spread, are tried first: they refute nearly every print, and what they
 leave is tried on all."""
@@ -37,7 +38,7 @@ few decimals and were not printed.
 
 @dataclass(frozen=True)
 class Print:
-    """How numbers were printed: with so many decimals, or with so many significant digits.
+    """How numbers were printed: with `count` decimals, or with `count` significant digits.
 
     `stored` is the unit roundoff of the format that they are stored in, 0 where it adds nothing.
     """
@@ -108,7 +109,7 @@ def fewest(
 
 
 def nearest(x: NDArray[np.float64], decimals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The number of so many decimals that is nearest to each of `x`, rounded once."""
+    """The number with this many `decimals` that is nearest to each of `x`, rounded once."""
     up, down = 10.0 ** np.maximum(decimals, 0), 10.0 ** np.maximum(-decimals, 0)
     found: NDArray[np.float64] = np.rint(x * up / down) * down / up
     return found

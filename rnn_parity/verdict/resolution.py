@@ -24,8 +24,8 @@ FAINT = 0.01
 """Numbers below this share of the array's, and below their own radius, are next to nothing: a relu
 that never fires, a gate that stays closed. Zeros are nearly right there."""
 FAINT_SCALE = 0.125
-"""Such a unit is held against this share of the array's numbers: then what passes in it is at most
-3/32 of the numbers beside it."""
+"""A unit whose numbers are next to nothing is held against this share of the array's: then what
+passes in it is at most 3/32 of the numbers beside it."""
 FEW = 8
 """With fewer timesteps than this a unit's own numbers may be small by chance, and the scale is that
 of the whole array. Below a tenth of its usual size is one normal number with a chance of 8 %, the
@@ -33,8 +33,9 @@ root mean square of eight with 1e-7."""
 WIDE = 0.125
 """From this resolution on, a report says in how many of the numbers a divergence could hide."""
 MOST_HIDDEN = 0.25
-"""From this share of the numbers on, too: a few large numbers may hide that the bounds of all the
-others are wide. Measured of right default layers: at most 0.08, an LSTM in bfloat16."""
+"""Where a divergence could hide in this share of the numbers a report says so, too: a few large
+numbers may hide that the bounds of all others are wide. Measured of right default layers: at most
+0.08, an LSTM in bfloat16."""
 EXACT = 8
 """A radius of up to 8 smallest normal numbers is that of a zero which is right for sure, such as a
 relu's: a cell adds the smallest normal number at most that often to what was zero before."""
@@ -58,7 +59,7 @@ class Widths:
 
     @classmethod
     def none(cls, units: int, samples: int) -> Widths:
-        """Those of no timestep."""
+        """The widths of no timestep."""
         zeros = np.zeros(units)
         return cls(zeros, zeros, zeros, 0, samples, 0)
 
@@ -71,7 +72,7 @@ class Widths:
         expected: NDArray[Any] | None = None,
         eta: float = 0.0,
     ) -> Widths:
-        """Those of radii, sizes of replayed numbers and of expected ones, all `(t, B, H)`.
+        """The widths of radii, sizes of replayed numbers and of expected ones, all `(t, B, H)`.
 
         `keep` `(t, B, 1)` is False where a timestep is masked; without `expected`, the expected
         numbers are about the replayed ones; `eta` is the smallest normal number. Where the replay
@@ -91,15 +92,15 @@ class Widths:
         return cls(squares(radius), replayed, steps, count, size.shape[1], hidden)
 
     def and_then(self, later: Widths) -> Widths:
-        """Those of further timesteps of the samples, too."""
+        """These widths, and those of `later` timesteps of the same samples."""
         return self.plus(later, self.samples)
 
     def beside(self, others: Widths) -> Widths:
-        """Those of further samples, too."""
+        """These widths, and those of `others`, which are further samples."""
         return self.plus(others, self.samples + others.samples)
 
     def plus(self, other: Widths, samples: int) -> Widths:
-        """The sums together."""
+        """The sums of both, over this many `samples`."""
         return Widths(
             self.radius + other.radius,
             self.replayed + other.replayed,
@@ -132,12 +133,12 @@ class Resolution:
 
     @property
     def worst(self) -> float:
-        """The largest of all units."""
+        """The largest resolution of all units."""
         return float(self.of_unit.max())
 
     @property
     def resolved(self) -> bool:
-        """Whether every unit is."""
+        """Whether every unit is resolved."""
         return bool((self.of_unit <= LIMIT).all())
 
 
@@ -167,7 +168,7 @@ def resolution(name: str, widths: Widths) -> Resolution:
 
 @np.errstate(all="ignore")
 def state_resolution(name: str, ball: Ball, replayed: Array) -> Resolution:
-    """That of a final state or a last output `(B, H)`: of few numbers for each unit."""
+    """The resolution of a final state or a last output `(B, H)`: few numbers for each unit."""
     sizes = np.abs(replayed[np.newaxis]), np.abs(ball.value[np.newaxis])
     eta = ball.arithmetic.results.smallest_normal
     widths = Widths.of(ball.radius[np.newaxis], sizes[0], None, sizes[1], eta)

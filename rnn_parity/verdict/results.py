@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-Verdict = Literal["parity", "suspect", "diverged", "inconclusive"]
+from rnn_parity.verdict.order import Verdict
 
 
 @dataclass(frozen=True)
@@ -129,18 +129,19 @@ class Divergence:
 
 
 class MergeDivergence(Divergence):
-    """The same of the merged outputs of a `Bidirectional`."""
+    """The first of a `Bidirectional`'s merged outputs that is beyond its bound."""
 
     origin: ClassVar[str] = "from what the two layers returned"
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A known mistake that reproduces the observed numbers within rounding."""
+    """A known mistake that reproduces the observed numbers within rounding, and what to do."""
 
     fault: str
     explanation: str
     effective_bits: float | None
+    remedy: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import pytest
 from hand_case import OUTPUTS, VERSIONS, make
 
 from rnn_parity.api.generated import GeneratedLayer
-from rnn_parity.api.movement import moved
 from rnn_parity.api.rechecking import (
     check_case,
     check_folder,
+    moved,
     record,
     record_generated,
     record_model,
@@ -176,7 +176,7 @@ def test_one_case_per_call(tmp_path):
     spec = GeneratedLayer(**SMALL, arguments={"stateful": True}, calls=2)
     record_generated(spec, tmp_path / "c.npz")
     first, second = (read_case(tmp_path / f"c-call{i}.npz") for i in range(2))
-    assert second.stateful
+    assert second.config["stateful"]
     np.testing.assert_array_equal(second.initial_state, first.final_state)
     assert check_case(tmp_path / "c-call1.npz")
 

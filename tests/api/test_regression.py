@@ -12,9 +12,9 @@ import rnn_parity as rp
 from rnn_parity.api.regression import changed, difference, given, held, paths_of
 from rnn_parity.cases.case import case_of, read_case, versions_now, write_case
 from rnn_parity.errors import InputError
-from rnn_parity.keras_adapter import Observation
+from rnn_parity.recurrence.layer_call import LayerCall
 
-SEEN = Observation(
+SEEN = LayerCall(
     layer_class="SimpleRNN",
     layer_name="rnn",
     config={"units": 1},

@@ -11,7 +11,7 @@ from helpers import rounded
 import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball
-from rnn_parity.bounds.cell_state_bound import (
+from rnn_parity.bounds.hidden_states import (
     GROWN,
     SEGMENT,
     Output,
@@ -23,8 +23,8 @@ from rnn_parity.bounds.cell_state_bound import (
     scan,
     tells,
 )
+from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.bounds.step_bound import Steps
-from rnn_parity.diagnosis.fit import observed_steps
 from rnn_parity.recurrence.activations import named
 from rnn_parity.recurrence.precision import FLOAT32, FLOAT64, FORMATS
 from rnn_parity.recurrence.replay import blocks

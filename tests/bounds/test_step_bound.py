@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import Ball
+from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.bounds.step_bound import Steps, final_balls
-from rnn_parity.diagnosis.fit import observed_steps
 from rnn_parity.recurrence.precision import FLOAT32, FLOAT64, FORMATS
 from rnn_parity.recurrence.replay import blocks
 from rnn_parity.recurrence.sequences import Dropout, Sequences

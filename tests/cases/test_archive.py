@@ -9,18 +9,9 @@ import numpy as np
 import pytest
 from hand_case import CONFIG, GRU, LSTM, contents, make
 
-from rnn_parity.cases import archive
-from rnn_parity.cases.case import read_case, write_case
+from rnn_parity.cases.case import checksum, read_case, write_case
 from rnn_parity.errors import InputError
 from rnn_parity.system.limits import VARIABLE
-
-
-@pytest.fixture
-def path(tmp_path):
-    name = tmp_path / "case.npz"
-    write_case(name, make())
-    return name
-
 
 LEFT_OUT = object()
 
@@ -32,7 +23,7 @@ def rewritten(path, meta=None, signed=True, **arrays):
     document = {key: value for key, value in document.items() if value is not LEFT_OUT}
     found = {n: a for n, a in {**found, **arrays}.items() if a is not None}
     if signed:
-        document["checksum"] = archive.checksum(document, found)
+        document["checksum"] = checksum(document, found)
     np.savez(path, meta=np.array(json.dumps(document)), **found)
     return path
 

@@ -13,16 +13,9 @@ from hand_case import CONFIG, GRU, INPUTS, LSTM, OUTPUTS, VERSIONS, contents, ma
 import rnn_parity as rp
 from rnn_parity.cases.case import Case, case_of, read_case, versions_now, write_case
 from rnn_parity.errors import InputError
-from rnn_parity.keras_adapter import Observation
+from rnn_parity.recurrence.layer_call import LayerCall
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def path(tmp_path):
-    name = tmp_path / "case.npz"
-    write_case(name, make())
-    return name
 
 
 def test_what_is_written_is_read_again(path):
@@ -32,7 +25,6 @@ def test_what_is_written_is_read_again(path):
         assert (written is None) == (read is None), field.name
         np.testing.assert_array_equal(read, written)
     assert case.final_state[0].dtype == np.float32
-    assert not case.stateful
     assert rp.compare(case.weights(), case.inputs, case.outputs, case.final_state)
 
 
@@ -100,11 +92,11 @@ def test_options_reach_the_weights():
     case = make(config={**CONFIG, **options})
     assert case.weights().go_backwards
     assert case.weights().zero_output_for_mask
-    assert case.stateful
+    assert case.config["stateful"]
 
 
 def observation(weights, config, **arrays):
-    return Observation("RNN", "r", config, "graph", None, weights, None, INPUTS, OUTPUTS, **arrays)
+    return LayerCall("RNN", "r", config, "graph", None, weights, None, INPUTS, OUTPUTS, **arrays)
 
 
 def test_an_observation_becomes_a_case():

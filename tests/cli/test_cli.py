@@ -14,7 +14,8 @@ from sample_checks import DIVERGED, NOT_COMPARED, PARITY, SUSPECT
 from rnn_parity.api import generated as generate
 from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
-from rnn_parity.report.report import FORMATS, Report
+from rnn_parity.report import FORMATS
+from rnn_parity.report.report import Report
 from rnn_parity.verdict.results import BlindSpot, Sensitivity
 
 

@@ -10,7 +10,6 @@ from rnn_parity.api import generated as generate
 from rnn_parity.cli import main as cli
 from rnn_parity.cli import options
 from rnn_parity.implementations.sources import KINDS
-from rnn_parity.report.report import FORMATS
 
 NUMBER = "expected an integer from 1 to 2147483647, received"
 HINT = "; try rnn-parity check --help"
@@ -150,7 +149,6 @@ def test_the_help_states_the_defaults_that_hold():
 
 def test_the_choices_are_those_of_the_modules_behind_them():
     adapter = importlib.import_module("rnn_parity.keras_adapter")
-    assert options.FORMATS == FORMATS
     assert options.MASKS == generate.MASKS
     assert options.STATES == generate.INITIAL_STATES
     assert (*adapter.MODES, "all") == options.MODES

@@ -5,7 +5,7 @@ import pytest
 from corpus import NARROW, SIZES, examined, right_run, simulate
 from mistakes import MISTAKES, OUTSIDE, Mistake, late
 
-from rnn_parity.diagnosis.causes import Seen, explaining
+from rnn_parity.diagnosis.causes import Evidence, explaining
 from rnn_parity.diagnosis.faults import Computation, faults_of
 from rnn_parity.recurrence.sequences import Sequences
 
@@ -154,7 +154,7 @@ def test_a_second_fault_must_be_closer_by_far(alone, count):
     run = right_run(SIZE)
     layer = run.layer()
     right = Computation(layer, Sequences.of(layer, run.x))
-    seen = Seen(simulate(run), np.arange(3), slice(0, 9))
+    seen = Evidence(simulate(run), np.arange(3), slice(0, 9))
     one, other, *_ = faults_of(layer)
     pair = iter([((one, other), right, ("", ""))])
     assert len(explaining(pair, seen, {one: alone, other: 1e6})) == count

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
-from rnn_parity.diagnosis.faults import FAULTS, Computation, inputs, weights
-from rnn_parity.diagnosis.faults.inputs import correction, implied_order, missing, nearest
+from rnn_parity.diagnosis.faults import FAULTS, Computation, masks, order, weights
+from rnn_parity.diagnosis.faults.masks import missing
+from rnn_parity.diagnosis.faults.order import correction, implied_order, nearest
 from rnn_parity.diagnosis.faults.weights import corrections, narrower, uses_all_digits
 from rnn_parity.diagnosis.implied_weights import rows
 from rnn_parity.recurrence.precision import FORMATS
@@ -81,24 +82,24 @@ def test_the_order_of_more_features_is_read_off_the_outputs(kind):
 
 @pytest.mark.parametrize(("features", "count"), [(6, 1), (128, 1), (129, 0)])
 def test_of_too_many_features_no_order_is_looked_for(features, count, monkeypatch):
-    order = np.roll(np.arange(features), 1)
+    rolled = np.roll(np.arange(features), 1)
     guesses = []
 
     def implied(computation, outputs, guess):
         guesses.append(guess.tolist())
-        return order
+        return rolled
 
-    monkeypatch.setattr(inputs, "implied_order", implied)
+    monkeypatch.setattr(order, "implied_order", implied)
     computation = linear(np.ones((features, 1)), np.ones((1, 1, features)))
     found = candidates("features-permuted", computation, np.ones((1, 1, 1)))
-    assert details(found) == [f"the order of the kernel's rows is {order.tolist()}"] * count
+    assert details(found) == [f"the order of the kernel's rows is {rolled.tolist()}"] * count
     # The guess that is found again is the last.
-    assert guesses == [list(range(features)), order.tolist()] * count
+    assert guesses == [list(range(features)), rolled.tolist()] * count
 
 
 def test_no_more_than_three_guesses(monkeypatch):
     orders = [np.roll(np.arange(6), n) for n in range(1, 6)]
-    monkeypatch.setattr(inputs, "implied_order", lambda c, y, guess: orders.pop(0))
+    monkeypatch.setattr(order, "implied_order", lambda c, y, guess: orders.pop(0))
     (one,) = candidates("features-permuted", random(1, 1, 6, 1), np.ones((1, 1, 1)))
     assert one.detail == "the order of the kernel's rows is [3, 4, 5, 0, 1, 2]"
 
@@ -157,7 +158,7 @@ STEPS = [
 def test_by_the_sixth_step_the_outputs_are_near_or_never(shares, arrives, monkeypatch):
     left = [*shares, *[0.0] * 10]
     missing_kernel = np.array([[1.0], [-1.0]])
-    monkeypatch.setattr(inputs, "correction", lambda *_: left.pop(0) * missing_kernel)
+    monkeypatch.setattr(order, "correction", lambda *_: left.pop(0) * missing_kernel)
     computation = linear([[1.0], [2.0]], [[[1.0, 0.0], [0.0, 1.0]]])
     guess = np.array([0, 1])
     found = implied_order(computation, np.array([[[2.0], [1.0]]]), guess)
@@ -293,7 +294,7 @@ def test_the_first_timesteps_tell_what_was_dropped():
     ],
 )
 def test_what_scales_say_of_dropout(scales, rate, kept, monkeypatch):
-    monkeypatch.setattr(inputs, "missing", lambda layer, now, *few: np.array([scales]) - now)
+    monkeypatch.setattr(masks, "missing", lambda layer, now, *few: np.array([scales]) - now)
     computation = linear(np.ones((6, 1)), np.ones((1, 1, 6)))
     found = candidates("dropout-active", computation, np.ones((1, 1, 1)))
     if rate is None:
@@ -311,7 +312,7 @@ def test_scales_stay_between_minus_one_and_eight(change, end, monkeypatch):
         seen.append(scales.tolist())
         return np.full(scales.shape, change)
 
-    monkeypatch.setattr(inputs, "missing", far)
+    monkeypatch.setattr(masks, "missing", far)
     candidates("dropout-active", linear([[1.0]], np.ones((1, 1, 1))), np.ones((1, 1, 1)))
     assert seen == [[[1.0]]] + [[[end]]] * 7
 

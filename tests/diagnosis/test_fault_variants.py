@@ -6,8 +6,8 @@ from helpers import in_blocks_of
 
 import rnn_parity as rp
 from rnn_parity.diagnosis.faults import FAULTS, Computation
-from rnn_parity.diagnosis.faults.final import state_causes
-from rnn_parity.diagnosis.faults.units import first_and_last, matching
+from rnn_parity.diagnosis.faults.order import first_and_last, matching
+from rnn_parity.diagnosis.faults.states import state_causes
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
 
 BY_ID = {fault.id: fault for fault in FAULTS}

@@ -9,7 +9,7 @@ from corpus_gated import GRU, LSTM
 from mistakes_gated import AFTER, BEFORE, KINDS
 
 from rnn_parity.diagnosis.faults import STALE, Computation, faults_of
-from rnn_parity.diagnosis.faults.final import state_causes
+from rnn_parity.diagnosis.faults.states import state_causes
 from rnn_parity.recurrence.sequences import Sequences
 
 SIZES = [(2, 5, 3, 4), (16, 20, 12, 8)]

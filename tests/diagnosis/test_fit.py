@@ -6,8 +6,9 @@ from helpers import in_blocks_of
 
 import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import Arithmetic
-from rnn_parity.diagnosis import fit as fit_module
-from rnn_parity.diagnosis.fit import Fit, fit, observed_steps, part
+from rnn_parity.bounds.observed import observed_part, observed_steps
+from rnn_parity.diagnosis import causes
+from rnn_parity.diagnosis.causes import Fit, fit_in
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Dropout, Sequences
 
@@ -36,12 +37,12 @@ def halving(timesteps=3, **options):
 def test_a_ratio_by_hand(size, monkeypatch):
     in_blocks_of(monkeypatch, size)
     layer, sequences, outputs = halving()
-    right = fit(layer, sequences, outputs, SINGLE)
+    right = fit_in(SINGLE, layer, sequences, outputs)
     assert (right.max_ratio, right.useless) == (0, False)
     for t, terms in ((0, 1.0), (1, 2.5), (2, 5.25)):
         wrong = outputs.copy()
         wrong[0, t] += 0.125
-        found = fit(layer, sequences, wrong, SINGLE)
+        found = fit_in(SINGLE, layer, sequences, wrong)
         # Of two terms: 2 u (x + h / 2). What follows is off by half as much, beside twice as much.
         if size == 1 or t == 2:
             assert found.max_ratio == pytest.approx(0.125 / (2 * U * terms), rel=1e-3)
@@ -49,11 +50,11 @@ def test_a_ratio_by_hand(size, monkeypatch):
         assert found.useless
         near = outputs.copy()
         near[0, t] += U * terms
-        found = fit(layer, sequences, near, SINGLE)
+        found = fit_in(SINGLE, layer, sequences, near)
         assert found.max_ratio == pytest.approx(0.5, rel=1e-3)
         assert found.explains
         near[0, t] += 2 * U * terms
-        found = fit(layer, sequences, near, SINGLE)
+        found = fit_in(SINGLE, layer, sequences, near)
         assert found.max_ratio == pytest.approx(1.5, rel=1e-3)
         assert found.useless
 
@@ -63,22 +64,22 @@ def test_what_is_no_number_fits_nothing(monkeypatch):
     for value in (np.nan, np.inf):
         wrong = outputs.copy()
         wrong[0, 1] = value
-        assert fit(layer, sequences, wrong, SINGLE).max_ratio == np.inf
-    monkeypatch.setattr(fit_module, "ratios", lambda residual, ball: np.nan * residual)
-    found = fit(layer, sequences, outputs, SINGLE)
+        assert fit_in(SINGLE, layer, sequences, wrong).max_ratio == np.inf
+    monkeypatch.setattr(causes, "ratios", lambda residual, ball: np.nan * residual)
+    found = fit_in(SINGLE, layer, sequences, outputs)
     assert (found.max_ratio, found.useless) == (np.inf, True)
 
 
 def test_a_ratio_of_one_fits(monkeypatch):
-    monkeypatch.setattr(fit_module, "ratios", lambda residual, ball: np.ones_like(residual))
-    found = fit(*halving(), SINGLE)
+    monkeypatch.setattr(causes, "ratios", lambda residual, ball: np.ones_like(residual))
+    found = fit_in(SINGLE, *halving())
     assert (found.max_ratio, found.useless) == (1, False)
 
 
 def test_a_vacuous_bound_is_useless():
     layer = rp.SimpleRNN([[1e19]], [[0.0]], activation="linear", dtype="float32")
     sequences = Sequences.of(layer, [[[1.0], [1e20]]])
-    found = fit(layer, sequences, np.array([[[layer.kernel.item()], [np.inf]]]), SINGLE)
+    found = fit_in(SINGLE, layer, sequences, np.array([[[layer.kernel.item()], [np.inf]]]))
     assert (found.max_ratio, found.useless) == (0, True)
 
 
@@ -92,7 +93,7 @@ def test_a_unit_whose_bound_is_wider_than_its_numbers(batch, timesteps, useless,
     layer = rp.SimpleRNN(kernel, np.zeros((2, 2)), activation="linear", dtype="float32")
     x = np.full((batch, timesteps, 3), [2.0**24, 2.0**24 - 1, 50.0])
     outputs = np.full((batch, timesteps, 2), [50.0, 1.0])
-    found = fit(layer, Sequences.of(layer, x), outputs, SINGLE)
+    found = fit_in(SINGLE, layer, Sequences.of(layer, x), outputs)
     assert (found.max_ratio, found.useless) == (0, useless)
 
 
@@ -104,7 +105,7 @@ def test_masked_steps_are_no_numbers_of_a_unit():
     outputs = np.full((1, 8, 2), [50.0, 1.0])
     for masked, useless in ((True, True), (False, False)):
         sequences = Sequences.of(layer, x, [[True] * 4 + [masked] + [True] * 3])
-        assert fit(layer, sequences, outputs, SINGLE).useless is useless
+        assert fit_in(SINGLE, layer, sequences, outputs).useless is useless
 
 
 def test_masked_steps_do_not_widen():
@@ -112,7 +113,7 @@ def test_masked_steps_do_not_widen():
     layer = rp.SimpleRNN([[1.0], [-1.0]], [[0.0]], activation="linear", dtype="float32")
     x = np.array([[[3.0, 1.0], [2.0**24, 2.0**24 - 1]]])
     outputs = np.array([[[2.0], [2.0]]])
-    found = fit(layer, Sequences.of(layer, x, [[True, False]]), outputs, SINGLE)
+    found = fit_in(SINGLE, layer, Sequences.of(layer, x, [[True, False]]), outputs)
     assert (found.max_ratio, found.useless) == (0, False)
 
 
@@ -157,7 +158,7 @@ def call(kind=rp.SimpleRNN, mask=None):
 
 def test_some_samples_from_the_start():
     sequences, outputs = call()
-    s, seen = part(sequences, outputs, np.array([2, 0]), slice(0, 2))
+    s, seen = observed_part(sequences, outputs, np.array([2, 0]), slice(0, 2))
     assert s.inputs.tolist() == [[[17, 18], [19, 20]], [[1, 2], [3, 4]]]
     assert s.initial_state.tolist() == [[[3], [1]]]
     assert s.dropout.inputs.tolist() == [[[5, 6], [1, 2]]]
@@ -167,14 +168,14 @@ def test_some_samples_from_the_start():
 
 def test_some_timesteps_start_from_what_was_observed_before():
     sequences, outputs = call()
-    s, seen = part(sequences, outputs.astype(np.float32), slice(1, 3), slice(2, 3))
+    s, seen = observed_part(sequences, outputs.astype(np.float32), slice(1, 3), slice(2, 3))
     assert s.inputs.tolist() == [[[13, 14]], [[21, 22]]]
     assert s.initial_state.tolist() == [[[6], [10]]]
     assert s.initial_state.dtype == np.float64
     assert seen.tolist() == [[[7]], [[11]]]
     assert s.mask is None
     assert s.dropout.inputs.tolist() == [[[3, 4], [5, 6]]]
-    s, seen = part(sequences, outputs, slice(0, 1), slice(1, 4))
+    s, seen = observed_part(sequences, outputs, slice(0, 1), slice(1, 4))
     assert s.inputs.tolist() == [[[3, 4], [5, 6], [7, 8]]]
     assert s.initial_state.tolist() == [[[1]]]
     assert seen.tolist() == [[[2], [3], [4]]]
@@ -185,7 +186,7 @@ def test_some_timesteps_start_from_what_was_observed_before():
 )
 def test_where_states_are_hidden_the_timesteps_before_are_kept(kind, mask):
     sequences, outputs = call(kind, mask)
-    s, seen = part(sequences, outputs, slice(1, 2), slice(2, 3))
+    s, seen = observed_part(sequences, outputs, slice(1, 2), slice(2, 3))
     assert s.inputs.tolist() == [[[9, 10], [11, 12], [13, 14]]]
     assert s.initial_state.tolist() == [[[2]], [[20]]][: len(s.initial_state)]
     assert (None if s.mask is None else s.mask.tolist()) == (mask and [mask[0][:3]])

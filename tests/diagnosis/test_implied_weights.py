@@ -5,7 +5,7 @@ import pytest
 from corpus import NARROW, examined, right_run, simulate, weights_of
 
 from rnn_parity.diagnosis import implied_weights as implied
-from rnn_parity.diagnosis.least_squares import NormalEquations
+from rnn_parity.diagnosis.implied_weights import NormalEquations
 from rnn_parity.recurrence.sequences import Sequences
 
 LARGE = (4, 200, 64, 64)

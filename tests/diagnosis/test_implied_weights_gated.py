@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+from rnn_parity.diagnosis.derivatives import Derivatives
 
 import rnn_parity as rp
+from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.diagnosis import implied_weights as implied
-from rnn_parity.diagnosis.derivatives import Derivatives
-from rnn_parity.diagnosis.equations import joined
-from rnn_parity.diagnosis.fit import observed_steps
-from rnn_parity.diagnosis.stack import changed_at, pieces, stacked, value, where
+from rnn_parity.diagnosis.equations import changed_at, joined, pieces, stacked, value, where
 from rnn_parity.recurrence.sequences import Sequences
 
 KINDS = {"LSTM": (rp.LSTM, {}, 4, ()), "GRU": (rp.GRU, {}, 3, (2,))}

@@ -11,10 +11,8 @@ from test_implied_weights_gated import case, float32_loop, layer_of
 import rnn_parity as rp
 from rnn_parity.api.examination import examine
 from rnn_parity.diagnosis import implied_weights as implied
-from rnn_parity.diagnosis import suspicion
-from rnn_parity.diagnosis.equations import Rows
+from rnn_parity.diagnosis.equations import Rows, stacked, where
 from rnn_parity.diagnosis.probe import probed
-from rnn_parity.diagnosis.stack import stacked, where
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.judge import Observations
 from rnn_parity.verdict.results import Subject
@@ -67,7 +65,7 @@ def test_a_trained_layer_that_runs_its_own_weights():
         layer = rp.GRU(data["kernel"], data["recurrent_kernel"], data["bias"])
         x, y = data["inputs"], data["outputs"]
     rows = implied.rows(layer, Sequences.of(layer, x), y).even(stacked(layer))
-    assert implied.scores(rows).max() > suspicion.SCREEN  # entries alone would be off
+    assert implied.scores(rows).max() > implied.SCREEN  # entries alone would be off
     check = rp.compare(layer, x, y).checks[0]
     assert (check.verdict, check.implied_weights, check.causes) == ("parity", None, ())
 
@@ -267,8 +265,8 @@ def test_a_part_confirms_only_what_it_knows_itself():
     matrix = np.stack([column, np.ones_like(column)], axis=-1)
 
     def agreed(noise):
-        parts = suspicion.by_samples(matrix, 3 * column + noise)
-        return suspicion.agreed(parts, sum(parts[1:], parts[0]), np.array([1])).tolist()
+        parts = implied.by_samples(matrix, 3 * column + noise)
+        return implied.agreed(parts, sum(parts[1:], parts[0]), np.array([1])).tolist()
 
     assert agreed(noise) == [True, False]
     # One sample has the same estimate, but within an error as large.
@@ -279,11 +277,13 @@ def test_a_part_confirms_only_what_it_knows_itself():
 def test_a_change_is_explained_as_a_whole_by_each_part():
     predicted = np.random.default_rng(0).normal(size=(100, 4, 3))
     noise = np.stack([beside(predicted[:, b], b) for b in range(4)], axis=1)
-    assert suspicion.explains(predicted, predicted + noise)
-    assert not suspicion.explains(predicted, 3 * predicted + noise)  # more than the whole
-    assert not suspicion.explains(predicted, 0.3 * predicted + noise)  # less
-    assert not suspicion.explains(predicted, predicted + 10 * noise)  # no more than noise
-    assert not suspicion.explains(predicted[:, :1], predicted[:, :1] + noise[:, :1])  # one sample
+    assert implied.shown_by_all_parts(predicted, predicted + noise)
+    assert not implied.shown_by_all_parts(predicted, 3 * predicted + noise)  # more than the whole
+    assert not implied.shown_by_all_parts(predicted, 0.3 * predicted + noise)  # less
+    assert not implied.shown_by_all_parts(predicted, predicted + 10 * noise)  # no more than noise
+    assert not implied.shown_by_all_parts(
+        predicted[:, :1], predicted[:, :1] + noise[:, :1]
+    )  # one sample
 
 
 @pytest.mark.parametrize(

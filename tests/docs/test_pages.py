@@ -21,10 +21,10 @@ from pages import (
     is_run,
     name_of,
 )
+from rnn_parity.sweep.findings import KNOWN
 
 from rnn_parity.diagnosis.faults import FAULTS
 from rnn_parity.report.manual import GROUPS, LINK, topics
-from rnn_parity.sweep.findings import KNOWN
 
 RUN = [page for page in PAGES if blocks(page, "console") or blocks(page, "python")]
 WORDS = (

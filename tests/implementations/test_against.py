@@ -12,7 +12,7 @@ from rnn_parity.api.judging import judged
 from rnn_parity.api.rechecking import check_case, check_folder
 from rnn_parity.cases.case import write_case
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.against import answered, given
+from rnn_parity.implementations.against import call_to_compute, layer_computed_by
 from rnn_parity.implementations.request import Answer
 from rnn_parity.implementations.sources import Source
 from rnn_parity.keras_adapter import tensorflow_module
@@ -106,9 +106,9 @@ def test_a_final_state_is_checked(weights, inputs):
 
 def test_an_implementation_may_have_weights_of_its_own(weights, inputs):
     theirs = rp.SimpleRNN(**without_bias(weights))
-    seen = given(rp.SimpleRNN(**weights), inputs, None, None)
+    seen = call_to_compute(rp.SimpleRNN(**weights), inputs, None, None)
     answer = Answer(loop(without_bias(weights), inputs), (), ("a note",), theirs)
-    now = answered(seen, Source("theirs", lambda request: answer))
+    now = layer_computed_by(seen, Source("theirs", lambda request: answer))
     assert now.weights is theirs
     assert now.notes == ("a note",)
     (check,) = judged([seen], "layer", others=[Source("theirs", lambda request: answer)])

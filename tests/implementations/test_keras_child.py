@@ -13,8 +13,14 @@ import pytest
 
 import rnn_parity as rp
 from rnn_parity.errors import InputError, SourceFailedError
-from rnn_parity.implementations.keras_backend import Child, implementation, installed, question
-from rnn_parity.implementations.keras_child import receive, send
+from rnn_parity.implementations.keras_backend import (
+    Child,
+    implementation,
+    installed,
+    question,
+    receive,
+    send,
+)
 from rnn_parity.implementations.request import Request
 
 ROOT = Path(__file__).parents[2]

@@ -15,10 +15,10 @@ from rnn_parity.cases.case import write_case
 from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
 from rnn_parity.implementations import torch_weights
-from rnn_parity.implementations.against import given
+from rnn_parity.implementations.against import call_to_compute
 from rnn_parity.implementations.request import Answer
 from rnn_parity.implementations.sources import Source
-from rnn_parity.implementations.torch_state import Stored, choose, named
+from rnn_parity.implementations.torch_weights import StoredModule, module_for, named_modules
 
 F, H = 2, 3
 X = np.random.default_rng(5).normal(size=(2, 4, F)).astype(np.float32)
@@ -61,9 +61,9 @@ def file_of(monkeypatch):
 
     def made(*parts):
         whole = {name: tensor for part in parts for name, tensor in part.items()}
-        monkeypatch.setattr(torch_weights, "read", lambda path: whole)
+        monkeypatch.setattr(torch_weights, "read_tensors", lambda path: whole)
 
-    monkeypatch.setattr(torch_weights, "run", run)
+    monkeypatch.setattr(torch_weights, "run_module", run)
     return made
 
 
@@ -121,7 +121,9 @@ def test_what_diverges_does_so_whatever_else_there_is(file_of):
     wrong = LAYER.changed(bias=LAYER.bias + 1)
     check = checked("w.safetensors#_l0", wrong)
     assert check.verdict == "diverged"
-    (check,) = judged([given(wrong, X, None, None)], "layer", others=[more_than_asked_for()])
+    (check,) = judged(
+        [call_to_compute(wrong, X, None, None)], "layer", others=[more_than_asked_for()]
+    )
     assert check.verdict == "diverged"
     assert check.notes[-1].startswith("not compared: the layer b of more")
 
@@ -132,7 +134,9 @@ def more_than_asked_for(**more):
 
 
 def test_what_cannot_be_named_is_to_be_given_alone():
-    (check,) = judged([given(LAYER, X, None, None)], "layer", others=[more_than_asked_for()])
+    (check,) = judged(
+        [call_to_compute(LAYER, X, None, None)], "layer", others=[more_than_asked_for()]
+    )
     assert check.summary.startswith(
         "not compared: the layer b of more; if what was compared is all that is meant, let it give "
         "that alone; of what was compared, every step"
@@ -141,13 +145,13 @@ def test_what_cannot_be_named_is_to_be_given_alone():
 
 def test_names_of_parts():
     modules = [
-        Stored(prefix, end, {})
+        StoredModule(prefix, end, {})
         for prefix in ("", "encoder.", "encoder2.")
         for end in ("_l0", "_l0_reverse", "_l1")
     ]
 
     def found(part):
-        return [one.name for one in named("w", modules, part)]
+        return [one.name for one in named_modules("w", modules, part)]
 
     assert found(None) == [one.name for one in modules]
     assert found("encoder.") == ["encoder.*_l0", "encoder.*_l0_reverse", "encoder.*_l1"]
@@ -165,11 +169,11 @@ def test_names_of_parts():
 def test_several_that_fit_are_asked_about():
     weights = {f"{k}_l0": v for k, v in tensors().items()}
     parts = {name.removesuffix("_l0"): tensor for name, tensor in weights.items()}
-    modules = [Stored("a.", "_l0", parts), Stored("b.", "_l0", parts)]
+    modules = [StoredModule("a.", "_l0", parts), StoredModule("b.", "_l0", parts)]
     with pytest.raises(
         InputError, match=r"received a\.\*_l0, b\.\*_l0; name one of them: w#a\.\*_"
     ):
-        choose("w", modules, LAYER)
+        module_for("w", modules, LAYER)
 
 
 @pytest.fixture
@@ -237,7 +241,7 @@ def test_the_answer_is_not_written_over_a_source_with_a_part(here, capsys):
 
 def test_right_numbers_of_a_part_prove_nothing_of_the_whole():
     seen = replace(
-        given(LAYER, X, None, None), outputs=loop(WEIGHTS, X), unproven="not compared: b"
+        call_to_compute(LAYER, X, None, None), outputs=loop(WEIGHTS, X), unproven="not compared: b"
     )
     (check,) = judged([seen], "layer")
     assert (check.verdict, check.max_ratio <= 1) == ("inconclusive", True)

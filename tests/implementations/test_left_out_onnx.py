@@ -11,7 +11,7 @@ from onnx_models import B, F, H, T, arrays, model, node, saved  # noqa: E402
 
 import rnn_parity as rp  # noqa: E402
 from rnn_parity.errors import InputError  # noqa: E402
-from rnn_parity.implementations.onnx_weights import layers  # noqa: E402
+from rnn_parity.implementations.onnx.operators import operator_layers  # noqa: E402
 
 X = np.random.default_rng(5).normal(size=(B, T, F)).astype(np.float32)
 FIRST = numpy_helper.from_array(np.array(0), "i")
@@ -24,7 +24,7 @@ def path(tmp_path):
 
 
 def checked(source, given, direction="forward"):
-    layer = layers("RNN", {"direction": direction}, given)["forward"]
+    layer = operator_layers("RNN", {"direction": direction}, given)["forward"]
     (check,) = rp.check(layer, X, against=source).checks
     return check
 
@@ -92,6 +92,6 @@ def test_an_operator_that_reaches_no_output(path):
 def test_a_final_c_is_no_last_output(path):
     given = arrays("LSTM")
     saved(model([node("LSTM", given)], given, outputs=["Y_c"]), path)
-    layer = layers("LSTM", {}, given)["forward"]
+    layer = operator_layers("LSTM", {}, given)["forward"]
     with pytest.raises(InputError, match=r"received Y_c \(1, 3, 4\); export the layer alone"):
         rp.check(layer, X, against=path)

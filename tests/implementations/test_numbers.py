@@ -10,9 +10,8 @@ import pytest
 
 from rnn_parity import SimpleRNN
 from rnn_parity.errors import InputError
-from rnn_parity.implementations import csv_text
-from rnn_parity.implementations.csv_text import text
-from rnn_parity.implementations.numbers import encoded, implementation
+from rnn_parity.implementations import numbers as module
+from rnn_parity.implementations.numbers import csv_text, encoded, implementation
 from rnn_parity.implementations.request import Request
 from rnn_parity.recurrence.layers import LSTM
 from rnn_parity.system.limits import VARIABLE
@@ -175,7 +174,7 @@ def test_files_beyond_the_limit_are_not_read(tmp_path, monkeypatch):
     said = "at most 8 MiB in float64, received about 8 MiB; name a smaller file, or set .*=1"
     refused(tmp_path / "y.npy", f"expected an array of {said}")
     refused(tmp_path / "y.csv", "expected at most 512 KiB, received text of 512 KiB")
-    monkeypatch.setattr(csv_text, "LONGEST_LINE", 2**14)
+    monkeypatch.setattr(module, "LONGEST_LINE", 2**14)
     refused(tmp_path / "line.csv", "line 1: expected at most 16383 characters, received more")
 
 
@@ -343,8 +342,10 @@ def test_what_is_written_can_be_read_to_the_last_bit(tmp_path, dtype, digits):
         path = tmp_path / f"x{extension}"
         path.write_bytes(encoded(numbers, extension))
         assert (read(path).outputs.astype(dtype) == numbers).all()
-    assert len(text(numbers).split("\n")) == B * T + 1
-    assert text(np.full((1, 1), 1 / 3, dtype)) == f"{float(np.array(1 / 3, dtype)):.{digits}g}\n"
+    assert len(csv_text(numbers).split("\n")) == B * T + 1
+    assert (
+        csv_text(np.full((1, 1), 1 / 3, dtype)) == f"{float(np.array(1 / 3, dtype)):.{digits}g}\n"
+    )
 
 
 def test_what_other_programs_do_not_know_is_widened(tmp_path):

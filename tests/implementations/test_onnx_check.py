@@ -14,8 +14,8 @@ pytest.importorskip("onnxruntime")
 from onnx import helper  # noqa: E402  # after the skip
 from onnx_models import FLOAT, B, F, H, T, arrays, model, node, saved, single  # noqa: E402
 
-from rnn_parity import cli  # noqa: E402
 from rnn_parity.api.onnx_check import check_onnx  # noqa: E402
+from rnn_parity.cli import main as cli  # noqa: E402
 from rnn_parity.errors import InputError  # noqa: E402
 
 FIFTH, THIRD, SIXTH = (float(np.float32(x)) for x in (0.2, 0.3, 1 / 6))

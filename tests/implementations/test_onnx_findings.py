@@ -14,7 +14,7 @@ from onnx_models import FLOAT, B, F, T, arrays, model, node, run, saved, single 
 
 import rnn_parity as rp  # noqa: E402
 from rnn_parity.api.onnx_check import check_onnx  # noqa: E402
-from rnn_parity.implementations.onnx_activations import of_runtime  # noqa: E402
+from rnn_parity.implementations.onnx.operators import as_runtime_computes  # noqa: E402
 
 
 def one_unit(path, x, more=None, **attributes):
@@ -75,10 +75,10 @@ def test_what_is_lost_near_zero_is_no_divergence(tmp_path, op_type, functions, s
 
 def test_a_loop_loses_nothing_that_is_allowed_for():
     layer = rp.SimpleRNN([[1.0]], [[0.0]], activation="tanh")
-    assert of_runtime(layer, {"LSTM"})[0].activation == layer.activation
-    assert of_runtime(layer, {"RNN"})[0].activation != layer.activation
+    assert as_runtime_computes(layer, {"LSTM"})[0].activation == layer.activation
+    assert as_runtime_computes(layer, {"RNN"})[0].activation != layer.activation
     gated = rp.LSTM(np.ones((1, 4)), np.ones((1, 4)), None, "softplus", "softplus")
-    found, notes = of_runtime(gated, {"RNN", "LSTM"})
+    found, notes = as_runtime_computes(gated, {"RNN", "LSTM"})
     assert [f.absolute for f in found.activations] == [2, 2]
     assert len(notes) == 1
 

@@ -9,13 +9,13 @@ pytest.importorskip("onnxruntime")
 from onnx_models import B, F, H, T, arrays, model, node, saved  # noqa: E402  # after the skip
 
 import rnn_parity as rp  # noqa: E402
-from rnn_parity.implementations.onnx_match import answer  # noqa: E402
-from rnn_parity.implementations.onnx_runtime import implementation  # noqa: E402
-from rnn_parity.implementations.onnx_weights import layers  # noqa: E402
+from rnn_parity.implementations.onnx.operators import operator_layers  # noqa: E402
+from rnn_parity.implementations.onnx.runtime import implementation  # noqa: E402
+from rnn_parity.implementations.ports import answer_from_outputs  # noqa: E402
 from rnn_parity.implementations.request import Request  # noqa: E402
 
 X = np.random.default_rng(5).normal(size=(B, T, F)).astype(np.float32)
-LAYER = layers("LSTM", {}, arrays("LSTM"))["forward"]
+LAYER = operator_layers("LSTM", {}, arrays("LSTM"))["forward"]
 STATE = np.random.default_rng(6).uniform(-1, 1, (B, H)).astype(np.float32)
 
 
@@ -33,7 +33,7 @@ def of_lstm(path, inputs, outputs, finals="hc"):
         cell.output["Yhc".index(final)] = name
     shapes = {"X": (T, B, F)} | dict.fromkeys(inputs, (1, B, H))
     path = saved(model([cell], given, inputs=shapes, outputs=["Y", *outputs]), path)
-    layer = layers("LSTM", {}, given)["forward"]
+    layer = operator_layers("LSTM", {}, given)["forward"]
     state = (STATE, STATE[::-1])
     found = implementation(path)(Request(layer, X, initial_state=state))
     final = found.final_state or None
@@ -68,7 +68,7 @@ def test_initial_states_that_are_not_given_need_no_names(path):
     cell.input[5:] = ["a", "b"]
     shapes = {"X": (T, B, F), "a": (1, B, H), "b": (1, B, H)}
     path = saved(model([cell], given, inputs=shapes), path)
-    found = implementation(path)(Request(layers("LSTM", {}, given)["forward"], X))
+    found = implementation(path)(Request(operator_layers("LSTM", {}, given)["forward"], X))
     assert len(found.notes) == 1
 
 
@@ -90,15 +90,15 @@ def test_a_final_c_alone_is_not_compared(path):
 
 
 def test_final_states_that_neither_names_nor_numbers_tell_apart():
-    request = Request(layers("LSTM", {}, arrays("LSTM"))["forward"], X)
+    request = Request(operator_layers("LSTM", {}, arrays("LSTM"))["forward"], X)
     a, b, last = (np.full((B, H), value) for value in (0.1, 0.2, 0.3))
     note = "the outputs a and b are taken as the states h and c: their names do not tell which is"
-    alone = answer(request, {"a": a, "b": b}, False)
+    alone = answer_from_outputs(request, {"a": a, "b": b}, False)
     assert np.array_equal(alone.outputs, a)
     assert [state is one for state, one in zip(alone.final_state, (a, b), strict=True)]
     assert alone.notes[1].startswith(note)
-    stale = answer(request, {"y": last, "a": a, "b": b}, False)
+    stale = answer_from_outputs(request, {"y": last, "a": a, "b": b}, False)
     assert (stale.outputs[0, 0], stale.notes[1][: len(note)]) == (0.3, note)
-    told = answer(request, {"y": last, "a": a, "b": last}, False)
+    told = answer_from_outputs(request, {"y": last, "a": a, "b": last}, False)
     assert [state[0, 0] for state in told.final_state] == [0.3, 0.1]
     assert len(told.notes) == 1

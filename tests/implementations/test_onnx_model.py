@@ -16,8 +16,8 @@ from onnx_models import B, F, H, T, arrays, model, node, saved  # noqa: E402
 
 from rnn_parity.api.onnx_check import check_onnx  # noqa: E402
 from rnn_parity.errors import InputError  # noqa: E402
-from rnn_parity.implementations.onnx_runtime import implementation  # noqa: E402
-from rnn_parity.implementations.onnx_weights import layers  # noqa: E402
+from rnn_parity.implementations.onnx.operators import operator_layers  # noqa: E402
+from rnn_parity.implementations.onnx.runtime import implementation  # noqa: E402
 from rnn_parity.implementations.request import Request  # noqa: E402
 
 DAMAGED = Path(__file__).parents[2] / "fixtures" / "damaged"
@@ -86,7 +86,7 @@ def external(path, location):
 
 
 def test_external_data(path):
-    request = Request(layers("RNN", {}, GIVEN)["forward"], X)
+    request = Request(operator_layers("RNN", {}, GIVEN)["forward"], X)
     whole = implementation(saved(recurrent(), path))(request).outputs
     onnx.save(recurrent(), path, save_as_external_data=True, location="w.bin", size_threshold=0)
     assert os.path.getsize(os.path.join(os.path.dirname(path), "w.bin")) >= 4 * H * F

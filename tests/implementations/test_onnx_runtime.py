@@ -12,15 +12,15 @@ from onnx_models import FLOAT, INT32, B, F, H, T, arrays, model, node, saved  # 
 
 import rnn_parity as rp  # noqa: E402
 from rnn_parity.errors import InputError  # noqa: E402
-from rnn_parity.implementations.onnx_match import filled  # noqa: E402
-from rnn_parity.implementations.onnx_runtime import implementation  # noqa: E402
-from rnn_parity.implementations.onnx_weights import layers  # noqa: E402
+from rnn_parity.implementations.onnx.operators import operator_layers  # noqa: E402
+from rnn_parity.implementations.onnx.runtime import implementation  # noqa: E402
+from rnn_parity.implementations.ports import filled  # noqa: E402
 from rnn_parity.implementations.request import Request  # noqa: E402
 
 X = np.random.default_rng(5).normal(size=(B, T, F)).astype(np.float32)
 STATE = np.random.default_rng(6).uniform(-1, 1, (B, H)).astype(np.float32)
 GIVEN = arrays("RNN")
-LAYER = layers("RNN", {}, GIVEN)["forward"].changed(zero_output_for_mask=False)
+LAYER = operator_layers("RNN", {}, GIVEN)["forward"].changed(zero_output_for_mask=False)
 WEIGHTS = {
     "kernel": GIVEN["W"][0].T,
     "recurrent_kernel": GIVEN["R"][0].T,
@@ -93,7 +93,7 @@ def test_axes_that_nothing_tells_apart(path):
 def test_the_operator_as_it_is(path):
     given = arrays("LSTM")
     made = model([node("LSTM", given)], given, outputs=["Y", "Y_h", "Y_c"])
-    layer = layers("LSTM", {}, given)["forward"]
+    layer = operator_layers("LSTM", {}, given)["forward"]
     found = implementation(saved(made, path))(Request(layer, X))
     assert (found.outputs.shape, len(found.final_state)) == ((B, T, H), 2)
     assert rp.compare(layer, X, found.outputs, found.final_state).verdict == "parity"
@@ -107,7 +107,7 @@ def test_states_are_told_apart_by_their_names(path, names):
     cell = node("LSTM", {**given, "initial_h": 0, "initial_c": 0})
     cell.input[5:] = [h, c]
     outputs = ["Y", "Y_c", "Y_h"]
-    layer = layers("LSTM", {}, given)["forward"]
+    layer = operator_layers("LSTM", {}, given)["forward"]
     state = (STATE, STATE[::-1])
     path = saved(model([cell], given, inputs=inputs, outputs=outputs), path)
     found = implementation(path)(Request(layer, X, initial_state=state))
@@ -215,7 +215,9 @@ def test_float16(path):
     made = model([node("RNN", half)], half, outputs=["Y"])
     for value in (*made.graph.input, *made.graph.output):
         value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    found = implementation(saved(made, path))(Request(layers("RNN", {}, half)["forward"], X))
+    found = implementation(saved(made, path))(
+        Request(operator_layers("RNN", {}, half)["forward"], X)
+    )
     assert (found.outputs.dtype, found.outputs.shape) == (np.float16, (B, T, H))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import rnn_parity as rp
 from rnn_parity.errors import UnsupportedError
-from rnn_parity.implementations.onnx_weights import INPUTS, OUTPUTS, directions
+from rnn_parity.implementations.onnx.operators import INPUTS, OUTPUTS, directions
 
 collection = pytest.importorskip("onnx.backend.test.case.node")
 
@@ -63,8 +63,10 @@ def test_a_vector(vectors, name):
     found = directions(op_type, attributes, arrays)
     assert len(found) == (2 if name.endswith("bidirectional") else 1)
     for one in found:
-        states = one.final_state if len(one.final_state) == len(one.layer.STATES) else None
-        report = rp.compare(one.layer, one.inputs, one.outputs, states, one.mask, one.initial_state)
+        states = one.final_state if len(one.final_state) == len(one.weights.STATES) else None
+        report = rp.compare(
+            one.weights, one.inputs, one.outputs, states, one.mask, one.initial_state
+        )
         assert report.verdict == "parity", report
 
 
@@ -73,4 +75,4 @@ def test_a_vector_of_other_weights(vectors, name):
     op_type, attributes, arrays = found_in(vectors[name])
     arrays["W"] = np.roll(arrays["W"], 1, axis=1)
     (one,) = directions(op_type, attributes, arrays)
-    assert rp.compare(one.layer, one.inputs, one.outputs).verdict == "diverged"
+    assert rp.compare(one.weights, one.inputs, one.outputs).verdict == "diverged"

@@ -5,7 +5,7 @@ import pytest
 
 import rnn_parity as rp
 from rnn_parity.errors import InputError, UnsupportedError
-from rnn_parity.implementations.onnx_weights import directions, layers
+from rnn_parity.implementations.onnx.operators import directions, operator_layers
 from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
 
 
@@ -21,7 +21,7 @@ def numbered(op_type, gates, units=2, features=1, count=1):
 
 def test_the_gates_of_an_lstm_are_put_in_order():
     # ONNX: i 0, o 1, f 2, c 3; Keras: i, f, c, o.
-    layer = layers("LSTM", {}, numbered("LSTM", 4))["forward"]
+    layer = operator_layers("LSTM", {}, numbered("LSTM", 4))["forward"]
     assert isinstance(layer, LSTM)
     assert layer.kernel.tolist() == [[0, 10, 200, 210, 300, 310, 100, 110]]
     assert layer.recurrent_kernel.tolist() == [
@@ -34,7 +34,7 @@ def test_the_gates_of_an_lstm_are_put_in_order():
 
 
 def test_the_gates_of_a_gru_are_in_order():
-    layer = layers("GRU", {}, numbered("GRU", 3))["forward"]
+    layer = operator_layers("GRU", {}, numbered("GRU", 3))["forward"]
     assert isinstance(layer, GRU)
     assert layer.kernel.tolist() == [[0, 10, 100, 110, 200, 210]]
     assert not layer.reset_after
@@ -42,7 +42,7 @@ def test_the_gates_of_a_gru_are_in_order():
 
 
 def test_a_gru_that_resets_after_keeps_both_biases():
-    layer = layers("GRU", {"linear_before_reset": 1}, numbered("GRU", 3))["forward"]
+    layer = operator_layers("GRU", {"linear_before_reset": 1}, numbered("GRU", 3))["forward"]
     assert layer.reset_after
     assert layer.bias.tolist() == [
         [0.5, 10.5, 100.5, 110.5, 200.5, 210.5],
@@ -50,7 +50,7 @@ def test_a_gru_that_resets_after_keeps_both_biases():
     ]
     arrays = numbered("GRU", 3)
     del arrays["B"]
-    assert layers("GRU", {"linear_before_reset": 1}, arrays)["forward"].bias is None
+    assert operator_layers("GRU", {"linear_before_reset": 1}, arrays)["forward"].bias is None
 
 
 def test_biases_that_cancel_are_added_one_by_one():
@@ -59,7 +59,7 @@ def test_biases_that_cancel_are_added_one_by_one():
     # them, rounded to steps of 2**-25.
     arrays = {"W": [[[1]]], "R": [[[0]]], "B": [[1000, -999.9]]}
     arrays = {name: np.array(array, np.float32) for name, array in arrays.items()}
-    layer = layers("RNN", {"activations": ["Relu"]}, arrays)["forward"]
+    layer = operator_layers("RNN", {"activations": ["Relu"]}, arrays)["forward"]
     assert layer.bias.tolist() == [1638 / 2**14]
     x = np.full((1, 1, 1), 0.3, np.float32)
     for outputs in (6553 / 2**14, 0.3 + 1638 / 2**14):
@@ -73,21 +73,21 @@ def test_biases_that_cancel_are_added_one_by_one():
 def test_two_directions_are_two_layers():
     arrays = numbered("RNN", 1, count=2)
     arrays["W"][1] += 7
-    found = layers("RNN", {"direction": "bidirectional"}, arrays)
+    found = operator_layers("RNN", {"direction": "bidirectional"}, arrays)
     assert list(found) == ["forward", "backward"]
     assert all(isinstance(layer, SimpleRNN) for layer in found.values())
     assert found["forward"].kernel.tolist() == [[0, 10]]
     assert found["backward"].kernel.tolist() == [[7, 17]]
     assert [layer.go_backwards for layer in found.values()] == [False, True]
     assert all(layer.zero_output_for_mask for layer in found.values())
-    (name,) = layers("RNN", {"direction": "reverse"}, numbered("RNN", 1))
+    (name,) = operator_layers("RNN", {"direction": "reverse"}, numbered("RNN", 1))
     assert name == "backward"
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_the_dtype_is_that_of_the_weights(dtype):
     arrays = {name: array.astype(dtype) for name, array in numbered("RNN", 1).items()}
-    assert layers("RNN", {}, arrays)["forward"].precision.name == dtype
+    assert operator_layers("RNN", {}, arrays)["forward"].precision.name == dtype
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,9 @@ def test_activations_that_keras_has(name, alpha, beta, keras):
     # What an attribute holds is a float32.
     attributes |= {} if alpha is None else {"activation_alpha": [float(np.float32(alpha))]}
     attributes |= {} if beta is None else {"activation_beta": [beta]}
-    assert layers("RNN", attributes, numbered("RNN", 1))["forward"].activation.name == keras
+    assert (
+        operator_layers("RNN", attributes, numbered("RNN", 1))["forward"].activation.name == keras
+    )
 
 
 def test_alphas_are_consumed_by_the_activations_that_use_them():
@@ -123,7 +125,7 @@ def test_alphas_are_consumed_by_the_activations_that_use_them():
         "activation_beta": [0.5],
         "direction": "bidirectional",
     }
-    found = layers("LSTM", attributes, numbered("LSTM", 4, count=2))
+    found = operator_layers("LSTM", attributes, numbered("LSTM", 4, count=2))
     names = [(one.recurrent_activation.name, one.activation.name) for one in found.values()]
     assert names == [("hard_sigmoid", "elu"), ("sigmoid", "LeakyReLU")]
 
@@ -147,19 +149,19 @@ def test_alphas_are_consumed_by_the_activations_that_use_them():
 def test_what_is_not_replayed_is_refused_by_name(op_type, attributes, more, said):
     arrays = numbered(op_type, {"RNN": 1, "LSTM": 4, "GRU": 3}[op_type])
     with pytest.raises(UnsupportedError) as caught:
-        layers(op_type, attributes, {**arrays, **more})
+        operator_layers(op_type, attributes, {**arrays, **more})
     assert said in str(caught.value)
 
 
 def test_input_forget_of_0_is_none():
-    assert layers("LSTM", {"input_forget": 0}, numbered("LSTM", 4))
+    assert operator_layers("LSTM", {"input_forget": 0}, numbered("LSTM", 4))
 
 
 def test_an_alpha_of_a_fifth_is_none_in_float64():
     arrays = {name: array.astype(np.float64) for name, array in numbered("RNN", 1).items()}
     attributes = {"activations": ["LeakyRelu"], "activation_alpha": [float(np.float32(0.2))]}
     with pytest.raises(UnsupportedError, match=r"LeakyRelu alpha=0\.2000000029"):
-        layers("RNN", attributes, arrays)
+        operator_layers("RNN", attributes, arrays)
 
 
 @pytest.mark.parametrize("name", ["W", "R", "B"])
@@ -167,7 +169,7 @@ def test_weights_of_another_shape(name):
     arrays = numbered("LSTM", 4)
     arrays[name] = np.concatenate([arrays[name]] * 2)
     with pytest.raises(InputError, match=rf"{name} of LSTM: expected shape"):
-        layers("LSTM", {}, arrays)
+        operator_layers("LSTM", {}, arrays)
 
 
 def test_the_axes_of_both_layouts():
@@ -183,7 +185,7 @@ def test_the_axes_of_both_layouts():
     moved |= {"X": arrays["X"].swapaxes(0, 1), "Y": arrays["Y"].transpose(2, 0, 1, 3)}
     second = directions("LSTM", {**attributes, "layout": 1}, {**arrays, **moved})
     for d, (one, other) in enumerate(zip(first, second, strict=True)):
-        assert one.name == other.name == ("forward", "backward")[d]
+        assert one.layer_name == other.layer_name == ("forward", "backward")[d]
         assert np.array_equal(one.inputs, arrays["X"].swapaxes(0, 1))
         assert np.array_equal(other.inputs, one.inputs)
         in_order = arrays["Y"][:: -1 if d else 1, d].swapaxes(0, 1)

@@ -102,7 +102,7 @@ def test_only_what_says_that_it_is_not_implemented_is_a_refusal(function, is_cra
         of_callable(function, "f")(request())
     assert isinstance(error.value, SourceFailedError) is is_crash
     assert str(error.value).startswith(words)
-    place = f"(test_implementations_python_function.py, line {crashes.__code__.co_firstlineno + 1})"
+    place = f"(test_python_function.py, line {crashes.__code__.co_firstlineno + 1})"
     assert (place in str(error.value)) is (function is crashes)
 
 

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from rnn_parity.errors import InputError, SourceFailedError
-from rnn_parity.implementations import process
-from rnn_parity.implementations.process import Unwinding, run
+from rnn_parity.implementations import command
+from rnn_parity.implementations.command import Unwinding, run_program
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,14 +58,14 @@ def pids():
 
 def ran(script, limit=300.0):
     with Unwinding() as signals:
-        run(["sh", "-c", script], limit, "the program", signals)
+        run_program(["sh", "-c", script], limit, "the program", signals)
 
 
 def test_a_program_that_hangs_is_ended_with_its_children(monkeypatch):
     # The limit is over as soon as the program hangs, however long that takes here.
     times = chain([0.0], (float(hangs()) for _ in count()))
     clock = SimpleNamespace(monotonic=lambda: next(times), sleep=time.sleep)
-    monkeypatch.setattr(process, "time", clock)
+    monkeypatch.setattr(command, "time", clock)
     with pytest.raises(InputError) as error:
         ran(HANGS, 0.5)
     assert str(error.value) == (
@@ -141,7 +141,7 @@ def test_a_signal_ends_everything(folder, sent, code, delay):
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "signal.signal(signal.SIGTERM, signal.SIG_DFL); "
         "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
-        "import sys; from rnn_parity import cli; import numpy as np; "
+        "import sys; from rnn_parity.cli import main as cli; import numpy as np; "
         "from hand_case import make; from rnn_parity.cases.case import write_case; "
         "write_case('case.npz', make()); "
         f"sys.exit(cli.main(['check', 'case.npz', '--against', {source!r}]))"

@@ -17,22 +17,22 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("source", "module", "argument", "scope"),
     [
-        ("y.npy", "numbers", "y.npy", "call"),
-        ("a b/Y.NPZ", "numbers", "a b/Y.NPZ", "call"),
-        ("y.csv?axes=TBH", "numbers", "y.csv?axes=TBH", "call"),
-        ("onnx", "exported", "onnx", "model"),
-        ("litert", "exported", "litert", "model"),
-        ("net.onnx", "onnx_runtime", "net.onnx", "layer"),
-        ("net.tflite", "litert", "net.tflite", "layer"),
-        ("w.safetensors", "torch_weights", "w.safetensors", "layer"),
-        ("keras:jax", "keras_backend", "jax", "model"),
+        ("y.npy", ".numbers", "y.npy", "call"),
+        ("a b/Y.NPZ", ".numbers", "a b/Y.NPZ", "call"),
+        ("y.csv?axes=TBH", ".numbers", "y.csv?axes=TBH", "call"),
+        ("onnx", ".exported", "onnx", "model"),
+        ("litert", ".exported", "litert", "model"),
+        ("net.onnx", ".onnx.runtime", "net.onnx", "layer"),
+        ("net.tflite", ".litert", "net.tflite", "layer"),
+        ("w.safetensors", ".torch_weights", "w.safetensors", "layer"),
+        ("keras:jax", ".keras_backend", "jax", "model"),
         (
             "cmd:./rnn -n 3 {input} {output}.npy",
-            "command",
+            ".command",
             "./rnn -n 3 {input} {output}.npy",
             "layer",
         ),
-        ("package.module:Class.method", "python_function", "package.module:Class.method", "layer"),
+        ("package.module:Class.method", ".python_function", "package.module:Class.method", "layer"),
     ],
 )
 def test_a_source_is_recognised(source, module, argument, scope):

@@ -8,7 +8,7 @@ import pytest
 
 from rnn_parity import check
 from rnn_parity import keras_adapter as ka
-from rnn_parity.keras_adapter import kernel
+from rnn_parity.keras_adapter.observing import fits_cudnn, is_right_padded, kernel_of
 
 tf = ka.tensorflow_module()
 keras = tf.keras
@@ -38,22 +38,22 @@ OTHER_OPTIONS = [
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_the_defaults_fit_the_fused_kernel_and_other_options_do_not(kind):
-    assert kernel.fits_cudnn(layer(kind))
-    assert kernel.fits_cudnn(layer(kind, go_backwards=True, stateful=True, activation=tf.tanh))
+    assert fits_cudnn(layer(kind))
+    assert fits_cudnn(layer(kind, go_backwards=True, stateful=True, activation=tf.tanh))
     for options in OTHER_OPTIONS:
-        assert not kernel.fits_cudnn(layer(kind, **options)), options
+        assert not fits_cudnn(layer(kind, **options)), options
 
 
 def test_what_has_no_fused_kernel():
-    assert not kernel.fits_cudnn(layer("simple_rnn"))
-    assert not kernel.fits_cudnn(layer("gru", reset_after=False))
-    assert not kernel.fits_cudnn(keras.layers.RNN(keras.layers.LSTMCell(2)))
+    assert not fits_cudnn(layer("simple_rnn"))
+    assert not fits_cudnn(layer("gru", reset_after=False))
+    assert not fits_cudnn(keras.layers.RNN(keras.layers.LSTMCell(2)))
 
 
 @pytest.mark.skipif(not KERAS_3, reason="an option of Keras 3")
 def test_a_refused_fused_kernel_is_not_used():
-    assert not kernel.fits_cudnn(layer(use_cudnn=False))
-    assert kernel.fits_cudnn(layer(use_cudnn=True))
+    assert not fits_cudnn(layer(use_cudnn=False))
+    assert fits_cudnn(layer(use_cudnn=True))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
@@ -71,7 +71,7 @@ def test_keras_own_condition(kind, options, monkeypatch):
         expected = rnn.cudnn_ok(*given, **after) and not cell.recurrent_dropout
     else:
         expected = built._could_use_gpu_kernel
-    assert kernel.fits_cudnn(built) == expected
+    assert fits_cudnn(built) == expected
 
 
 @pytest.mark.parametrize("timesteps", [1, 2, 3])
@@ -86,7 +86,7 @@ def test_keras_own_condition_for_masks(timesteps):
         else:
             utils = internal("layers.rnn.gru_lstm_utils")
             expected = bool(utils.is_cudnn_supported_inputs(tf.constant(mask), False, None))
-        assert kernel.is_right_padded(mask) == expected, mask
+        assert is_right_padded(mask) == expected, mask
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_keras_own_condition_for_masks(timesteps):
     ],
 )
 def test_a_gpu_and_the_mask_decide(mode, mask, has_gpu, expected):
-    assert kernel.kernel_of(layer(), mode, mask, has_gpu) == expected
+    assert kernel_of(layer(), mode, mask, has_gpu) == expected
 
 
 def test_other_options_leave_the_cells_own_step():
-    assert kernel.kernel_of(layer(unroll=True), "graph", None, True) == "unrolled"
-    assert kernel.kernel_of(layer(activation="relu"), "graph", None, True) == "loop"
-    assert kernel.kernel_of(layer("simple_rnn"), "graph", None, True) == "loop"
+    assert kernel_of(layer(unroll=True), "graph", None, True) == "unrolled"
+    assert kernel_of(layer(activation="relu"), "graph", None, True) == "loop"
+    assert kernel_of(layer("simple_rnn"), "graph", None, True) == "loop"
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="about a CPU")

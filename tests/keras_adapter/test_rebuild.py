@@ -10,7 +10,7 @@ from rnn_parity import keras_adapter
 from rnn_parity.api.rechecking import check_case, record
 from rnn_parity.cases.case import read_case
 from rnn_parity.errors import InputError
-from rnn_parity.keras_adapter.rebuild import rebuild_layer
+from rnn_parity.keras_adapter.building import rebuild_layer
 from rnn_parity.recurrence.layers import GRU, LSTM
 
 

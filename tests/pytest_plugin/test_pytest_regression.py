@@ -93,9 +93,10 @@ def test_every_test_has_cases_of_its_own(suite, pytester, monkeypatch):
 
         import numpy as np
         from rnn_parity import keras_adapter
+        from rnn_parity.recurrence.layer_call import LayerCall
         from rnn_parity.pytest_plugin import fixture
 
-        ONE = keras_adapter.Observation(
+        ONE = LayerCall(
             "SimpleRNN", "rnn", {}, "graph", None, WEIGHTS, None, np.array(INPUTS, float),
             np.array(RIGHT)
         )

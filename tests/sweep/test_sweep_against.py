@@ -11,11 +11,11 @@ from rnn_parity.implementations import keras_backend
 from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.numbers import numbers_of
 from rnn_parity.sweep.one import check_one
+from rnn_parity.sweep.pool import pool
 from rnn_parity.sweep.run import Job
 from rnn_parity.sweep.site import describe, narrowed
 from rnn_parity.sweep.source import refuse_source, source_of
 from rnn_parity.sweep.space import SPACES, Configuration
-from rnn_parity.sweep.workers import Here
 from rnn_parity.system.environment import version_of
 from rnn_parity.verdict.consistency import contradiction, document_contradiction
 
@@ -179,9 +179,9 @@ def test_states_that_the_layer_does_not_have_are_a_failure(ports):
 
 
 def test_a_process_that_dies_over_a_source_has_failed():
-    journal = Journal()
-    assert Job(Here(), journal, 0, "ports_of_mine:port").died.verdict == "failed"
-    assert Job(Here(), journal, 0).died.verdict == "inconclusive"
+    with pool() as here:
+        assert Job(here, Journal(), 0, "ports_of_mine:port").died.verdict == "failed"
+        assert Job(here, Journal(), 0).died.verdict == "inconclusive"
 
 
 def test_a_wrong_port_is_one_finding_that_names_it(small, ports, capsys):

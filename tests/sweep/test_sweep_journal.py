@@ -10,9 +10,9 @@ import pytest
 
 from rnn_parity.errors import InputError
 from rnn_parity.sweep.journal import journal
-from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.verdict.results import Divergence
+from rnn_parity.verdict.sweep_results import Outcome
 
 HEADER = {"seed": 0, "keras": "3.15.1"}
 ONE = Configuration.default("simple_rnn")

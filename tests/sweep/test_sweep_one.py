@@ -7,9 +7,10 @@ import pytest
 
 from rnn_parity import keras_adapter as ka
 from rnn_parity.sweep import one as module
-from rnn_parity.sweep.one import Outcome, check_one
+from rnn_parity.sweep.one import check_one
 from rnn_parity.sweep.space import SPACES, Configuration
 from rnn_parity.verdict.results import Check, Subject
+from rnn_parity.verdict.sweep_results import Outcome
 
 KERAS_3 = hasattr(ka.tensorflow_module().keras, "ops")
 DEFAULT = Configuration.default("simple_rnn")

@@ -4,9 +4,9 @@ import pytest
 
 from rnn_parity.sweep import group
 from rnn_parity.sweep.group import grouped
-from rnn_parity.sweep.one import Outcome
 from rnn_parity.sweep.shrink import shrink
 from rnn_parity.sweep.space import Configuration
+from rnn_parity.verdict.sweep_results import Outcome
 
 DEFAULT = Configuration.default("simple_rnn")
 BUSY = DEFAULT.but(

@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 from sample_checks import DIVERGED, INCONCLUSIVE, PARITY
 
-from rnn_parity.api.baseline import Compared
 from rnn_parity.cli.main import fail, main
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, shown, shown_lines, without_commands
 from rnn_parity.pytest_plugin import outcome
 from rnn_parity.report.report import Report
-from rnn_parity.sweep.one import Outcome
-from rnn_parity.sweep.report import SweepReport
-from rnn_parity.sweep.run import Finding, Swept
+from rnn_parity.report.sweeps import SweepReport
 from rnn_parity.sweep.space import Configuration
-from rnn_parity.system.escaping import shown, shown_lines, without_commands
 from rnn_parity.verdict.results import BlindSpot, Cause, Check, Sensitivity, Subject
+from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
 DAMAGED = Path(__file__).parents[2] / "fixtures" / "damaged"
 EVIL = (
@@ -44,7 +41,7 @@ def command_lines(text: str) -> list[str]:
 def evil_checks() -> list[Check]:
     subject = Subject("model", EVIL, EVIL, EVIL, {EVIL: EVIL}, "graph", EVIL)
     blind = Sensitivity((), (BlindSpot(EVIL, EVIL),))
-    causes = (Cause(EVIL, EVIL, 3.0),)
+    causes = (Cause(EVIL, EVIL, 3.0, EVIL),)
     return [
         replace(check, subject=subject, summary=EVIL, notes=(EVIL,), causes=causes, **more)
         for check, more in (
@@ -61,7 +58,7 @@ def evil_checks() -> list[Check]:
 def test_no_form_of_a_report_passes_them_on(format, count, quiet):
     checks = tuple(evil_checks()[:count])
     report = Report(checks, notes=(EVIL,), strict=True)
-    worse = Compared(checks, notes=(EVIL,), worse=(EVIL,))
+    worse = Report(checks, notes=(EVIL,), worse=(EVIL,))
     for text in (report.render(format, quiet=quiet), worse.render(format, quiet=quiet)):
         assert not ACTS.search(text)
         if format == "github":

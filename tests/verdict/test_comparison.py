@@ -1,7 +1,5 @@
 """Every number of a comparison by hand, in both ways of computing it and in parts put together."""
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 from helpers import in_blocks_of
@@ -14,6 +12,7 @@ from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.replay import Block
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.verdict import comparison
 from rnn_parity.verdict.comparison import (
     Comparison,
     Found,
@@ -136,12 +135,11 @@ def test_expected_numbers_are_those_from_the_observed_states():
 
 @pytest.mark.parametrize("activation", WAYS)
 def test_samples_in_parts_give_the_same_numbers(activation, monkeypatch):
-    compare_module = import_module("rnn_parity.compare")
     layer, sequences, outputs = halving(activation)
     outputs[1, 1, 1] += 0.5
     whole = compare_outputs(layer, sequences, outputs, SINGLE)
     parts = [slice(0, 1), slice(1, 2)]
-    monkeypatch.setattr(compare_module, "over_batch", lambda _, __, work: list(map(work, parts)))
+    monkeypatch.setattr(comparison, "over_batch", lambda _, __, work: list(map(work, parts)))
     found = compare_outputs(layer, sequences, outputs, SINGLE)
     assert columns(found) == columns(whole)
     assert found.timesteps.batch.tolist() == whole.timesteps.batch.tolist()
@@ -236,10 +234,7 @@ def test_the_first_ratio_that_is_not_at_most_one():
 
 def test_a_ratio_of_one_is_no_divergence(monkeypatch):
     ratios = np.ones((3, 2, 2))
-    compare_module = import_module(
-        "rnn_parity.compare"
-    )  # beside it there is a function of that name
-    monkeypatch.setattr(compare_module, "ratios", lambda residual, ball: ratios)
+    monkeypatch.setattr(comparison, "ratios", lambda residual, ball: ratios)
     layer, sequences, outputs = halving("relu")
     assert compare_outputs(layer, sequences, outputs, SINGLE).first_divergence is None
     ratios[1, 0, 1] = 1.5

@@ -14,7 +14,8 @@ from rnn_parity.api.baseline import compared, read
 from rnn_parity.cases.case import write_case
 from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
-from rnn_parity.report.report import Report, plain
+from rnn_parity.report.document import plain
+from rnn_parity.report.report import Report
 from rnn_parity.verdict.consistency import contradiction, document_contradiction, parsed
 
 RNG = np.random.default_rng(3)

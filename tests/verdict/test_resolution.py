@@ -12,11 +12,11 @@ from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball
 from rnn_parity.recurrence.precision import FLOAT32, FORMATS
 from rnn_parity.recurrence.sequences import Sequences
-from rnn_parity.report.wording import unresolved, wide_bounds
 from rnn_parity.verdict.comparison import compare_outputs
 from rnn_parity.verdict.judge import Observations, concluded, judge
 from rnn_parity.verdict.resolution import EXACT, Widths, resolution, state_resolution
 from rnn_parity.verdict.results import Check, StateRow, Subject
+from rnn_parity.verdict.sentences import unresolved, wide_bounds
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -1,21 +1,27 @@
-"""The fault catalogue. A new cell adds its own faults in a module beside these."""
+"""The fault catalogue, by what the mistakes are about; what a cell alone can have is in `cells`."""
 
-from rnn_parity.diagnosis.faults import common, gates, gru, inputs, lstm, timing, units, weights
+from rnn_parity.diagnosis.faults import cells, masks, order, states, weights
 from rnn_parity.diagnosis.faults.fault import Computation, Fault
-from rnn_parity.diagnosis.faults.final import STALE
+from rnn_parity.diagnosis.faults.states import STALE
 from rnn_parity.recurrence.layers import Layer
 
 FAULTS: tuple[Fault, ...] = (
-    *common.FAULTS,
-    *gates.FAULTS,
-    *lstm.FAULTS,
-    *gru.FAULTS,
-    *timing.FAULTS,
+    *weights.BIAS_AND_KERNEL_FAULTS,
+    *states.INITIAL_STATE_FAULTS,
+    *cells.ACTIVATION_FAULTS,
+    *cells.GATE_FAULTS,
+    *cells.LSTM_FAULTS,
+    *cells.GRU_FAULTS,
+    *order.DIRECTION_FAULTS,
+    *masks.MASK_FAULTS,
+    *order.SHIFT_FAULTS,
     STALE,
-    *units.FAULTS,
-    *inputs.FAULTS,
-    *weights.FAULTS,
+    *order.UNIT_FAULTS,
+    *order.FEATURE_FAULTS,
+    *masks.DROPOUT_FAULTS,
+    *weights.NUMBER_FAULTS,
 )
+"""Every fault, in the order in which causes and blind spots are listed."""
 
 
 def faults_of(layer: Layer) -> list[Fault]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.verdict.results import Cause
 
 Outputs = NDArray[Any]
 
@@ -34,6 +35,13 @@ class Computation:
     detail: str = ""
     rearrange: Callable[[Array], Array] | None = None
     undo: Callable[[Computation, Outputs], tuple[Sequences, Outputs]] | None = None
+
+    @property
+    def single_step(self) -> bool:
+        """Whether every sample has one timestep at most that counts, from a state h of zeros."""
+        mask = self.sequences.mask
+        steps = self.sequences.shape[1] if mask is None else mask.sum(axis=1).max()
+        return bool(steps <= 1 and not self.sequences.initial_state[0].any())
 
     def computed(self) -> Array:
         """The outputs of this computation, `(B, T, H)`."""
@@ -86,3 +94,12 @@ class Fault:
     last: bool = False
     general: bool = False
     layers: tuple[str, ...] = ("SimpleRNN", "LSTM", "GRU")
+
+    def cause(self, explanation: str) -> Cause:
+        """This fault as the cause of what was observed, where no fit was measured."""
+        return Cause(self.id, explanation, None, self.remedy)
+
+
+def backwards(array: NDArray[Any] | None) -> Any:
+    """`(B, T, ...)` in the other order of time."""
+    return None if array is None else array[:, ::-1]

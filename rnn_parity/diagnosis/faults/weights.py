@@ -1,4 +1,4 @@
-"""Mistakes of the numbers themselves: rounded, narrower than they should be, or simply others."""
+"""Mistakes of the weights: left out, transposed, rounded, narrower than they are, or others."""
 
 from __future__ import annotations
 
@@ -6,20 +6,95 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rnn_parity.diagnosis.equations import changed_at, stacked, told, value
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import rows, total_rows
-from rnn_parity.diagnosis.stack import changed_at, stacked, told, value
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
 
 DECIMALS = range(1, 9)
+"""Decimals that weights may have been printed with. Chosen: more are within float32's rounding."""
 PRINTED = 4
-"""The decimals of a check's own test whether it would see rounded weights."""
+"""The decimals of a check's own test whether it would see rounded weights. Chosen:
+as many as PyTorch prints.
+"""
 NARROW = ("tfloat32", "float16", "bfloat16")
+"""The formats that weights and products may have been rounded to, widest first."""
 FEW = 8
-"""So many entries, in half of the units, are single differences; more are another mistake."""
+"""Most entries, and units, that count as single differences. Chosen: more are another mistake."""
 ROUNDS = 16
-"""So often at most are their equations set up."""
+"""Times at most that the equations of single differences are set up. Chosen: twice `FEW`."""
+
+
+def bias_dropped(c: Computation) -> Variants:
+    """Of two rows, also that of the inputs alone; the other one is a GRU's fault of its own."""
+    bias, row = c.layer.bias, c.layer.input_bias
+    if bias is None:
+        return
+    yield c.layer_but(bias=None)
+    if row is not bias and row is not None and row.any() and bias[1].any():
+        yield c.layer_but("that of the inputs", bias=np.stack([0 * row, bias[1]]))
+
+
+def bias_doubled(c: Computation) -> Variants:
+    if c.layer.bias is not None:
+        yield c.layer_but(bias=2 * c.layer.bias)
+
+
+def zero_bias(c: Computation) -> str | None:
+    return None if c.layer.bias is None or c.layer.bias.any() else "the bias is all zeros"
+
+
+def transposed(layer: Layer, weights: Array) -> Array:
+    """Each gate's square block, transposed."""
+    gates = np.split(weights, len(layer.GATES), axis=1)
+    return np.concatenate([gate.T for gate in gates], axis=1)
+
+
+def misread(weights: Array) -> Array:
+    """The numbers of the transposed matrix, read as if they were those of the matrix itself."""
+    read: Array = weights.T.reshape(weights.shape)
+    return read
+
+
+MISREAD = "its numbers stand in memory as those of the transposed matrix"
+
+
+def kernel_transposed(c: Computation) -> Variants:
+    if c.layer.features == c.layer.units > 1:
+        yield c.layer_but(kernel=transposed(c.layer, c.layer.kernel))
+
+
+def kernel_misread(c: Computation, outputs: Outputs) -> Variants:
+    yield from kernel_transposed(c)
+    if len(c.layer.GATES) > 1 or c.layer.features != c.layer.units:
+        yield c.layer_but(MISREAD, kernel=misread(c.layer.kernel))
+
+
+def symmetric_kernel(c: Computation) -> str | None:
+    square = c.layer.features == c.layer.units
+    symmetric = square and np.array_equal(c.layer.kernel, transposed(c.layer, c.layer.kernel))
+    return "the kernel is symmetric" if symmetric else None
+
+
+def recurrent_kernel_transposed(c: Computation) -> Variants:
+    if c.layer.units > 1:
+        yield c.layer_but(recurrent_kernel=transposed(c.layer, c.layer.recurrent_kernel))
+
+
+def recurrent_kernel_misread(c: Computation, outputs: Outputs) -> Variants:
+    yield from recurrent_kernel_transposed(c)
+    if len(c.layer.GATES) > 1:
+        yield c.layer_but(MISREAD, recurrent_kernel=misread(c.layer.recurrent_kernel))
+
+
+def unused_recurrent_kernel(c: Computation) -> str | None:
+    if c.single_step:
+        return "one timestep: the recurrent kernel is never used"
+    w = c.layer.recurrent_kernel
+    return (
+        "the recurrent kernel is symmetric" if np.array_equal(w, transposed(c.layer, w)) else None
+    )
 
 
 def narrower(layer: Layer) -> list[Precision]:
@@ -92,9 +167,17 @@ def larger_weight(c: Computation) -> Variants:
     yield c.layer_but(f"kernel[{k}, {j}] is 1% larger", kernel=kernel)
 
 
-@np.errstate(all="ignore")
 def other_weights(c: Computation, outputs: Outputs) -> Variants:
-    """The layer with the few other entries that the outputs imply, where a few suffice.
+    """The layer with the few other entries that the outputs imply, where a few suffice."""
+    entries = implied_entries(c, outputs)
+    if entries:
+        layer = changed_at(c.layer, entries)
+        yield c.but("; ".join(told(c.layer, *at, new) for at, new in entries.items()), layer=layer)
+
+
+@np.errstate(all="ignore")
+def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], float]:
+    """The other weights by their places in `stack`; none where more than a few would be needed.
 
     Each round sets up the equations of the layer that the one before has found.
     """
@@ -107,7 +190,7 @@ def other_weights(c: Computation, outputs: Outputs) -> Variants:
         residual = np.abs(found.residual)
         off = (residual > unit * (found.size(stacked(layer)) + 1)).any(axis=(0, 1))
         if np.count_nonzero(off) > min(FEW, max(1, layer.units // 2)):
-            return
+            return {}
         # While the entries found so far bring a unit nearer, no other one is looked for.
         worst = residual.max(axis=(0, 1))
         stuck = off & ~(worst <= before / 2)
@@ -116,11 +199,11 @@ def other_weights(c: Computation, outputs: Outputs) -> Variants:
             for k, change in changes.items():
                 entries[k, j] = entries.get((k, j), value(c.layer, k, j)) + change
         if not 0 < len(entries) <= FEW:
-            return
+            return {}
         layer, before = changed_at(c.layer, entries), worst
         if not off.any():
             break
-    yield c.but("; ".join(told(c.layer, *at, new) for at, new in entries.items()), layer=layer)
+    return entries
 
 
 def corrections(a: Array, r: Array, known: list[int], more: bool) -> dict[int, float]:
@@ -134,15 +217,57 @@ def corrections(a: Array, r: Array, known: list[int], more: bool) -> dict[int, f
     return dict(zip(places, found.tolist(), strict=True))
 
 
-FAULTS = (
+BIAS_AND_KERNEL_FAULTS = (
     Fault(
-        "weights-rounded",
-        "the weights were rounded: printed with few decimals, or kept in a narrower format",
-        "pass weights on in full: binary, or 9 digits (%.9g) for float32",
-        printed_weights,
-        candidates=rounded_weights,
-        first=True,
+        "bias-dropped",
+        "the bias is left out",
+        "add the bias to every step",
+        bias_dropped,
+        zero_bias,
     ),
+    Fault(
+        "bias-doubled",
+        "the bias is added twice",
+        "add the bias once: is it in the input projection and in the step?",
+        bias_doubled,
+        zero_bias,
+    ),
+    Fault(
+        "kernel-transposed",
+        "the kernel is transposed",
+        "multiply x @ kernel, the kernel stored as (features, units)",
+        kernel_transposed,
+        symmetric_kernel,
+        kernel_misread,
+    ),
+    Fault(
+        "recurrent-kernel-transposed",
+        "the recurrent kernel is transposed",
+        "multiply h @ recurrent_kernel, h from the left",
+        recurrent_kernel_transposed,
+        unused_recurrent_kernel,
+        recurrent_kernel_misread,
+    ),
+)
+ROUNDED = Fault(
+    "weights-rounded",
+    "the weights were rounded: printed with few decimals, or kept in a narrower format",
+    "pass weights on in full: binary, or 9 digits (%.9g) for float32",
+    printed_weights,
+    candidates=rounded_weights,
+    first=True,
+)
+DIFFERENT = Fault(
+    "weights-differ",
+    "some weights have other values",
+    "export the weights again, or correct these entries",
+    larger_weight,
+    candidates=other_weights,
+    alone=True,
+    general=True,
+)
+NUMBER_FAULTS = (
+    ROUNDED,
     Fault(
         "lower-precision",
         "the arithmetic is narrower than the layer's",
@@ -151,13 +276,5 @@ FAULTS = (
         candidates=narrow_arithmetic,
         first=True,
     ),
-    Fault(
-        "weights-differ",
-        "some weights have other values",
-        "export the weights again, or correct these entries",
-        larger_weight,
-        candidates=other_weights,
-        alone=True,
-        general=True,
-    ),
+    DIFFERENT,
 )

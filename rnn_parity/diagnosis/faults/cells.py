@@ -1,0 +1,384 @@
+"""Mistakes of a cell's formula: its activations, the order of its gates, and those that an LSTM or
+a GRU alone can have. See `recurrence.cells` for the letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations, permutations
+
+import numpy as np
+
+from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
+from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.layers import GRU, LSTM, Array, Layer
+
+# Activations.
+
+USUAL = ("linear", "relu", "sigmoid", "tanh")
+HARD = {"hard_sigmoid": 3, "hard_sigmoid_keras2": 2}
+"""hard_sigmoid by the version of Keras whose slope it has."""
+OTHER_HARD = dict(zip(HARD, reversed(HARD), strict=True))
+DISTINCT = tuple(name for name, activation in CATALOGUE.items() if name == activation.name)
+"""Every activation once: an alias has another's name."""
+
+
+def activations(c: Computation, which: str, names: Iterable[str]) -> Variants:
+    """The layer's `activation` or `recurrent_activation` replaced by others."""
+    own = getattr(c.layer, which).name
+    for name in names:
+        # The other version of hard_sigmoid is a fault of its own.
+        if name != own and not {name, own} <= set(HARD):
+            detail = f"the {which.replace('_', ' ')} is {name}"
+            yield c.layer_but(detail, **{which: CATALOGUE[name]})
+
+
+def usual_activations(c: Computation) -> Variants:
+    return activations(c, "activation", USUAL)
+
+
+def all_activations(c: Computation, outputs: Outputs) -> Variants:
+    return activations(c, "activation", DISTINCT)
+
+
+def hard_sigmoid_slope(c: Computation) -> Variants:
+    """The other version wherever the layer has one; then, where it has several, in each alone."""
+    own = {which: getattr(c.layer, which, None) for which in ("activation", "recurrent_activation")}
+    hard = {which: OTHER_HARD[a.name] for which, a in own.items() if a and a.name in HARD}
+    for some in (list(hard), *([which] for which in hard if len(hard) > 1)):
+        if some:
+            detail = f"the slope is that of Keras {HARD[hard[some[0]]]}"
+            alone = f", of the {some[0].replace('_', ' ')} alone" if len(some) < len(hard) else ""
+            yield c.layer_but(detail + alone, **{which: CATALOGUE[hard[which]] for which in some})
+
+
+ACTIVATION_FAULTS = (
+    Fault(
+        "activation-swapped",
+        "another activation is applied",
+        "apply the activation of the layer's configuration",
+        usual_activations,
+        candidates=all_activations,
+        last=True,
+    ),
+    Fault(
+        "hard-sigmoid-slope",
+        "hard_sigmoid has the slope of the other Keras version",
+        "0.2 x + 0.5 is Keras 2's hard_sigmoid, x / 6 + 0.5 is Keras 3's",
+        hard_sigmoid_slope,
+        last=True,
+    ),
+)
+
+
+# LSTM and GRU: the gates.
+
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+OTHER_ORDERS = {
+    LSTM: (("i", "o", "f", "c"), ("i", "c", "f", "o")),
+    GRU: (("r", "z", "h"), ("z", "h", "r")),
+}
+"""ONNX's and TensorFlow 1's order of an LSTM's gates; PyTorch's of a GRU's, and one more."""
+
+
+def reordered(layer: Layer, weights: Array, order: Sequence[str]) -> Array:
+    """The weights as an implementation takes them that expects the gates in `order`."""
+    gates = weights.reshape(*weights.shape[:-1], len(order), layer.units)
+    found: Array = gates[..., [order.index(gate) for gate in layer.GATES], :]
+    return found.reshape(weights.shape)
+
+
+def moved(layer: Layer, order: Sequence[str]) -> dict[str, Array]:
+    """Those of the weights that another order of the gates changes."""
+    own = {name: getattr(layer, name) for name in WEIGHTS}
+    other = {n: reordered(layer, w, order) for n, w in own.items() if w is not None}
+    return {name: w for name, w in other.items() if not np.array_equal(w, own[name])}
+
+
+def permuted(c: Computation, orders: Iterable[Sequence[str]]) -> Variants:
+    for order in orders:
+        changes = moved(c.layer, order)
+        yield c.layer_but(f"they are taken in the order {', '.join(order)}", **changes)
+
+
+def usual_orders(c: Computation) -> Variants:
+    return permuted(c, OTHER_ORDERS[type(c.layer)])
+
+
+def other_orders(layer: Layer) -> list[tuple[str, ...]]:
+    return [order for order in permutations(layer.GATES) if order != layer.GATES]
+
+
+def all_orders(c: Computation, outputs: Outputs) -> Variants:
+    return permuted(c, other_orders(c.layer))
+
+
+def equal_gates(c: Computation) -> str | None:
+    equal = any(not moved(c.layer, order) for order in OTHER_ORDERS[type(c.layer)])
+    return "gates have equal weights" if equal else None
+
+
+def misaligned(c: Computation, orders: Iterable[Sequence[str]]) -> Variants:
+    """Some of the weights in another order, and the others not."""
+    for order in orders:
+        changes = moved(c.layer, order)
+        for count in range(1, len(changes)):
+            for names in combinations(changes, count):
+                which = " and ".join(name.replace("_", " ") for name in names)
+                detail = f"those of the {which} are taken in the order {', '.join(order)}"
+                yield c.layer_but(detail, **{name: changes[name] for name in names})
+
+
+def usually_misaligned(c: Computation) -> Variants:
+    return misaligned(c, OTHER_ORDERS[type(c.layer)][:1])
+
+
+def all_misaligned(c: Computation, outputs: Outputs) -> Variants:
+    return misaligned(c, other_orders(c.layer))
+
+
+def unseen_misaligned(c: Computation) -> str | None:
+    unused = "one timestep: the recurrent kernel is never used" if c.single_step else None
+    return unused or equal_gates(c)
+
+
+USUAL_OF_GATES = ("sigmoid", "hard_sigmoid", "hard_sigmoid_keras2", "tanh")
+
+
+def usual_gate_activations(c: Computation) -> Variants:
+    return activations(c, "recurrent_activation", USUAL_OF_GATES)
+
+
+def all_gate_activations(c: Computation, outputs: Outputs) -> Variants:
+    return activations(c, "recurrent_activation", DISTINCT)
+
+
+def columns(layer: Layer, gate: str) -> slice:
+    """Where a gate's weights stand along the last axis."""
+    g = layer.GATES.index(gate)
+    return slice(g * layer.units, (g + 1) * layer.units)
+
+
+BOTH = ("LSTM", "GRU")
+
+
+GATE_FAULTS = (
+    Fault(
+        "gates-permuted",
+        "the gates stand in another order",
+        "put the gates in Keras's order: i, f, c, o of an LSTM, z, r, h of a GRU",
+        usual_orders,
+        equal_gates,
+        all_orders,
+        layers=BOTH,
+    ),
+    Fault(
+        "gates-misaligned",
+        "some of the weights have their gates in another order",
+        "put the gates of kernel, recurrent kernel and bias in one order",
+        usually_misaligned,
+        unseen_misaligned,
+        all_misaligned,
+        alone=True,
+        layers=BOTH,
+    ),
+    Fault(
+        "recurrent-activation-swapped",
+        "another activation is applied to the gates",
+        "apply the recurrent activation of the layer's configuration",
+        usual_gate_activations,
+        candidates=all_gate_activations,
+        last=True,
+        layers=BOTH,
+    ),
+)
+
+
+# LSTM alone: the forget gate's bias, and the two states.
+
+
+def but_forget_bias(c: Computation, detail: str, change: Callable[[Array], Array]) -> Computation:
+    assert c.layer.bias is not None
+    bias, f = c.layer.bias.copy(), columns(c.layer, "f")
+    bias[f] = c.layer.precision.round(change(bias[f]))
+    return c.layer_but(detail, bias=bias)
+
+
+def forget_bias_missing(c: Computation) -> Variants:
+    """Without the 1 of `unit_forget_bias`; and, where that is not all of it, without any of it."""
+    if c.layer.bias is None:
+        return
+    yield but_forget_bias(c, "it is 1 less", lambda b: b - 1)
+    if not (c.layer.bias[columns(c.layer, "f")] == 1).all():
+        yield but_forget_bias(c, "it is zeros", lambda b: 0 * b)
+
+
+def forget_bias_doubled(c: Computation) -> Variants:
+    if c.layer.bias is None:
+        return
+    yield but_forget_bias(c, "it is 1 more", lambda b: b + 1)
+    if not (c.layer.bias[columns(c.layer, "f")] == 1).all():
+        yield but_forget_bias(c, "it is added twice", lambda b: 2 * b)
+
+
+def unused_forget_bias(c: Computation) -> str | None:
+    if c.single_step and not c.sequences.initial_state[1].any():
+        return "one timestep from a state c of zeros: nothing is there to forget"
+    bias = c.layer.bias
+    zero = bias is not None and not bias[columns(c.layer, "f")].any()
+    return "the forget gate's bias is all zeros" if zero else None
+
+
+def states_swapped(c: Computation) -> Variants:
+    yield c.sequences_but(initial_state=c.sequences.initial_state[::-1])
+
+
+def equal_states(c: Computation) -> str | None:
+    h, cell = c.sequences.initial_state
+    if not (h.any() or cell.any()):
+        return "the initial state is zeros"
+    return "the initial states h and c are equal" if np.array_equal(h, cell) else None
+
+
+STATES_SWAPPED = Fault(
+    "states-swapped",
+    "the states h and c are swapped",
+    "pass and return the states in the order h, c",
+    states_swapped,
+    equal_states,
+    layers=("LSTM",),
+)
+
+
+LSTM_FAULTS = (
+    Fault(
+        "forget-bias-missing",
+        "the forget gate's bias is left out",
+        "take the bias as it is: the 1 of unit_forget_bias is in it",
+        forget_bias_missing,
+        unused_forget_bias,
+        layers=("LSTM",),
+    ),
+    Fault(
+        "forget-bias-doubled",
+        "the forget gate's bias is added twice",
+        "add nothing to the bias: the 1 of unit_forget_bias is in it",
+        forget_bias_doubled,
+        unused_forget_bias,
+        layers=("LSTM",),
+    ),
+    STATES_SWAPPED,
+)
+
+
+# GRU alone: the gates z and r, and the two biases.
+
+MIRRORED = ("sigmoid", "hard_sigmoid", "hard_sigmoid_keras2", "sparse_sigmoid")
+"""Those with `1 - s(x) = s(-x)`."""
+
+
+def update_gate_inverted(c: Computation) -> Variants:
+    """`(1 - z) h + z hh` is what negated weights of z give. Other gates have no such weights."""
+    assert isinstance(c.layer, GRU)
+    if c.layer.recurrent_activation.name not in MIRRORED:
+        return
+    z, changes = columns(c.layer, "z"), {}
+    for name in WEIGHTS:
+        weights = getattr(c.layer, name)
+        if weights is not None:
+            changes[name] = weights.copy()
+            changes[name][..., z] *= -1
+    yield c.layer_but(**changes)
+
+
+def two_biases(layer: Layer) -> tuple[Array, Array] | None:
+    """A GRU's bias of the inputs and its recurrent one, where it has both."""
+    first, second = layer.input_bias, layer.recurrent_bias
+    return None if first is None or second is None else (first, second)
+
+
+def recurrent_bias_dropped(c: Computation) -> Variants:
+    both = two_biases(c.layer)
+    if both:
+        yield c.layer_but(bias=np.stack([both[0], 0 * both[1]]))
+
+
+def zero_recurrent_bias(c: Computation) -> str | None:
+    both = two_biases(c.layer)
+    return "the recurrent bias is all zeros" if both and not both[1].any() else None
+
+
+def biases_summed(c: Computation) -> Variants:
+    both = two_biases(c.layer)
+    if both:
+        total = c.layer.precision.round(both[0] + both[1])
+        yield c.layer_but(bias=np.stack([total, 0 * total]))
+
+
+def zero_candidate_bias(c: Computation) -> str | None:
+    both = two_biases(c.layer)
+    zero = both and not both[1][columns(c.layer, "h")].any()
+    return "the recurrent bias of the candidate is all zeros" if zero else None
+
+
+def reset_after_flipped(c: Computation) -> Variants:
+    """Two biases become their sum; one becomes the inputs', or for the candidate the recurrent."""
+    assert isinstance(c.layer, GRU)
+    bias, both = c.layer.bias, two_biases(c.layer)
+    if c.layer.reset_after:
+        total = c.layer.precision.round(both[0] + both[1]) if both else None
+        yield c.layer_but("the gate is applied before the product", reset_after=False, bias=total)
+        return
+    after = "the gate is applied after the product"
+    none = None if bias is None else np.stack([bias, 0 * bias])
+    yield c.layer_but(after, reset_after=True, bias=none)
+    if bias is not None and bias[columns(c.layer, "h")].any():
+        inside = np.stack([bias, 0 * bias])
+        h = columns(c.layer, "h")
+        inside[:, h] = inside[::-1, h]
+        yield c.layer_but(f"{after} and the bias", reset_after=True, bias=inside)
+
+
+def unused_reset_gate(c: Computation) -> str | None:
+    if zero_candidate_bias(c) is None and two_biases(c.layer):
+        return None
+    if c.single_step:
+        return "one timestep from a state of zeros: nothing is there to reset"
+    one = c.layer.units == 1
+    return "of one unit, the order of product and gate does not matter" if one else None
+
+
+GRU_FAULTS = (
+    Fault(
+        "update-gate-inverted",
+        "the update gate keeps what it should replace",
+        "h_t = z h_{t-1} + (1 - z) hh: z is the share of the old state",
+        update_gate_inverted,
+        last=True,  # of the activation that the gates really have
+        layers=("GRU",),
+    ),
+    Fault(
+        "reset-after-flipped",
+        "the reset gate is applied on the other side of the recurrent product",
+        "r * (h @ W + b) with reset_after, (r * h) @ W without",
+        reset_after_flipped,
+        unused_reset_gate,
+        layers=("GRU",),
+    ),
+    Fault(
+        "recurrent-bias-dropped",
+        "the recurrent bias is left out",
+        "add the second row of the bias to h @ recurrent_kernel",
+        recurrent_bias_dropped,
+        zero_recurrent_bias,
+        layers=("GRU",),
+    ),
+    Fault(
+        "recurrent-bias-not-reset",
+        "the recurrent bias of the candidate is added outside the reset gate",
+        "r * (h @ W + b): do not sum the two rows of the bias beforehand",
+        biases_summed,
+        zero_candidate_bias,
+        layers=("GRU",),
+    ),
+)

@@ -1,0 +1,569 @@
+"""Where Keras is known to compute something else than it documents: each place proven by hand.
+
+A finding of a sweep is one of these only if the same options matter and its numbers, or Keras's
+message, bear the marks of this very mistake: anything else must not hide behind it.
+
+A known difference is added by one entry in `KNOWN_DIFFERENCES`, and by a function of its marks
+where no other difference has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.recurrence.activations import custom
+from rnn_parity.recurrence.erf import erfc
+from rnn_parity.recurrence.layers import LAYERS, LSTM, Layer
+from rnn_parity.recurrence.precision import precision_of
+from rnn_parity.recurrence.replay import replay
+from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.verdict.order import Status
+from rnn_parity.verdict.sweep_results import CallNumbers, Combination, Numbers, Outcome
+
+Array = NDArray[np.float64]
+Function = Callable[[Array], Array]
+Marks = Callable[[Combination, Outcome, Numbers | None], bool]
+"""Whether a smallest configuration, by what came of it and its numbers, shows one mistake."""
+
+EVERY_LAYER = ("simple_rnn", "lstm", "gru")
+A_MASK = ("right", "left", "random")
+OF_THE_RECURRENCE = (
+    *("dtype", "mask", "initial_state", "calls", "stateful", "return_sequences", "return_state"),
+    *("use_bias", "unit_forget_bias", "recurrent_activation", "reset_after"),
+    *("go_backwards", "zero_output_for_mask"),
+)
+"""What marks take into account that replay all calls with the mistake in them."""
+OTHER_BACKENDS = ("keras:jax", "keras:torch", "keras:numpy", "keras:openvino")
+
+
+@dataclass(frozen=True)
+class KnownDifference:
+    """One mistake of Keras's: the options that matter, what is wrong and what would be right."""
+
+    id: str
+    layers: tuple[str, ...]
+    options: Mapping[str, tuple[str | int | float | bool, ...]]
+    verdict: Status
+    keras: str
+    """The versions in which it was seen."""
+    wrong: str
+    right: str
+    marks: Marks
+
+    against: tuple[str | None, ...] = (None,)
+    """Who makes the mistake: None is Keras on TensorFlow, others are named as sources are."""
+    beside: tuple[str, ...] = ()
+    """Options that may matter too, where they decide how large or how exact the numbers are."""
+    also: tuple[Status, ...] = ()
+    """Verdicts that it gets, too, where the bounds are too wide to prove what the marks tell."""
+
+    def matches(
+        self,
+        configuration: Combination,
+        outcome: Outcome,
+        numbers: Numbers | None,
+        against: str | None,
+    ) -> bool:
+        """Whether a smallest configuration shows this mistake and nothing else."""
+        changed = configuration.changed
+        return (
+            configuration.layer in self.layers
+            and against in self.against
+            and self.options.keys() <= changed.keys() <= {*self.options, *self.beside}
+            and all(changed[name] in values for name, values in self.options.items())
+            and outcome.verdict in (self.verdict, *self.also)
+            and self.marks(configuration, outcome, numbers)
+        )
+
+
+def zeroed_by_the_mask_as_given(
+    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """Outputs are exactly 0 wherever the mask is False before it is reversed, unlike the replay."""
+    (call,) = numbers.calls if numbers else (None,)
+    if call is None or call.mask is None:
+        return False
+    zeros = np.all(call.outputs == 0, axis=-1)
+    expected = np.all(call.expected == 0, axis=-1)
+    return bool(zeros[~call.mask].all() and (zeros != expected).any())
+
+
+def computes(functions: Mapping[str, Sequence[Function]]) -> Marks:
+    """The outputs are those of a layer whose activation, by its name, is another function."""
+
+    def marks(configuration: Combination, outcome: Outcome, numbers: Numbers | None) -> bool:
+        return numbers is not None and any(
+            reproduced(configuration, numbers, with_activation(configuration, numbers, [function]))
+            for function in functions[str(configuration["activation"])]
+        )
+
+    return marks
+
+
+def sums_all_cumulative_sums(
+    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """The outputs are those of Keras 3.15's sparsemax, wherever rounding puts the support's end."""
+    if numbers is None:
+        return False
+    u = unit_roundoff(configuration)
+    ways = [
+        partial(keras_3_15_sparsemax, other_way=places, unit_roundoff=u)
+        for places in ((), (0,), (1,), (0, 1))
+    ]
+    return reproduced(configuration, numbers, with_activation(configuration, numbers, ways))
+
+
+def reproduced(configuration: Combination, numbers: Numbers, outputs: Sequence[Array]) -> bool:
+    """Whether these are the observed outputs of all calls, and the replay's are far from them."""
+    calls = numbers.calls
+    wrong = max(np.abs(call.outputs - call.expected).max() for call in calls)
+    off = max(np.abs(c.outputs - y).max() for c, y in zip(calls, outputs, strict=True))
+    # The last digits are the format's, of numbers of this size.
+    size = max(1.0, *(np.abs(call.outputs).max() for call in calls))
+    last_digits = 2 * unit_roundoff(configuration) * size
+    return bool(off < max(0.01 * wrong, last_digits) and off < 0.1 * wrong)
+
+
+def unit_roundoff(configuration: Combination) -> float:
+    """That of the compute dtype."""
+    return precision_of(str(configuration["dtype"]).removeprefix("mixed_")).unit_roundoff
+
+
+def squared_in_float16(
+    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """The outputs leave the numbers just where those of a layer do that squares in float16."""
+    if numbers is None:
+        return False
+    u = unit_roundoff(configuration)
+    ways = [
+        partial(squareplus_by_float16_squares, largest=65504 * (1 + roundings * u))
+        for roundings in (0, -16, 16)
+    ]
+    outputs = with_activation(configuration, numbers, ways)
+    seen = [np.isfinite(call.outputs) for call in numbers.calls]
+    return all(map(np.array_equal, map(np.isfinite, outputs), seen)) and not np.all(seen)
+
+
+def with_activation(
+    configuration: Combination, numbers: Numbers, ways: Sequence[Function]
+) -> list[Array]:
+    """The outputs of all calls, had the layer this activation.
+
+    Where a formula jumps, rounding decides on which side it comes out, and another processor
+    rounds otherwise. `ways` are the results that rounding may lead to: each timestep of each sample
+    takes the one that is nearest to what was observed.
+    """
+    own = configuration.entry
+    weights = (numbers.kernel, numbers.recurrent_kernel, numbers.bias)
+    kind: Any = LAYERS[configuration.layer_class]
+    given = {name: own[name] for name in ("recurrent_activation", "reset_after") if name in own}
+    uses = 2 if kind is LSTM else 1  # an LSTM's step applies it to the gate g, then to c
+    layers = [
+        kind(*weights, activation=custom(in_turn(functions)), **given)
+        for functions in product(ways, repeat=uses)
+    ]
+    backwards, zeroed = bool(own["go_backwards"]), bool(own["zero_output_for_mask"])
+    return [nearest_outputs(layers, call, backwards, zeroed) for call in numbers.calls]
+
+
+def in_turn(functions: Sequence[Function]) -> Function:
+    """One function that is each of them in turn."""
+    turns = cycle(functions)
+    return lambda z: next(turns)(z)
+
+
+def nearest_outputs(
+    layers: Sequence[Layer], call: CallNumbers, backwards: bool, zeroed: bool
+) -> Array:
+    """The outputs of a call, every timestep of every sample by the layer that comes nearest."""
+    order = slice(None, None, -1 if backwards else 1)
+    inputs, mask = call.inputs[:, order], np.ones(call.inputs.shape[:2], bool)
+    if call.mask is not None:
+        mask = call.mask[:, order]
+    samples, state, outputs = np.arange(len(inputs)), call.initial_state or None, []
+    shown = np.zeros_like(call.outputs[:, 0])
+    for t, observed in enumerate(call.outputs.swapaxes(0, 1)):
+        now = slice(t, t + 1)
+        data = (inputs[:, now], mask[:, now], state)
+        traces = [replay(layer, Sequences.of(layer, *data)) for layer in layers]
+        found = np.stack([trace.outputs[:, 0] for trace in traces])
+        best = distance_to_observed(found, observed).argmin(axis=0)
+        # (S, V, B, H), with S states and V layers to choose from.
+        finals = np.stack([np.reshape(t.final_state, (-1, *shown.shape)) for t in traces], axis=1)
+        state = tuple(finals[:, best, samples])
+        hidden = np.zeros_like(shown) if zeroed else shown
+        shown = np.where(mask[:, now], found[best, samples], hidden)
+        outputs.append(shown)
+    return np.stack(outputs, axis=1)
+
+
+def distance_to_observed(found: Array, observed: Array) -> Array:
+    """How far each sample is from the observed one; infinite where only one of them is finite."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(found - observed)
+    finite = np.isfinite(observed)
+    difference = np.where(finite, difference, np.where(np.isfinite(found), np.inf, 0.0))
+    farthest: Array = np.where(np.isnan(difference), np.inf, difference).max(axis=-1)
+    return farthest
+
+
+def squareplus_by_float16_squares(z: Array, largest: float = 65504.0) -> Array:
+    """`(z + sqrt(z^2 + 4)) / 2`, infinite where `z^2 + 4` is beyond float16's largest number."""
+    square = z * z + 4
+    result: Array = np.where(square > largest, np.inf, (z + np.sqrt(square)) / 2)
+    return result
+
+
+def keras_3_15_sparsemax(
+    z: Array, other_way: Sequence[int] = (), unit_roundoff: float = 0.0
+) -> Array:
+    """Keras 3.15's own formula, in which the sums of the k largest are summed once more.
+
+    Where the end of the support is nearest to a tie (place 0), or next to that (place 1), and
+    rounding may decide, it goes `other_way`.
+    """
+    largest = -np.sort(-z, axis=-1)
+    sums, k = np.cumsum(largest, axis=-1), np.arange(1, z.shape[-1] + 1)
+    margin = largest - (sums - 1) / k
+    support = margin > 0
+    # Each z is some additions, rounded; S_k is k more of numbers of this size, divided by k.
+    rounding = unit_roundoff * (z.shape[-1] + 8) * (1 + np.abs(z).max(axis=-1, keepdims=True))
+    for place in other_way:
+        at = np.argsort(np.abs(margin), axis=-1, kind="stable")[..., place : place + 1]
+        either = np.abs(np.take_along_axis(margin, at, -1)) <= rounding[..., : at.shape[-1]]
+        np.put_along_axis(support, at, np.take_along_axis(support, at, -1) ^ either, -1)
+    total = np.where(support, sums, 0.0).sum(axis=-1, keepdims=True)
+    result: Array = np.maximum(z - (total - 1) / support.sum(axis=-1, keepdims=True), 0.0)
+    return result
+
+
+def leaky_relu_by_float32(z: Array) -> Array:
+    """`max(z, 0.2 z)` with the slope rounded to float32."""
+    return np.maximum(z, float(np.float32(0.2)) * z)
+
+
+def gelu_by_float32_root(z: Array) -> Array:
+    """`z Phi(z)` with the square root of 2 rounded to float32."""
+    return 0.5 * z * erfc(-z / float(np.float32(2**0.5)))
+
+
+def gelu_by_float32_factor(z: Array) -> Array:
+    """`z Phi(z)` with its reciprocal rounded to float32, as TensorFlow 2.21 has it."""
+    return 0.5 * z * erfc(-z * float(np.float32(0.5**0.5)))
+
+
+def accurate_to_float32(
+    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """A float64 layer with no more than float32's precision, and no less."""
+    return outcome.effective_bits is not None and 22 < outcome.effective_bits < 44
+
+
+def repeated_where_zeros_are_due(
+    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """Forwards: where the mask is False, every output is the one before, unlike the replay."""
+    (call,) = numbers.calls if numbers else (None,)
+    if call is None or call.mask is None:
+        return False
+    masked, right = ~call.mask[:, 1:], (call.expected != 0).any(axis=-1)
+    repeated = (call.outputs[:, 1:] == call.outputs[:, :-1]).all(axis=-1)
+    wrong = (call.outputs != 0).any(axis=-1) & ~right
+    return bool(repeated[masked].all() and wrong[:, 1:][masked].any())
+
+
+def shows_the_first_state(
+    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+) -> bool:
+    """Forwards: before the first timestep that is not masked, the outputs are the first state."""
+    calls = numbers.calls if numbers else ()
+    # Zeros are shown by everybody.
+    tell = [c for c in calls if c.mask is not None and any(s.any() for s in c.initial_state[:1])]
+    return bool(tell) and all(map(shows_its_first_state, tell))
+
+
+def shows_its_first_state(call: CallNumbers) -> bool:
+    """Before the first timestep of a call that is not masked, the outputs are its first state."""
+    assert call.mask is not None
+    leading: NDArray[np.bool_] = ~np.logical_or.accumulate(call.mask, axis=1)
+    first = np.broadcast_to(call.initial_state[0][:, None], call.outputs.shape)
+    due = (call.expected[leading] == 0).all() and (first[leading] != 0).any()
+    return bool(due and (call.outputs[leading] == first[leading]).all())
+
+
+def says(words: str) -> Marks:
+    """Keras's message has these words."""
+    return lambda configuration, outcome, numbers: words in outcome.summary
+
+
+STEP_BY_STEP = ("keras:jax", "keras:numpy")
+"""The backends whose `rnn` is written as JAX's."""
+SHOWN = (
+    "the output of a timestep that is masked before any other is the first state: one linear unit "
+    "without bias, all weights 1, first state 3, inputs [1, 1], mask [F, T] give [3, 4]"
+)
+NOT_SHOWN = "it is zeros, as on TensorFlow: no output is there yet to be repeated, [0, 4]"
+
+KNOWN_DIFFERENCES = (
+    KnownDifference(
+        "zeroed-by-the-mask-as-given",
+        EVERY_LAYER,
+        {
+            "go_backwards": (True,),
+            "unroll": (True,),
+            "zero_output_for_mask": (True,),
+            "mask": A_MASK,
+        },
+        "diverged",
+        keras="2.15 to 3.15",
+        wrong="unrolled, the inputs are taken last to first, but the outputs are zeroed by the "
+        "mask in the order in which it was given: one linear unit without bias, all weights 1, "
+        "inputs [1, 1, 1], mask [T, T, F] give [0, 1, 0]",
+        right="the mask belongs to the inputs and is reversed with them: [0, 1, 2], which the same "
+        "layer gives without unroll",
+        marks=zeroed_by_the_mask_as_given,
+        beside=("dtype", "recurrent_activation"),
+        also=("inconclusive",),
+    ),
+    KnownDifference(
+        "sparsemax-threshold",
+        EVERY_LAYER,
+        {"activation": ("sparsemax",)},
+        "diverged",
+        keras="3.15 (keras issue 23425)",
+        wrong="the threshold tau is taken from the sum of all cumulative sums of the support: "
+        "sparsemax([1, 1]) gives [0, 0]",
+        right="tau is taken from the last of them, (1 + 1 - 1) / 2 = 1/2, so that the outputs sum "
+        "to 1: [0.5, 0.5] (Martins and Astudillo 2016, arXiv:1602.02068)",
+        marks=sums_all_cumulative_sums,
+        beside=OF_THE_RECURRENCE,
+        also=("inconclusive",),
+        against=(None, *OTHER_BACKENDS, "onnx", "litert"),
+    ),
+    KnownDifference(
+        "float32-constants-in-float64",
+        EVERY_LAYER,
+        {"activation": ("leaky_relu", "gelu"), "dtype": ("float64",)},
+        "diverged",
+        keras="2.15 to 3.15",
+        wrong="constants are rounded to float32 first: leaky_relu(-1) gives -0.20000000298, with "
+        "the slope float32(0.2); gelu is off by 5e-9, with float32(sqrt(2)), in TensorFlow 2.21 "
+        "with float32(1 / sqrt(2))",
+        right="-0.2, and gelu(z) = z (1 + erf(z / sqrt(2))) / 2, to the 16 digits of float64",
+        marks=computes(
+            {
+                "leaky_relu": (leaky_relu_by_float32,),
+                "gelu": (gelu_by_float32_root, gelu_by_float32_factor),
+            }
+        ),
+        beside=OF_THE_RECURRENCE,
+    ),
+    KnownDifference(
+        "squareplus-squares-in-float16",
+        EVERY_LAYER,
+        {"activation": ("squareplus",), "dtype": ("float16", "mixed_float16")},
+        "diverged",
+        keras="3.15",
+        wrong="the argument is squared in float16, whose largest number is 65504: squareplus(256) "
+        "is infinity",
+        right="(256 + sqrt(256^2 + 4)) / 2 = 256.004, which float16 holds as 256",
+        marks=squared_in_float16,
+        beside=OF_THE_RECURRENCE,
+    ),
+    KnownDifference(
+        "unrolled-last-output-is-not-zeroed",
+        EVERY_LAYER,
+        {
+            "return_sequences": (False,),
+            "unroll": (True,),
+            "zero_output_for_mask": (True,),
+            "mask": A_MASK,
+        },
+        "refused",
+        keras="2.15",
+        wrong="unrolled, only the last output is kept, and the mask of all timesteps is applied to "
+        "it: the call fails because their shapes differ",
+        right="the last timestep's mask belongs to the last output, as without unroll",
+        marks=says("is not compatible with supplied shape"),
+    ),
+    KnownDifference(
+        "sparsemax-of-float16-in-a-graph",
+        EVERY_LAYER,
+        {
+            "activation": ("sparsemax",),
+            "dtype": ("mixed_float16", "float16"),
+            "mode": ("graph", "xla", "predict"),
+        },
+        "refused",
+        keras="3.15",
+        wrong="the numbers 1, 2, ... are made by tf.range in float16, which TensorFlow refuses in "
+        "a graph: tf.function(lambda: tf.range(1, 3, dtype=tf.float16))() fails, eagerly it works",
+        right="they can be made as integers and cast, so that a graph does what eager calls do",
+        marks=says("Range[Tidx=DT_HALF]"),
+    ),
+    KnownDifference(
+        "bidirectional-zeroed-by-the-mask-as-given",
+        EVERY_LAYER,
+        {"wrapper": ("bidirectional",), "unroll": (True,), "mask": A_MASK},
+        "diverged",
+        keras="2.15 to 3.15",
+        wrong="the backward layer runs backwards with zero_output_for_mask and is zeroed by the "
+        "mask in the order in which it was given: one linear unit without bias, all weights 1, "
+        "inputs [1, 1, 1], mask [T, T, F] give [0, 1, 0] in place of the backward outputs",
+        right="the mask is reversed with the inputs: [2, 1, 0], which the same layer gives without "
+        "unroll",
+        marks=zeroed_by_the_mask_as_given,
+        beside=("dtype", "recurrent_activation"),
+        also=("inconclusive",),
+    ),
+    KnownDifference(
+        "mask-of-a-stack-of-one-cell",
+        EVERY_LAYER,
+        {"wrapper": ("stacked",), "mask": A_MASK},
+        "refused",
+        keras="3.15",
+        wrong="the state of a stack of one cell is a list of one, the masked loop carries a tuple, "
+        "and the call fails: RNN([SimpleRNNCell(1)]) with a mask",
+        right="what RNN(SimpleRNNCell(1)) gives, and Keras 2 for the stack",
+        marks=says("don't have the same nested structure"),
+    ),
+    KnownDifference(
+        "unrolled-stack-of-one-lstm",
+        ("lstm",),
+        {"wrapper": ("stacked",), "unroll": (True,)},
+        "refused",
+        keras="3.15",
+        wrong="unrolled, a stack of one LSTMCell is given only the first of its two states: "
+        "RNN([LSTMCell(1)], unroll=True)",
+        right="what the same layer gives without unroll",
+        marks=says("list index out of range"),
+    ),
+    KnownDifference(
+        "states-of-a-stateful-bidirectional",
+        EVERY_LAYER,
+        {"wrapper": ("bidirectional",), "stateful": (True,), "return_state": (True,)},
+        "refused",
+        keras="3.15",
+        wrong="the shapes of the states are made by a generator, which is multiplied by the number "
+        "of states: Bidirectional(SimpleRNN(1, stateful=True, return_state=True)) cannot be called",
+        right="the output and the states of both layers, as in Keras 2",
+        marks=says("unsupported operand type(s) for *: 'generator' and 'int'"),
+    ),
+    KnownDifference(
+        "state-of-a-stateful-stack-in-a-graph",
+        EVERY_LAYER,
+        {
+            "wrapper": ("stacked",),
+            "stateful": (True,),
+            "initial_state": ("random",),
+            "mode": ("graph", "xla", "predict"),
+        },
+        "refused",
+        keras="2.15",
+        wrong="the stored states of a stack are a tuple and the given ones a list, and the choice "
+        "between them cannot be made in a graph: RNN([SimpleRNNCell(1)], stateful=True) with "
+        "initial_state in a tf.function",
+        right="what the same call gives without tf.function, and what Keras 3 gives",
+        marks=says("true_fn and false_fn arguments to tf.cond must have the same"),
+    ),
+    # On other backends than TensorFlow.
+    KnownDifference(
+        "float64-in-float32",
+        EVERY_LAYER,
+        {"dtype": ("float64",)},
+        "diverged",
+        keras="3.15",
+        wrong="64-bit types become 32-bit ones on every backend but TensorFlow: a linear unit with "
+        "the weight 0.1 and the input 1 gives 0.10000000149011612",
+        right="0.1, to the 16 digits of the float64 that the layer was asked for",
+        marks=accurate_to_float32,
+        against=OTHER_BACKENDS,
+    ),
+    KnownDifference(
+        "unrolled-zeros-repeat-the-output",
+        EVERY_LAYER,
+        {"unroll": (True,), "zero_output_for_mask": (True,), "mask": A_MASK},
+        "diverged",
+        keras="3.15",
+        wrong="unrolled, zero_output_for_mask is ignored: one linear unit without bias, all "
+        "weights 1, inputs [1, 1], mask [T, F] give [1, 1]",
+        right="the output of a masked timestep is zeros: [1, 0], which the same layer gives "
+        "without unroll",
+        marks=repeated_where_zeros_are_due,
+        against=STEP_BY_STEP,
+    ),
+    KnownDifference(
+        "initial-state-in-place-of-zeros",
+        EVERY_LAYER,
+        {"mask": A_MASK, "initial_state": ("random",)},
+        "diverged",
+        keras="3.15",
+        wrong=SHOWN,
+        right=NOT_SHOWN,
+        marks=shows_the_first_state,
+        against=STEP_BY_STEP,
+    ),
+    KnownDifference(
+        "stored-state-in-place-of-zeros",
+        EVERY_LAYER,
+        {"mask": A_MASK, "calls": (2, 3), "stateful": (True,)},
+        "diverged",
+        keras="3.15",
+        wrong=f"{SHOWN}; so does the state that a stateful layer kept",
+        right=NOT_SHOWN,
+        marks=shows_the_first_state,
+        against=STEP_BY_STEP,
+    ),
+    KnownDifference(
+        "unrolled-backwards-mask-has-no-shape",
+        EVERY_LAYER,
+        {"unroll": (True,), "go_backwards": (True,), "mask": A_MASK},
+        "refused",
+        keras="3.15",
+        wrong="unrolled, the mask is a tuple of timesteps by the time that it is reversed, and the "
+        "call fails",
+        right="the mask can be reversed as the inputs are, which works without unroll",
+        marks=says("'tuple' object has no attribute 'shape'"),
+        against=("keras:torch",),
+    ),
+    KnownDifference(
+        "float64-and-float32-in-one-select",
+        EVERY_LAYER,
+        {"dtype": ("float64",), "mask": A_MASK},
+        "refused",
+        keras="3.15",
+        wrong="a masked float64 layer chooses between new outputs in float32 and old ones in "
+        "float64, which OpenVINO refuses",
+        right="both have the layer's dtype, float64",
+        marks=says("'element::Type::merge(result_et"),
+        against=("keras:openvino",),
+    ),
+)
+"""The readable table: known upstream differences, and calls that ought not to be refused."""
+
+
+def known_difference(
+    configuration: Combination,
+    outcome: Outcome,
+    numbers: Numbers | None,
+    against: str | None = None,
+) -> KnownDifference | None:
+    """The known difference that a smallest configuration shows, if it is one.
+
+    `against` is who computed it, where that was not Keras on TensorFlow.
+    """
+    matching = (
+        known
+        for known in KNOWN_DIFFERENCES
+        if known.matches(configuration, outcome, numbers, against)
+    )
+    return next(matching, None)

@@ -1,0 +1,304 @@
+"""Keras layers made here: from options, with random weights, or from a recorded description.
+
+Random weights hide nothing: they are distinct and non-zero. Wrappers and stacks are made from the
+arguments of what is inside them, as Keras's own layers are.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.errors import InputError, one_line
+from rnn_parity.keras_adapter.parts import cells_of, input_shape
+from rnn_parity.keras_adapter.runtime import quiet, refusals, tensorflow_module
+from rnn_parity.recurrence.layers import Layer
+
+POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
+LAYER_CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
+OF_EVERY_CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout", "dtype")
+OF_CELL = {
+    "SimpleRNN": OF_EVERY_CELL,
+    "LSTM": (*OF_EVERY_CELL, "recurrent_activation"),
+    "GRU": (*OF_EVERY_CELL, "recurrent_activation", "reset_after"),
+}
+OF_RNN = (
+    "go_backwards",
+    "return_sequences",
+    "return_state",
+    "stateful",
+    "time_major",
+    "unroll",
+    "zero_output_for_mask",
+)
+"""The arguments that Keras's `RNN` takes beside the dtype; the others are its cells'."""
+HARMLESS = (
+    "name",
+    "trainable",
+    "seed",
+    "implementation",
+    "ragged",
+    "batch_input_shape",
+    "unit_forget_bias",
+)
+"""Entries that change nothing in a layer whose weights and dropout masks are given."""
+HARMLESS_ENDINGS = ("_initializer", "_regularizer", "_constraint")
+RECURRENT_GAIN = 0.9
+"""The recurrent kernel is this times an orthogonal matrix: the state neither dies nor explodes."""
+
+
+def build_layer(
+    layer_class: str,
+    units: int,
+    features: int,
+    arguments: Mapping[str, Any],
+    dtype: str | None,
+    seed: int,
+    batch: int | None,
+) -> Any:
+    """A built Keras layer whose weights come from `np.random.default_rng(seed)`.
+
+    `layer_class` is a key of `LAYER_CLASSES` or `WRAPPERS`, `arguments` what its constructor takes,
+    `dtype` one of `POLICIES` or None (Keras's default), `batch` the batch size, which a stateful
+    layer needs. A weight whose initializer is named in `arguments` keeps what Keras initialised.
+    Raises `InputError` for an unknown name and for whatever Keras refuses.
+    """
+    kinds = (*LAYER_CLASSES, *WRAPPERS)
+    if layer_class not in kinds:
+        raise InputError(f"layer: expected one of {', '.join(kinds)}, received {layer_class!r}")
+    if dtype is not None and dtype not in POLICIES:
+        raise InputError(f"dtype: expected one of {', '.join(POLICIES)}, received {dtype!r}")
+    make = WRAPPERS.get(layer_class)
+    if make is None:
+        make = getattr(tensorflow_module().keras.layers, LAYER_CLASSES[layer_class])
+    layer = _construct(make, units, arguments, dtype)
+    rng = np.random.default_rng(seed)
+    with refusals(f"{make.__name__} with {units} units and {features} features"):
+        _build(layer, input_shape(layer, batch, None, features), arguments)
+        for cell in cells_of(layer):
+            _randomise(cell, arguments, rng)
+    return layer
+
+
+def _build(layer: Any, shape: tuple[int | None, ...], arguments: Mapping[str, Any]) -> None:
+    """`layer.build` without Keras's default for the recurrent kernel, which is replaced anyway.
+
+    That default is orthogonal and needs a QR decomposition, which TensorFlow lacks for bfloat16.
+    """
+    cells = cells_of(layer)
+    kept = [cell.recurrent_initializer for cell in cells]
+    for cell in cells if "recurrent_initializer" not in arguments else ():
+        cell.recurrent_initializer = tensorflow_module().keras.initializers.get("zeros")
+    layer.build(shape)
+    for cell, initializer in zip(cells, kept, strict=True):
+        cell.recurrent_initializer = initializer
+
+
+def _construct(
+    make: Callable[..., Any], units: int, arguments: Mapping[str, Any], dtype: str | None
+) -> Any:
+    for name, flag in (("units", "--units"), ("dtype", "--dtype")):
+        if name in arguments and (name == "units" or dtype is not None):
+            raise InputError(f"argument {name}: given twice; use {flag} alone")
+    policy = {} if dtype is None else {"dtype": dtype}
+    try:
+        with quiet():
+            return make(units, **arguments, **policy)
+    except Exception as error:  # Keras refuses with whatever exception the argument provokes
+        name = _culprit(make, units, arguments)
+        raise InputError(
+            f"argument {name}: {make.__name__} refused it: {one_line(error)}"
+        ) from error
+
+
+def _culprit(make: Callable[..., Any], units: int, arguments: Mapping[str, Any]) -> str:
+    """The first argument that is refused on its own, since Keras's message may not name it."""
+    for name, value in arguments.items():
+        try:
+            with quiet():
+                make(units, **{name: value})
+        except Exception:
+            return f"{name}={value!r}"
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items()) or f"units={units}"
+
+
+def _randomise(cell: Any, arguments: Mapping[str, Any], rng: np.random.Generator) -> None:
+    """Set kernel, recurrent kernel and bias, gate by gate for layers that have gates."""
+    features, width = cell.kernel.shape
+    units = cell.units
+    values: dict[str, NDArray[np.float64]] = {
+        "kernel": rng.normal(scale=np.sqrt(2.0 / (features + units)), size=(features, width)),
+        "recurrent_kernel": RECURRENT_GAIN
+        * np.concatenate([_orthogonal(units, rng) for _ in range(width // units)], axis=1),
+    }
+    if cell.bias is not None:
+        shape = tuple(cell.bias.shape)
+        values["bias"] = rng.uniform(0.1, 0.5, shape) * rng.choice([-1.0, 1.0], shape)
+        if getattr(cell, "unit_forget_bias", False):
+            values["bias"][units : 2 * units] += 1.0  # gates i, f, c, o
+    if getattr(cell.activation, "__name__", "") == "exponential":
+        # exp of a sum that feeds itself grows beyond every bound; of a negative one it cannot,
+        # and of a small one not soon, whatever gates make of it.
+        values["recurrent_kernel"] = -np.abs(values["recurrent_kernel"])
+        if width > units:
+            values = {name: value / 8 for name, value in values.items()}
+    for name, value in values.items():
+        initializer = "recurrent_initializer" if name[0] == "r" else f"{name}_initializer"
+        if initializer not in arguments:
+            getattr(cell, name).assign(value)
+
+
+def _orthogonal(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A random orthogonal matrix `(n, n)`: every direction keeps its length."""
+    q, r = np.linalg.qr(rng.normal(size=(n, n)))
+    orthogonal: NDArray[np.float64] = q * np.sign(np.diagonal(r))
+    return orthogonal
+
+
+def rnn(units: int, cell: str = "lstm", dtype: str | None = None, **options: Any) -> Any:
+    """`RNN` around one cell; `options` are the arguments of both."""
+    return _around(_cells([cell], units, dtype, options)[0], dtype, options)
+
+
+def stacked(
+    units: int, cells: Sequence[str] = ("lstm", "gru"), dtype: str | None = None, **options: Any
+) -> Any:
+    """`RNN` around a stack of cells, each with `units` units.
+
+    An option that not every cell knows goes to those that do.
+    """
+    inside = _cells([cells] if isinstance(cells, str) else cells, units, dtype, options)
+    stack = tensorflow_module().keras.layers.StackedRNNCells(inside, **_policy(dtype))
+    return _around(stack, dtype, options)
+
+
+def bidirectional(
+    units: int,
+    layer: str = "lstm",
+    merge_mode: str | None = "concat",
+    backward_layer: str | None = None,
+    dtype: str | None = None,
+    **options: Any,
+) -> Any:
+    """`Bidirectional` around a layer, or around two; `options` are the arguments of both."""
+    layers = tensorflow_module().keras.layers
+    arguments = {**options, **_policy(dtype)}
+    forward = getattr(layers, _class_of("layer", layer))(units, **arguments)
+    backward = None
+    if backward_layer is not None:
+        arguments["go_backwards"] = not options.get("go_backwards", False)
+        backward = getattr(layers, _class_of("backward_layer", backward_layer))(units, **arguments)
+    return layers.Bidirectional(forward, merge_mode, backward_layer=backward, **_policy(dtype))
+
+
+WRAPPERS: Mapping[str, Callable[..., Any]] = {
+    make.__name__: make for make in (rnn, stacked, bidirectional)
+}
+
+
+def _around(cell: Any, dtype: str | None, options: Mapping[str, Any]) -> Any:
+    own = {name: value for name, value in options.items() if name in OF_RNN}
+    return tensorflow_module().keras.layers.RNN(cell, **own, **_policy(dtype))
+
+
+def _cells(
+    names: Sequence[str], units: int, dtype: str | None, options: Mapping[str, Any]
+) -> list[Any]:
+    """The cells, each with those of the options that it knows; what none knows, Keras refuses."""
+    layers = tensorflow_module().keras.layers
+    makers = [getattr(layers, f"{_class_of('cell', name)}Cell") for name in names]
+    known = [inspect.signature(make.__init__).parameters for make in makers]
+    given = {name: value for name, value in options.items() if name not in OF_RNN}
+    everywhere = {name for name in given if not any(name in one for one in known)}
+    return [
+        make(units, **{n: given[n] for n in given if n in own or n in everywhere}, **_policy(dtype))
+        for make, own in zip(makers, known, strict=True)
+    ]
+
+
+def _class_of(argument: str, name: Any) -> str:
+    """Keras's name of a layer class; raises `InputError` for one that is not replayed."""
+    if name not in LAYER_CLASSES:
+        expected = ", ".join(LAYER_CLASSES)
+        raise InputError(f"argument {argument}: expected one of {expected}, received {name!r}")
+    return LAYER_CLASSES[name]
+
+
+def _policy(dtype: str | None) -> dict[str, str]:
+    return {} if dtype is None else {"dtype": dtype}
+
+
+def rebuild_layer(
+    layer_class: str,
+    config: Mapping[str, Any],
+    weights: Layer,
+    batch: int,
+    dropout: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+) -> Any:
+    """The layer that `config` describes, in the Keras installed now, with these weights.
+
+    `layer_class` "RNN" stands for one around a cell, whose entries are among the others; every
+    other class computes what Keras's own layer for these weights does. It is built for `batch`
+    samples; where the masks of `dropout`, `(G, B, F)` and `(G, B, H)`, are not the same for all
+    gates, so that each gate takes one of its own. Raises `InputError` for an entry that is not
+    known to change nothing, and for what this Keras refuses.
+    """
+    kind = type(weights).__name__
+    arguments = constructor_arguments(layer_class, kind, config)
+    if any((masks != masks[0]).any() for masks in dropout.values()):
+        arguments["implementation"] = 1
+    with refusals(f"{layer_class} rebuilt from its config"):
+        layer = constructed(layer_class, kind, arguments)
+        layer.build(input_shape(layer, batch, None, weights.features))
+        for name in ("kernel", "recurrent_kernel", "bias"):
+            if getattr(weights, name) is not None:
+                getattr(layer.cell, name).assign(getattr(weights, name))
+    return layer
+
+
+def constructor_arguments(layer_class: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor arguments among the entries of `config`."""
+    names = {*OF_CELL[kind], *OF_RNN, "dtype"}
+    known = {name: value for name, value in config.items() if name in names}
+    for name in config.keys() - known.keys():
+        if name not in HARMLESS and not name.endswith(HARMLESS_ENDINGS):
+            raise InputError(
+                f"{layer_class}: cannot be rebuilt with {name}={config[name]!r:.40}, which is not "
+                f"an option of Keras's {kind}; leave Keras out with --no-keras"
+            )
+    if not known.get("time_major"):
+        known.pop("time_major", None)  # an option of Keras 2 alone
+    if "dtype" in known:
+        known["dtype"] = policy_name(known["dtype"])
+    for name, value in known.items():
+        # Keras would make an object of whatever a mapping describes.
+        if not isinstance(value, (str, int, float, type(None))):
+            raise InputError(
+                f"{layer_class}: expected a word or a number for {name}, received {value!r:.40}; "
+                "leave Keras out with --no-keras"
+            )
+    return known
+
+
+def constructed(layer_class: str, kind: str, arguments: Mapping[str, Any]) -> Any:
+    """A layer of the class `kind`, or an `RNN` around its cell, not built yet."""
+    # Keras's orthogonal default would need what TensorFlow lacks in bfloat16.
+    zeros = dict.fromkeys(("kernel_initializer", "recurrent_initializer"), "zeros")
+    layers = tensorflow_module().keras.layers
+    if layer_class != "RNN":
+        return getattr(layers, kind)(**arguments, **zeros)
+    make = getattr(layers, f"{kind}Cell")
+    of_cell = (*OF_CELL[kind], "implementation")
+    cell = make(**{n: arguments[n] for n in of_cell if n in arguments}, **zeros)
+    return layers.RNN(cell, **{n: arguments[n] for n in (*OF_RNN, "dtype") if n in arguments})
+
+
+def policy_name(dtype: Any) -> Any:
+    """The name of a dtype policy, which both generations of Keras may describe as an object."""
+    config = dtype.get("config") if isinstance(dtype, Mapping) else None
+    return config.get("name") if isinstance(config, Mapping) else dtype

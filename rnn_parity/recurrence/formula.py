@@ -1,0 +1,350 @@
+"""How a cell's formula is read: its letters, and what it may do with the numbers they stand for.
+
+A formula is a function of letters: `x`, the inputs of a timestep; its states, `h` among them; `U`,
+`W` and `b`, the kernel, the recurrent kernel and the bias; `a` and `s`, the activation and the
+recurrent activation; and the cell's vectors. It may add, subtract and multiply, multiply by the
+matrices with `@`, `split` into gates and apply the activations, so that it can be evaluated on
+plain arrays (the replay), on balls (the bound) and on first-order numbers (what weights imply).
+Whatever else it does is refused by name, when the cell is described.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any, NoReturn
+
+from rnn_parity.errors import InputError
+
+Formula = Callable[..., Any]
+
+INPUTS, KERNEL, RECURRENT_KERNEL, BIAS = "x", "U", "W", "b"
+ACTIVATIONS = {"a": "activation", "s": "recurrent_activation", "v": "output_activation"}
+"""The letters of activations, with the names of the options that set them."""
+ALLOWED = "it may use +, -, *, @ with the matrices, split, and the activations that are its letters"
+
+
+def split(z: Any, parts: int) -> list[Any]:
+    """The parts of the last axis, one for each gate: of a number, a matrix or a bias."""
+    if not isinstance(z, Lettered) and not hasattr(z, "shape"):
+        return [z] * parts
+    size = z.shape[-1] // parts
+    return [z[..., g * size : (g + 1) * size] for g in range(parts)]
+
+
+class Lettered:
+    """What a letter stands for outside of plain arrays; everything not allowed is refused by name.
+
+    Subclasses define the operations that their number system has.
+    """
+
+    __array_ufunc__: Any = None
+    """An array leaves operations with this to this."""
+
+    def __bool__(self) -> bool:
+        refuse("decides by a number (`if`, `and`, `or`, `while`)")
+
+    def __float__(self) -> float:
+        refuse("takes a number out of an array (`float`, `math`)")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        refuse("hands a letter to a function that wants an array")
+
+    def __iter__(self) -> NoReturn:
+        refuse("goes through a number element by element (is a `split` missing?)")
+
+
+class Matrix(Lettered):
+    """The kernel or the recurrent kernel, or some of its columns: `z @ matrix` is a `product`."""
+
+    def __init__(self, product: Callable[[Any, slice], Any], columns: slice) -> None:
+        self.product, self.columns = product, columns
+
+    @property
+    def shape(self) -> tuple[int]:
+        """How many columns there are."""
+        return (self.columns.stop - self.columns.start,)
+
+    def __getitem__(self, part: Any) -> Matrix:
+        start, stop, _ = part[-1].indices(self.shape[0])
+        first = self.columns.start
+        return Matrix(self.product, slice(first + start, first + stop))
+
+    def __rmatmul__(self, z: Any) -> Any:
+        return self.product(z, self.columns)
+
+
+class Bias(Lettered):
+    """The bias, one of its rows, or some columns: `array` is None for a layer without one.
+
+    `addends` are what an implementation adds in its place, one after the other; `whole` is the
+    layer's own bias.
+    """
+
+    def __init__(
+        self,
+        array: Any,
+        columns: slice,
+        row: int = 0,
+        addends: tuple[Any, ...] = (),
+        whole: Any = None,
+    ) -> None:
+        self.array, self.columns, self.row = array, columns, row
+        self.addends = addends or (() if array is None else (array,))
+        self.whole = array if whole is None else whole
+
+    @property
+    def shape(self) -> tuple[int]:
+        """How many columns there are."""
+        return (self.columns.stop - self.columns.start,)
+
+    @property
+    def of_inputs(self) -> bool:
+        """Whether it is what is added to `x U`: the bias of one axis, or its first row."""
+        return self.row == 0
+
+    def __getitem__(self, part: Any) -> Bias:
+        array = None if self.array is None else self.array[part]
+        if isinstance(part, int):
+            return Bias(array, self.columns, part, whole=self.whole)
+        start, stop, _ = part[-1].indices(self.shape[0])
+        cut = slice(self.columns.start + start, self.columns.start + stop)
+        addends = tuple(addend[part] for addend in self.addends)
+        return Bias(array, cut, self.row, addends, self.whole)
+
+    def __radd__(self, z: Any) -> Any:
+        return z if self.array is None else z + self.array
+
+    __add__ = __radd__
+
+
+def bound(
+    formula: Formula,
+    letters: Mapping[str, Any],
+) -> Callable[..., tuple[Any, ...]]:
+    """The formula with a meaning for its letters: a function of x and the states in their order."""
+    given = {name: letters[name] for name in letters_of(formula) if name in letters}
+    step = partial(formula, **given)
+
+    def results_of(*numbers: Any) -> tuple[Any, ...]:
+        return results(step(*numbers))
+
+    return results_of
+
+
+def refuse(what: str) -> NoReturn:
+    """Raise `InputError` for what a formula may not do."""
+    raise InputError(f"formula: it {what}; {ALLOWED}")
+
+
+def refused_operator(name: str) -> Callable[..., NoReturn]:
+    """An operator that no number system has."""
+
+    def method(self: Any, *others: Any) -> NoReturn:
+        refuse(f"uses {name}")
+
+    return method
+
+
+for _operator, _name in {
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+    "rtruediv": "/",
+    "rpow": "**",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "abs": "abs",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+}.items():
+    setattr(Lettered, f"__{_operator}__", refused_operator(_name))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a formula does, as reading it once has shown.
+
+    `kernel_parts` and `recurrent_parts` are the parts of the matrices that it multiplies by, as
+    gates `(first, last + 1)`; `bias_rows` is how many rows the bias has, 0 for a bias of one axis.
+    `own_output` is True where the output is not the first state. `activations` are the letters of
+    those that it applies.
+    """
+
+    kernel_parts: tuple[tuple[int, int], ...]
+    recurrent_parts: tuple[tuple[int, int], ...]
+    bias_rows: int
+    own_output: bool
+    activations: tuple[str, ...]
+
+
+@dataclass
+class Reading:
+    """Notes taken while a formula is read."""
+
+    gates: int
+    kernel: set[tuple[int, int]] = field(default_factory=set)
+    recurrent: set[tuple[int, int]] = field(default_factory=set)
+    bias: set[int] = field(default_factory=set)
+
+
+class Symbol(Lettered):
+    """A number of which only the width is known: `gates` times the number of units, or 0 for x."""
+
+    def __init__(self, reading: Reading, gates: int) -> None:
+        self.reading, self.gates = reading, gates
+
+    @staticmethod
+    def __array_ufunc__(ufunc: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        refuse(f"uses numpy.{ufunc.__name__}")
+
+    def __array_function__(self, function: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        refuse(f"uses numpy.{function.__name__}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One unit for each gate."""
+        return (self.gates,)
+
+    def __getitem__(self, part: Any) -> Symbol:
+        columns = part[-1] if isinstance(part, tuple) else part
+        if not isinstance(columns, slice):
+            refuse(f"takes the element {part!r} of a number; use split")
+        return Symbol(self.reading, len(range(*columns.indices(self.gates))))
+
+    def __add__(self, other: Any) -> Symbol:
+        return other + self if isinstance(other, SymbolicBias) else self.combined(other)
+
+    def combined(self, other: Any) -> Symbol:
+        """The sum or product with another number, of the same width."""
+        if isinstance(other, (int, float)):
+            return self
+        if not isinstance(other, Symbol) or isinstance(other, SymbolicMatrix):
+            refuse(f"combines a number with {type(other).__name__}")
+        if other.gates != self.gates or not self.gates:
+            refuse(f"combines numbers of {self.gates} and of {other.gates} gates")
+        return Symbol(self.reading, self.gates)
+
+    __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = combined
+
+    def __neg__(self) -> Symbol:
+        return self
+
+    def __matmul__(self, matrix: Any) -> Symbol:
+        if not isinstance(matrix, SymbolicMatrix):
+            refuse(f"multiplies with @ by what is none of its matrices: {type(matrix).__name__}")
+        return matrix.product(self)
+
+
+class SymbolicMatrix(Symbol):
+    """The kernel or the recurrent kernel, or some gates of it."""
+
+    def __init__(self, reading: Reading, name: str, first: int, last: int) -> None:
+        super().__init__(reading, last - first)
+        self.name, self.first, self.last = name, first, last
+
+    def __getitem__(self, part: Any) -> SymbolicMatrix:
+        columns = part[-1] if isinstance(part, tuple) else part
+        start, stop, _ = columns.indices(self.gates)
+        return SymbolicMatrix(self.reading, self.name, self.first + start, self.first + stop)
+
+    def product(self, a: Symbol) -> Symbol:
+        """`a` times this matrix."""
+        of_inputs = self.name == KERNEL
+        if (a.gates == 0) != of_inputs or a.gates > 1:
+            expected = "the inputs x" if of_inputs else "a state, or a number of one gate,"
+            refuse(f"multiplies {self.name} by something else than {expected}")
+        (self.reading.kernel if of_inputs else self.reading.recurrent).add((self.first, self.last))
+        return Symbol(self.reading, self.gates)
+
+    def combined(self, other: Any) -> NoReturn:
+        """Refuses any sum and elementwise product."""
+        refuse(f"uses the matrix {self.name} outside of @ and split")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = combined
+
+
+class SymbolicBias(Lettered):
+    """The bias, which may be added; `b[0]` and `b[1]` are its rows where it has several."""
+
+    def __init__(self, reading: Reading, gates: int) -> None:
+        self.reading, self.gates, self.shape = reading, gates, (gates,)
+
+    def __getitem__(self, part: Any) -> SymbolicBias:
+        if isinstance(part, int):
+            self.reading.bias.add(part)
+            return SymbolicBias(self.reading, self.gates)
+        return SymbolicBias(self.reading, len(range(*part[-1].indices(self.gates))))
+
+    def __add__(self, other: Any) -> Symbol:
+        if not isinstance(other, Symbol):
+            refuse("adds the bias to something else than a number")
+        return other.combined(Symbol(self.reading, self.gates))
+
+    __radd__ = __add__
+
+
+@cache
+def facts(formula: Formula, gates: int, states: tuple[str, ...], vectors: Any = ()) -> Facts:
+    """Read a formula: check that it does only what it may, and note what it does.
+
+    `vectors` are pairs of the letter of a vector and how many gates wide it is. Raises `InputError`
+    for a letter that nobody knows, and for what is not allowed in a formula.
+    """
+    names = letters_of(formula)
+    known = {INPUTS, KERNEL, RECURRENT_KERNEL, BIAS, *states, *ACTIVATIONS, *dict(vectors)}
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(
+            f"formula: expected letters out of {', '.join(sorted(known))}, received "
+            f"{', '.join(unknown)}"
+        )
+    first = [INPUTS, *states]
+    if names[: len(first)] != first:
+        raise InputError(f"formula: expected its arguments to begin with {', '.join(first)}")
+    reading = Reading(gates)
+    values: dict[str, Any] = {
+        INPUTS: Symbol(reading, 0),
+        KERNEL: SymbolicMatrix(reading, KERNEL, 0, gates),
+        RECURRENT_KERNEL: SymbolicMatrix(reading, RECURRENT_KERNEL, 0, gates),
+        BIAS: SymbolicBias(reading, gates),
+        **{name: Symbol(reading, 1) for name in states},
+        **{name: Symbol(reading, width) for name, width in vectors},
+        **{name: lambda z: z for name in ACTIVATIONS},
+    }
+    found = results(formula(**{name: values[name] for name in names}))
+    own_output = checked_results(found, states)
+    return Facts(
+        tuple(sorted(reading.kernel)),
+        tuple(sorted(reading.recurrent)),
+        max(reading.bias, default=-1) + 1,
+        own_output,
+        tuple(name for name in names if name in ACTIVATIONS),
+    )
+
+
+def letters_of(formula: Formula) -> list[str]:
+    """The names of a formula's arguments."""
+    return list(inspect.signature(formula).parameters)
+
+
+def results(found: Any) -> tuple[Any, ...]:
+    """What a formula returned: its output and states."""
+    return tuple(found) if isinstance(found, (tuple, list)) else (found,)
+
+
+def checked_results(found: Sequence[Any], states: tuple[str, ...]) -> bool:
+    """Whether a formula returns an output beside its states; `InputError` for another count."""
+    wrong = [one for one in found if not isinstance(one, Symbol) or one.gates != 1]
+    if wrong or len(found) - len(states) not in (0, 1):
+        raise InputError(
+            f"formula: expected it to return {', '.join(states)} (the first being the output), or "
+            f"the output and then {', '.join(states)}, of one gate's width each; received "
+            f"{len(found)} results"
+        )
+    return len(found) > len(states)

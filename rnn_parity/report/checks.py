@@ -1,0 +1,364 @@
+"""What a report says of a check: its name, its findings, its tables, and what to do."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+
+from rnn_parity.errors import shown
+from rnn_parity.report.page import (
+    COMMAND_LINE,
+    PLAIN,
+    TOOL,
+    Level,
+    OptionNames,
+    Section,
+    Style,
+    Table,
+)
+from rnn_parity.report.wording import bits, caused, digits, more, sentence
+from rnn_parity.verdict.order import WORST_FIRST
+from rnn_parity.verdict.results import (
+    BlindSpot,
+    Check,
+    Divergence,
+    ImpliedWeight,
+    MergeDivergence,
+    Sensitivity,
+    StateRow,
+    Subject,
+    TimestepRow,
+)
+from rnn_parity.verdict.sentences import number, ratio
+
+LONGEST = 40
+"""Tables with more timesteps than this are shortened."""
+ENDS = 5
+"""How many first, worst and last timesteps a shortened table keeps."""
+MOST_WEIGHTS = 5
+"""How many implied weights are shown; the JSON document has more."""
+MOST_NAMED = 3
+"""How many of the checks that did not pass an overall sentence names."""
+LONGEST_NAME = 26
+"""The width of the column of layers in an overview."""
+
+HEADERS = ("timestep", "deviation", "ULPs", "step\nresidual", "ratio", "batch", "unit")
+OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
+COMPARED = ("verdict", "effective bits", "max deviation", "first divergence")
+"""What stands side by side for each implementation."""
+NOT_COMPARED = "not compared"
+"""What stands in place of a verdict where there was nothing to hold it against."""
+SOURCES = {"generated": "generated layer", "layer": ""}
+LEVELS: dict[str, Level] = {"parity": "notice", "diverged": "error", "suspect": "error"}
+"""How an annotation shows a verdict; any other is a warning."""
+
+
+def section(check: Check, style: Style = PLAIN, strict: bool = False) -> Section:
+    """All that is shown of one check; with `strict`, blind spots are a reason to warn."""
+    title, *facts = subject_lines(check)
+    reason = strictness([check], style.names) if strict else ""
+    return Section(
+        heading=title,
+        name=f"{TOOL}: {label(check.subject)}",
+        level="warning" if reason else LEVELS.get(check.verdict, "warning"),
+        verdict=check.verdict,
+        sentence=verdict_of(check),
+        facts=tuple(facts),
+        findings=tuple(findings(check, style.names)),
+        notes=check.notes,
+        table=table(check, style),
+        reason=reason,
+    )
+
+
+def label(subject: Subject) -> str:
+    """The name of a layer with everything that tells two checks of one report apart."""
+    details = [subject.layer_class] if subject.layer_name and subject.layer_class else []
+    details += [f"mode {subject.mode}"] if subject.mode else []
+    details += [f"call {subject.call}"] if subject.call is not None else []
+    if subject.against:
+        details.append("then" if is_recorded(subject) else f"against {subject.against}")
+    name = subject.layer_name or subject.layer_class or "layer"
+    return f"{name} ({', '.join(details)})" if details else name
+
+
+def is_recorded(subject: Subject) -> bool:
+    """Whether these are the outputs recorded in a case, as opposed to another implementation's."""
+    return subject.kind == "case" and subject.mode is not None and subject.against is not None
+
+
+def is_compared(check: Check) -> bool:
+    """Whether there was anything to compare."""
+    return check.shape is not None or check.verdict != "inconclusive"
+
+
+def word(check: Check) -> str:
+    """The verdict of one check, as a word in a table."""
+    return check.verdict if is_compared(check) else NOT_COMPARED
+
+
+def verdict_of(check: Check) -> str:
+    """The sentence of one check."""
+    return sentence(check.verdict, check.summary, check.effective_bits)
+
+
+def overall(checks: Sequence[Check]) -> str:
+    """How many checks found what, with the names of those that did not pass; no verdict word."""
+    groups: dict[str, list[str]] = {word: [] for word in (*WORST_FIRST, NOT_COMPARED, "parity")}
+    for check in checks:
+        groups[word(check)].append(label(check.subject))
+    passed = len(groups.pop("parity"))
+    if passed == len(checks):
+        return f"all {passed} checks are in parity"
+    parts = [f"{len(names)} {kind}: {some(names)}" for kind, names in groups.items() if names]
+    parts += [f"{passed} in parity"] if passed else []
+    return f"of {len(checks)} checks, {'; '.join(parts)}"
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    hidden = len(names) - MOST_NAMED
+    return ", ".join([*names[:MOST_NAMED], *([f"{hidden} more"] if hidden > 0 else [])])
+
+
+def findings(check: Check, names: OptionNames = COMMAND_LINE) -> list[tuple[str, str]]:
+    """What follows the verdict, each with its heading, in the order in which a person needs it."""
+    place = []
+    if check.verdict == "diverged":
+        place = divergence(check.first_divergence, check.dtype) or states_beyond(check)
+    weights = implied(check.implied_weights or (), check.dtype, names)
+    to_do = [("to do", text) for text in remedies(check)]
+    return [*place, *caused(check.causes), *weights, *to_do, *seen(check.sensitivity)]
+
+
+def divergence(first: Divergence | None, dtype: str | None) -> list[tuple[str, str]]:
+    """Where it first diverged, and how far beyond the bound."""
+    if first is None:
+        return []
+    form = digits(dtype)
+    gap = abs(first.observed - first.expected)
+    times = gap / first.bound if first.bound > 0 else math.inf
+    return [
+        ("first at", f"timestep {first.timestep}, batch {first.batch}, unit {first.unit}"),
+        ("observed", f"{first.observed:{form}}"),
+        ("expected", f"{first.expected:{form}} ({first.origin})"),
+        ("off by", f"{number(gap)}, {beyond(times)} the bound {number(first.bound)}"),
+    ]
+
+
+def states_beyond(check: Check) -> list[tuple[str, str]]:
+    """The final states beyond their bound (NaN included)."""
+    return [
+        item
+        for row in check.final_state
+        if not row.max_ratio <= 1
+        for item in (
+            ("first at", f"final {row.name}, batch {row.batch}, unit {row.unit}"),
+            ("off by", f"{number(row.max_deviation)}, {beyond(row.max_ratio)} the bound"),
+        )
+    ]
+
+
+def beyond(times: float) -> str:
+    """How far beyond, as a multiple where it is a number."""
+    return f"{ratio(times)} x" if math.isfinite(times) else "beyond"
+
+
+def implied(
+    weights: Sequence[ImpliedWeight], dtype: str | None, names: OptionNames
+) -> list[tuple[str, str]]:
+    """The weights that the outputs imply, the most certain ones."""
+    form = digits(dtype)
+    found = [
+        f"{w.weight}{list(w.index)}: expected {w.expected:{form}}, implied {w.implied:{form}} "
+        f"({number(w.sigma)} standard errors)"
+        for w in weights[:MOST_WEIGHTS]
+    ]
+    hidden = len(weights) - MOST_WEIGHTS
+    found += [f"{hidden} more {names.all_weights}"] if hidden > 0 else []
+    return [("weights", text) for text in found]
+
+
+def remedies(check: Check) -> list[str]:
+    """What to change: by cause, else as far as the place tells; nothing where it does not."""
+    if check.causes:
+        known = dict.fromkeys((cause.fault, cause.remedy) for cause in check.causes if cause.remedy)
+        return [text if len(known) == 1 else f"{fault}: {text}" for fault, text in known]
+    if check.verdict == "suspect":
+        return ["compare the weights bit by bit: were they printed, cast or retrained?"]
+    first = check.first_divergence
+    if first is None:
+        stale = "look at which state is returned: every output is within its bound"
+        return [stale] if states_beyond(check) else []
+    if isinstance(first, MergeDivergence):
+        return ["look at the wrapper itself: its two layers are checked on their own"]
+    if not math.isfinite(first.observed):
+        origin = "an overflow, a division by zero, or memory that was never written"
+        return [f"look for what gives {first.observed} there: {origin}"]
+    if first.timestep == 0:
+        return ["look at the inputs, the kernel, the bias and the initial state first"]
+    before = f"the timesteps before {first.timestep} are within their bounds"
+    return [f"look at the recurrent kernel, the state and the mask first: {before}"]
+
+
+def seen(sensitivity: Sensitivity | None) -> list[tuple[str, str]]:
+    """Which mistakes a passing check could have shown, and where one reads more on the others."""
+    if sensitivity is None:
+        return []
+    visible, blind = len(sensitivity.visible), sensitivity.blind
+    found = f"{visible} of {visible + len(blind)} faults"
+    if not blind:
+        return [("sees", found)]
+    spots = "; ".join(f"{spot.fault} ({spot.reason})" for spot in blind)
+    return [("sees", f"{found}; blind to {spots}"), more("FAULT", ", on each of them")]
+
+
+def blind_spots(check: Check) -> tuple[BlindSpot, ...]:
+    """What a passing check could not have seen; nothing for any other check."""
+    return () if check.sensitivity is None else check.sensitivity.blind
+
+
+def strictness(checks: Sequence[Check], names: OptionNames = COMMAND_LINE) -> str:
+    """Why a strict report does not accept checks that passed; nothing when it does."""
+    faults = dict.fromkeys(spot.fault for check in checks for spot in blind_spots(check))
+    return f"With {names.strict}, nothing is proven about {', '.join(faults)}." if faults else ""
+
+
+def ulps(n: int) -> str:
+    """A whole number of ULPs; the largest stands for what no integer holds."""
+    if n >= 2**63 - 1:
+        return "inf"
+    return str(n) if n < 10**6 else number(float(n))
+
+
+def subject_lines(check: Check) -> list[str]:
+    """What was checked: the layer and where it came from; its arithmetic and its sizes."""
+    subject, shape = check.subject, check.shape
+    source = f"{SOURCES.get(subject.kind, subject.kind)} {subject.path or ''}".strip()
+    against = f"against {subject.against}" if is_recorded(subject) else ""
+    facts = [check.dtype] if check.dtype else []
+    if check.arithmetic and check.arithmetic != check.dtype:
+        facts.append(f"computed in {check.arithmetic}")
+    if shape:
+        facts += [f"batch {shape.batch}, timesteps {shape.timesteps}"]
+        facts += [f"features {shape.features}, units {shape.units}"]
+    title = ", ".join(filter(None, [label(subject), source, against]))
+    return [title, ", ".join(facts)] if facts else [title]
+
+
+def table(check: Check, style: Style) -> Table | None:
+    """The table of timesteps and final states; None without rows."""
+    steps = steps_shown(check, style.every)
+    groups = (timestep_rows(check, steps), [state_cells(row) for row in check.final_state])
+    return Table(HEADERS, groups, note=left_out(check, steps, style.names)) if any(groups) else None
+
+
+def steps_shown(check: Check, every: bool) -> list[int]:
+    """The timesteps to show: all, or the first, the worst, the first diverged and the last."""
+    rows, count = check.timesteps, len(check.timesteps)
+    if every or count <= LONGEST:
+        return list(range(count))
+
+    def badness(t: int) -> float:
+        worst = rows[t].max_ratio
+        return math.inf if math.isnan(worst) else worst
+
+    keep = {*range(ENDS), *range(count - ENDS, count)}
+    keep.update(heapq.nlargest(ENDS, range(count), key=badness))
+    if check.first_divergence:
+        keep.add(check.first_divergence.timestep)
+    return sorted(keep)
+
+
+def left_out(check: Check, steps: Sequence[int], names: OptionNames) -> str:
+    """The sentence that says what a shortened table leaves out, when it does."""
+    count = len(check.timesteps)
+    kept = f"shown are the first {ENDS}, the {ENDS} largest ratios and the last {ENDS}"
+    hidden = f"{count - len(steps)} of {count} timesteps left out; {kept} ({names.all_timesteps})"
+    return hidden if len(steps) < count else ""
+
+
+def timestep_rows(check: Check, steps: Sequence[int]) -> list[list[str]]:
+    """The rows of the timesteps `steps`, with a row of dots where some were left out."""
+    rows: list[list[str]] = []
+    before = -1
+    for t in steps:
+        if t > before + 1:
+            rows.append(["..."] + [""] * (len(HEADERS) - 1))
+        rows.append(timestep_cells(check.timesteps[t]))
+        before = t
+    return rows
+
+
+def timestep_cells(row: TimestepRow) -> list[str]:
+    """One timestep as a row of the table."""
+    numbers = [number(row.max_deviation), ulps(row.max_ulp), number(row.max_residual)]
+    return [str(row.timestep), *numbers, ratio(row.max_ratio), str(row.batch), str(row.unit)]
+
+
+def state_cells(row: StateRow) -> list[str]:
+    """One final state as a row of the table; it has no step of its own."""
+    numbers = [number(row.max_deviation), ulps(row.max_ulp), "-"]
+    return [f"final {row.name}", *numbers, ratio(row.max_ratio), str(row.batch), str(row.unit)]
+
+
+def overview(checks: Sequence[Check]) -> Table | None:
+    """The compact table that stands before several checks, one row or column for each."""
+    names = implementations(checks)
+    if len(names) > 1:
+        return Table(("layer", "", *names), (comparison_rows(checks, names),), (0, 1), labels=2)
+    rows = [
+        [
+            str(i),
+            short_name(c.subject),
+            c.subject.mode or "-",
+            word(c),
+            "-" if c.max_ratio is None else ratio(c.max_ratio),
+            "-" if c.effective_bits is None else bits(c.effective_bits),
+        ]
+        for i, c in enumerate(checks, 1)
+    ]
+    return Table(OVERVIEW, (rows,), left=(1, 2, 3)) if len(checks) > 1 else None
+
+
+def short_name(subject: Subject) -> str:
+    """What a person calls the layer, shortened to fit a column."""
+    call = "" if subject.call is None else f" call {subject.call}"
+    call += " then" if is_recorded(subject) else ""
+    name = shown(subject.layer_name or subject.layer_class or "layer")
+    room = LONGEST_NAME - len(call)
+    return (name if len(name) <= room else f"{name[: room - 12]}...{name[-9:]}") + call
+
+
+def implementations(checks: Sequence[Check]) -> list[str]:
+    """The other implementations that were checked, in the order in which they come."""
+    subjects = [check.subject for check in checks]
+    return list(dict.fromkeys(s.against for s in subjects if s.against and not is_recorded(s)))
+
+
+def comparison_rows(checks: Sequence[Check], names: Sequence[str]) -> list[list[str]]:
+    """The layer (before its first fact), a fact, and a cell for each of the implementations."""
+    layers: dict[tuple[str | None, str], dict[str | None, list[str]]] = {}
+    for check in checks:
+        place = layers.setdefault((check.subject.path, short_name(check.subject)), {})
+        place[check.subject.against] = compared_facts(check)
+    nothing = [""] * len(COMPARED)
+    return [
+        [name if i == 0 else "", fact, *(found.get(source, nothing)[i] for source in names)]
+        for (_, name), found in layers.items()
+        for i, fact in enumerate(COMPARED)
+    ]
+
+
+def compared_facts(check: Check) -> list[str]:
+    """What stands in an implementation's column."""
+    first = "-" if check.verdict != "diverged" else "final state"
+    if check.first_divergence is not None:
+        first = f"timestep {check.first_divergence.timestep}"
+    return [
+        word(check),
+        "-" if check.effective_bits is None else bits(check.effective_bits),
+        "-" if check.max_deviation is None else number(check.max_deviation),
+        first,
+    ]

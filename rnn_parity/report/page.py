@@ -1,0 +1,169 @@
+"""What a report shows in whatever form: a page of tables, sections and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from rnn_parity.errors import InputError
+from rnn_parity.report import FORMATS
+from rnn_parity.system.environment import own_version
+
+Level = Literal["notice", "warning", "error"]
+"""How an annotation shows something."""
+Row = Sequence[str]
+Facts = tuple[tuple[str, str], ...]
+"""What is known of something, each fact with its heading."""
+TOOL = "rnn-parity"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headers over groups of rows; the columns `left` hold words, all others numbers.
+
+    With `labels`, the first so many columns name the rows and the others stand side by side, as
+    many as there is room for. The cells of the column `elastic` may be broken into lines. `note`
+    says what is left out.
+    """
+
+    headers: tuple[str, ...]
+    groups: tuple[Sequence[Row], ...]
+    left: tuple[int, ...] = ()
+    labels: int = 0
+    elastic: int | None = None
+    note: str = ""
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of all groups."""
+        return [row for group in self.groups for row in group]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One check, or one finding of a sweep.
+
+    `facts` stand under the `heading`; `sentence` is the verdict where the heading does not say it.
+    An annotation has the title `name`, and `reason` is why it warns of what passed.
+    """
+
+    heading: str
+    name: str
+    level: Level
+    verdict: str
+    sentence: str = ""
+    facts: tuple[str, ...] = ()
+    findings: Facts = ()
+    notes: tuple[str, ...] = ()
+    table: Table | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Texts under a heading, each with how often it was met."""
+
+    heading: str
+    items: Sequence[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that is shown: `header` under the title, an overview and remarks on it, the sections.
+
+    `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
+    failed, and `worse` what got worse than before. An annotation of the whole has this `level`.
+    """
+
+    verdict: str = ""
+    sentence: str = ""
+    reason: str = ""
+    title: str = ""
+    header: tuple[str, ...] = ()
+    overview: Table | None = None
+    remarks: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+    counted: Counted | None = None
+    worse: tuple[str, ...] = ()
+    level: Level | None = None
+
+    @property
+    def conclusion(self) -> str:
+        """The verdict on the whole and the reason together."""
+        return " ".join(filter(None, (self.sentence, self.reason)))
+
+
+@dataclass(frozen=True)
+class OptionNames:
+    """How a report names the options that show or allow more: those of the command line."""
+
+    strict: str = "--strict"
+    all_timesteps: str = "--every shows all"
+    all_weights: str = "in --format json"
+
+
+COMMAND_LINE = OptionNames()
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a form of output may be asked for: all timesteps, colour, the sentence alone."""
+
+    every: bool = False
+    colour: bool = False
+    quiet: bool = False
+    names: OptionNames = COMMAND_LINE
+
+
+PLAIN = Style()
+
+
+class Renderable:
+    """What every form of output can show: it has a page and a JSON document."""
+
+    def page(self, style: Style = PLAIN) -> Page:
+        """What is shown; no more than its sentences in a quiet style."""
+        raise NotImplementedError
+
+    def document(self) -> Mapping[str, Any]:
+        """What the JSON document holds."""
+        raise NotImplementedError
+
+    @property
+    def tool(self) -> dict[str, str]:
+        """The name and the version of this program."""
+        return {"name": TOOL, "version": own_version()}
+
+    @property
+    def title(self) -> str:
+        """What stands at the top of a page."""
+        return " ".join(self.tool.values())
+
+    def __str__(self) -> str:
+        """The table, without colour."""
+        return self.render()
+
+    def to_json(self) -> str:
+        """The JSON document, on one line."""
+        return self.render("json")
+
+    def render(
+        self,
+        format: str = "table",
+        *,
+        every: bool = False,
+        colour: bool = False,
+        quiet: bool = False,
+    ) -> str:
+        """The text of one of the `FORMATS`, such as "table" or "json", without a last newline.
+
+        `every` shows all timesteps of a table; `colour` paints the verdict of a table with ANSI
+        codes; `quiet` leaves the sentence of the verdict alone, in a table or Markdown.
+        Raises `InputError` for another format.
+        """
+        if format not in FORMATS:
+            raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
+        render = import_module(FORMATS[format]).render
+        return str(render(self, Style(every, colour, quiet)))

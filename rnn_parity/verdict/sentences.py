@@ -1,0 +1,181 @@
+"""The sentences of a verdict: why a check has it, and how its numbers or shapes do not fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.recurrence.precision import FLOAT64, Precision
+from rnn_parity.verdict.resolution import LIMIT, MOST_HIDDEN, WIDE, Resolution
+from rnn_parity.verdict.results import Divergence, Shape, StateRow
+
+NOTHING_FINITE = "no expected number is finite, so that there was nothing to compare"
+ALL_MASKED = "every timestep is masked, so that there was nothing to compare"
+GROWN = (
+    "only the last output was observed, and the bound grows with every timestep: observe the whole "
+    "sequence of outputs"
+)
+UNITS_SHOWN = 3
+"""How many units are named where a bound is too wide."""
+MOST_LISTED = 8
+"""How many units are named where some are missing."""
+
+
+def number(x: float) -> str:
+    """`x` with 3 significant digits: 0.0123, 1.50, 12300, 4.77e-07, nan."""
+    if x == 0 or not math.isfinite(x):
+        return "0" if x == 0 else str(float(x))
+    x = float(f"{x:.2e}")
+    if 1e-3 <= abs(x) < 1e3:
+        return f"{x:#.3g}".rstrip(".")
+    return f"{x:.0f}" if 1e3 <= abs(x) < 1e6 else f"{x:.2e}"
+
+
+def ratio(x: float) -> str:
+    """A ratio with 2 decimals up to 1, and always on the side of 1 where it really is."""
+    if x == 0 or x >= 1.005 or math.isnan(x):
+        return number(x)
+    if x < 0.01:
+        return "<0.01"
+    text = f"{x:.2f}"
+    return text if text != "1.00" or x == 1 else "<1.00" if x < 1 else ">1.00"
+
+
+def step_beyond(times: float, first: Divergence | None) -> str:
+    """How far off the worst step is, in multiples of its bound, and where the first one is."""
+    off = "further off than rounding can explain"
+    if math.isfinite(times):
+        off = f"{number(times)} times as far off as rounding can explain"
+    elif first is not None and not math.isfinite(first.observed):
+        off = "infinity or no number"
+    elif first is not None and not math.isfinite(first.expected):
+        off = f"a number where {number(first.expected)} is right"
+    return f"a step is {off}" + (f", first at timestep {first.timestep}" if first else "")
+
+
+def state_beyond(row: StateRow) -> str:
+    """How far off a final state, or the last output, is."""
+    what = "last output" if row.name == "output" else f"final state {row.name}"
+    return f"the {what} is off by {number(row.max_deviation)} from what the outputs say"
+
+
+def printed(how: object, precision: Precision) -> str:
+    """Why numbers that were printed, and `how`, neither prove nor refute parity."""
+    digits = 17 if precision == FLOAT64 else 9
+    return (
+        f"the observed numbers were printed with {how}, within which they neither prove nor refute "
+        f"parity in {precision.name}: print {digits} significant digits (%.{digits}g)"
+    )
+
+
+def vacuous(arithmetic: str) -> str:
+    """Why a bound that is infinite proves nothing."""
+    return (
+        f"the rounding bound is vacuous in {arithmetic}: the sums are too long, or the "
+        "numbers too near the ends of its range, to prove anything"
+    )
+
+
+def unresolved(wide: Resolution, arithmetic: str) -> str:
+    """Which units of an array are not resolved, and what that means."""
+    units = np.flatnonzero(~(wide.of_unit <= LIMIT))
+    return (
+        f"the bound of {place(wide, units)} is as wide as {number(wide.worst)} times the numbers "
+        f"themselves in {arithmetic} (more than {LIMIT}), so that others would pass as well"
+    )
+
+
+def place(wide: Resolution, units: NDArray[np.intp]) -> str:
+    """Some units of an array, in words."""
+    names = {"outputs": "the outputs", "output": "the last output"}
+    of = names.get(wide.name, f"final state {wide.name}")
+    if len(units) == len(wide.of_unit) > 1:
+        return f"every unit of {of}"
+    more = f" and {len(units) - UNITS_SHOWN} more" * (len(units) > UNITS_SHOWN)
+    listed = ", ".join(map(str, units[:UNITS_SHOWN]))
+    return f"unit{'s' * (len(units) > 1)} {listed}{more} of {of}"
+
+
+def wide_bounds(found: Sequence[Resolution]) -> list[str]:
+    """What a wide bound leaves open although it is resolved, in words; nothing for narrow ones."""
+    widest = max(found, key=lambda one: one.worst)
+    if widest.worst <= WIDE:
+        widest = max(found, key=lambda one: one.share)
+        if widest.share < MOST_HIDDEN:
+            return []
+    share = f"{100 * widest.share:.2g} %" if widest.share >= 1e-4 else "few"
+    return [
+        f"a divergence could hide in {share} of the numbers, whose bound is as wide as they are"
+    ]
+
+
+def faint_units(found: Sequence[Resolution]) -> list[str]:
+    """A note on units whose numbers are next to nothing, for each array that has some."""
+    return [
+        f"{place(one, np.flatnonzero(one.faint))}: next to nothing beside the others, and held "
+        "against an eighth of their size"
+        for one in found
+        if one.faint.any()
+    ]
+
+
+def misfit(name: str, received: tuple[int, ...], expected: tuple[int, ...], shape: Shape) -> str:
+    """One sentence: expected, received, which axes fit which sizes, whether a transpose helps."""
+    sizes = {
+        "batch": shape.batch,
+        "timesteps": shape.timesteps,
+        "units": shape.units,
+        "features": shape.features,
+    }
+    axes = [
+        f"axis {i} ({size}) fits {' or '.join(n for n in sizes if sizes[n] == size) or 'nothing'}"
+        for i, size in enumerate(received)
+    ]
+    parts = [f"expected shape {expected}, received {received}", *axes, remedy(received, expected)]
+    return f"{name}: {'; '.join(filter(None, parts))}"
+
+
+def remedy(received: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """What would make the shapes equal, when something simple does."""
+    orders = permutations(range(len(received))) if len(received) == len(expected) else ()
+    for order in orders:
+        if tuple(received[i] for i in order) == expected:
+            return f"transpose({', '.join(map(str, order))}) would help"
+    if math.prod(received) == math.prod(expected):
+        return f"reshape{expected} would help, if the order is batch, timesteps, units"
+    return ""
+
+
+def units_told(seen: NDArray[Any], right: NDArray[Any], near: float) -> str:
+    """Which of the units `right` `(H, N)` is missing among those `seen` `(K, N)`, in words.
+
+    A unit is recognised by its numbers, all within `near` of their size; of one that is not, only
+    the number is told.
+    """
+    size = max(float(np.abs(right).max(initial=0)), np.finfo(float).tiny)
+    ours: dict[int, int] = {}
+    for k, row in enumerate(seen):
+        off = np.nan_to_num(np.abs(right - row), nan=np.inf).max(axis=1, initial=0)
+        j = int(off.argmin())
+        if off[j] <= near * size and j not in ours.values():
+            ours[k] = j
+    missing = [j for j in range(len(right)) if j not in ours.values()]
+    extra = [k for k in range(len(seen)) if k not in ours]
+    if len(missing) + len(ours) == len(right) and len(ours) == len(seen):
+        return f"missing: {listed(missing)}"
+    if not missing:
+        return f"too many: {listed(extra)} of what was received"
+    there = listed(sorted(ours.values())) if ours else "none"
+    return f"{len(seen)} units for {len(right)}; recognised by their numbers: {there}"
+
+
+def listed(units: Sequence[int]) -> str:
+    """The first of several units, by number."""
+    more = f" and {len(units) - MOST_LISTED} more" if len(units) > MOST_LISTED else ""
+    names = ", ".join(map(str, units[:MOST_LISTED]))
+    return f"unit{'s' * (len(units) > 1)} {names}{more}"

@@ -1,0 +1,178 @@
+"""What a sweep found: frozen data on every configuration, and on the causes of what failed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.verdict.order import Status
+from rnn_parity.verdict.results import Cause, Divergence
+
+NOT_COMPARED = ("refused", "failed")
+"""What is said of a configuration that has no verdict, and so no numbers."""
+
+
+class Combination(Protocol):
+    """One combination of a layer's options, as far as results tell of it; each has its name."""
+
+    @property
+    def layer(self) -> str:
+        """The layer, as `--layer` names it."""
+
+    @property
+    def layer_class(self) -> str:
+        """The name of the layer's class in Keras."""
+
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """The sizes of the layer and its data."""
+
+    @property
+    def changed(self) -> Mapping[str, Any]:
+        """The options, sizes aside, that do not have their default."""
+
+    @property
+    def command(self) -> str:
+        """The command line that checks it, without the seed."""
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The arguments of the Keras constructor that matter."""
+
+    @property
+    def entry(self) -> Mapping[str, Any]:
+        """The layer and the value of every option, by name."""
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of an option."""
+
+
+class KnownDifference(Protocol):
+    """A place where a released implementation is proven to compute something else."""
+
+    @property
+    def id(self) -> str:
+        """Its stable name."""
+
+    @property
+    def keras(self) -> str:
+        """The versions of Keras in which it was seen."""
+
+    @property
+    def wrong(self) -> str:
+        """What is computed there."""
+
+    @property
+    def right(self) -> str:
+        """What ought to be computed, and why."""
+
+
+C = TypeVar("C", bound=Combination)
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one configuration: the verdict on the worst of its calls, or why there is none.
+
+    The rest is as in a report's check; what was not compared is None or empty.
+    """
+
+    verdict: Status
+    summary: str
+    seconds: float = 0.0
+    max_ratio: float | None = None
+    effective_bits: float | None = None
+    arithmetic: str | None = None
+    call: int | None = None
+    max_deviation: float | None = None
+    first_divergence: Divergence | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CallNumbers:
+    """One call: what went in, what came out, and the replay; states h before an LSTM's c."""
+
+    inputs: Array
+    mask: NDArray[np.bool_] | None
+    initial_state: tuple[Array, ...]
+    outputs: Array
+    last_output: Array | None
+    final_state: tuple[Array, ...]
+    expected: Array
+    expected_state: tuple[Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """The weights of a layer, and its calls.
+
+    Of a `Bidirectional` those of its backward layer; `forward` are the other one's. `zeroed` tells
+    whether masked outputs are zeros, which a `Bidirectional` decides by itself.
+    """
+
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None
+    calls: tuple[CallNumbers, ...]
+    forward: Numbers | None = None
+    zeroed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Finding(Generic[C]):
+    """One cause of failures: the smallest configuration that shows it, what came of that, and who
+    else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
+
+    `causes` explain it and those of `members` that were asked; `numbers` are None where nothing
+    was compared.
+    """
+
+    configuration: C
+    outcome: Outcome
+    causes: tuple[Cause, ...]
+    numbers: Numbers | None
+    members: tuple[C, ...]
+    known: KnownDifference | None
+
+    @property
+    def verdict(self) -> Status:
+        """What it and its members have in common: anything but "parity"."""
+        return self.outcome.verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Swept(Generic[C]):
+    """What a sweep found: the outcome of every configuration, in order, and the causes behind them.
+
+    `new` counts what was checked now and not read from a file, in `seconds`, by `workers`.
+    `unexplained` failed, but there were too many causes to look into them all.
+    """
+
+    environment: Mapping[str, str | None]
+    outcomes: Mapping[C, Outcome]
+    findings: tuple[Finding[C], ...]
+    unexplained: tuple[C, ...]
+    new: int
+    seconds: float
+    workers: int
+
+    @property
+    def checked(self) -> dict[C, Outcome]:
+        """What came to a check: nobody refused it, and no source failed."""
+        return {c: o for c, o in self.outcomes.items() if o.verdict not in NOT_COMPARED}
+
+    @property
+    def speeds(self) -> dict[str, float]:
+        """Checks per second of one worker, by mode."""
+        seconds: dict[str, float] = defaultdict(float)
+        number = Counter[str]()
+        for configuration, outcome in self.outcomes.items():
+            seconds[str(configuration["mode"])] += outcome.seconds
+            number[str(configuration["mode"])] += 1
+        return {mode: number[mode] / total for mode, total in seconds.items() if total}

@@ -1,0 +1,165 @@
+"""What is said of a check: the expected texts are written by hand."""
+
+import dataclasses
+import math
+
+from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
+
+from rnn_parity.diagnosis.faults import FAULTS
+from rnn_parity.report.checks import findings, label, overall, strictness, ulps
+from rnn_parity.report.wording import bits, sentence
+from rnn_parity.verdict.results import (
+    BlindSpot,
+    Cause,
+    Divergence,
+    ImpliedWeight,
+    Sensitivity,
+    StateRow,
+    Subject,
+)
+
+
+def test_ulps_are_whole_until_they_are_too_many_to_read():
+    assert [ulps(n) for n in (0, 999_999, 8_388_608)] == ["0", "999999", "8.39e+06"]
+    assert ulps(2**63 - 1) == "inf"
+
+
+def test_effective_bits_at_their_ends():
+    given = (24.83, math.inf, -math.inf, -3.0, math.nan)
+    assert [bits(x) for x in given] == ["24.8", "all", "0.0", "0.0", "0.0"]
+
+
+def test_a_sentence_is_one_line_with_one_full_stop():
+    assert (
+        sentence("parity", "all is\n well.", 24.06) == "PARITY: all is well (24.1 effective bits)."
+    )
+    assert sentence("inconclusive", "nothing ran") == "INCONCLUSIVE: nothing ran."
+
+
+def test_labels_tell_calls_and_modes_apart():
+    subject = Subject(layer_class="SimpleRNN", layer_name="rnn", mode="xla", call=2)
+    assert label(subject) == "rnn (SimpleRNN, mode xla, call 2)"
+    assert label(Subject(layer_class="SimpleRNN")) == "SimpleRNN"
+    assert label(Subject()) == "layer"
+
+
+def test_the_overall_sentence_names_everything_that_did_not_pass():
+    assert overall((PARITY, DIVERGED, NOT_COMPARED, INCONCLUSIVE, SUSPECT)) == (
+        "of 5 checks, 1 diverged: encoder (SimpleRNN, mode xla); 1 suspect: s (SimpleRNN); "
+        "1 inconclusive: SimpleRNN; 1 not compared: decoder (LSTM, mode xla); 1 in parity"
+    )
+    assert overall((PARITY, PARITY)) == "all 2 checks are in parity"
+    assert overall((SUSPECT,) * 5).endswith(
+        "5 suspect: s (SimpleRNN), s (SimpleRNN), s (SimpleRNN), 2 more"
+    )
+
+
+def test_a_divergence_says_where_how_large_why_and_what_to_do_in_this_order():
+    headings = [heading for heading, _ in findings(DIVERGED)]
+    where = ["first at", "observed", "expected", "off by"]
+    assert headings == [*where, "cause", "more", "cause", "more", "to do", "to do"]
+
+
+def to_do(*causes):
+    found = findings(dataclasses.replace(DIVERGED, causes=causes))
+    return [text for heading, text in found if heading == "to do"]
+
+
+def test_every_cause_has_its_remedy_once():
+    bias = Cause("bias-dropped", "", None, "add the bias")
+    assert to_do(bias) == to_do(bias, bias) == ["add the bias"]
+    other = Cause("mask-ignored", "", None, "honour the mask")
+    assert to_do(bias, other, bias) == [
+        "bias-dropped: add the bias",
+        "mask-ignored: honour the mask",
+    ]
+    assert to_do(Cause("unknown", "", None)) == []
+
+
+def test_every_fault_of_the_catalogue_gives_its_remedy_to_a_cause():
+    for fault in FAULTS:
+        assert fault.remedy
+        assert fault.cause("as it is") == Cause(fault.id, "as it is", None, fault.remedy)
+
+
+def test_every_cause_is_followed_by_where_one_reads_more_on_it_once():
+    pair = Cause("bias-dropped+mask-ignored", "both", None)
+    causes = (pair, Cause("mask-ignored", "alone", 20.0))
+    found = findings(dataclasses.replace(SUSPECT, causes=causes))
+    assert found == [
+        ("cause", "bias-dropped+mask-ignored: both"),
+        ("more", "rnn-parity explain bias-dropped"),
+        ("more", "rnn-parity explain mask-ignored"),
+        ("cause", "mask-ignored: alone (20.0 effective bits)"),
+    ]
+
+
+def test_suspect_weights_are_shown_with_what_they_should_be():
+    weights = (
+        ImpliedWeight("kernel", (3, 7), 0.25, 0.250001, 86.04),
+        *[ImpliedWeight("bias", (i,), 0.5, 0.75, 9.0) for i in range(6)],
+    )
+    found = findings(dataclasses.replace(SUSPECT, implied_weights=weights))
+    shown = [text for heading, text in found if heading == "weights"]
+    assert shown[0] == "kernel[3, 7]: expected 0.25, implied 0.250001 (86.0 standard errors)"
+    assert shown[4] == "bias[3]: expected 0.5, implied 0.75 (9.00 standard errors)"
+    assert shown[5:] == ["2 more in --format json"]
+    assert found[-1][0] == "to do"
+
+
+def test_strict_says_why_it_does_not_accept_what_passed():
+    spots = Sensitivity((), (BlindSpot("mask-ignored", "no mask"), BlindSpot("x", "why")))
+    blind = dataclasses.replace(PARITY, sensitivity=spots)
+    assert strictness([PARITY, DIVERGED]) == ""
+    assert strictness([blind, blind]) == ("With --strict, nothing is proven about mask-ignored, x.")
+    assert strictness([SUSPECT]) == ""  # it fails without it
+
+
+def without_causes(**changes):
+    return dict(findings(dataclasses.replace(DIVERGED, causes=(), **changes)))
+
+
+def test_the_remedy_follows_from_the_place():
+    assert "the initial state" in without_causes()["to do"]
+    later = without_causes(first_divergence=Divergence(7, 0, 0, 0.25, 0.75, 1e-6))
+    assert later["to do"].startswith("look at the recurrent kernel")
+    assert later["to do"].endswith("the timesteps before 7 are within their bounds")
+
+
+def test_a_stale_final_state_is_located():
+    stale = (StateRow("h", 0.125, 9, 4096.0, 2, 5), StateRow("output", 0.0, 0, 0.0, 0, 0))
+    found = without_causes(first_divergence=None, final_state=stale)
+    assert found["first at"] == "final h, batch 2, unit 5"
+    assert found["off by"] == "0.125, 4100 x the bound"
+    assert found["to do"].startswith("look at which state is returned")
+
+
+def test_another_shape_has_no_place_and_no_guess():
+    assert without_causes(first_divergence=None, final_state=()) == {}
+
+
+def test_numbers_that_are_not_finite_are_shown_as_they_are():
+    found = without_causes(first_divergence=Divergence(0, 0, 0, math.nan, 0.75, 1e-6))
+    assert (found["observed"], found["off by"]) == ("nan", "nan, beyond the bound 1.00e-06")
+    assert found["to do"].startswith("look for what gives nan there: an overflow")
+
+
+def test_float64_is_shown_with_all_its_digits():
+    first = Divergence(0, 0, 0, 0.1, 0.1 + 2**-52, 1e-17)
+    found = without_causes(dtype="float64", first_divergence=first)
+    assert found["observed"] == "0.10000000000000001"
+    assert found["expected"].startswith("0.10000000000000023 ")
+
+
+def test_a_passing_check_says_what_it_could_not_have_seen():
+    seen = Sensitivity(
+        ("bias-dropped", "kernel-transposed"), (BlindSpot("mask-ignored", "no mask"),)
+    )
+    assert findings(dataclasses.replace(PARITY, sensitivity=seen)) == [
+        ("sees", "2 of 3 faults; blind to mask-ignored (no mask)"),
+        ("more", "rnn-parity explain FAULT, on each of them"),
+    ]
+    all_seen = Sensitivity(("bias-dropped",), ())
+    assert findings(dataclasses.replace(PARITY, sensitivity=all_seen)) == [
+        ("sees", "1 of 1 faults")
+    ]

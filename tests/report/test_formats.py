@@ -1,0 +1,69 @@
+"""Every form of output shows every kind of report; one from outside the package is added."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sample_checks import DIVERGED, PARITY
+from test_sweeps import WHOLE
+
+from rnn_parity.cli.main import main
+from rnn_parity.diagnosis.faults import FAULTS
+from rnn_parity.errors import InputError
+from rnn_parity.report import FORMATS
+from rnn_parity.report.catalogue import Catalogue
+from rnn_parity.report.report import Report
+
+CASES = Path(__file__).parents[2] / "fixtures" / "cases" / "keras-3.15.1"
+REPORTS = {
+    "checks": Report((PARITY, DIVERGED)),
+    "nothing": Report(()),
+    "sweep": WHOLE,
+    "faults": Catalogue(FAULTS),
+}
+TOY = """
+def render(report, style):
+    page = report.page(style)
+    facts = [f"{key}={text}" for one in page.sections for key, text in one.findings]
+    return "\\n".join([f"toy {page.verdict} {page.sentence}", *facts])
+"""
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A form of output that the package knows nothing of: a module, and its name."""
+    (tmp_path / "toy_format.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(FORMATS, "toy", "toy_format")
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+def test_every_form_shows_every_kind(kind):
+    for name in FORMATS:
+        assert isinstance(REPORTS[kind].render(name), str)
+    assert str(REPORTS[kind]) == REPORTS[kind].render("table")
+    assert json.loads(REPORTS[kind].to_json()) == json.loads(REPORTS[kind].render("json"))
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+def test_another_form_is_refused_by_name(kind):
+    expected = r"format: expected one of table, json, markdown, github, received 'xml'"
+    with pytest.raises(InputError, match=expected):
+        REPORTS[kind].render("xml")
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_form_from_outside_shows_checks_and_sweeps_alike():
+    first, *facts = REPORTS["checks"].render("toy").splitlines()
+    assert first.startswith("toy diverged DIVERGED: of 2 checks, 1 diverged")
+    assert "to do=bias-dropped: add the bias to every step" in facts
+    first, *facts = WHOLE.render("toy").splitlines()
+    assert first.startswith("toy diverged DIVERGED: of 2 checks, 1 in parity; 1 diverged")
+    assert "cause=time-shifted: one step late (28.0 effective bits)" in facts
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_form_from_outside_is_an_option_of_the_command_line(capsys):
+    assert main(["check", str(CASES / "notebook.npz"), "--no-keras", "--format", "toy"]) == 0
+    assert capsys.readouterr().out.startswith("toy parity PARITY: every step is within rounding")
+    assert main(["faults", "--format", "toy"]) == 0

@@ -1,0 +1,195 @@
+"""What a sweep reports, in every form, on findings made by hand."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
+from rnn_parity.report.sweeps import SweepReport
+from rnn_parity.sweep.space import Configuration
+from rnn_parity.verdict.results import Cause, Divergence
+from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
+
+DEFAULT = Configuration.default("simple_rnn")
+ZEROED = DEFAULT.but(
+    {"go_backwards": True, "unroll": True, "zero_output_for_mask": True, "mask": "right"}
+)
+ENVIRONMENT = {"python": "3.11.7", "numpy": "2.4", "tensorflow": "2.21", "keras": "3.15.1"}
+ENVIRONMENT = {**ENVIRONMENT, "platform": "Linux", "device": "cpu"}
+
+PARITY = Outcome("parity", "fine", seconds=0.5, max_ratio=0.5, effective_bits=25.0)
+DIVERGED = Outcome(
+    "diverged",
+    "a step is off",
+    seconds=0.25,
+    max_ratio=float("inf"),
+    effective_bits=4.0,
+    first_divergence=Divergence(1, 0, 0, 0.5, -0.25, 1e-7),
+)
+LATE = Cause("time-shifted", "one step late", 28.0)
+UNCLEAR = Outcome("inconclusive", "the bound is vacuous", seconds=0.25)
+OPTIONS = {"layers": ["simple_rnn"], "strength": 3, "limit": None, "seed": 0, "against": None}
+
+
+def finding(one, outcome, known=None, members=None, causes=()):
+    return Finding(one, outcome, causes, None, members or (one,), known)
+
+
+def report(outcomes, *findings, allow_known=False, unexplained=(), **options):
+    swept = Swept(
+        ENVIRONMENT, outcomes, findings, tuple(unexplained), len(outcomes), seconds=2.0, workers=2
+    )
+    return SweepReport(swept, {**OPTIONS, **options}, allow_known, {ZEROED: "repro/1.py"})
+
+
+REFUSED = Outcome("refused", "no such thing as 'ELU'", seconds=0.125)
+REFUSING = {
+    DEFAULT.but({"activation": name}): replace(REFUSED, summary=f"no such thing as '{name}'")
+    for name in ("ELU", "ReLU")
+}
+WHOLE = report(
+    {DEFAULT: PARITY, ZEROED: DIVERGED, **REFUSING},
+    finding(ZEROED, DIVERGED, KNOWN_DIFFERENCES[0], causes=(LATE,)),
+    *(finding(*pair) for pair in REFUSING.items()),
+)
+
+
+def test_the_verdict_and_the_exit_code():
+    new = finding(ZEROED, DIVERGED)
+    known = finding(ZEROED, DIVERGED, KNOWN_DIFFERENCES[0])
+    both = {DEFAULT: PARITY, ZEROED: DIVERGED}
+    unclear, wide = finding(ZEROED, UNCLEAR), finding(ZEROED, UNCLEAR, KNOWN_DIFFERENCES[1])
+    for one, verdict, code in (
+        (report({DEFAULT: PARITY}), "parity", 0),
+        (report({}), "inconclusive", 3),
+        (report({DEFAULT: REFUSED}, finding(DEFAULT, REFUSED)), "inconclusive", 3),
+        (report({DEFAULT: PARITY, ZEROED: REFUSED}), "parity", 0),
+        (report({DEFAULT: PARITY, ZEROED: UNCLEAR}, finding(ZEROED, UNCLEAR)), "inconclusive", 3),
+        (report(both, new), "diverged", 1),
+        (report(both, known), "diverged", 1),
+        (report(both, known, allow_known=True), "diverged", 0),
+        (report(both, new, allow_known=True), "diverged", 1),
+        (report(both, known, new, allow_known=True), "diverged", 1),
+        (report({**both, DEFAULT: UNCLEAR}, known, allow_known=True), "diverged", 3),
+        (report({ZEROED: UNCLEAR}, wide), "inconclusive", 3),
+        (report({ZEROED: UNCLEAR}, wide, allow_known=True), "inconclusive", 0),
+        (report({ZEROED: UNCLEAR}, wide, unclear, allow_known=True), "inconclusive", 3),
+        (report({ZEROED: UNCLEAR, DEFAULT: UNCLEAR}, wide, allow_known=True), "inconclusive", 3),
+        # What hid behind a refusal, and what nobody looked into.
+        (report({DEFAULT: REFUSED}, new), "diverged", 1),
+        (report(both, known, unexplained=[ZEROED], allow_known=True), "diverged", 1),
+        (report({DEFAULT: PARITY, ZEROED: Outcome("suspect", "")}), "suspect", 1),
+    ):
+        assert (one.verdict, one.exit_code) == (verdict, code)
+
+
+def test_the_table():
+    lines = WHOLE.render().splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    for part in (
+        "Python 3.11.7, NumPy 2.4, TensorFlow 2.21, Keras 3.15.1, cpu",
+        "simple_rnn 4 1 0 1 0 0 2",
+        # 4 in 2 s; each of them took 0.5, 0.25 and twice 0.125 s
+        "4 checks in 2 s, 2.00 per second by 2 workers; each worker per second: eager 4.00",
+        "1. DIVERGED, known: zeroed-by-the-mask-as-given, in 1 configuration",
+        "smallest simple_rnn with mask=right, go_backwards=True, unroll=True, "
+        "zero_output_for_mask=True, batch 3, timesteps 3, features 4, units 4",
+        "observed 0.5, expected -0.25",
+        "cause time-shifted: one step late (28.0 effective bits) more rnn-parity explain "
+        "time-shifted wrong ",
+        "right the mask belongs to the inputs",
+        "seen in 2.15 to 3.15 more rnn-parity explain zeroed-by-the-mask-as-given again "
+        "rnn-parity check --layer simple_rnn --mode eager --batch 3 --timesteps 3 "
+        "--features 4 --units 4 --mask right --arg return_sequences=True "
+        "--arg return_state=False --arg go_backwards=True --arg unroll=True "
+        "--arg zero_output_for_mask=True",
+        "script repro/1.py",
+        "2 activation=ELU|ReLU: no such thing as 'ELU'",
+        "DIVERGED: of 2 checks, 1 in parity; 1 diverged (for 1 reason, 1 of them known); "
+        "2 more were refused by Keras.",
+    ):
+        assert part in text, part
+
+
+FAILED = Outcome("failed", "mine:f: IndexError: list index out of range (mine.py, line 3)")
+
+
+def test_a_failure_counts_before_anything_but_a_divergence():
+    known = finding(ZEROED, DIVERGED, KNOWN_DIFFERENCES[0])
+    failed = finding(DEFAULT, FAILED)
+    for one, verdict, code in (
+        (report({DEFAULT: FAILED}, failed), "failed", 1),
+        (report({DEFAULT: FAILED, ZEROED: PARITY}, failed), "failed", 1),
+        (report({DEFAULT: FAILED, ZEROED: UNCLEAR}, failed), "failed", 1),
+        (report({DEFAULT: FAILED, ZEROED: DIVERGED}, failed, known), "diverged", 1),
+        (report({DEFAULT: FAILED, ZEROED: DIVERGED}, failed, known, allow_known=True), None, 1),
+        # What hid behind another failure, and turned up while that was made small.
+        (report({DEFAULT: PARITY}, failed), "failed", 1),
+    ):
+        assert (verdict or one.verdict, one.exit_code) == (one.verdict, code)
+
+
+def test_fewer_than_half_is_said_beside_the_verdict():
+    few = report({DEFAULT: PARITY, **REFUSING}, against="mine:f")
+    said = "fewer than half of the configurations were checked, 1 of 3"
+    expected = f"PARITY: {said}; of 1 checks, 1 in parity; 2 more were refused by Keras or mine:f."
+    for name in ("table", "markdown", "github"):
+        text = " ".join(few.render(name).replace("\\", "").split())
+        assert expected in text, text
+    assert json.loads(few.render("json"))["notes"] == [said]
+    half = report({DEFAULT: PARITY, ZEROED: REFUSED})
+    assert "fewer" not in half.render()
+    assert json.loads(half.render("json"))["notes"] == []
+
+
+def test_the_json_document():
+    document = json.loads(WHOLE.render("json"), parse_constant=pytest.fail)
+    assert (document["schema"], document["verdict"], document["exit_code"]) == (
+        "rnn-parity/1",
+        "diverged",
+        1,
+    )
+    assert document["environment"] == ENVIRONMENT
+    first, second = document["checks"]
+    assert first["verdict"] == "parity"
+    assert first["subject"]["layer_class"] == "SimpleRNN"
+    assert first["shape"] == {"batch": 3, "timesteps": 3, "features": 4, "units": 4}
+    assert second["max_ratio"] == "inf"
+    assert second["first_divergence"]["expected"] == -0.25
+    assert second["causes"] == []
+    sweep = document["sweep"]
+    assert sweep["verdicts"] == {"parity": 1, "diverged": 1, "refused": 2}
+    assert (sweep["count"], sweep["per_second"], sweep["strength"]) == (4, 2.0, 3)
+    assert [entry["configuration"]["activation"] for entry in sweep["refused"]] == ["ELU", "ReLU"]
+    assert sweep["refused"][0]["message"] == "no such thing as 'ELU'"
+    found = sweep["findings"][0]
+    assert found["smallest"]["causes"][0]["fault"] == "time-shifted"
+    assert (found["known"], found["count"]) == ("zeroed-by-the-mask-as-given", 1)
+    assert found["configurations"] == [second["configuration"]]
+    assert found["script"] == "repro/1.py"
+
+
+def test_markdown_and_annotations():
+    text = WHOLE.render("markdown")
+    assert text.startswith("## rnn-parity ")
+    assert "### DIVERGED, known: zeroed-by-the-mask-as-given, in 1 configuration" in text
+    assert "- 2: activation=ELU\\|ReLU: no such thing as 'ELU'" in text
+    known, last = WHOLE.render("github").splitlines()
+    assert known.startswith("::warning title=rnn-parity::DIVERGED, known: ")
+    assert last.startswith("::notice title=rnn-parity::DIVERGED: of 2 checks")
+    new = report({ZEROED: DIVERGED}, finding(ZEROED, DIVERGED)).render("github")
+    assert new.startswith("::error title=rnn-parity::DIVERGED, in 1 configuration%0A")
+
+
+def test_the_seed_is_part_of_the_command():
+    assert "--seed 7" in report({ZEROED: DIVERGED}, finding(ZEROED, DIVERGED), seed=7).render()
+
+
+def test_float64_is_printed_in_full():
+    one = DEFAULT.but({"dtype": "float64"})
+    text = report({one: DIVERGED}, finding(one, DIVERGED)).render()
+    assert "observed  0.5, expected -0.25" in text
+    third = Outcome("diverged", "", first_divergence=Divergence(0, 0, 0, 1 / 3, 0.5, 1e-16))
+    assert "0.33333333333333331" in report({one: third}, finding(one, third)).render()

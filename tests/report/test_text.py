@@ -1,0 +1,283 @@
+"""The plain text for a terminal, letter by letter."""
+
+import dataclasses
+import math
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sample_checks import DIVERGED, ENVIRONMENT, INCONCLUSIVE, NOT_COMPARED, PARITY, row
+
+from rnn_parity.report.checks import overview, section
+from rnn_parity.report.page import Style
+from rnn_parity.report.report import Report
+from rnn_parity.report.text import grid
+from rnn_parity.report.text import section as as_text
+from rnn_parity.report.wording import environment_line
+from rnn_parity.verdict.results import Check, Divergence, Shape, StateRow, Subject, TimestepRow
+
+HEADER = "rnn-parity 1.2.3\nPython 3.11.7, NumPy 2.4.6, TensorFlow 2.21.0, cpu\n\n"
+PARITY_TEXT = """\
+simple_rnn (SimpleRNN, mode graph), generated layer
+float32, batch 32, timesteps 2, features 3, units 4
+
+  timestep    deviation    ULPs        step    ratio    batch    unit
+                                   residual
+----------  -----------  ------  ----------  -------  -------  ------
+         0            0       0           0        0        3       1
+         1     1.25e-07       2    1.19e-07     0.30        3       1
+----------  -----------  ------  ----------  -------  -------  ------
+   final h            0       0           -        0        0       0
+
+PARITY: every step is within rounding (25.8 effective bits)."""
+DIVERGED_TEXT = """\
+encoder (SimpleRNN, mode xla), model net.keras
+float32, batch 1, timesteps 1, features 1, units 1
+
+  timestep    deviation      ULPs        step    ratio    batch    unit
+                                     residual
+----------  -----------  --------  ----------  -------  -------  ------
+         0        0.500  8.39e+06       0.500    12300        3       1
+----------  -----------  --------  ----------  -------  -------  ------
+   final h            0         0           -        0        0       0
+
+DIVERGED: a step is 12300 times as far off as rounding can explain (10.4
+  effective bits).
+  first at  timestep 0, batch 3, unit 1
+  observed  0.25
+  expected  0.75 (one step from the observed state before)
+  off by    0.500, 12300 x the bound 4.05e-05
+  cause     bias-dropped: the bias was not added (27.5 effective bits)
+  more      rnn-parity explain bias-dropped
+  cause     kernel-transposed: the kernel was transposed, which for these sizes
+            fits
+  more      rnn-parity explain kernel-transposed
+  to do     bias-dropped: add the bias to every step
+  to do     kernel-transposed: multiply x @ kernel, the kernel stored as
+            (features, units)"""
+NOT_COMPARED_TEXT = """\
+decoder (LSTM, mode xla), model net.keras
+
+INCONCLUSIVE: not compared: LSTM is not replayed yet."""
+INCONCLUSIVE_TEXT = """\
+SimpleRNN
+float16, computed in float16 sums, batch 1, timesteps 1, features 5000, units 1
+
+  timestep    deviation    ULPs        step    ratio    batch    unit
+                                   residual
+----------  -----------  ------  ----------  -------  -------  ------
+         0          inf     inf         nan      nan        3       1
+
+note: the bound of the custom activation square is estimated, not proven
+
+INCONCLUSIVE: the bound is vacuous in float16."""
+OVERVIEW_TEXT = """\
+  #  layer       mode    verdict         ratio    effective
+                                                       bits
+---  ----------  ------  ------------  -------  -----------
+  1  simple_rnn  graph   parity           0.30         25.8
+  2  encoder     xla     diverged        12300         10.4
+  3  decoder     xla     not compared        -            -"""
+OVERALL_TEXT = """\
+DIVERGED: of 3 checks, 1 diverged: encoder (SimpleRNN, mode xla); 1 not
+  compared: decoder (LSTM, mode xla); 1 in parity."""
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        (PARITY, PARITY_TEXT),
+        (DIVERGED, DIVERGED_TEXT),
+        (NOT_COMPARED, NOT_COMPARED_TEXT),
+        (INCONCLUSIVE, INCONCLUSIVE_TEXT),
+    ],
+    ids=["parity", "diverged", "not compared", "inconclusive"],
+)
+def test_one_check(check, text):
+    assert str(Report((check,))) == HEADER + text
+
+
+def test_several_checks_have_an_overview_and_an_overall_sentence():
+    parts = [OVERVIEW_TEXT, PARITY_TEXT, DIVERGED_TEXT, NOT_COMPARED_TEXT, OVERALL_TEXT]
+    report = Report((PARITY, DIVERGED, NOT_COMPARED), notes=("on a GPU",))
+    assert str(report) == HEADER[:-1] + "note: on a GPU\n\n" + "\n\n".join(parts)
+
+
+def test_a_report_without_checks_says_that_nothing_was_compared():
+    report = Report((), notes=("net.keras has no recurrent layer",))
+    last = "INCONCLUSIVE: nothing was compared: net.keras has no recurrent layer."
+    assert str(report) == HEADER + last
+
+
+def test_colour_is_on_the_verdict_word_alone_and_changes_nothing_else():
+    for check, code in ((PARITY, 32), (DIVERGED, 31), (INCONCLUSIVE, 33)):
+        painted = Report((check,)).render(colour=True)
+        word = check.verdict.upper()
+        assert f"\n\033[{code}m{word}\033[0m: " in painted
+        assert re.sub(r"\033\[\d+m", "", painted) == str(Report((check,)))
+
+
+def test_quiet_is_the_sentence_alone():
+    assert Report((PARITY,)).render(quiet=True) == PARITY_TEXT.splitlines()[-1]
+    both = Report((PARITY, PARITY)).render(quiet=True)
+    assert both == "PARITY: all 2 checks are in parity (25.8 effective bits)."
+
+
+def long(count: int, worst: dict[int, float], **changes: object) -> Check:
+    rows = tuple(row(t, worst.get(t, 0.25)) for t in range(count))
+    return dataclasses.replace(PARITY, timesteps=rows, **changes)
+
+
+def shown(check: Check, every: bool = False) -> str:
+    return as_text(section(check, Style(every)))
+
+
+def side_by_side(checks: list[Check]) -> str:
+    return grid(overview(checks))
+
+
+def first_column(check: Check, every: bool = False) -> list[str]:
+    lines = shown(check, every).splitlines()
+    return [line[:10].strip() for line in lines[6 : lines.index("", 6)]]
+
+
+def test_a_long_table_keeps_the_first_the_worst_and_the_last():
+    check = long(100, {50: 0.9, 20: 0.8, 30: 0.7, 31: 0.7, 97: 0.6})
+    ends = [["0", "1", "2", "3", "4"], ["95", "96", "97", "98", "99"]]
+    middle = ["...", "20", "...", "30", "31", "...", "50", "..."]
+    after = ["----------", "final h", "86 of 100", "the last"]
+    assert first_column(check) == ends[0] + middle + ends[1] + after
+    assert "86 of 100 timesteps left out; shown are the first 5" in shown(check)
+
+
+def test_the_first_divergence_is_always_shown():
+    worst = dict.fromkeys(range(60, 70), 5.0)
+    check = long(100, worst, first_divergence=Divergence(12, 0, 0, 1.0, 2.0, 0.1))
+    assert "12" in first_column(check)
+
+
+def test_not_a_number_is_worse_than_any_number():
+    check = long(100, dict.fromkeys(range(10, 20), 5.0) | {50: math.nan})
+    assert "50" in first_column(check)
+
+
+def test_every_timestep_on_request_and_short_tables_in_full():
+    steps = [str(t) for t in range(100)]
+    assert first_column(long(100, {}), every=True) == [*steps, "----------", "final h"]
+    assert first_column(long(40, {})) == [*steps[:40], "----------", "final h"]
+
+
+def test_versions_that_are_not_installed_are_left_out():
+    assert environment_line({**ENVIRONMENT, "tensorflow": None, "keras": "3.15.1"}) == (
+        "Python 3.11.7, NumPy 2.4.6, Keras 3.15.1, cpu"
+    )
+
+
+FLOATS = st.floats() | st.sampled_from([2.2e-308, 1.8e308, 5e-324])
+# No batch or layer that fits in memory has longer numbers.
+PLACES = {"batch": st.integers(0, 10**8), "unit": st.integers(0, 10**7)}
+ULPS = st.integers(0, 2**63 - 1)
+ROWS = st.builds(TimestepRow, st.integers(0, 10**9), FLOATS, ULPS, FLOATS, FLOATS, **PLACES)
+STATES = st.builds(StateRow, st.sampled_from(["h", "c", "output"]), FLOATS, ULPS, FLOATS, **PLACES)
+CHECKS = st.builds(
+    Check,
+    st.builds(
+        Subject,
+        st.sampled_from(["generated", "model", "case", "layer"]),
+        st.none() | st.text("ab/_-", min_size=1, max_size=200),
+        st.sampled_from(["SimpleRNN", "Bidirectional"]),
+        st.none() | st.text("ab/_-", min_size=1, max_size=200),
+        mode=st.sampled_from([None, "graph", "predict"]),
+        call=st.none() | st.integers(0, 9999),
+    ),
+    st.sampled_from(["parity", "suspect", "diverged", "inconclusive"]),
+    st.text("ab ", max_size=300),
+    st.none() | st.builds(Shape, *[st.integers(1, 10**9)] * 4),
+    st.sampled_from(["float32", "bfloat16"]),
+    st.sampled_from(["float32", "bfloat16"]),
+    st.none() | st.floats(-1100, 1100) | st.sampled_from([math.inf, -math.inf]),
+    st.none() | FLOATS,
+    st.none() | FLOATS,
+    st.none() | FLOATS,
+    st.lists(ROWS, max_size=3).map(tuple),
+    st.lists(STATES, max_size=2).map(tuple),
+    st.none() | st.builds(Divergence, *[st.integers(0, 10**9)] * 3, *[FLOATS] * 3),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(CHECKS, max_size=3))
+def test_no_line_is_wider_than_80_columns(checks):
+    text = "\n\n".join(shown(check) for check in checks)
+    whole = Report(tuple(checks))
+    for line in (text + "\n" + str(whole)).splitlines():
+        assert len(line) <= 80
+
+
+COMPARISON_TEXT = """\
+                    port.csv    model.onnx       cmd:./rnn
+                                               {input}.csv
+                                              {output}.csv
+----------------  ----------  ------------  --------------
+verdict               parity      diverged    inconclusive
+effective bits          25.8          10.4               -
+max deviation       1.25e-07         0.500             nan
+first divergence           -    timestep 0               -"""
+
+
+def other(check, source, **changes):
+    """The same check of what another implementation computed."""
+    subject = Subject(layer_class="SimpleRNN", layer_name="a", against=source, **changes)
+    return dataclasses.replace(check, subject=subject)
+
+
+def test_implementations_stand_side_by_side():
+    checks = [
+        other(PARITY, "port.csv"),
+        other(DIVERGED, "model.onnx"),
+        other(INCONCLUSIVE, "cmd:./rnn {input}.csv {output}.csv"),
+    ]
+    text = str(Report(tuple(checks)))
+    assert text.startswith(f"{HEADER}{COMPARISON_TEXT}\n\na (SimpleRNN, against port.csv)\n")
+    assert text.endswith(
+        "DIVERGED: of 3 checks, 1 diverged: a (SimpleRNN, against model.onnx); 1\n"
+        "  inconclusive: a (SimpleRNN, against cmd:./rnn {input}.csv {output}.csv); 1 in\n"
+        "  parity."
+    )
+
+
+def test_several_layers_and_more_implementations_than_fit():
+    checks = [
+        other(check, f"keras:{name}", call=call)
+        for call, check in ((0, PARITY), (1, NOT_COMPARED))
+        for name in ("jax", "torch", "numpy", "openvino")
+    ]
+    first, second = side_by_side(checks).split("\n\n")
+    assert first.splitlines()[0].split() == ["keras:jax", "keras:torch", "keras:numpy"]
+    assert second.splitlines()[0].split() == ["keras:openvino"]
+    assert [line.split("  ")[0] for line in second.splitlines()[2:]] == [
+        *("a call 0", "", "", "", "a call 1", "", "", "")
+    ]
+    assert second.splitlines()[6].split() == ["a", "call", "1", "verdict", "not", "compared"]
+
+
+@pytest.mark.parametrize("length", [1, 12, 13, 14, 15, 40])
+def test_the_tables_fit_a_terminal(length):
+    names = [f"{chr(97 + i) * length}" for i in range(9)]
+    text = side_by_side([other(NOT_COMPARED, name) for name in names])
+    assert all(len(line) <= 80 for line in text.splitlines())
+    heads = [block.partition("---")[0].split() for block in text.split("\n\n")]
+    assert sorted("".join("".join(head) for head in heads)) == sorted("".join(names))
+    assert len(heads) == 3
+
+
+def test_a_wrong_state_is_the_first_divergence_of_its_own():
+    stale = dataclasses.replace(DIVERGED, first_divergence=None)
+    rows = side_by_side([other(PARITY, "x"), other(stale, "y")]).splitlines()
+    assert rows[-1].split() == ["first", "divergence", "-", "final", "state"]
+
+
+def test_one_implementation_of_several_layers_has_the_usual_overview():
+    checks = [other(PARITY, "keras:jax"), other(PARITY, "keras:jax", call=1)]
+    assert side_by_side(checks).split()[:3] == ["#", "layer", "mode"]
