@@ -120,24 +120,25 @@ def answered(text: str, folder: Path) -> str:
 
 
 def files_by_room() -> str:
-    """Every module of the package, by room, with the first line of its docstring."""
+    """Every module of the package, by room, with the first sentence of its docstring."""
     sections = []
     for room in ROOMS:
         folder = PACKAGE / room
         lines = [
-            f"- `{path.relative_to(ROOT)}`: {first_line(path)}"
+            f"- `{path.relative_to(ROOT)}`: {first_sentence(path)}"
             for path in sorted(folder.rglob("*.py"))
             if path.name != "__init__.py"
         ]
         sections.append(
-            "\n".join([f"**{room}**: {first_line(folder / '__init__.py')}", "", *lines])
+            "\n".join([f"**{room}**: {first_sentence(folder / '__init__.py')}", "", *lines])
         )
     return "\n\n".join(sections) + "\n"
 
 
-def first_line(path: Path) -> str:
+def first_sentence(path: Path) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
-    return docstring.partition("\n")[0]
+    paragraph = " ".join(docstring.partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].rstrip(".") + "."
 
 
 def comparable(text: str) -> list[str]:

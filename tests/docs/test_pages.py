@@ -21,9 +21,9 @@ from pages import (
     is_run,
     name_of,
 )
-from rnn_parity.sweep.findings import KNOWN
 
 from rnn_parity.diagnosis.faults import FAULTS
+from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
 from rnn_parity.report.manual import GROUPS, LINK, topics
 
 RUN = [page for page in PAGES if blocks(page, "console") or blocks(page, "python")]
@@ -69,7 +69,7 @@ def test_every_word_fault_and_known_difference_has_a_page():
     found = topics()
     assert {*found["words"]} >= {*WORDS}
     assert {*found["faults"]} == {fault.id for fault in FAULTS}
-    assert {*found["known-differences"]} >= {known.id for known in KNOWN}
+    assert {*found["known-differences"]} >= {known.id for known in KNOWN_DIFFERENCES}
 
 
 def test_the_page_of_a_fault_begins_as_the_catalogue_has_it():
@@ -87,6 +87,16 @@ def test_every_page_has_a_topic_of_its_own_and_begins_with_it():
     assert {page.parent.relative_to(MANUAL).as_posix() for page in PAGES[1:]} == {
         group or "." for group in GROUPS
     }
+
+
+def test_every_module_that_the_architecture_names_exists_where_it_says():
+    named = set(re.findall(r"[\w/]+\.py\b", ARCHITECTURE.read_text()))
+    assert "cli/options.py" in named
+    for path in named:
+        places = (ROOT / path, PACKAGE / path)
+        assert any(place.exists() for place in places) or (
+            "/" not in path and [*PACKAGE.rglob(path)]
+        ), path
 
 
 def test_the_architecture_names_every_room_and_every_file():
