@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.magnitudes import gamma, narrow
-from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.formula import Bias, Lettered
 from rnn_parity.recurrence.layers import Array
 

@@ -24,7 +24,7 @@ from rnn_parity.bounds.hidden_states import (
 )
 from rnn_parity.bounds.magnitudes import BoundedProduct, narrow
 from rnn_parity.bounds.observed import Observed, latest, observed_steps
-from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.formula import Bias, Matrix, bound
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.replay import Block, blocks

@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.activations import CATALOGUE, Activation
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES
@@ -166,6 +165,11 @@ def case_of(call: LayerCall, versions: Mapping[str, str | None]) -> Case:
     weights = call.weights
     if weights is None:
         raise InputError(f"not recorded: {call.not_compared}")
+    if type(weights).__name__ not in LAYERS:
+        raise InputError(
+            f"not recorded: a case holds one of {', '.join(LAYERS)}, received "
+            f"{type(weights).__name__}"
+        )
     dtype = weights.precision.name
     arrays = {n: stored(a, n, dtype) for n, a in arrays_of(weights, call).items()}
     case = Case(

@@ -184,7 +184,8 @@ def unseen(passed: PassedCheck, hidden: list[str]) -> str:
     """Why variants of a fault do not show although nothing forbids it, in a person's words."""
     layer, few = passed.reference.layer, few_samples(passed.reference.sequences)
     outputs = passed.observed.outputs[few, :STEPS].astype(np.float64)
-    bounded = layer.activation.name in ("tanh", "sigmoid", "softsign", "hard_tanh")
+    limited = ("tanh", "sigmoid", "softsign", "hard_tanh")
+    bounded = any(activation.name in limited for activation in layer.activations[:1])
     if not outputs.any():
         return "all outputs are zeros"
     if bounded and np.median(np.abs(outputs)) > 1 - 1e-4:

@@ -25,8 +25,8 @@ DISTINCT = tuple(name for name, activation in CATALOGUE.items() if name == activ
 
 def activations(c: Computation, which: str, names: Iterable[str]) -> Variants:
     """The layer's `activation` or `recurrent_activation` replaced by others."""
-    own = getattr(c.layer, which).name
-    for name in names:
+    own = getattr(c.layer, which).name if which in c.layer.OPTIONS else None
+    for name in names if own is not None else ():
         # The other version of hard_sigmoid is a fault of its own.
         if name != own and not {name, own} <= set(HARD):
             detail = f"the {which.replace('_', ' ')} is {name}"

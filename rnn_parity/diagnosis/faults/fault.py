@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.layers import LAYERS, Array, Layer
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.results import Cause
@@ -69,6 +69,10 @@ class Computation:
 Variants = Iterator[Computation]
 
 
+EVERY_LAYER = tuple(LAYERS)
+"""The layers of a fault that has nothing to do with a cell: it is tried on a user's own, too."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One known mistake: a stable id, what is wrong, what to do, and its variants of a computation.
@@ -93,7 +97,7 @@ class Fault:
     first: bool = False
     last: bool = False
     general: bool = False
-    layers: tuple[str, ...] = ("SimpleRNN", "LSTM", "GRU")
+    layers: tuple[str, ...] = EVERY_LAYER
 
     def cause(self, explanation: str) -> Cause:
         """This fault as the cause of what was observed, where no fit was measured."""
