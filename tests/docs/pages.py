@@ -150,6 +150,7 @@ def comparable(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))  # blocks of Python import this checkout, as commands do
     for page in map(Path.absolute, map(Path, sys.argv[1:])) if sys.argv[1:] else PAGES:
         with tempfile.TemporaryDirectory() as name:
             text = answered(page.read_text(), Path(name))
