@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from rnn_parity.api.functions import check, compare, replay
     from rnn_parity.errors import InputError, RnnParityError
     from rnn_parity.recurrence.formula import split
-    from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
-    from rnn_parity.recurrence.layers import Layer as Cell
+    from rnn_parity.recurrence.layers import GRU, LSTM, Cell, SimpleRNN
     from rnn_parity.recurrence.replay import Trace
     from rnn_parity.report.report import Report
     from rnn_parity.verdict.order import Verdict
@@ -78,8 +77,6 @@ _NAMES_BY_MODULE = {
     ),
     "verdict.order": ("Verdict",),
 }
-_NAMES_INSIDE = {"Cell": "Layer"}
-"""What a name is called in its module, where that is something else."""
 _MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 
@@ -91,8 +88,7 @@ def __getattr__(name: str) -> Any:
         return own_version()
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    return getattr(module, _NAMES_INSIDE.get(name, name))
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -85,7 +85,8 @@ class Ball(Lettered):
         if other is None:
             return NotImplemented
         x, y = (narrow(ball.value, self.arithmetic.radius_dtype) for ball in (self, other))
-        radius = x * other.radius + (y + other.radius) * self.radius
+        radius = x * other.radius
+        radius = radius + (y + other.radius) * self.radius
         return self._rounded(self.value * other.value, radius, other)
 
     __rmul__ = __mul__

@@ -367,3 +367,6 @@ def described(kind: type[Layer] = Layer) -> Iterator[type[Layer]]:
 
 
 LAYERS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (SimpleRNN, LSTM, GRU)}
+
+
+Cell = Layer
