@@ -127,7 +127,7 @@ def first_rows(
     batch, timestep = (first.batch, first.timestep) if first else (0, 0)
     samples = np.unique([batch, *np.linspace(0, len(outputs) - 1, SAMPLES - 1).astype(int)])
     start = max(0, min(timestep - STEPS // 4, outputs.shape[1] - STEPS))
-    if len(layer.STATES) > 1 and start > NEAR:
+    if layer.hidden and start > NEAR:
         start = 0  # what is hidden is known there alone, and later steps need all before them
     return samples, slice(start, start + STEPS)
 
@@ -229,7 +229,7 @@ def fit_of(layer: Layer, sequences: Sequences, outputs: NDArray[Any], evidence: 
     """How well a layer explains outputs: a few of them, which refute most, first."""
     samples = evidence.samples[evidence.samples < len(outputs)]
     steps = evidence.steps if evidence.steps.stop <= outputs.shape[1] else slice(0, STEPS)
-    found = closest_fit(layer, *observed_part(sequences, outputs, samples, steps))
+    found = closest_fit(layer, *observed_part(layer, sequences, outputs, samples, steps))
     return closest_fit(layer, sequences, outputs) if found.max_ratio <= 1 else found
 
 

@@ -165,7 +165,7 @@ class FirstStep:
         activations alone.
         """
         layer = layers[0]
-        hidden = sequences.mask is not None or len(layer.STATES) > 1
+        hidden = sequences.mask is not None or bool(layer.hidden)
         later = self.steps.start > 0 and self.steps.stop <= outputs.shape[1] and not hidden
         of = sequences.mask, sequences.initial_state, outputs
         start = self.once("start", lambda: self.start(sequences, outputs, later), *of)
@@ -220,7 +220,7 @@ class FirstStep:
 
         def product(h: Array, columns: slice) -> Shared | Array:
             if h is not states[0]:
-                return times_w(h, columns)
+                return times_w(h.value if isinstance(h, Shared) else h, columns)
             of = start.states, layer.recurrent_kernel, layer.operands, s.dropout
             return self.once(f"product of {columns}", lambda: Shared(times_w(h, columns)), *of)
 

@@ -173,17 +173,20 @@ class Projected(Lettered):
 
     def product(self, columns: slice) -> InputSum:
         """`x U` for these columns of U."""
-        return InputSum(self.plain[..., columns], self.biased[..., columns])
+        return InputSum(self.plain[..., columns], self.biased[..., columns], columns)
 
 
 class InputSum(Lettered):
-    """A sum with `x U` in it. The bias is taken from `biased`, where it was added to all timesteps.
+    """A sum with `x U` in it, of some columns of U. Their bias is taken from `biased`, where it was
+    added to all timesteps.
 
     `rest` is what else has been added so far.
     """
 
-    def __init__(self, plain: Array, biased: Array, rest: Array | None = None) -> None:
-        self.plain, self.biased, self.rest = plain, biased, rest
+    def __init__(
+        self, plain: Array, biased: Array, columns: slice, rest: Array | None = None
+    ) -> None:
+        self.plain, self.biased, self.columns, self.rest = plain, biased, columns, rest
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -196,12 +199,12 @@ class InputSum(Lettered):
 
     def __add__(self, other: Any) -> Any:
         if isinstance(other, Bias):
-            if not other.of_inputs:
+            if not other.of_inputs or other.columns != self.columns:
                 return self.value() + other
             return self.biased if self.rest is None else self.biased + self.rest
         other = other.value() if isinstance(other, InputSum) else other
         rest = other if self.rest is None else self.rest + other
-        return InputSum(self.plain, self.biased, rest)
+        return InputSum(self.plain, self.biased, self.columns, rest)
 
     __radd__ = __add__
 

@@ -100,7 +100,7 @@ def implied_scales(c: Computation, outputs: Outputs) -> Array:
     """What the inputs seem to be multiplied with, `(B, F)`: approached step by step."""
     layer, s = c.layer, c.sequences
     count = FIRST_TIMESTEPS + FIRST_TIMESTEPS * layer.features // layer.units
-    few = observed_part(s, outputs, slice(None), slice(0, count))
+    few = observed_part(layer, s, outputs, slice(None), slice(0, count))
     scales = np.ones((s.shape[0], layer.features))
     for _ in range(STEPS):
         scales = np.clip(scales + missing(layer, scales, *few), -1.0, 8.0)
