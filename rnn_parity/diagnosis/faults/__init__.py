@@ -1,7 +1,7 @@
 """The fault catalogue, by what the mistakes are about; what a cell alone can have is in `cells`."""
 
 from rnn_parity.diagnosis.faults import cells, masks, order, states, weights
-from rnn_parity.diagnosis.faults.fault import EVERY_LAYER, Computation, Fault
+from rnn_parity.diagnosis.faults.fault import Computation, Fault
 from rnn_parity.diagnosis.faults.states import STALE
 from rnn_parity.recurrence.layers import Layer
 
