@@ -84,9 +84,9 @@ def fail(message: str) -> int:
 def run(arguments: Sequence[str] | None) -> int:
     """Parse the command line and do what it asks for; the exit code."""
     given = vars(parser().parse_args(arguments))
-    jobs = {"check": check, "record": check, "sweep": sweep, "faults": list_faults}
-    jobs["explain"] = explain
-    return jobs[given["command"]](given)
+    commands = {"check": check, "record": check, "sweep": sweep}
+    commands |= {"faults": list_faults, "explain": explain}
+    return commands[given["command"]](given)
 
 
 # The commands.
