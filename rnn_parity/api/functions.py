@@ -14,6 +14,8 @@ from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask,
 from rnn_parity.api.judging import judged
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import call_to_compute, others_of
+from rnn_parity.keras_adapter.inputs import generate_inputs
+from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
@@ -266,10 +268,10 @@ def model_calls(
     others: Sequence[Source] = (),
 ) -> Iterator[LayerCall]:
     """What passes through the recurrent layers of a saved model, in each mode."""
-    model = keras_adapter.load_model(path, safe_mode=safe_mode)
+    model = load_model(path, safe_mode=safe_mode)
     data: Any = inputs
     if data is None:
-        data = keras_adapter.generate_inputs(model, batch, timesteps, seed)
+        data = generate_inputs(model, batch, timesteps, seed)
     for one in modes_to_run(mode, others, training):
         yield from keras_adapter.observe_model(model, data, one, layer_name, mask, training)
 
