@@ -32,8 +32,8 @@ from rnn_parity.recurrence.sequences import Sequences
 
 Mask = NDArray[np.bool_]
 WIDE = 2.0**-10
-"""A radius from which on, as a share of the state, a look is due. Chosen: a float32 layer's stays far
-below it; printed outputs and 16 bits reach it in a few steps."""
+"""A radius from which on, as a share of the state, a look is due. Chosen: a float32 layer's stays
+far below it; printed outputs and 16 bits reach it in a few steps."""
 
 
 class Steps:
