@@ -17,16 +17,12 @@ from numpy.typing import NDArray
 from rnn_parity.errors import InputError, one_line
 from rnn_parity.keras_adapter.parts import cells_of, input_shape
 from rnn_parity.keras_adapter.runtime import quiet, refusals, tensorflow_module
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.layers import LAYERS, WEIGHTS, Layer
 
 POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
 LAYER_CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
-OF_EVERY_CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout", "dtype")
-OF_CELL = {
-    "SimpleRNN": OF_EVERY_CELL,
-    "LSTM": (*OF_EVERY_CELL, "recurrent_activation"),
-    "GRU": (*OF_EVERY_CELL, "recurrent_activation", "reset_after"),
-}
+OF_EVERY_CELL = ("units", "use_bias", "dropout", "recurrent_dropout", "dtype")
+"""The arguments of every cell, beside the `OPTIONS` of its class in `recurrence`."""
 OF_RNN = (
     "go_backwards",
     "return_sequences",
@@ -255,7 +251,7 @@ def rebuild_layer(
     with refusals(f"{layer_class} rebuilt from its config"):
         layer = constructed(layer_class, kind, arguments)
         layer.build(input_shape(layer, batch, None, weights.features))
-        for name in ("kernel", "recurrent_kernel", "bias"):
+        for name in WEIGHTS:
             if getattr(weights, name) is not None:
                 getattr(layer.cell, name).assign(getattr(weights, name))
     return layer
@@ -263,7 +259,7 @@ def rebuild_layer(
 
 def constructor_arguments(layer_class: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor arguments among the entries of `config`."""
-    names = {*OF_CELL[kind], *OF_RNN, "dtype"}
+    names = {*OF_EVERY_CELL, *LAYERS[kind].OPTIONS, *OF_RNN}
     known = {name: value for name, value in config.items() if name in names}
     for name in config.keys() - known.keys():
         if name not in HARMLESS and not name.endswith(HARMLESS_ENDINGS):
@@ -293,7 +289,7 @@ def constructed(layer_class: str, kind: str, arguments: Mapping[str, Any]) -> An
     if layer_class != "RNN":
         return getattr(layers, kind)(**arguments, **zeros)
     make = getattr(layers, f"{kind}Cell")
-    of_cell = (*OF_CELL[kind], "implementation")
+    of_cell = (*OF_EVERY_CELL, *LAYERS[kind].OPTIONS, "implementation")
     cell = make(**{n: arguments[n] for n in of_cell if n in arguments}, **zeros)
     return layers.RNN(cell, **{n: arguments[n] for n in (*OF_RNN, "dtype") if n in arguments})
 
