@@ -125,16 +125,31 @@ def check(
         inputs, mask = real(inputs, "inputs"), None if mask is None else real(mask, "mask")
         if mask is not None and inputs.ndim == 3:
             boolean(mask, inputs.shape[:2])
-    if is_model and initial_state is not None:
-        raise InputError("initial_state: expected none for a model, whose layers get their own")
-    own = {"layer_name": layer_name} if is_model else {"initial_state": initial_state}
-    observe: Any = keras_adapter.observe_model if is_model else keras_adapter.observe_layer
     calls = (
         call
         for one in modes_to_run(mode, others, training)
-        for call in observe(layer_or_model, inputs, mask=mask, mode=one, training=training, **own)
+        for call in observe(layer_or_model, inputs, mask, initial_state, one, layer_name, training)
     )
     return keras_report(judged(calls, "model" if is_model else "layer", others=others))
+
+
+def observe(
+    layer_or_model: Any,
+    inputs: Any,
+    mask: Any,
+    initial_state: Any,
+    mode: str,
+    layer_name: str | None = None,
+    training: bool = False,
+) -> list[LayerCall]:
+    """What a layer, or every recurrent layer of a model, computes in one mode."""
+    if not keras_adapter.is_model(layer_or_model):
+        return keras_adapter.observe_layer(
+            layer_or_model, inputs, mask, initial_state, mode, training
+        )
+    if initial_state is not None:
+        raise InputError("initial_state: expected none for a model, whose layers get their own")
+    return keras_adapter.observe_model(layer_or_model, inputs, mode, layer_name, mask, training)
 
 
 def refuse_unused(layer_name: str | None, mode: str) -> None:
