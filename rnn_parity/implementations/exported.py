@@ -27,7 +27,7 @@ def implementation(format: str) -> Implementation:
     runtime.required(format)
 
     def compute(request: Request) -> Answer:
-        from rnn_parity.keras_adapter.export import Sizes, exported
+        from rnn_parity.keras_adapter.building import Sizes, exported
 
         layer = request.layer
         keras_class(layer, format)

@@ -31,11 +31,11 @@ from numpy.typing import ArrayLike, NDArray
 import rnn_parity
 from rnn_parity.cases.case import SEQUENCE_OPTIONS
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError, one_line
-from rnn_parity.implementations.command import TIME_LIMIT, end, ending, time_limit
 from rnn_parity.implementations.request import Answer, Implementation, Request, keras_class
 from rnn_parity.recurrence.activations import CATALOGUE, Activation
 from rnn_parity.recurrence.layers import WEIGHTS
 from rnn_parity.system.environment import version_of
+from rnn_parity.system.processes import TIME_LIMIT, end, ending, time_limit
 
 BACKENDS = {"jax": "jax", "torch": "torch", "numpy": "jax", "openvino": "openvino"}
 """Keras's backends, which are the names of the extras too, and the package that each needs (that of
