@@ -19,7 +19,14 @@ from rnn_parity import keras_adapter
 from rnn_parity.api.judging import judged
 from rnn_parity.api.rechecking import then_and_now, versions_of
 from rnn_parity.bounds.distance import distance
-from rnn_parity.cases.case import Case, case_of, read_case, versions_now, write_case
+from rnn_parity.cases.case import (
+    SEQUENCE_OPTIONS,
+    Case,
+    case_of,
+    read_case,
+    versions_now,
+    write_case,
+)
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.layer_call import LayerCall
@@ -29,10 +36,6 @@ from rnn_parity.system.files import reason
 from rnn_parity.verdict.results import Check, Subject
 
 COMPUTED = ("outputs", "last_output", "final_state")
-OPTIONS = (
-    *("activation", "recurrent_activation", "reset_after"),
-    *("go_backwards", "zero_output_for_mask", "dtype"),
-)
 FROM_OTHERS = ("inputs", "initial_state")
 """What a layer inside a model is given by the layers before it, which rounds as they do."""
 UPDATE = "--rnn-parity-update"
@@ -143,7 +146,8 @@ def changed(then: Case, now: Case, names: Sequence[str]) -> list[str]:
     """How a layer's options and the arrays of these names differ then and now, one line each."""
     before, after = then.weights(), now.weights()
     pairs = [("recurrence", then.recurrence, now.recurrence)]
-    pairs += [(name, option(before, name), option(after, name)) for name in OPTIONS]
+    names_of_options = dict.fromkeys((*before.OPTIONS, *after.OPTIONS, *SEQUENCE_OPTIONS, "dtype"))
+    pairs += [(name, option(before, name), option(after, name)) for name in names_of_options]
     lines = [f"{name}: {old} then, {new} now" for name, old, new in pairs if old != new]
     arrays = [difference(name, then.arrays.get(name), now.arrays.get(name)) for name in names]
     return [*lines, *filter(None, arrays)]

@@ -212,7 +212,7 @@ def find(given: Given) -> Report:
     if given["target"] is None:
         return generated_report(given)
     if is_onnx(given):
-        from rnn_parity.api.onnx_check import check_onnx
+        from rnn_parity.api.functions import check_onnx
 
         options = named(given, "layer_name", "batch", "timesteps", "seed")
         return check_onnx(given["target"], read_inputs(given, (1, 2, 3, 4)), **options)
