@@ -16,8 +16,8 @@ from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
 
 BY_ID = {fault.id: fault for fault in FAULTS}
-OF_WHOLE_ARRAYS = ("lower-precision",)
-"""What a float64 loop cannot tell: there a rounding may go either way."""
+TOLD_BY_LOOPS = [one for one in EVERY_MISTAKE if one.values[1].fault != "lower-precision"]
+"""Where operands are rounded, a loop and the replay may round a tie either way."""
 
 
 def computation(run):
@@ -40,10 +40,8 @@ OPTIONS = [{}, {"mask": True, "state": True}]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize(("kind", "mistake"), EVERY_MISTAKE)
+@pytest.mark.parametrize(("kind", "mistake"), TOLD_BY_LOOPS)
 def test_a_variant_computes_what_the_wrong_loop_does(kind, mistake, options):
-    if mistake.fault in OF_WHOLE_ARRAYS:
-        return
     run = mistake.right_run(kind, (8, 12, 6, 5), **options).astype(float)
     if run.bias is not None:
         run.bias[..., ::5] = 0  # of one unit, in every gate
