@@ -23,7 +23,7 @@ from rnn_parity.bounds.observed import Observed
 from rnn_parity.errors import UnsupportedError
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product, rows_by
-from rnn_parity.recurrence.replay import Block, Projected, step_on_arrays
+from rnn_parity.recurrence.replay import Block, InputSum, step_on_arrays
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
 
 Columns = tuple[Array, ...]
@@ -580,7 +580,7 @@ class Equations:
         before, bias = [], self.layer.input_bias
         biased = block.projection if bias is None else block.projection + bias
         own_output = self.layer.facts.own_output
-        for t, x in enumerate(map(Projected, block.projection, biased)):
+        for t, x in enumerate(map(InputSum, block.projection, biased)):
             before.append(self.hidden)
             given = () if own_output else (h[t],)
             new = np.stack(self.step(x, *given, *self.hidden)[1:])

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product

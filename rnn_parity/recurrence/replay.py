@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product, operand
@@ -130,7 +130,7 @@ def run_steps(
     states, outputs, bias = block.states, block.outputs, layer.input_bias
     own_output, count = layer.facts.own_output, len(states)
     biased = block.projection if bias is None else block.projection + bias
-    for t, x in enumerate(map(Projected, block.projection, biased)):
+    for t, x in enumerate(map(InputSum, block.projection, biased)):
         found = step(x, *states[:, t])
         output, new = found[0], found[own_output:]
         if mask is None:
@@ -148,10 +148,10 @@ def run_steps(
 
 
 def step_on_arrays(layer: Layer, dropout: Dropout = NO_DROPOUT) -> Callable[..., tuple[Any, ...]]:
-    """The formula on plain arrays: a function of `Projected` inputs and the states `(B, H)`."""
+    """The formula on plain arrays: a function of `InputSum` inputs and the states `(B, H)`."""
     every = slice(0, layer.width)
     letters: dict[str, Any] = {
-        "U": Matrix(lambda x, columns: x.product(columns), every),
+        "U": Matrix(lambda x, columns: x if columns is every else x.part(columns), every),
         "W": Matrix(Product(layer, layer.recurrent_kernel, dropout.state), every),
         "b": Bias(layer.bias, every),
         **layer.vectors,
@@ -162,28 +162,28 @@ def step_on_arrays(layer: Layer, dropout: Dropout = NO_DROPOUT) -> Callable[...,
 
 def applied(activation: Activation) -> Callable[[Any], Array]:
     """An activation as a formula applies it."""
-    return lambda z: activation(z.value() if isinstance(z, InputSum) else z)
 
+    def apply(z: Any) -> Array:
+        return activation(z if type(z) is np.ndarray else z.value())
 
-class Projected(Lettered):
-    """The inputs of a timestep, by their product `x U`, and by that with the bias added."""
-
-    def __init__(self, plain: Array, biased: Array) -> None:
-        self.plain, self.biased = plain, biased
-
-    def product(self, columns: slice) -> InputSum:
-        """`x U` for these columns of U."""
-        return InputSum(self.plain[..., columns], self.biased[..., columns])
+    return apply
 
 
 class InputSum(Lettered):
-    """A sum with `x U` in it. The bias is taken from `biased`, where it was added to all timesteps.
+    """A sum with `x U` in it; `biased` is `x U` with the bias of the inputs, which is added to all
+    timesteps at once. `rest` is what else has been added so far.
 
-    `rest` is what else has been added so far.
+    It stands for the inputs x as well, with which a formula can do nothing but `x @ U`.
     """
+
+    __slots__ = ("biased", "plain", "rest")
 
     def __init__(self, plain: Array, biased: Array, rest: Array | None = None) -> None:
         self.plain, self.biased, self.rest = plain, biased, rest
+
+    def part(self, columns: slice) -> InputSum:
+        """`x U` for these columns of U."""
+        return InputSum(self.plain[..., columns], self.biased[..., columns])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -195,13 +195,14 @@ class InputSum(Lettered):
         return self.plain if self.rest is None else self.plain + self.rest
 
     def __add__(self, other: Any) -> Any:
-        if isinstance(other, Bias):
-            if not other.of_inputs:
-                return self.value() + other
-            return self.biased if self.rest is None else self.biased + self.rest
-        other = other.value() if isinstance(other, InputSum) else other
-        rest = other if self.rest is None else self.rest + other
-        return InputSum(self.plain, self.biased, rest)
+        rest = self.rest
+        if type(other) is np.ndarray:
+            return InputSum(self.plain, self.biased, other if rest is None else rest + other)
+        if isinstance(other, InputSum):
+            return self + other.value()
+        if isinstance(other, Bias) and other.of_inputs:
+            return self.biased if rest is None else self.biased + rest
+        return self.value() + other
 
     __radd__ = __add__
 

@@ -11,7 +11,7 @@ from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.fast_step_bound import SMALL, Near
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
-from rnn_parity.recurrence.activation import WIDE
+from rnn_parity.recurrence.activations import WIDE
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.replay import blocks
 from rnn_parity.recurrence.sequences import Dropout, Sequences

@@ -16,9 +16,9 @@ from pages import (
     is_run,
     name_of,
 )
-from rnn_parity.sweep.findings import KNOWN
 
 from rnn_parity.diagnosis.faults import FAULTS
+from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
 from rnn_parity.report.manual import GROUPS, LINK, topics
 
 RUN = [page for page in PAGES if blocks(page, "console") or blocks(page, "python")]
@@ -64,7 +64,7 @@ def test_every_word_fault_and_known_difference_has_a_page():
     found = topics()
     assert {*found["words"]} >= {*WORDS}
     assert {*found["faults"]} == {fault.id for fault in FAULTS}
-    assert {*found["known-differences"]} >= {known.id for known in KNOWN}
+    assert {*found["known-differences"]} >= {known.id for known in KNOWN_DIFFERENCES}
 
 
 def test_the_page_of_a_fault_begins_as_the_catalogue_has_it():

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.layers import LAYERS, Array, Layer
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.results import Cause
@@ -67,7 +67,7 @@ class Computation:
 
 
 Variants = Iterator[Computation]
-EVERY_LAYER = ("SimpleRNN", "LSTM", "GRU")
+EVERY_LAYER = tuple(LAYERS)
 """Keras's layers. What all of them can have, a cell of one's own can have, too."""
 
 
