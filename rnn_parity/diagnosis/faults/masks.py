@@ -11,7 +11,8 @@ import numpy as np
 
 from rnn_parity.bounds.observed import observed_part
 from rnn_parity.diagnosis.equations import has_equations, pieces
-from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants, backwards
+from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.faults.order import backwards
 from rnn_parity.diagnosis.implied_weights import all_rows
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.diagnosis.equations import Rows, has_equations, pieces
-from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants, backwards
+from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import rows
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.replay import replay
@@ -38,6 +38,11 @@ Measured: up to 0.08 where features are permuted, 0.4 to 1 where something else 
 
 
 # Timesteps and batch.
+
+
+def backwards(array: NDArray[Any] | None) -> Any:
+    """`(B, T, ...)` in the other order of time."""
+    return None if array is None else array[:, ::-1]
 
 
 def inputs_reversed(c: Computation) -> Variants:
