@@ -12,6 +12,7 @@ from rnn_parity.diagnosis.faults import FAULTS, Computation
 from rnn_parity.diagnosis.faults.order import first_and_last, matching
 from rnn_parity.diagnosis.faults.states import state_causes
 from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
 
@@ -280,6 +281,21 @@ def test_every_other_activation_is_tried_once(which):
     others = tried("hard_sigmoid_keras2")
     assert len(others) == len(names) - 1
     assert not hard & set(others)
+
+
+def test_a_cell_without_activations_applies_no_other():
+    class Sum(Layer):
+        GATES = ("h",)
+
+        @staticmethod
+        def formula(x, h, U, W, b):
+            return x @ U + h @ W + b
+
+    layer = Sum(np.ones((1, 1)), np.ones((1, 1)), dtype="float64")
+    reference = Computation(layer, Sequences.of(layer, np.ones((1, 3, 1))))
+    for fault in ("activation-swapped", "hard-sigmoid-slope"):
+        assert variants(fault, reference) == []
+    assert variants("activation-swapped", reference, np.zeros((1, 3, 1))) == []
 
 
 @pytest.mark.parametrize(
