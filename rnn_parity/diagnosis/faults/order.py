@@ -59,7 +59,7 @@ def one_timestep(c: Computation) -> str | None:
 
 
 def time_shifted(c: Computation) -> Variants:
-    """Early: observed[t] is output t + 1. Late: observed[t] is output t - 1."""
+    """Outputs early: observed[t] is output t + 1; and late: observed[t] is output t - 1."""
 
     def early(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
         s, count = c.sequences, c.sequences.shape[1]
