@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from corpus import GATED, KINDS, call_of, every_kind, right_run, simulate
+from catalogue import BY_ID, computation, details, variants
+from corpus import GATED, KINDS, every_kind, right_run, simulate
 from helpers import in_blocks_of
 from hiding import HIDDEN, TWO, hidden_run, kept, zeroed
 from mistakes import BACK, EVERY_MISTAKE
 
 import rnn_parity as rp
-from rnn_parity.diagnosis.faults import FAULTS, Computation
+from rnn_parity.diagnosis.faults import Computation
 from rnn_parity.diagnosis.faults.order import first_and_last, matching
 from rnn_parity.diagnosis.faults.states import state_causes
 from rnn_parity.recurrence.activations import CATALOGUE
@@ -16,25 +17,8 @@ from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
 
-BY_ID = {fault.id: fault for fault in FAULTS}
 TOLD_BY_LOOPS = [one for one in EVERY_MISTAKE if one.values[1].fault != "lower-precision"]
 """Where operands are rounded, a loop and the replay may round a tie either way."""
-
-
-def computation(run):
-    return Computation(*call_of(run), run.stateful)
-
-
-def variants(fault, reference, outputs=None):
-    """The variants of a fault, or what is worth trying on outputs."""
-    found = BY_ID[fault].variants(reference)
-    if outputs is not None:
-        found = BY_ID[fault].candidates(reference, outputs)
-    return list(found)
-
-
-def details(found):
-    return [one.detail for one in found]
 
 
 OPTIONS = [{}, {"mask": True, "state": True}]

@@ -48,7 +48,7 @@ def all_activations(c: Computation, outputs: Outputs) -> Variants:
 
 
 def hard_sigmoid_slope(c: Computation) -> Variants:
-    """The other hard_sigmoid wherever a layer has one; then, where it has several, in each alone."""
+    """The other hard_sigmoid wherever a layer has one; then, of several, in each place alone."""
     own = own_activations(c.layer)
     hard = {which: OTHER_HARD[name] for which, name in own.items() if name in HARD}
     for some in (list(hard), *([which] for which in hard if len(hard) > 1)):

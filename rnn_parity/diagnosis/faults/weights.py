@@ -135,7 +135,7 @@ def narrow_products(c: Computation) -> Variants:
 
 
 def narrow_arithmetic(c: Computation, outputs: Outputs) -> Variants:
-    """Narrow products; and everything in a narrower dtype that all observed numbers are numbers of."""
+    """Narrow products; or all of it in a narrower dtype, where all observed numbers have that."""
     yield from narrow_products(c)
     some = outputs[:8, :32].astype(np.float64)
     for p in narrower(c.layer):
