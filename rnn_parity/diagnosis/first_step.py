@@ -220,7 +220,7 @@ class FirstStep:
 
         def product(h: Array, columns: slice) -> Shared | Array:
             if h is not states[0]:
-                return times_w(h, columns)
+                return times_w(h.value if isinstance(h, Shared) else h, columns)
             given = start.states, layer.recurrent_kernel, layer.operands, s.dropout
             return self.once(f"product of {columns}", lambda: Shared(times_w(h, columns)), *given)
 

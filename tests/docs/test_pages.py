@@ -5,14 +5,19 @@ import shutil
 
 import pytest
 from pages import (
+    ARCHITECTURE,
     COMMAND,
+    EVERY_FILE,
     MANUAL,
     NOT_RUN,
+    PACKAGE,
     PAGES,
+    ROOMS,
     ROOT,
     answered,
     blocks,
     comparable,
+    files_by_room,
     is_run,
     name_of,
 )
@@ -82,6 +87,24 @@ def test_every_page_has_a_topic_of_its_own_and_begins_with_it():
     assert {page.parent.relative_to(MANUAL).as_posix() for page in PAGES[1:]} == {
         group or "." for group in GROUPS
     }
+
+
+def test_every_module_that_the_architecture_names_exists_where_it_says():
+    named = set(re.findall(r"[\w/]+\.py\b", ARCHITECTURE.read_text()))
+    assert "cli/options.py" in named
+    for path in named:
+        places = (ROOT / path, PACKAGE / path)
+        assert any(place.exists() for place in places) or (
+            "/" not in path and [*PACKAGE.rglob(path)]
+        ), path
+
+
+def test_the_architecture_names_every_room_and_every_file():
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert folders == {*ROOMS}
+    table, _, files = ARCHITECTURE.read_text().partition(EVERY_FILE)
+    assert files == files_by_room(), "python tests/docs/pages.py rnn_parity/docs/architecture.md"
+    assert all(f"| `rnn_parity/{room}/`" in table for room in ROOMS)
 
 
 def test_the_readme_leads_to_every_page_that_is_no_single_word_or_fault():
