@@ -207,6 +207,15 @@ def test_a_sample_that_is_not_finite_tells_nothing_of_its_inputs():
     assert np.isfinite(found).all()
 
 
+def test_small_scales_are_found_in_one_step():
+    computation = random(3, 20, 4, 4, rp.GRU, scale=0.5).layer_but(precision=FORMATS["float64"])
+    off = 1e-5 * np.random.default_rng(1).normal(size=(3, 4))
+    x = computation.sequences.inputs * (1 + off)[:, np.newaxis]
+    outputs = computation.sequences_but(inputs=x).computed()
+    found = missing(computation.layer, np.ones((3, 4)), computation.sequences, outputs)
+    np.testing.assert_allclose(found, off, atol=1e-8)
+
+
 def test_inputs_of_one_timestep_may_have_been_dropped():
     computation = random(2, 1, 4, 8)
     x = computation.sequences.inputs * np.array([[[2, 0, 2, 2]], [[0, 2, 2, 0]]])
