@@ -11,7 +11,8 @@ import numpy as np
 
 from rnn_parity.bounds.observed import observed_part
 from rnn_parity.diagnosis.equations import has_equations, pieces
-from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants, backwards
+from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.faults.order import backwards
 from rnn_parity.diagnosis.implied_weights import all_rows
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
@@ -73,7 +74,7 @@ MASK_FAULTS = (
 
 
 def every_second_input(c: Computation) -> Variants:
-    """As if those rows of the kernel were zeros, and the others doubled."""
+    """Every second row of the kernel as zeros, the others doubled: what dropout would do."""
     keep = np.arange(c.layer.features) % 2
     kernel = c.layer.kernel * (2.0 * keep)[:, np.newaxis]
     yield c.layer_but("inputs are dropped", kernel=kernel)
@@ -127,7 +128,7 @@ def missing(layer: Layer, scales: Array, sequences: Sequences, outputs: Outputs)
 
 
 def without_dropout(c: Computation) -> Variants:
-    """Without any of it; then, where inputs and state have some, without that of each alone."""
+    """No dropout; then, where inputs and state have some, none of each alone."""
     masks = c.sequences.dropout
     if masks is NO_DROPOUT:
         return

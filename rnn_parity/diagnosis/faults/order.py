@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.diagnosis.equations import Rows, has_equations, pieces
-from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants, backwards
+from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import rows
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.replay import replay
@@ -40,6 +40,11 @@ Measured: up to 0.08 where features are permuted, 0.4 to 1 where something else 
 # Timesteps and batch.
 
 
+def backwards(array: NDArray[Any] | None) -> Any:
+    """`(B, T, ...)` in the other order of time."""
+    return None if array is None else array[:, ::-1]
+
+
 def inputs_reversed(c: Computation) -> Variants:
     x, mask = c.sequences.inputs, c.sequences.mask
     yield c.sequences_but(inputs=backwards(x), mask=backwards(mask))
@@ -54,7 +59,7 @@ def one_timestep(c: Computation) -> str | None:
 
 
 def time_shifted(c: Computation) -> Variants:
-    """Early: observed[t] is output t + 1. Late: observed[t] is output t - 1."""
+    """Outputs early: observed[t] is output t + 1; and late: observed[t] is output t - 1."""
 
     def early(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
         s, count = c.sequences, c.sequences.shape[1]

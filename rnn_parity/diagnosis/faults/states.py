@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -36,22 +37,9 @@ def without_given_states(c: Computation) -> Variants:
     return without_states(c) if several else islice(without_states(c), 1)
 
 
-def initial_state_ignored(c: Computation) -> Variants:
-    if not c.stateful:
-        yield from without_states(c)
-
-
-def state_not_carried(c: Computation) -> Variants:
-    if c.stateful:
-        yield from without_states(c)
-
-
-def ignored_states(c: Computation, outputs: Outputs) -> Variants:
-    return iter(()) if c.stateful else without_given_states(c)
-
-
-def states_not_carried(c: Computation, outputs: Outputs) -> Variants:
-    return without_given_states(c) if c.stateful else iter(())
+def where_stateful_is(stateful: bool, variants: Callable[[Computation], Variants]) -> Any:
+    """Variants, or what is worth trying on outputs, of stateful layers alone, or of the others."""
+    return lambda c, *outputs: variants(c) if c.stateful == stateful else iter(())
 
 
 def zero_state(c: Computation) -> str | None:
@@ -67,17 +55,17 @@ INITIAL_STATE_FAULTS = (
         "initial-state-ignored",
         "the initial state is taken as zeros",
         "start the loop from the given initial state",
-        initial_state_ignored,
+        where_stateful_is(False, without_states),
         zero_state,
-        ignored_states,
+        where_stateful_is(False, without_given_states),
     ),
     Fault(
         "state-not-carried",
         "a stateful layer starts each call from zeros",
         "start a stateful layer's call from the last state of the call before",
-        state_not_carried,
+        where_stateful_is(True, without_states),
         zero_state,
-        states_not_carried,
+        where_stateful_is(True, without_given_states),
     ),
 )
 STALE = Fault(
