@@ -55,12 +55,6 @@ class Ball(Lettered):
         radius = self.radius[part] if self.radius.ndim else self.radius
         return Ball(self.value[part], radius, self.arithmetic)
 
-    def constant(self, number: float) -> Ball:
-        """A number in a formula, which an implementation may have to round."""
-        rounded = float(self.arithmetic.results.round(number)) != number
-        radius = np.full((), rounded * self.arithmetic.unit * abs(number))
-        return Ball(np.full((), float(number)), radius.astype(self.radius.dtype), self.arithmetic)
-
     def __add__(self, other: Any) -> Any:
         if isinstance(other, (Sum, Bias)):
             return self.term() + other
@@ -95,7 +89,7 @@ class Ball(Lettered):
         """The other number of an operation; None for one that knows better how it is done."""
         if isinstance(number, Ball):
             return number
-        return self.constant(number) if isinstance(number, (int, float)) else None
+        return constant(number, self.arithmetic) if isinstance(number, (int, float)) else None
 
     def _rounded(self, value: Array, radius: NDArray[Any], other: Ball) -> Ball:
         """The result of an operation on this ball and `other`, rounded once."""
@@ -168,7 +162,8 @@ class Sum(Lettered):
         return self.value.shape
 
     def __getitem__(self, part: Any) -> Sum:
-        parts, spread = (a if isinstance(a, float) else a[part] for a in (self.parts, self.spread))
+        own = np.asarray(self.parts), np.asarray(self.spread)
+        parts, spread = (a[part] if a.ndim else float(a) for a in own)
         value, magnitude = self.value[part], self.magnitude[part]
         return Sum(self.arithmetic, value, magnitude, self.terms, parts, spread, self.count)
 
@@ -176,7 +171,7 @@ class Sum(Lettered):
         if isinstance(addend, Bias):
             return self.with_bias(addend)
         if isinstance(addend, (int, float)):
-            addend = self.ball().constant(addend)
+            addend = constant(addend, self.arithmetic)
         other = addend.term() if isinstance(addend, Ball) else addend
         if not isinstance(other, Sum):
             return NotImplemented
@@ -231,7 +226,7 @@ class Sum(Lettered):
         if not np.isfinite(g):
             return Ball(self.value, np.full_like(self.magnitude, np.inf), self.arithmetic)
         radius = self.magnitude * g
-        if not isinstance(self.spread, float):
+        if np.ndim(self.spread) or self.spread:
             radius += (1 + g) * self.spread
         if results != sums:
             roundings = self.count + 1
@@ -244,6 +239,18 @@ class Sum(Lettered):
         if not np.isfinite(self.value).all():
             radius[~np.isfinite(self.value) & np.isfinite(radius)] = 0  # infinity or NaN for sure
         return Ball(self.value, radius, self.arithmetic)
+
+
+def constant(number: float, arithmetic: Arithmetic) -> Ball:
+    """A number in a formula, which an implementation may have to round."""
+    results, size = arithmetic.results, abs(number)
+    radius = 0.0 if float(results.round(number)) == number else size * arithmetic.unit
+    if 0 < size < results.smallest_normal:
+        radius = size  # it may be flushed to zero
+    if size > results.largest:
+        radius = np.inf
+    radii = np.full((), radius * SLACK, arithmetic.radius_dtype)
+    return Ball(np.full((), float(number)), radii, arithmetic)
 
 
 def concatenated(balls: Sequence[Ball]) -> Ball:
@@ -267,7 +274,8 @@ def apply(activation: Activation, z: Any) -> Ball:
     """`f(z)`: what z's radius becomes under f, and f's own allowance."""
     argument = z.ball()
     y = activation(argument.value)
-    radius = activation.spread(argument.value, y, argument.radius)
+    before = np.broadcast_to(argument.radius, argument.shape)
+    radius = activation.spread(argument.value, y, before)
     radius *= SLACK
     size = narrow(y, radius.dtype.type)
     arithmetic = argument.arithmetic
@@ -276,10 +284,10 @@ def apply(activation: Activation, z: Any) -> Ball:
     largest = arithmetic.results.largest
     if not float(size.max()) + float(radius.max()) < largest:
         radius[size + radius >= largest] = np.inf
-    if np.isinf(argument.radius).any():  # then it may be NaN, which no activation mends
-        radius[np.isinf(argument.radius)] = np.inf
+    if np.isinf(before).any():  # then it may be NaN, which no activation mends
+        radius[np.isinf(before)] = np.inf
     if not np.isfinite(y).all():
-        radius = np.where(np.isfinite(y), radius, np.where(argument.radius == 0, 0, np.inf))
+        radius = np.where(np.isfinite(y), radius, np.where(before == 0, 0, np.inf))
     if not activation.limits and np.isinf(argument.value).any():
         unknown = np.isinf(argument.value)
         radius[unknown if activation.coupling is None else unknown.any(axis=-1)] = np.inf

@@ -67,9 +67,10 @@ class Argument(Lettered):
 
     def __add__(self, other: Any) -> Argument:
         if isinstance(other, Bias):
-            size = 0.0 if other.array is None else np.abs(other.array).astype(np.float32)
-            terms = self.terms + len(other.addends)
-            return replace(self, magnitude=self.magnitude + size, terms=terms)
+            magnitude = self.magnitude
+            for addend in other.addends:
+                magnitude = magnitude + np.abs(addend).astype(np.float32)
+            return replace(self, magnitude=magnitude, terms=self.terms + len(other.addends))
         if not isinstance(other, Argument):
             raise NotNearError
         moves = [a.moved for a in (self, other) if a.moved is not None]
@@ -78,16 +79,29 @@ class Argument(Lettered):
 
     __radd__ = __add__
 
-    def __mul__(self, other: Any) -> Argument:
+    def not_near(self, *others: Any) -> Any:
+        """Refuses an operation."""
         raise NotNearError
 
-    __rmul__ = __sub__ = __rsub__ = __mul__
+    __mul__ = __rmul__ = __sub__ = __rsub__ = __neg__ = __getitem__ = not_near
 
-    def __neg__(self) -> Argument:
+
+class NearState(Lettered):
+    """The state h, which may be multiplied by W alone."""
+
+    def not_near(self, *others: Any) -> Any:
+        """Refuses an operation."""
         raise NotNearError
 
-    def __getitem__(self, part: Any) -> Argument:
-        raise NotNearError
+    __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __neg__ = not_near
+
+
+class NearOutput(NearState):
+    """What `Near.output` found: how far D moves the output, its radius, and its size; nothing can
+    be computed with it."""
+
+    def __init__(self, moved: Float32, radius: Float32, size: Float32) -> None:
+        self.moved, self.radius, self.size = moved, radius, size
 
 
 class Near:
@@ -103,7 +117,8 @@ class Near:
         layer = steps.layer
         plain = sequences.mask is None and sequences.dropout is NO_DROPOUT and not layer.hidden
         plain &= steps.arithmetic.results == FLOAT32 and layer.operands is None
-        return plain and len(layer.GATES) == 1 and layer.activation in ACTIVATIONS
+        known = all(activation in ACTIVATIONS for activation in layer.activations)
+        return plain and len(layer.GATES) == 1 and known
 
     def steps(self, block: Block, observed: Observed) -> NearSteps | None:
         """The steps of a block; None where D is not small or a bound not narrow."""
@@ -125,6 +140,8 @@ class Near:
         inputs = self.bounds.inputs.magnitude(narrow(block.inputs, np.float32), self.bounds.every)
 
         def product(h: Any, columns: slice) -> Argument:
+            if h is not near_h:
+                raise NotNearError
             # |D| among the magnitudes counts the error of the product D W.
             state = narrow(observed.states[:-1], np.float32)
             state += size[:-1]
@@ -142,8 +159,8 @@ class Near:
             **self.layer.vectors,
             **{letter: applied(one) for letter, one in self.layer.letters.items()},
         }
-        x = Argument(None, inputs, len(self.layer.kernel))
-        (output,) = bound(self.layer.formula, letters)(x, object())
+        near_h, x = NearState(), Argument(None, inputs, len(self.layer.kernel))
+        (output,) = bound(self.layer.formula, letters)(x, near_h)
         if not isinstance(output, NearOutput):
             raise NotNearError
         return output
@@ -168,18 +185,4 @@ class Near:
         np.abs(y, out=y)
         radius += activation.allowance(y, y, arithmetic.unit * SLACK)
         radius += left_out + FLOAT32.smallest_normal
-        moved *= slope
-        return NearOutput(moved, radius, y)
-
-
-class NearOutput(Lettered):
-    """What `output` found: how far D moves the output, its radius, and its size; nothing can be
-    computed with it."""
-
-    def __init__(self, moved: Float32, radius: Float32, size: Float32) -> None:
-        self.moved, self.radius, self.size = moved, radius, size
-
-    def __add__(self, other: Any) -> Any:
-        raise NotNearError
-
-    __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __add__
+        return NearOutput(moved * np.asarray(slope, np.float32), radius, y)

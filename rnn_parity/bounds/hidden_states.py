@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.bounds.balls import SLACK, Ball, Sum, concatenated
+from rnn_parity.bounds.balls import SLACK, Ball, Sum, concatenated, constant
 from rnn_parity.bounds.magnitudes import narrow
 from rnn_parity.recurrence.formula import Lettered
 from rnn_parity.recurrence.layers import Array
@@ -46,7 +46,7 @@ class HiddenState(Lettered):
     def __init__(
         self,
         number: Callable[[HiddenState], Ball],
-        p: Ball | None = None,
+        p: Ball | float | None = None,
         q: Ball | None = None,
     ) -> None:
         self.number, self.p, self.q = number, p, q
@@ -61,8 +61,9 @@ class HiddenState(Lettered):
         return self.number(self)
 
     def __mul__(self, factor: Any) -> Any:
-        if self.p is None and isinstance(factor, (Ball, Sum)):
-            return HiddenState(self.number, factor.ball())
+        if self.p is None and isinstance(factor, (Ball, Sum, int, float)):
+            p = factor if isinstance(factor, (int, float)) else factor.ball()
+            return HiddenState(self.number, p)
         return self.number(self) * factor
 
     __rmul__ = __mul__
@@ -123,7 +124,9 @@ def at_once(step: Step, given: Given, before: Balls) -> tuple[Ball, Balls]:
             if k not in used:
                 if one.p is None or one.q is None:
                     raise NotAtOnceError
-                used[k] = one, recurrence(one.p, one.q, before[k], given.keep)
+                p = one.p if isinstance(one.p, Ball) else constant(one.p, one.q.arithmetic)
+                q, shape = one.q, (*given.x.shape[:2], before[k].shape[-1])
+                used[k] = one, recurrence(over(shape, p), over(shape, q), before[k], given.keep)
             if used[k][0] is not one:
                 raise NotAtOnceError
             return used[k][1]
@@ -139,6 +142,13 @@ def at_once(step: Step, given: Given, before: Balls) -> tuple[Ball, Balls]:
     if any(used.get(k, (None,))[0] is not one for k, one in enumerate(states)):
         raise NotAtOnceError
     return output.ball(), after
+
+
+def over(shape: tuple[int, ...], ball: Ball) -> Ball:
+    """A ball that may have fewer axes, such as that of a vector, as one of this shape."""
+    return Ball(
+        np.broadcast_to(ball.value, shape), np.broadcast_to(ball.radius, shape), ball.arithmetic
+    )
 
 
 def one_by_one(step: Step, given: Given, before: Balls) -> tuple[Ball, Balls]:
@@ -203,16 +213,49 @@ def looked_at(step: Step, given: Given, before: Balls, after: Balls, seen: Ball)
     makes of the states before. Where no piece would be left, nothing is cut: then the output itself
     is beyond its bound.
     """
-    exact = [Ball.exact(one.value, one.arithmetic) for one in before]
-    _, *computed = (one.ball() for one in step(given.x, *given.h, *exact))
     cut = list(after)
-    for k, (ball, one) in enumerate(zip(after, computed, strict=True)):
-        own = one.radius
+    for k, (ball, own) in enumerate(zip(after, own_radii(step, given, before), strict=True)):
         worth = np.isfinite(ball.radius) & (ball.radius > GROWN * own)
         if worth.any():
             possible = possible_pieces(step, given, before, after, k, seen)
             cut[k] = ball if possible is None else hull(ball, possible & worth, own)
     return tuple(cut)
+
+
+def own_radii(step: Step, given: Given, before: Balls) -> list[NDArray[Any]]:
+    """How far from exact arithmetic one step may be, `(1, B, H)` for each state, whatever state
+    within the balls `before` it starts from.
+
+    Of `p c + q` alone it is convex in c, and so the largest at an end of the ball; otherwise it is
+    asked of each piece, whose width is then counted as well.
+    """
+    trials = [pieces(one) for one in before]
+    if len(before) == 1 and made_at_once(step, given, before):
+        (one,) = before
+        ends = np.concatenate([one.value - one.radius, one.value + one.radius])
+        trials = [Ball.exact(ends, one.arithmetic)]
+    found = []
+    for k, trial in enumerate(trials):
+        states = [trial if j == k else one for j, one in enumerate(before)]
+        _, *new = step(given.x, *given.h, *states)
+        found.append(new[k].ball().radius.max(axis=0, keepdims=True))
+    return found
+
+
+def made_at_once(step: Step, given: Given, before: Balls) -> bool:
+    """Whether each new state is `p c_{t-1} + q`, and nothing else is made of `c_{t-1}`."""
+    try:
+        at_once(step, given, tuple(one[0] for one in before))
+    except NotAtOnceError:
+        return False
+    return True
+
+
+def pieces(ball: Ball) -> Ball:
+    """The PIECES of a ball `(1, B, H)`, `(PIECES, B, H)`, that cover it."""
+    middle = ball.value + offsets() * ball.radius
+    radius = ball.radius * (SLACK / PIECES) + np.abs(middle) * 2.0**-51
+    return Ball(middle, radius.astype(ball.radius.dtype), ball.arithmetic)
 
 
 def possible_pieces(
@@ -222,10 +265,7 @@ def possible_pieces(
 
     None where the formula does not make the output of `p c_{t-1} + q`, so that it tells nothing.
     """
-    ball = after[k]
-    middle = ball.value + offsets() * ball.radius
-    radius = ball.radius * (SLACK / PIECES)
-    trial = Ball(middle, np.broadcast_to(radius, middle.shape), ball.arithmetic)
+    trial = pieces(after[k])
     new = {j: trial if j == k else one for j, one in enumerate(after)}
     used: dict[int, HiddenState] = {}
 
@@ -236,18 +276,22 @@ def possible_pieces(
             if one.q is None:
                 product: Ball = before[j] * one.p
                 return product
-            used.setdefault(j, one)
+            if used.setdefault(j, one) is not one:
+                raise NotAtOnceError
             return new[j]
 
         return number
 
     letters = [HiddenState(standing_for(j)) for j in range(len(before))]
-    output, *states = step(given.x, *given.h, *letters)
+    try:
+        output, *states = step(given.x, *given.h, *letters)
+        output = output.ball()
+    except NotAtOnceError:
+        return None
     if k not in used or any(states[j] is not one for j, one in used.items()):
         return None
-    output = output.ball()
     apart = np.abs(output.value - seen.value) > output.radius + seen.radius
-    return ~np.broadcast_to(apart, middle.shape)
+    return ~np.broadcast_to(apart, trial.shape)
 
 
 def offsets() -> Array:
@@ -264,6 +308,6 @@ def hull(ball: Ball, possible: NDArray[np.bool_], own: NDArray[Any]) -> Ball:
     high = ball.value + (2 * (last + 1) / PIECES - 1) * reach * SLACK + wider
     low, high = np.maximum(low, ball.value - reach), np.minimum(high, ball.value + reach)
     middle = 0.5 * (high + low)
-    radius = (0.5 * (high - low) + np.abs(middle) * 2.0**-52) * SLACK
+    radius = (0.5 * (high - low) + np.abs(middle) * 2.0**-51) * SLACK
     left = possible.any(axis=0) & (low <= high)
     return Ball(middle, radius.astype(ball.radius.dtype), ball.arithmetic).where(left, ball)

@@ -113,15 +113,19 @@ def observed_steps(
 
 
 def observed_part(
-    sequences: Sequences, outputs: NDArray[Any], samples: NDArray[Any] | slice, steps: slice
+    layer: Layer,
+    sequences: Sequences,
+    outputs: NDArray[Any],
+    samples: NDArray[Any] | slice,
+    steps: slice,
 ) -> tuple[Sequences, NDArray[Any]]:
     """Some samples and timesteps, from the observed state before the first of `steps` on.
 
-    Where states are hidden, by a mask or in an LSTM, all timesteps before `steps` are kept.
+    Where states are hidden, by a mask or as an LSTM's c, all timesteps before `steps` are kept.
     """
     # The timesteps first: of a memory map, these samples alone may be more than fits in memory.
     s, seen = sequences.first(steps.stop).samples(samples), outputs[:, : steps.stop][samples]
-    if s.mask is not None or len(s.initial_state) > 1 or not steps.start:
+    if s.mask is not None or layer.hidden or not steps.start:
         return s, seen
     state = seen[:, steps.start - 1].astype(np.float64)
     return Sequences(s.inputs[:, steps], None, state[np.newaxis], s.dropout), seen[:, steps]

@@ -216,4 +216,5 @@ def handed_on_radii(
     for block, observed in observed_steps(layer, sequences, outputs):
         radius = latest(2 * steps.observed(block, observed).radius, observed.keep, last)
         found[:, block.steps], last = radius.swapaxes(0, 1), radius[-1]
-    return found, last, *(2 * state.radius for state in steps.hidden)
+    states = () if layer.facts.own_output else (last,)
+    return found, *states, *(2 * state.radius for state in steps.hidden)

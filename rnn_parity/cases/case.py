@@ -27,7 +27,7 @@ from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES
 from rnn_parity.system import files
 from rnn_parity.system.environment import environment, own_version
-from rnn_parity.system.files import entries_of, plain_file, read_entry, reason
+from rnn_parity.system.files import entries_of, plain_file, read_entry, readable, reason
 from rnn_parity.system.limits import check_content
 
 SCHEMA = "rnn-parity/case/1"
@@ -248,12 +248,10 @@ def read_case(path: str | os.PathLike[str]) -> Case:
     name = os.fspath(path)
     where = f"case {name!r}"
     try:
-        with plain_file(name, where) as file, zipfile.ZipFile(file) as archive:
+        with readable(where), plain_file(name, where) as file, zipfile.ZipFile(file) as archive:
             meta, arrays = unpacked(archive, where)
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read: {reason(error)}") from None
     # A damaged archive fails in the directory, the decompression, a header or the text.
     except Exception:
         raise InputError(

@@ -22,7 +22,7 @@ from rnn_parity.bounds.distance import distance, ratios
 from rnn_parity.bounds.observed import observed_part, observed_steps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis import implied_weights as implied
-from rnn_parity.diagnosis.equations import Rows, stacked
+from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.first_step import FirstStep
@@ -127,7 +127,7 @@ def first_rows(
     batch, timestep = (first.batch, first.timestep) if first else (0, 0)
     samples = np.unique([batch, *np.linspace(0, len(outputs) - 1, SAMPLES - 1).astype(int)])
     start = max(0, min(timestep - STEPS // 4, outputs.shape[1] - STEPS))
-    if len(layer.STATES) > 1 and start > NEAR:
+    if layer.hidden and start > NEAR:
         start = 0  # what is hidden is known there alone, and later steps need all before them
     return samples, slice(start, start + STEPS)
 
@@ -229,7 +229,7 @@ def fit_of(layer: Layer, sequences: Sequences, outputs: NDArray[Any], evidence: 
     """How well a layer explains outputs: a few of them, which refute most, first."""
     samples = evidence.samples[evidence.samples < len(outputs)]
     steps = evidence.steps if evidence.steps.stop <= outputs.shape[1] else slice(0, STEPS)
-    found = closest_fit(layer, *observed_part(sequences, outputs, samples, steps))
+    found = closest_fit(layer, *observed_part(layer, sequences, outputs, samples, steps))
     return closest_fit(layer, sequences, outputs) if found.max_ratio <= 1 else found
 
 
@@ -303,10 +303,13 @@ def suspicion(
     """Other weights than the layer's, confirmed by samples that did not raise them or by a `probe`;
     None where the outputs imply none.
     """
-    layer, now = reference.layer, stacked(reference.layer)
+    layer = reference.layer
     coupled = any(activation.coupling for activation in layer.activations)
     if coupled or layer.precision.digits < FLOAT32.digits:
         return None  # the errors of narrow formats are no noise: they depend on the numbers
+    if not has_equations(layer):
+        return None
+    now = stacked(layer)
     quick = implied.quick_rows(layer, reference.sequences, outputs).even(now)
     scores = implied.scores(quick)
     # Rounding changes every weight a little; of few equations no single score can be high.

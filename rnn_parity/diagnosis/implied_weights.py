@@ -112,7 +112,7 @@ def some_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any], count: 
     if sequences.mask is not None:
         seen = sequences.mask[samples].sum(axis=0)
     steps = int(np.searchsorted(np.cumsum(seen), count)) + 1
-    own = observed_part(sequences, outputs, samples, slice(0, min(steps, timesteps)))
+    own = observed_part(layer, sequences, outputs, samples, slice(0, min(steps, timesteps)))
     different = distinct(own[0])
     return all_rows(layer, own[0].samples(different), own[1][different]).once()
 

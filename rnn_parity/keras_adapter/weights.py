@@ -130,7 +130,7 @@ def _meant_by(name: str) -> Any:
 
 
 def _same(function: Any, known: Any) -> bool:
-    """The same function; or, as Keras 2 makes of names like "LeakyReLU", an equal layer."""
+    """Whether two are one function; or equal layers, which Keras 2 makes of "LeakyReLU"."""
     if type(known) is not type(function) or not hasattr(known, "get_config"):
         return known is function
     configs = (layer.get_config() for layer in (function, known))

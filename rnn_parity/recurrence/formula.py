@@ -28,8 +28,8 @@ ALLOWED = "it may use +, -, *, @ with the matrices, split, and the activations t
 
 def split(z: Any, parts: int) -> list[Any]:
     """The parts of the last axis, one for each gate: of a number, a matrix or a bias."""
-    if not isinstance(z, Lettered) and not hasattr(z, "shape"):
-        return [z] * parts
+    if isinstance(z, Symbolic):
+        return z.split(parts)
     size = z.shape[-1] // parts
     return [z[..., g * size : (g + 1) * size] for g in range(parts)]
 
@@ -117,7 +117,8 @@ class Bias(Lettered):
     def __radd__(self, z: Any) -> Any:
         return z if self.array is None else z + self.array
 
-    __add__ = __radd__
+    def __add__(self, z: Any) -> Any:
+        return z + self
 
 
 def bound(
@@ -149,20 +150,11 @@ def refused_operator(name: str) -> Callable[..., NoReturn]:
 
 
 for _operator, _name in {
-    "truediv": "/",
-    "floordiv": "//",
-    "mod": "%",
-    "pow": "**",
-    "rtruediv": "/",
-    "rpow": "**",
-    "lt": "<",
-    "le": "<=",
-    "gt": ">",
-    "ge": ">=",
-    "abs": "abs",
-    "and": "&",
-    "or": "|",
-    "xor": "^",
+    **{"truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "rtruediv": "/", "rpow": "**"},
+    **{"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="},
+    **{"and": "&", "or": "|", "xor": "^", "invert": "~", "pos": "+ of one number", "abs": "abs"},
+    **{"iadd": "+=", "isub": "-=", "imul": "*=", "imatmul": "@=", "round": "round", "len": "len"},
+    **{"int": "int", "index": "a number as an index", "contains": "in"},
 }.items():
     setattr(Lettered, f"__{_operator}__", refused_operator(_name))
 
@@ -186,7 +178,7 @@ class Facts:
 
 @dataclass
 class Reading:
-    """Notes taken while a formula is read."""
+    """Notes taken while a formula is read: of the bias, which rows were added, -1 for all of it."""
 
     gates: int
     kernel: set[tuple[int, int]] = field(default_factory=set)
@@ -194,100 +186,158 @@ class Reading:
     bias: set[int] = field(default_factory=set)
 
 
-class Symbol(Lettered):
-    """A number of which only the width is known: `gates` times the number of units, or 0 for x."""
+class Symbolic(Lettered):
+    """What a letter stands for while a formula is read: only its width in `gates` is known.
+
+    Subclasses define what may be done with it; all else is a misuse.
+    """
+
+    misuse = ""
+    """What an operation that is not allowed does."""
 
     def __init__(self, reading: Reading, gates: int) -> None:
         self.reading, self.gates = reading, gates
 
-    @staticmethod
-    def __array_ufunc__(ufunc: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    def __array_ufunc__(self, ufunc: Any, *args: Any, **kwargs: Any) -> NoReturn:
         refuse(f"uses numpy.{ufunc.__name__}")
 
     def __array_function__(self, function: Any, *args: Any, **kwargs: Any) -> NoReturn:
         refuse(f"uses numpy.{function.__name__}")
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """One unit for each gate."""
-        return (self.gates,)
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        refuse(f"uses .{name}")
 
-    def __getitem__(self, part: Any) -> Symbol:
-        columns = part[-1] if isinstance(part, tuple) else part
-        if not isinstance(columns, slice):
-            refuse(f"takes the element {part!r} of a number; use split")
-        return Symbol(self.reading, len(range(*columns.indices(self.gates))))
+    def __getitem__(self, part: Any) -> Any:
+        refuse(f"takes the element {part!r} of a number; use split")
 
-    def __add__(self, other: Any) -> Symbol:
+    def misused(self, *others: Any) -> Any:
+        """Refuses an operation."""
+        refuse(self.misuse)
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __neg__ = misused
+    __matmul__ = __rmatmul__ = misused
+
+    def split(self, parts: int) -> list[Any]:
+        """As many parts of equal width."""
+        if not isinstance(parts, int) or parts < 1 or self.gates % parts or not self.gates:
+            refuse(f"splits what is {self.gates} gates wide into {parts} parts")
+        width = self.gates // parts
+        return [self.cut(first, first + width) for first in range(0, self.gates, width)]
+
+    def cut(self, first: int, last: int) -> Any:
+        """Some of its gates."""
+        return type(self)(self.reading, last - first)
+
+
+class SymbolicInputs(Symbolic):
+    """The inputs x, which may be multiplied by U."""
+
+    misuse = "uses the inputs x outside of x @ U"
+
+    def __matmul__(self, matrix: Any) -> Any:
+        return times(self, matrix)
+
+
+class Symbol(Symbolic):
+    """A number, `gates` times the number of units wide."""
+
+    def __add__(self, other: Any) -> Any:
         return other + self if isinstance(other, SymbolicBias) else self.combined(other)
 
     def combined(self, other: Any) -> Symbol:
         """The sum or product with another number, of the same width."""
-        if isinstance(other, (int, float)):
-            return self
-        if not isinstance(other, Symbol) or isinstance(other, SymbolicMatrix):
+        if isinstance(other, Symbolic) and not isinstance(other, Symbol):
+            other.misused()
+        if not isinstance(other, (Symbol, int, float)):
             refuse(f"combines a number with {type(other).__name__}")
-        if other.gates != self.gates or not self.gates:
+        if isinstance(other, Symbol) and other.gates != self.gates:
             refuse(f"combines numbers of {self.gates} and of {other.gates} gates")
         return Symbol(self.reading, self.gates)
 
-    __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = combined
+    def of_one_gate(self, other: Any = 0.0) -> Symbol:
+        """The difference or product with another number."""
+        result = self.combined(other)
+        if self.gates > 1:
+            refuse(f"uses - or * on {self.gates} gates at once; split them first")
+        return result
 
-    def __neg__(self) -> Symbol:
+    __radd__ = __add__
+    __sub__ = __rsub__ = __mul__ = __rmul__ = __neg__ = of_one_gate
+
+    def __matmul__(self, matrix: Any) -> Any:
+        return times(self, matrix)
+
+    __rmatmul__ = __matmul__
+
+    def activated(self) -> Symbol:
+        """An activation of this number."""
+        if self.gates > 1:
+            refuse(f"applies an activation to {self.gates} gates at once; split them first")
         return self
 
-    def __matmul__(self, matrix: Any) -> Symbol:
-        if not isinstance(matrix, SymbolicMatrix):
-            refuse(f"multiplies with @ by what is none of its matrices: {type(matrix).__name__}")
-        return matrix.product(self)
 
-
-class SymbolicMatrix(Symbol):
+class SymbolicMatrix(Symbolic):
     """The kernel or the recurrent kernel, or some gates of it."""
 
     def __init__(self, reading: Reading, name: str, first: int, last: int) -> None:
         super().__init__(reading, last - first)
         self.name, self.first, self.last = name, first, last
+        self.misuse = f"uses the matrix {name} otherwise than on the right of @, or in split"
 
-    def __getitem__(self, part: Any) -> SymbolicMatrix:
-        columns = part[-1] if isinstance(part, tuple) else part
-        start, stop, _ = columns.indices(self.gates)
-        return SymbolicMatrix(self.reading, self.name, self.first + start, self.first + stop)
-
-    def product(self, a: Symbol) -> Symbol:
-        """`a` times this matrix."""
-        of_inputs = self.name == KERNEL
-        if (a.gates == 0) != of_inputs or a.gates > 1:
-            expected = "the inputs x" if of_inputs else "a state, or a number of one gate,"
-            refuse(f"multiplies {self.name} by something else than {expected}")
-        (self.reading.kernel if of_inputs else self.reading.recurrent).add((self.first, self.last))
-        return Symbol(self.reading, self.gates)
-
-    def combined(self, other: Any) -> NoReturn:
-        """Refuses any sum and elementwise product."""
-        refuse(f"uses the matrix {self.name} outside of @ and split")
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = combined
+    def cut(self, first: int, last: int) -> SymbolicMatrix:
+        """Some of its gates."""
+        return SymbolicMatrix(self.reading, self.name, self.first + first, self.first + last)
 
 
-class SymbolicBias(Lettered):
+def times(a: Symbolic, matrix: Any) -> Symbol:
+    """`a` times a matrix."""
+    if not isinstance(matrix, SymbolicMatrix):
+        refuse(f"multiplies with @ by what is none of its matrices: {type(matrix).__name__}")
+    of_inputs = matrix.name == KERNEL
+    if isinstance(a, SymbolicInputs) != of_inputs or (a.gates != 1 and not of_inputs):
+        expected = "the inputs x" if of_inputs else "a state, or a number of one gate,"
+        refuse(f"multiplies {matrix.name} by something else than {expected}")
+    notes = matrix.reading.kernel if of_inputs else matrix.reading.recurrent
+    notes.add((matrix.first, matrix.last))
+    return Symbol(matrix.reading, matrix.gates)
+
+
+class SymbolicBias(Symbolic):
     """The bias, which may be added; `b[0]` and `b[1]` are its rows where it has several."""
 
-    def __init__(self, reading: Reading, gates: int) -> None:
-        self.reading, self.gates, self.shape = reading, gates, (gates,)
+    misuse = "uses the bias b otherwise than as an addend"
+
+    def __init__(self, reading: Reading, gates: int, row: int | None = None) -> None:
+        super().__init__(reading, gates)
+        self.row = row
 
     def __getitem__(self, part: Any) -> SymbolicBias:
-        if isinstance(part, int):
-            self.reading.bias.add(part)
-            return SymbolicBias(self.reading, self.gates)
-        return SymbolicBias(self.reading, len(range(*part[-1].indices(self.gates))))
+        if type(part) is not int or part < 0 or self.row is not None:
+            refuse(f"takes the element {part!r} of the bias; its rows are b[0], b[1]")
+        return SymbolicBias(self.reading, self.gates, part)
 
-    def __add__(self, other: Any) -> Symbol:
+    def cut(self, first: int, last: int) -> SymbolicBias:
+        """Some of its gates."""
+        return SymbolicBias(self.reading, last - first, self.row)
+
+    def __add__(self, other: Any) -> Any:
         if not isinstance(other, Symbol):
             refuse("adds the bias to something else than a number")
+        self.reading.bias.add(-1 if self.row is None else self.row)
+        if min(self.reading.bias) < 0 <= max(self.reading.bias):
+            refuse("takes the bias b as a whole in one place, and a row of it in another")
         return other.combined(Symbol(self.reading, self.gates))
 
     __radd__ = __add__
+
+
+def activated(z: Any) -> Any:
+    """What an activation makes of what a formula gives it."""
+    if not isinstance(z, Symbol):
+        refuse("applies an activation to something else than a number")
+    return z.activated()
 
 
 @cache
@@ -309,13 +359,13 @@ def facts(formula: Formula, gates: int, states: tuple[str, ...], vectors: Any = 
         raise InputError(f"formula: expected its arguments to begin with {', '.join(first)}")
     reading = Reading(gates)
     values: dict[str, Any] = {
-        INPUTS: Symbol(reading, 0),
+        INPUTS: SymbolicInputs(reading, 0),
         KERNEL: SymbolicMatrix(reading, KERNEL, 0, gates),
         RECURRENT_KERNEL: SymbolicMatrix(reading, RECURRENT_KERNEL, 0, gates),
         BIAS: SymbolicBias(reading, gates),
         **{name: Symbol(reading, 1) for name in states},
         **{name: Symbol(reading, width) for name, width in vectors},
-        **{name: lambda z: z for name in ACTIVATIONS},
+        **dict.fromkeys(ACTIVATIONS, activated),
     }
     found = results(formula(**{name: values[name] for name in names}))
     own_output = checked_results(found, states)

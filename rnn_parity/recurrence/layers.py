@@ -9,6 +9,7 @@ Source: the documentation of `keras.layers.SimpleRNN`, `LSTM` and `GRU`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activations import Activation, named
-from rnn_parity.recurrence.formula import ACTIVATIONS, Facts, facts, split
+from rnn_parity.recurrence.formula import ACTIVATIONS, BIAS, Facts, facts, letters_of, split
 from rnn_parity.recurrence.precision import Precision, precision_of, real, weight
 
 Array = NDArray[np.float64]
@@ -80,7 +81,9 @@ class Layer:
         for name in ("GATES", "formula"):
             if not hasattr(cls, name):
                 raise InputError(f"{cls.__name__}: expected {name}; see rnn_parity.Cell")
-        if "OPTIONS" not in vars(cls):
+        if inspect.isfunction(vars(cls).get("formula")):
+            cls.formula = staticmethod(cls.formula)
+        if "OPTIONS" not in vars(cls) and not isinstance(cls.formula, property):
             try:
                 found = read(cls, cls.formula)
             except InputError as error:
@@ -106,7 +109,7 @@ class Layer:
         vars(self).update(
             go_backwards=bool(go_backwards),
             zero_output_for_mask=bool(zero_output_for_mask),
-            precision=precision_of(np.asarray(kernel).dtype if dtype is None else dtype),
+            precision=precision_of(real(kernel, "kernel").dtype if dtype is None else dtype),
             operands=None,
             addends=(),
             **{name: options.get(name, activation) for name in self.OPTIONS},
@@ -122,6 +125,8 @@ class Layer:
         self, kernel: ArrayLike, recurrent_kernel: ArrayLike, bias: ArrayLike | None
     ) -> dict[str, Array | None]:
         """The kernels and the bias, checked and rounded."""
+        if bias is not None and BIAS not in letters_of(self.formula):
+            raise InputError(f"bias: expected None, for the formula has no {BIAS}")
         gates, shape = len(self.GATES), real(kernel, "kernel").shape
         if len(shape) == 2 and shape[1] % gates:
             raise InputError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -127,10 +128,9 @@ def run_steps(
     previous: Array,
 ) -> None:
     """The time loop: fills the outputs and states of `block`."""
-    states, outputs, bias = block.states, block.outputs, layer.input_bias
+    states, outputs = block.states, block.outputs
     own_output, count = layer.facts.own_output, len(states)
-    biased = block.projection if bias is None else block.projection + bias
-    for t, x in enumerate(map(InputSum, block.projection, biased)):
+    for t, x in enumerate(input_sums(layer, block.projection)):
         found = step(x, *states[:, t])
         output, new = found[0], found[own_output:]
         if mask is None:
@@ -145,6 +145,13 @@ def run_steps(
             states[i, t + 1] = np.where(keep, new[i], states[i, t])
         hidden = 0.0 if layer.zero_output_for_mask else previous
         outputs[t] = previous = np.where(keep, output, hidden)
+
+
+def input_sums(layer: Layer, projection: Array) -> Iterator[InputSum]:
+    """The inputs x of each timestep, from the products `x U` `(t, B, G H)` of all of them."""
+    bias, every = layer.input_bias, slice(0, layer.width)
+    biased = projection if bias is None else projection + bias
+    return map(InputSum, projection, biased, repeat(every))
 
 
 def step_on_arrays(layer: Layer, dropout: Dropout = NO_DROPOUT) -> Callable[..., tuple[Any, ...]]:
@@ -170,20 +177,23 @@ def applied(activation: Activation) -> Callable[[Any], Array]:
 
 
 class InputSum(Lettered):
-    """A sum with `x U` in it; `biased` is `x U` with the bias of the inputs, which is added to all
-    timesteps at once. `rest` is what else has been added so far.
+    """A sum with `x U` in it, of some columns of U; `biased` is `x U` with the bias of the inputs,
+    which is added to all timesteps at once. `rest` is what else has been added so far.
+
 
     It stands for the inputs x as well, with which a formula can do nothing but `x @ U`.
     """
 
-    __slots__ = ("biased", "plain", "rest")
+    __slots__ = ("biased", "columns", "plain", "rest")
 
-    def __init__(self, plain: Array, biased: Array, rest: Array | None = None) -> None:
-        self.plain, self.biased, self.rest = plain, biased, rest
+    def __init__(
+        self, plain: Array, biased: Array, columns: slice, rest: Array | None = None
+    ) -> None:
+        self.plain, self.biased, self.columns, self.rest = plain, biased, columns, rest
 
     def part(self, columns: slice) -> InputSum:
         """`x U` for these columns of U."""
-        return InputSum(self.plain[..., columns], self.biased[..., columns])
+        return InputSum(self.plain[..., columns], self.biased[..., columns], columns)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -197,10 +207,11 @@ class InputSum(Lettered):
     def __add__(self, other: Any) -> Any:
         rest = self.rest
         if type(other) is np.ndarray:
-            return InputSum(self.plain, self.biased, other if rest is None else rest + other)
+            rest = other if rest is None else rest + other
+            return InputSum(self.plain, self.biased, self.columns, rest)
         if isinstance(other, InputSum):
             return self + other.value()
-        if isinstance(other, Bias) and other.of_inputs:
+        if isinstance(other, Bias) and other.of_inputs and other.columns == self.columns:
             return self.biased if rest is None else self.biased + rest
         return self.value() + other
 

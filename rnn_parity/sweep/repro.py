@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.building import OF_RNN
 from rnn_parity.recurrence.activations import named
 from rnn_parity.recurrence.formula import ACTIVATIONS, Facts
@@ -27,7 +29,8 @@ from rnn_parity.sweep.templates import (
     RUN,
     TIME_MAJOR,
 )
-from rnn_parity.verdict.sweep_results import CallNumbers, Numbers, Outcome
+from rnn_parity.system.files import reason, write_text
+from rnn_parity.verdict.sweep_results import CallNumbers, Finding, Numbers, Outcome, Swept
 
 STATES = {"simple_rnn": 1, "lstm": 2, "gru": 1}
 CELLS = {
@@ -43,6 +46,38 @@ MERGED = {
     "ave": "sum(outputs) / 2",
     "none": "*outputs",
 }
+
+
+def make_folder(path: str) -> None:
+    """Make the folder of the scripts, unless it is there. Raises `InputError` where that fails."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--repro {path!r}: cannot be made: {reason(error)}") from None
+
+
+def write_scripts(swept: Swept[Configuration], folder: str) -> dict[Configuration, str]:
+    """Write a script for each finding that numbers show; their paths."""
+    paths = {}
+    keras = swept.environment["keras"] or ""
+    shown = [f for f in swept.findings if f.verdict in ("diverged", "suspect")]
+    for i, finding in enumerate(shown, 1):
+        if finding.numbers is None:
+            continue
+        one = finding.configuration
+        name = one.layer if finding.known is None else f"{one.layer}-{finding.known.id}"
+        paths[one] = os.path.join(folder, f"{i}-{name}.py")
+        about = description(finding, keras)
+        write_text(paths[one], script(one, finding.outcome, finding.numbers, about, keras))
+    return paths
+
+
+def description(finding: Finding[Configuration], keras: str) -> str:
+    """What stands at the top of a script."""
+    options = ", ".join(f"{name}={value}" for name, value in finding.configuration.changed.items())
+    known = finding.known
+    what = f"{known.wrong}. Right: {known.right}." if known else f"{finding.outcome.summary}."
+    return f"Keras {keras}, {finding.configuration.layer} with {options}: {what}"
 
 
 def script(

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
-from rnn_parity.bounds.balls import Ball, Sum, apply, concatenated, copied
+from rnn_parity.bounds.balls import Ball, Sum, apply, concatenated, constant, copied
 from rnn_parity.bounds.magnitudes import Magnitudes
 from rnn_parity.recurrence.activations import named
+from rnn_parity.recurrence.formula import Bias
 from rnn_parity.recurrence.precision import FORMATS
 
 SINGLE = arithmetics(FORMATS["float32"])[0]
@@ -377,8 +378,8 @@ def test_the_radius_of_a_sum(kind):
     # Spreads come rounded up, from `Magnitudes` or the radius of a ball.
     spread = vector([0.5 * (1 + 2.0**-20)], arithmetic.radius_dtype)
     magnitude = vector([7.0], arithmetic.radius_dtype)
-    total = Sum.of(arithmetic, np.array([[-3.0]]), magnitude, 3, spread)
-    total = total.known_part(np.array([2.0]))
+    bias = Bias(np.array([2.0]), slice(0, 1))
+    total = Sum.of(arithmetic, np.array([[-5.0]]), magnitude, 3, spread) + bias
     assert total.magnitude.dtype == arithmetic.radius_dtype
     g = gamma_by_hand(4, U[arithmetic])
     expected = g * 9 + (1 + g) * 0.5 + 4 * ETA[arithmetic]
@@ -390,8 +391,8 @@ def test_the_radius_of_a_sum(kind):
     g = gamma_by_hand(3, U[arithmetic])
     assert_just_above(plain.ball(), [-3], [7 * g], arithmetic)
     assert_just_above(plain[..., :1].ball(), [-3], [7 * g], arithmetic)
-    plain, g = plain.known_part(np.array([2.0])), gamma_by_hand(4, U[arithmetic])
-    assert_just_above(plain.ball(), [-3], [9 * g], arithmetic)
+    plain, g = bias + plain, gamma_by_hand(4, U[arithmetic])
+    assert_just_above(plain.ball(), [-1], [9 * g], arithmetic)
     # Terms of magnitude 0 leave what a flush to zero makes of it.
     none = Sum.of(arithmetic, np.array([[0.0]]), 0 * magnitude, 2)
     assert_just_above(none.ball(), [0], [2 * ETA[arithmetic]], arithmetic)
@@ -402,17 +403,16 @@ def test_the_radius_of_a_sum(kind):
 
 
 def test_the_radius_of_a_sum_in_two_precisions():
-    """Sums in float32, parts rounded to float16: 4 roundings of what the parts may be.
+    """Sums in float32, parts rounded to float16: of 3 parts 4 roundings of what they may be.
 
-    x U = -1 of magnitude 7, with the bias 2 in it; h W = 4 of magnitude 6: parts of 1 + 2 2 and 4,
-    each with its own spread."""
-    x = Sum.of(HALF, np.array([[-1.0]]), vector([7.0]), 3, vector([0.5]))
-    x = x.known_part(np.array([2.0]))
+    x U = -3 of magnitude 7, a bias of 2, and h W = 4 of magnitude 6, with spreads of their own."""
+    x = Sum.of(HALF, np.array([[-3.0]]), vector([7.0]), 3, vector([0.5]))
+    x = x + Bias(np.array([2.0]), slice(0, 1))
     h = Sum.of(HALF, np.array([[4.0]]), vector([6.0]), 2, vector([0.25]))
     for total in (x + h, (x + h)[..., :1], x[..., :1] + h[..., :1]):
         g = gamma_by_hand(6, 2.0**-24)
         radius = g * (7 + 2 + 6) + (1 + g) * 0.75
-        parts = (1 + 0.5) + 2 * 2 + (4 + 0.25)
+        parts = (3 + 0.5) + 2 + (4 + 0.25)
         radius += gamma_by_hand(4, 2.0**-11) * (parts + radius)
         radius += 4 * 2.0**-14 + 6 * 2.0**-126
         assert_just_above(total.ball(), [3], [radius], HALF)
@@ -422,7 +422,7 @@ def test_the_radius_of_a_sum_in_two_precisions():
 @pytest.mark.parametrize("arithmetic", [SINGLE, HALF])
 def test_part_of_a_sum(arithmetic):
     total = Sum.of(arithmetic, np.array([[-1.0, 2.0]]), vector([7, 5]), 3, vector([0.5, 0.25]))
-    for whole in (total, total.known_part(np.array([2.0, 3.0]))):
+    for whole in (total, total + Bias(np.array([0.0, 0.0]), slice(0, 2))):
         part = whole[..., 1:]
         assert (part.shape, part.terms, part.arithmetic) == ((1, 1), whole.terms, arithmetic)
         assert part.ball().radius.tolist() == whole.ball()[..., 1:].radius.tolist()
@@ -445,6 +445,63 @@ def test_no_radius_is_too_small_for_what_computing_it_loses(arithmetic):
     g = gamma_by_hand(5, U[SINGLE])
     found = Sum.of(SINGLE, x, np.abs(x).astype(np.float32), 5).ball()
     assert np.all(found.radius >= g * np.abs(x))
+
+
+@pytest.mark.parametrize("arithmetic", [SINGLE, HALF, DOUBLE])
+def test_a_bias_that_is_added_in_two_parts(arithmetic):
+    """9 and -8 where the bias is 1: two terms more, of magnitude 17, and two parts more."""
+    total = Sum.of(arithmetic, np.array([[3.0]]), vector([3.0], arithmetic.radius_dtype), 1)
+    addends = np.array([9.0]), np.array([-8.0])
+    bias = Bias(np.array([1.0]), slice(0, 1), addends=addends)
+    radius = gamma_by_hand(3, 2.0**-24 if arithmetic is HALF else U[arithmetic]) * 20
+    if arithmetic is HALF:
+        radius += gamma_by_hand(4, U[HALF]) * (20 + radius) + 4 * ETA[HALF]
+    assert_just_above((total + bias).ball(), [4], [radius], arithmetic)
+    assert (total + Bias(None, slice(0, 1))).ball().radius.tolist() == total.ball().radius.tolist()
+
+
+def test_sums_that_are_subtracted_and_used_twice():
+    """A sum keeps its terms, its magnitude and its spread, whatever its sign."""
+    a = Sum.of(SINGLE, np.array([[3.0]]), vector([5.0]), 2, vector([0.5 * (1 + 2.0**-20)]))
+    b = Sum.of(SINGLE, np.array([[-1.0]]), vector([1.0]), 1)
+    known = ball_of([2.0], [0.25 * (1 + 2.0**-20)])  # radii come rounded up
+    for total, value, terms, magnitude, spread in (
+        (a - b, 4, 3, 6, 0.5),
+        (b - a, -4, 3, 6, 0.5),
+        (-a, -3, 2, 5, 0.5),
+        (a + a, 6, 4, 10, 1.0),
+        (a - a, 0, 4, 10, 1.0),
+        (a - known, 1, 3, 7.25, 0.75),
+        (known - a, -1, 3, 7.25, 0.75),
+        (a + 0.5, 3.5, 3, 5.5, 0.5),
+        (0.5 - a, -2.5, 3, 5.5, 0.5),
+    ):
+        g = gamma_by_hand(terms, U[SINGLE])
+        expected = g * magnitude + (1 + g) * spread
+        assert_just_above(total.ball(), [value], [expected], SINGLE)
+
+
+@pytest.mark.parametrize("arithmetic", [SINGLE, HALF, DOUBLE])
+def test_constants(arithmetic):
+    """1/2 is known; 0.1 may be rounded, but to float64 it was; what is tiny may be flushed away."""
+    x = ball_of([3.0], [0.25], arithmetic)
+    expected = once_rounded(1.5, 0.125, arithmetic)
+    for product in (0.5 * x, x * 0.5):
+        assert_just_above(product, [1.5], [expected], arithmetic)
+    assert_just_above(x - 1, [2], [once_rounded(2, 0.25, arithmetic)], arithmetic)
+    tenth = constant(0.1, arithmetic)
+    assert tenth.radius == pytest.approx(0 if arithmetic is DOUBLE else 0.1 * U[arithmetic], 1e-4)
+    assert tenth.radius >= (0 if arithmetic is DOUBLE else 0.1 * U[arithmetic])
+    assert constant(ETA[arithmetic] / 3, arithmetic).radius >= ETA[arithmetic] / 3
+    if arithmetic is not DOUBLE:
+        assert constant(2 * arithmetic.results.largest, arithmetic).vacuous
+    # A sum of 8 numbers, with such a constant in each, is split into gates all the same.
+    size = np.full((1, 8), 2.0, arithmetic.radius_dtype)
+    whole = Sum.of(arithmetic, np.full((1, 8), 2.0), size, 1) + 0.1
+    part = whole[..., 2:4].ball()
+    assert part.shape == (1, 2)
+    assert part.radius.tolist() == whole.ball()[..., 2:4].radius.tolist()
+    assert np.all(part.radius >= tenth.radius)
 
 
 def test_what_an_activation_makes_of_a_ball():
@@ -477,6 +534,9 @@ def test_an_activation_of_what_is_not_finite():
     found = apply(named("exponential"), z).radius[0]
     assert found[:6].tolist() == [0, inf, 0, inf, 0, inf]
     assert 0 < found[6] < 1e-14
+    known = Ball.exact(np.array([[1.0, 2.0]]), SINGLE)  # of one radius for all
+    for name in ("tanh", "relu", "silu", "softmax", "log_softmax", "sparsemax"):
+        assert apply(named(name), known).radius.shape == (1, 2)
     # A bounded function does not mend an argument that may be NaN.
     assert apply(named("tanh"), ball_of([1.0, 1.0], [inf, 0])).radius[0, 0] == inf
     assert apply(named("tanh"), ball_of([1.0, 1.0], [inf, 0])).radius[0, 1] < 1

@@ -7,23 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+from onnx_models import FLOAT, B, F, H, T, arrays, helper, model, node, onnx, saved, single
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
-from onnx import helper  # noqa: E402  # after the skip
-from onnx_models import FLOAT, B, F, H, T, arrays, model, node, saved, single  # noqa: E402
-
-from rnn_parity.api.onnx_check import check_onnx  # noqa: E402
-from rnn_parity.cli import main as cli  # noqa: E402
-from rnn_parity.errors import InputError  # noqa: E402
+from rnn_parity.api.onnx_check import check_onnx
+from rnn_parity.cli import main as cli
+from rnn_parity.errors import InputError
 
 FIFTH, THIRD, SIXTH = (float(np.float32(x)) for x in (0.2, 0.3, 1 / 6))
-
-
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])

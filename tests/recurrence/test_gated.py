@@ -1,4 +1,4 @@
-"""LSTM and GRU: the cells, the replay and the bounds, against numbers by hand and the textbook."""
+"""LSTM and GRU: the replay and the bounds, against the textbook, gate by gate."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,6 @@ import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.step_bound import final_balls
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence import cells
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Dropout, Sequences
 from rnn_parity.verdict.judge import Observations, judge
@@ -34,37 +33,6 @@ def case(name, seed, batch=3, timesteps=6, **options):
     x = rng.normal(size=(batch, timesteps, 3)).astype(np.float32)
     states = rng.uniform(-1, 1, (2, batch, 4)).astype(np.float32)
     return cell, x, states if name == "LSTM" else states[0], rng
-
-
-def hard(z):
-    return np.clip(z / 6 + 0.5, 0, 1)
-
-
-def test_lstm_by_hand():
-    """i = 1, f = 1/2, g = 2, o = 1/4: c = 4 / 2 + 2 = 4, h = 4 / 4 = 1."""
-    seen = []
-
-    def carry(p, q, o):
-        seen.append(4.0 * p + q)
-        return seen[-1]
-
-    x, r = np.array([[4.0, 0.0, 1.5, -2.0]]), np.array([[-1.0, 0.0, 0.5, 0.5]])
-    h = cells.lstm(hard, lambda z: z, x, r, carry)
-    assert h.tolist() == [[1.0]]
-    assert seen[0].tolist() == [[4.0]]
-
-
-def test_gru_by_hand():
-    """z = 1/2, r = 1/4, hh = 2 + 8 / 4 = 4: h = 6 / 2 + 4 / 2 = 5."""
-    x, r = np.array([[1.0, -2.0, 2.0]]), np.array([[-1.0, 0.5, 8.0]])
-    assert cells.gru(hard, lambda z: z, x, r, np.array([[6.0]])).tolist() == [[5.0]]
-
-
-def test_gru_reset_before_by_hand():
-    """z = 1/2, r = 1/4, hh = 2 + 3 (6 / 4) = 6.5: h = 6 / 2 + 6.5 / 2 = 6.25."""
-    x, r, h = np.array([[1.0, -2.0, 2.0]]), np.array([[-1.0, 0.5]]), np.array([[6.0]])
-    found = cells.gru_reset_before(hard, lambda z: z, x, r, h, lambda rh: 3 * rh)
-    assert found.tolist() == [[6.25]]
 
 
 @every_kind

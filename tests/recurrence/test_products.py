@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
+from rnn_parity.bounds.magnitudes import BoundedProduct
 from rnn_parity.recurrence.precision import FORMATS
-from rnn_parity.recurrence.products import BoundedProduct, Product, operand
+from rnn_parity.recurrence.products import Product, operand
 
 pytestmark = pytest.mark.filterwarnings("error")
 # A GRU of one unit: the gates z, r and h are columns 0, 1 and 2.
@@ -43,7 +44,7 @@ def test_products_of_some_columns():
 def test_magnitudes_of_some_columns(dtype):
     """Upper bounds of |a| |M| in the dtype of a, at most some roundings above."""
     rows = ROWS.astype(dtype)
-    plain = BoundedProduct(LAYER, -KERNEL, None, [0, 2, 3], dtype)
+    plain = BoundedProduct(LAYER, -KERNEL, None, [(0, 2), (2, 3)], dtype)
     for columns, expected in (
         (slice(0, 2), [[11, 110], [17, 170]]),
         (slice(2, 3), [[1100], [1700]]),
@@ -51,7 +52,7 @@ def test_magnitudes_of_some_columns(dtype):
         found = plain.magnitude(rows, columns)
         assert found.dtype == dtype
         assert found[0] == pytest.approx(np.array(expected), rel=1e-5)
-    masked = BoundedProduct(LAYER, -KERNEL, MASKS, [0, 3], dtype)
+    masked = BoundedProduct(LAYER, -KERNEL, MASKS, [(0, 3)], dtype)
     found = masked.magnitude(rows, slice(0, 3))
     assert found.dtype == dtype
     assert found[0] == pytest.approx(np.array([[3, 80, 600], [12, 50, 2400]]), rel=1e-5)

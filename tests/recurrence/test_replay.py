@@ -206,22 +206,13 @@ def test_the_size_of_a_block_does_not_matter(size, monkeypatch):
         same(found.final_state, expected.final_state)
 
 
-@pytest.mark.parametrize("layer", [rp.SimpleRNN, rp.LSTM])
-def test_one_timestep_of_a_block(layer):
-    """Every array keeps the numbers of that timestep, and states those before and after it."""
-    kinds = {"inputs": 4, "projection": 4, "outputs": 4, "states": 5, "cell_states": 5}
-    rows = {
-        name: 100.0 * i + np.arange(2.0 * count).reshape(count, 1, 2)
-        for i, (name, count) in enumerate(kinds.items())
-    }
-    if layer is rp.SimpleRNN:
-        rows["cell_states"] = None
-    one = Block(slice(7, 11), **rows).only(2)
-    assert one.steps == slice(9, 10)
-    for name in ("inputs", "projection", "outputs"):
-        assert getattr(one, name).tolist() == [rows[name][2].tolist()]
-    assert one.states.tolist() == rows["states"][2:4].tolist()
-    if layer is rp.SimpleRNN:
-        assert one.cell_states is None
-    else:
-        assert one.cell_states.tolist() == rows["cell_states"][2:4].tolist()
+def test_some_timesteps_of_a_block():
+    """Every array keeps the numbers of these timesteps, and states those before and after each."""
+    inputs, projection, outputs = (100.0 * i + np.arange(8.0).reshape(4, 1, 2) for i in range(3))
+    states = 300 + np.arange(20.0).reshape(2, 5, 1, 2)
+    part = Block(slice(7, 11), inputs, projection, outputs, states).part(slice(2, 4))
+    assert part.steps == slice(9, 11)
+    assert part.inputs.tolist() == inputs[2:].tolist()
+    assert part.projection.tolist() == projection[2:].tolist()
+    assert part.outputs.tolist() == outputs[2:].tolist()
+    assert part.states.tolist() == states[:, 2:].tolist()

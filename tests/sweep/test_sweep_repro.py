@@ -8,10 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from rnn_parity.sweep.numbers import numbers_of
-from rnn_parity.sweep.one import check_one
 from rnn_parity.sweep.repro import limit, literal, script
 from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.worker import check_configuration, numbers_of
 from rnn_parity.system.environment import keras_version
 
 KERAS = keras_version()
@@ -19,7 +18,7 @@ KERAS = keras_version()
 
 def ran(path, one):
     """What a configuration's script prints, and its exit code; alone, in a folder of its own."""
-    text = script(one, check_one(one, 0), numbers_of(one, 0), "About this.", KERAS)
+    text = script(one, check_configuration(one, 0), numbers_of(one, 0), "About this.", KERAS)
     file = path / "script.py"
     file.write_text(text)
     done = subprocess.run([sys.executable, "-I", file], cwd=path, capture_output=True, text=True)

@@ -1,7 +1,7 @@
 """The fault catalogue, by what the mistakes are about; what a cell alone can have is in `cells`."""
 
 from rnn_parity.diagnosis.faults import cells, masks, order, states, weights
-from rnn_parity.diagnosis.faults.fault import EVERY_LAYER, Computation, Fault
+from rnn_parity.diagnosis.faults.fault import Computation, Fault
 from rnn_parity.diagnosis.faults.states import STALE
 from rnn_parity.recurrence.layers import Layer
 
@@ -25,10 +25,8 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def faults_of(layer: Layer) -> list[Fault]:
-    """Those of the catalogue that a layer of this class can have; of a user's own, general ones."""
-    name = type(layer).__name__
-    own = name not in EVERY_LAYER
-    return [f for f in FAULTS if name in f.layers or (own and f.layers == EVERY_LAYER)]
+    """The faults of the catalogue that a layer of this class can have."""
+    return [fault for fault in FAULTS if fault.applies_to(layer)]
 
 
 __all__ = ["FAULTS", "STALE", "Computation", "Fault", "faults_of"]

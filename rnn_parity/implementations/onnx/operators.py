@@ -189,11 +189,6 @@ def directions(
     found = []
     for d, (name, one) in enumerate(operator_layers(op_type, attributes, arrays).items()):
         final = tuple(state(f"Y_{s}", d) for s in one.STATES if f"Y_{s}" in arrays)
-        outputs = final[0] if final else None
-        if "Y" in arrays:
-            y = arrays["Y"]
-            outputs = y[:, :, d] if batch_first else y[:, d].swapaxes(0, 1)
-            outputs = outputs[:, ::-1] if name == "backward" else outputs
         given = [f"initial_{s}" for s in one.STATES]
         zeros = np.zeros((len(x), one.units))
         start = [state(key, d) if key in arrays else zeros for key in given]
@@ -206,13 +201,22 @@ def directions(
             weights=one,
             not_compared=None,
             inputs=x,
-            outputs=np.asarray(outputs),
+            outputs=sequence_outputs(arrays, d, batch_first, one) if "Y" in arrays else final[0],
             mask=mask,
             initial_state=tuple(start) if any(key in arrays for key in given) else None,
             final_state=final,
         )
         found.append(call)
     return found
+
+
+def sequence_outputs(
+    arrays: Mapping[str, NDArray[Any]], d: int, batch_first: bool, layer: Layer
+) -> NDArray[Any]:
+    """The outputs `(B, T, H)` of direction `d` in Y, in the processing order of its `layer`."""
+    Y = arrays["Y"]
+    outputs = Y[:, :, d] if batch_first else Y[:, d].swapaxes(0, 1)
+    return outputs[:, ::-1] if layer.go_backwards else outputs
 
 
 def as_runtime_computes(layer: Layer, inside: Container[str]) -> tuple[Layer, tuple[str, ...]]:

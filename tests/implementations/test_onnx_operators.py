@@ -1,4 +1,4 @@
-"""ONNX's recurrent operators as layers; and ONNX's own test vectors."""
+"""ONNX's recurrent operators as layers, worked out by hand."""
 
 import numpy as np
 import pytest
