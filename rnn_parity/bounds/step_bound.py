@@ -89,7 +89,7 @@ class Steps:
         """
         x = self.projected(block)
         if not self.hidden:
-            output: Ball = self.step(x, before)[0]
+            output: Ball = self.step(x, before)[0].ball()
             return output
         given = Given(x, () if self.layer.facts.own_output else (before,), keep)
         count = len(block.projection)

@@ -157,12 +157,19 @@ def step_on_arrays(layer: Layer, dropout: Dropout = NO_DROPOUT) -> Callable[...,
         **layer.vectors,
         **{letter: applied(activation) for letter, activation in layer.letters.items()},
     }
-    return bound(layer.formula, letters)
+    step = bound(layer.formula, letters)
+    return lambda *numbers: tuple(map(finished, step(*numbers)))
 
 
 def applied(activation: Activation) -> Callable[[Any], Array]:
     """An activation as a formula applies it."""
-    return lambda z: activation(z.value() if isinstance(z, InputSum) else z)
+    return lambda z: activation(finished(z))
+
+
+def finished(z: Any) -> Array:
+    """The number that a sum has come to."""
+    number: Array = z.value() if isinstance(z, InputSum) else z
+    return number
 
 
 class Projected(Lettered):
