@@ -58,7 +58,9 @@ compat: $(VENV)/main/.done $(VENV)/tf215/.done $(VENV)/tf216/.done $(VENV)/tf_ke
 # A wheel and a source distribution; the wheel is built from the latter, and then has to work alone.
 dist: $(VENV)/build/.done  ## build what is published, and try it in an empty environment
 	rm -rf dist
-	$(VENV)/build/bin/python -m build --outdir dist .
+	mkdir -p build
+	$(VENV)/build/bin/python -m build --outdir dist . > build/dist.txt 2>&1 \
+		|| { cat build/dist.txt; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)/installed
 	@echo "Setting up $(VENV)/installed, which may take minutes: pip install dist/*.whl"
 	$(VENV)/installed/bin/python -m pip install $(PIP_FLAGS) dist/*.whl

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rnn_parity.api.functions import check, compare, replay
     from rnn_parity.errors import InputError, RnnParityError
-    from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
+    from rnn_parity.recurrence.formula import split
+    from rnn_parity.recurrence.layers import GRU, LSTM, Cell, SimpleRNN
     from rnn_parity.recurrence.replay import Trace
     from rnn_parity.report.report import Report
     from rnn_parity.verdict.order import Verdict
@@ -41,6 +42,7 @@ __all__ = [
     "LSTM",
     "BlindSpot",
     "Cause",
+    "Cell",
     "Check",
     "Divergence",
     "ImpliedWeight",
@@ -59,12 +61,14 @@ __all__ = [
     "check",
     "compare",
     "replay",
+    "split",
 ]
 
 _NAMES_BY_MODULE = {
     "api.functions": ("check", "compare", "replay"),
     "errors": ("InputError", "RnnParityError"),
-    "recurrence.layers": ("GRU", "LSTM", "SimpleRNN"),
+    "recurrence.formula": ("split",),
+    "recurrence.layers": ("Cell", "GRU", "LSTM", "SimpleRNN"),
     "recurrence.replay": ("Trace",),
     "report.report": ("Report",),
     "verdict.results": (

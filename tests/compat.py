@@ -24,9 +24,8 @@ TOUCH_KERAS = (
     "recurrence/test_activations.py",
     "sweep/test_sweep_against.py",
     "diagnosis/test_known_differences.py",
-    "sweep/test_sweep_one.py",
     "sweep/test_sweep_repro.py",
-    "sweep/test_sweep_site.py",
+    "sweep/test_sweep_worker.py",
 )
 
 

@@ -1,7 +1,7 @@
-"""A recurrent layer as a plain float32 loop that can be made to do the wrong thing.
+"""Recurrent layers as plain float32 loops that can be made to do the wrong thing.
 
-Nothing of the loop comes from the package: what it computes is the oracle of the tests of
-diagnosis. `mistakes` holds the mistakes, `corpus_gated` the same for LSTM and GRU.
+Nothing of the loops comes from the package: what they compute is the oracle of the tests of
+diagnosis. `mistakes` holds the mistakes. Gates are told apart by their letters.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,13 @@ from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
+import pytest
 
 import rnn_parity as rp
 from rnn_parity.api.examination import examine
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.judge import Observations
 from rnn_parity.verdict.results import Subject
-
-SIZES = [(2, 5, 3, 4), (32, 28, 32, 16), (4, 200, 64, 64)]
 
 
 def sigmoid(z):
@@ -45,14 +44,17 @@ FUNCTIONS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A SimpleRNN's call, and what its implementation does: by default the right thing, in float32.
+ARRAYS = ("kernel", "recurrent_kernel", "bias", "x", "state")
 
-    The class variables say how many gates and states there are.
+
+@dataclass(frozen=True, eq=False)
+class SimpleRNN:
+    """A layer's call, and what its implementation does: by default the right thing, in float32.
+
+    The class variables hold the letters of the gates and how many states there are.
     """
 
-    GATES: ClassVar[int] = 1
+    ORDER: ClassVar[str] = "h"
     STATES: ClassVar[int] = 1
 
     kernel: Any
@@ -74,6 +76,11 @@ class Run:
 
     def but(self, **changes):
         return replace(self, **changes)
+
+    def astype(self, dtype):
+        """All numbers in another dtype."""
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        return self.but(**{n: None if a is None else a.astype(dtype) for n, a in arrays.items()})
 
     @property
     def weights(self):
@@ -99,8 +106,8 @@ class Run:
             name: getattr(self, name)
             for name in ("activation", "go_backwards", "zero_output_for_mask", *self.options())
         }
-        kind = getattr(rp, type(self).__name__, rp.SimpleRNN)
-        return kind(*self.weights, **options, dtype="float32")
+        kind = getattr(rp, type(self).__name__)
+        return kind(*self.weights, **options, dtype=self.x.dtype.name)
 
     @staticmethod
     def options():
@@ -109,7 +116,88 @@ class Run:
 
     @classmethod
     def bias_shape(cls, units, options):
-        return (cls.GATES * units,)
+        return (len(cls.ORDER) * units,)
+
+
+@dataclass(frozen=True, eq=False)
+class Gated(SimpleRNN):
+    """`order` is the order in which an implementation takes the gates to stand in the weights."""
+
+    recurrent_activation: str = "sigmoid"
+    order: str = ""
+
+    @staticmethod
+    def options():
+        return ("recurrent_activation",)
+
+    @property
+    def s(self):
+        return FUNCTIONS[self.recurrent_activation]
+
+    def gates(self, z):
+        letters = self.order or self.ORDER
+        return dict(zip(letters, np.split(z, len(letters), axis=-1), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class LSTM(Gated):
+    ORDER: ClassVar[str] = "ifco"
+    STATES: ClassVar[int] = 2
+
+    def arguments(self, x, h):
+        """What goes into each gate."""
+        z = sum(self.products(x, h))
+        return self.gates(z if self.bias is None else z + self.bias)
+
+    def step(self, x, states):
+        h, c = states
+        z, s, a = self.arguments(x, h), self.s, self.a
+        c = s(z["f"]) * c + s(z["i"]) * a(z["c"])
+        return s(z["o"]) * a(c), c
+
+
+@dataclass(frozen=True, eq=False)
+class GRU(Gated):
+    ORDER: ClassVar[str] = "zrh"
+
+    reset_after: bool = True
+    inverted: bool = False
+
+    @staticmethod
+    def options():
+        return ("recurrent_activation", "reset_after")
+
+    @classmethod
+    def bias_shape(cls, units, options):
+        return (2, 3 * units) if options.get("reset_after", True) else (3 * units,)
+
+    def arguments(self, x, h):
+        """What goes into each gate, from the inputs and from the state."""
+        p, q = self.products(x, h)
+        if self.bias is not None:
+            p, q = (p + self.bias[0], q + self.bias[1]) if self.reset_after else (p + self.bias, q)
+        return self.gates(p), self.gates(q)
+
+    def step(self, x, states):
+        (h,), s = states, self.s
+        of_x, of_h = self.arguments(x, h)
+        z, r = s(of_x["z"] + of_h["z"]), s(of_x["r"] + of_h["r"])
+        if self.reset_after:
+            candidate = self.a(of_x["h"] + r * of_h["h"])
+        else:
+            candidate = self.a(of_x["h"] + self.gates(self.products(x, r * h)[1])["h"])
+        return ((1 - z) * h + z * candidate if self.inverted else z * h + (1 - z) * candidate,)
+
+
+KINDS = {
+    "SimpleRNN": (SimpleRNN, {}),
+    "LSTM": (LSTM, {}),
+    "GRU": (GRU, {"reset_after": True}),
+    "GRU, reset before": (GRU, {"reset_after": False}),
+}
+"""Every kind of layer: its class and options."""
+GATED = [kind for kind in KINDS if kind != "SimpleRNN"]
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def simulate(r):
@@ -134,23 +222,33 @@ def simulate(r):
 
 
 def right_run(
-    size, seed=0, activation="tanh", mask=False, state=False, bias=True, gain=0.8, kind=Run, **o
+    size,
+    seed=0,
+    activation="tanh",
+    mask=False,
+    state=False,
+    bias=True,
+    gain=0.8,
+    kind="SimpleRNN",
+    **own,
 ):
-    """A random layer and data for it; every weight is distinct and not zero."""
+    """A random layer and data for it; every weight is distinct and not zero.
+
+    `seed` may be a generator.
+    """
     batch, timesteps, features, units = size
-    rng = np.random.default_rng([seed, *size])
-    width, states = kind.GATES * units, (kind.STATES,) * (kind.STATES > 1)
-    run = kind(
-        kernel=rng.normal(size=(features, width)) / np.sqrt(features),
-        recurrent_kernel=rng.normal(size=(units, width)) * gain / np.sqrt(units),
-        bias=rng.normal(size=kind.bias_shape(units, o)) * 0.3,
-        x=rng.normal(size=(batch, timesteps, features)),
-        activation=activation,
-        state=rng.uniform(-1, 1, (*states, batch, units)),
-        **o,
-    )
-    names = ("kernel", "recurrent_kernel", "bias", "x", "state")
-    run = run.but(**{n: getattr(run, n).astype(np.float32) for n in names})
+    make, options = KINDS[kind]
+    own = {**options, **own}
+    rng = np.random.default_rng([seed, *size] if isinstance(seed, int) else seed)
+    width, states = len(make.ORDER) * units, (make.STATES,) * (make.STATES > 1)
+    arrays = {
+        "kernel": rng.normal(size=(features, width)) / np.sqrt(features),
+        "recurrent_kernel": rng.normal(size=(units, width)) * gain / np.sqrt(units),
+        "bias": rng.normal(size=make.bias_shape(units, own)) * 0.3,
+        "x": rng.normal(size=(batch, timesteps, features)),
+        "state": rng.uniform(-1, 1, (*states, batch, units)),
+    }
+    run = make(**arrays, activation=activation, **own).astype(np.float32)
     if mask:
         keep = rng.random((batch, timesteps)) < 0.7
         keep[0, :3], keep[-1, 1:3] = (False, True, False), (False, True)
@@ -175,21 +273,19 @@ NARROW = {
 }
 
 
-def weights_of(run):
-    """The layer as the package knows it."""
-    return run.layer()
+def call_of(run):
+    """The layer as the package knows it, and its sequences."""
+    layer = run.layer()
+    return layer, Sequences.of(layer, run.x, run.mask, run.state)
 
 
-def examined(run, outputs, final_state=None):
+def examined(run, outputs, final_state=None, **options):
     """The package's check of observed outputs, as of a run of that layer."""
-    layer = weights_of(run)
-    sequences = Sequences.of(layer, run.x, run.mask, run.state)
+    layer, sequences = call_of(run)
     observed = Observations.of(layer, outputs, final_state)
-    return examine(layer, sequences, observed, Subject(), run.stateful)
+    return examine(layer, sequences, observed, Subject(), run.stateful, **options)
 
 
 def reference(run):
     """The right outputs in float64, `(B, T, H)`."""
-    names = ("kernel", "recurrent_kernel", "bias", "x", "state")
-    wide = {n: None if getattr(run, n) is None else getattr(run, n).astype(float) for n in names}
-    return simulate(run.but(**wide, stored=nothing))
+    return simulate(run.but(stored=nothing).astype(np.float64))

@@ -1,4 +1,4 @@
-"""A check that answers at once, in place of the one that runs TensorFlow."""
+"""The command line in this process, and a check that answers at once in place of a real one."""
 
 import importlib
 
@@ -11,6 +11,20 @@ from rnn_parity.report.report import Report
 def run(line: str = "") -> int:
     """`rnn-parity check` with the options in `line`, in this process."""
     return cli.main(["check", *line.split()])
+
+
+def command(*arguments: object) -> int:
+    """`rnn-parity` with these arguments, split at blanks; the exit code."""
+    return cli.main([part for text in arguments for part in str(text).split(" ")])
+
+
+def refused(capsys, *arguments: object) -> str:
+    """What is said of bad usage or bad input: one line, and no answer."""
+    assert command(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("rnn-parity: error: ")
+    return err
 
 
 def answer_with(monkeypatch, function) -> None:

@@ -28,6 +28,14 @@ def randomised(layer, shape=(B, T, F)):
     return layer
 
 
+def functional(*stack, inputs=None, name=None):
+    """A model of these layers, one after the other, on inputs `(T, F)` or others."""
+    x = inputs = keras.Input((T, F)) if inputs is None else inputs
+    for layer in stack:
+        x = layer(x)
+    return keras.Model(inputs, x, name=name)
+
+
 def states(*units):
     return [RNG.normal(size=(B, n)).astype("float32") for n in units]
 

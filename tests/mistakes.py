@@ -1,26 +1,98 @@
-"""Mistakes, each as one change of the loop in `corpus`: every fault, and others that are none."""
+"""Mistakes, each as one change of the loops in `corpus`: every fault, and others that are none.
+
+The tests of diagnosis take theirs from here: what is diverged and named (`test_faults`), what the
+catalogue makes of a computation (`test_fault_variants`), what hides a fault (`test_blind_spots`).
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
+import ml_dtypes
 import numpy as np
-from corpus import FUNCTIONS, NARROW, Run, simulate
+import pytest
+from corpus import FUNCTIONS, GATED, KINDS, LSTM, NARROW, SimpleRNN, nothing, right_run, simulate
+
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """`change(run, rng)` gives the wrong run, or a function of the right run's outputs.
+
+    `detail` must stand in the explanation. `needs` are options of `right_run`, or a square kernel.
+    """
+
+    fault: str
+    kinds: tuple
+    change: Callable
+    detail: str = ""
+    needs: dict = field(default_factory=dict)
+
+    def right_run(self, kind, size, seed=0, **options):
+        """A right run of a layer that this mistake can be made of."""
+        options |= self.needs
+        if options.pop("square", False):
+            size = (*size[:2], size[3], size[3])
+        return right_run(size, seed, kind=kind, **options)
+
+    def observed(self, run):
+        return observed(run, self.change)
+
+
+def observed(run, *changes):
+    """What a run puts out after these changes, of which the last may be of its outputs."""
+    rng, outputs = np.random.default_rng(0), nothing
+    for change in changes:
+        changed = change(run, rng)
+        if isinstance(changed, SimpleRNN):
+            run = changed
+        else:
+            outputs = changed
+    return outputs(simulate(run))
+
+
+def but(**changes):
+    """A run with other attributes, each made of the run."""
+    return lambda r, g: r.but(**{name: make(r) for name, make in changes.items()})
+
+
+def set_to(**changes):
+    """A run with other attributes."""
+    return lambda r, g: r.but(**changes)
+
+
+def outputs_through(f):
+    return lambda r, g: f
 
 
 def weights_through(f):
     def change(r, rng):
-        bias = None if r.bias is None else f(r.bias)
-        return r.but(kernel=f(r.kernel), recurrent_kernel=f(r.recurrent_kernel), bias=bias)
+        return r.but(**{n: None if getattr(r, n) is None else f(getattr(r, n)) for n in WEIGHTS})
 
     return change
 
 
-def narrow_throughout(f):
+def printed(decimals):
+    """As float32 has what was printed."""
+    return weights_through(lambda w: np.round(w.astype(float), decimals).astype(np.float32))
+
+
+def rounded_throughout(name):
     """Weights, inputs, sums and results in a narrow format."""
-    return lambda r, rng: weights_through(f)(r, rng).but(
+    f = NARROW[name]
+    return lambda r, g: weights_through(f)(r, g).but(
         operand=f, function=lambda z: FUNCTIONS[r.activation](f(z)), stored=f
     )
+
+
+def computed_in(dtype):
+    """Everything in a narrower dtype, operation by operation."""
+
+    def change(r, rng):
+        narrow = simulate(r.astype(dtype))
+        return lambda y: narrow.astype(y.dtype)
+
+    return change
 
 
 def other_order(count, rng):
@@ -32,6 +104,10 @@ def other_order(count, rng):
 def shuffled_units(r, rng):
     order = other_order(len(r.recurrent_kernel), rng)
     return lambda y: y[..., order]
+
+
+def shuffled_features(r, rng):
+    return r.but(kernel=r.kernel[other_order(len(r.kernel), rng)])
 
 
 def dropped_inputs(r, rng):
@@ -51,107 +127,188 @@ def late(y):
     return np.concatenate([0 * y[:, :1], y[:, :-1]], axis=1)
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """`change(run, rng)` gives the wrong run, or a function of the right run's outputs.
+def early(y):
+    return np.roll(y, -1, axis=1)
 
-    `detail` must stand in the explanation. `needs` are options of `right_run`.
-    """
 
-    fault: str
-    change: Callable
-    detail: str = ""
-    needs: Any = None
-    square: bool = False
+def along_the_batch(r, rng):
+    return lambda y: simulate(r.but(x=r.x.swapaxes(0, 1))).swapaxes(0, 1)
 
-    @property
-    def options(self):
-        return self.needs or {}
 
-    def observed(self, run, seed=0):
-        changed = self.change(run, np.random.default_rng(seed))
-        return simulate(changed) if isinstance(changed, Run) else changed(simulate(run))
+def gate_block(r, gate):
+    units = len(r.recurrent_kernel)
+    start = (getattr(r, "order", "") or r.ORDER).index(gate) * units
+    return slice(start, start + units)
+
+
+def transposed(name):
+    """The blocks of all gates."""
+
+    def change(r, rng):
+        blocks = np.split(getattr(r, name), len(r.ORDER), axis=1)
+        return r.but(**{name: np.concatenate([b.T for b in blocks], axis=1)})
+
+    return change
+
+
+def misread(name):
+    """Its numbers in the other order of memory."""
+
+    def change(r, rng):
+        w = getattr(r, name)
+        return r.but(**{name: np.ravel(w, order="F").reshape(w.shape)})
+
+    return change
+
+
+def reordered(order, *names):
+    """Only these weights have been brought into another order."""
+
+    def change(r, rng):
+        found = {}
+        for name in names:
+            parts = dict(zip(order, np.split(getattr(r, name), len(order), axis=-1), strict=True))
+            found[name] = np.concatenate([parts[gate] for gate in r.ORDER], axis=-1)
+        return r.but(**found)
+
+    return change
+
+
+def forget_bias(change):
+    def changed(r, rng):
+        bias = r.bias.copy()
+        bias[gate_block(r, "f")] = change(bias[gate_block(r, "f")])
+        return r.but(bias=bias)
+
+    return changed
+
+
+def bias_rows(change):
+    return but(bias=lambda r: np.stack(change(*r.bias)))
+
+
+def flipped(bias):
+    """The reset gate on the other side, the bias through a function."""
+    return but(reset_after=lambda r: not r.reset_after, bias=lambda r: bias(r.bias))
+
+
+def state_zeroed(part):
+    def change(r, rng):
+        state = r.state.copy()
+        state[part] = 0
+        return r.but(state=state)
+
+    return change
 
 
 BACK, MASK, STATE = {"go_backwards": True}, {"mask": True}, {"state": True}
-MISTAKES = [
-    Mistake("bias-dropped", lambda r, g: r.but(bias=None)),
-    Mistake("bias-doubled", lambda r, g: r.but(bias=r.bias + r.bias)),
-    Mistake("kernel-transposed", lambda r, g: r.but(kernel=r.kernel.T), square=True),
-    Mistake(
-        "recurrent-kernel-transposed", lambda r, g: r.but(recurrent_kernel=r.recurrent_kernel.T)
-    ),
-    Mistake("initial-state-ignored", lambda r, g: r.but(state=None), needs=STATE),
-    Mistake("state-not-carried", lambda r, g: r.but(state=None), needs={"stateful": True, **STATE}),
-    Mistake("inputs-reversed", lambda r, g: r.but(go_backwards=False), needs=BACK),
-    Mistake(
-        "inputs-reversed",
-        lambda r, g: r.but(go_backwards=True),
-        needs={"go_backwards": False},
-    ),
-    Mistake("outputs-not-reversed", lambda r, g: lambda y: y[:, ::-1], needs=BACK),
-    Mistake("mask-ignored", lambda r, g: r.but(mask=None), needs=MASK),
-    Mistake("mask-not-reversed", lambda r, g: r.but(reverse_mask=False), needs={**MASK, **BACK}),
-    Mistake(
-        "masked-output-not-zeroed",
-        lambda r, g: r.but(zero_output_for_mask=False),
-        needs={**MASK, "zero_output_for_mask": True},
-    ),
-    *(
-        Mistake("activation-swapped", lambda r, g, n=n: r.but(activation=n), f" {n}")
-        for n in ("relu", "linear", "sigmoid", "softsign", "silu", "elu", "hard_sigmoid")
-    ),
-    Mistake(
-        "hard-sigmoid-slope",
-        lambda r, g: r.but(activation="hard_sigmoid_keras2"),
-        "Keras 2",
-        {"activation": "hard_sigmoid"},
-    ),
-    Mistake(
-        "hard-sigmoid-slope",
-        lambda r, g: r.but(activation="hard_sigmoid"),
-        "Keras 3",
-        {"activation": "hard_sigmoid_keras2"},
-    ),
-    Mistake("time-shifted", lambda r, g: lambda y: np.roll(y, -1, axis=1), "early"),
-    Mistake("time-shifted", lambda r, g: late, "late"),
-    Mistake("batch-time-swapped", lambda r, g: lambda y: y.swapaxes(0, 1), "time first"),
-    Mistake(
-        "batch-time-swapped",
-        lambda r, g: lambda y: simulate(r.but(x=r.x.swapaxes(0, 1))).swapaxes(0, 1),
-        "along the batch",
-        {"mask": False, "state": False, "go_backwards": False},
-    ),
-    Mistake(
-        "features-permuted",
-        lambda r, g: r.but(kernel=r.kernel[other_order(len(r.kernel), g)]),
-        "order",
-    ),
-    Mistake("units-permuted", shuffled_units, "order"),
-    Mistake("dropout-active", dropped_inputs, "rate of 0.3"),
-    *(
-        Mistake("weights-rounded", weights_through(f), n, {"mask": False})
-        for n, f in NARROW.items()
-    ),
-    *(
-        Mistake(
-            "weights-rounded",
-            weights_through(lambda w, k=k: np.round(w.astype(float), k).astype(np.float32)),
-            f"{k} decimals",
-        )
-        for k in (2, 3, 4)
-    ),
-    *(
-        Mistake("lower-precision", lambda r, g, f=f: r.but(operand=f), f"operands in {n}")
-        for n, f in NARROW.items()
-    ),
-    *(
-        Mistake("lower-precision", narrow_throughout(NARROW[n]), f"in {n}")
-        for n in ("float16", "bfloat16")
-    ),
-    Mistake("weights-differ", some_weights, "kernel[1, 2]"),
+ONE, AFTER, OF_LSTM = ("SimpleRNN",), ("GRU",), ("LSTM",)
+BEFORE, OF_GRU, OF_GATED = ("GRU, reset before",), ("GRU", "GRU, reset before"), tuple(GATED)
+ANY = tuple(KINDS)
+HARD = ((2, "hard_sigmoid", "hard_sigmoid_keras2"), (3, "hard_sigmoid_keras2", "hard_sigmoid"))
+SWAPPED = ("relu", "linear", "sigmoid", "softsign", "silu", "elu", "hard_sigmoid")
+SWAPPED_OF_GATES = ("hard_sigmoid", "hard_sigmoid_keras2", "tanh", "relu6")
+AS_IT_IS = {"mask": False, "state": False, "go_backwards": False}
+ZEROED = {**MASK, "zero_output_for_mask": True}
+ALL_BUT_BIAS = ("kernel", "recurrent_kernel")
+
+ROWS = {
+    "bias-dropped": [
+        (ANY, set_to(bias=None)),
+        (AFTER, bias_rows(lambda b, c: (0 * b, c)), "of the inputs"),
+    ],
+    "bias-doubled": [(ANY, but(bias=lambda r: r.bias + r.bias))],
+    "kernel-transposed": [
+        (ANY, transposed("kernel"), "", {"square": True}),
+        (ANY, misread("kernel"), "in memory"),
+    ],
+    "recurrent-kernel-transposed": [
+        (ANY, transposed("recurrent_kernel")),
+        (OF_GATED, misread("recurrent_kernel"), "in memory"),
+    ],
+    "initial-state-ignored": [
+        (ANY, set_to(state=None), "", STATE),
+        (OF_LSTM, state_zeroed(0), "h alone", STATE),
+        (OF_LSTM, state_zeroed(1), "c alone", STATE),
+    ],
+    "state-not-carried": [(ANY, set_to(state=None), "", {"stateful": True, **STATE})],
+    "inputs-reversed": [
+        (ANY, set_to(go_backwards=False), "", BACK),
+        (ANY, set_to(go_backwards=True), "", {"go_backwards": False}),
+    ],
+    "outputs-not-reversed": [(ANY, outputs_through(lambda y: y[:, ::-1]), "", BACK)],
+    "mask-ignored": [(ANY, set_to(mask=None), "", MASK)],
+    "mask-not-reversed": [(ANY, set_to(reverse_mask=False), "", {**MASK, **BACK})],
+    "masked-output-not-zeroed": [(ANY, set_to(zero_output_for_mask=False), "", ZEROED)],
+    "activation-swapped": [(ANY, set_to(activation=n), f" {n}") for n in SWAPPED],
+    "recurrent-activation-swapped": [
+        (OF_GATED, set_to(recurrent_activation=n), n) for n in SWAPPED_OF_GATES
+    ],
+    "hard-sigmoid-slope": [
+        (kinds, set_to(**{which: other}), f"Keras {keras}", {which: own})
+        for kinds, which in ((ANY, "activation"), (OF_GATED, "recurrent_activation"))
+        for keras, own, other in HARD
+    ],
+    "time-shifted": [(ANY, outputs_through(early), "early"), (ANY, outputs_through(late), "late")],
+    "batch-time-swapped": [
+        (ANY, outputs_through(lambda y: y.swapaxes(0, 1)), "time first"),
+        (ANY, along_the_batch, "along the batch", AS_IT_IS),
+    ],
+    "features-permuted": [(ANY, shuffled_features, "order")],
+    "units-permuted": [(ANY, shuffled_units, "order")],
+    "dropout-active": [(ANY, dropped_inputs, "rate of 0.3")],
+    "weights-rounded": [
+        *((ANY, weights_through(f), n, {"mask": False}) for n, f in NARROW.items()),
+        *((ANY, printed(k), f"{k} decimals") for k in (2, 3, 4)),
+    ],
+    "lower-precision": [
+        *((ANY, set_to(operand=f), f"operands in {n}") for n, f in NARROW.items()),
+        *((ONE, rounded_throughout(n), f"in {n}") for n in ("float16", "bfloat16")),
+        (OF_GATED, computed_in(np.float16), "computed in float16"),
+        (OF_GATED, computed_in(ml_dtypes.bfloat16), "computed in bfloat16"),
+    ],
+    "weights-differ": [(ANY, some_weights, "kernel[1, 2]")],
+    "gates-permuted": [
+        (kinds, set_to(order=order), ", ".join(order))
+        for kinds, orders in ((OF_LSTM, "iofc icfo fico ocfi"), (OF_GRU, "rzh hzr zhr"))
+        for order in orders.split()
+    ],
+    "gates-misaligned": [
+        (OF_LSTM, reordered("iofc", "bias"), "those of the bias"),
+        (OF_LSTM, reordered("icfo", *ALL_BUT_BIAS), "those of the kernel and recurrent kernel"),
+        (OF_GRU, reordered("rzh", "recurrent_kernel"), "of the recurrent kernel"),
+        (OF_GRU, reordered("rzh", "bias"), "of the bias"),
+    ],
+    "forget-bias-missing": [
+        (OF_LSTM, forget_bias(lambda b: b - np.float32(1)), "1 less"),
+        (OF_LSTM, forget_bias(lambda b: 0 * b), "zeros"),
+    ],
+    "forget-bias-doubled": [
+        (OF_LSTM, forget_bias(lambda b: b + np.float32(1)), "1 more"),
+        (OF_LSTM, forget_bias(lambda b: b + b), "twice"),
+    ],
+    "states-swapped": [(OF_LSTM, but(state=lambda r: r.state[::-1]), "", STATE)],
+    "update-gate-inverted": [(OF_GRU, set_to(inverted=True))],
+    "recurrent-bias-dropped": [(AFTER, bias_rows(lambda b, c: (b, 0 * c)))],
+    "recurrent-bias-not-reset": [(AFTER, bias_rows(lambda b, c: (b + c, 0 * b)))],
+    "reset-after-flipped": [
+        (AFTER, flipped(lambda b: b.sum(axis=0)), "before the product"),
+        (BEFORE, flipped(lambda b: np.stack([b, 0 * b])), "after the product"),
+        (BEFORE, flipped(lambda b: np.stack([0 * b, b])), "after the product and the bias"),
+        (OF_GRU, flipped(lambda b: None), "", {"bias": False}),
+    ],
+}
+"""Of each fault: the kinds of layers, the change, what the explanation says, and what it needs.
+
+Two faults are elsewhere: the stale final state, and dropout that is left out, which needs masks
+(`bounds/test_dropout`).
+"""
+MISTAKES = [Mistake(fault, *row) for fault, rows in ROWS.items() for row in rows]
+EVERY_MISTAKE = [
+    pytest.param(kind, mistake, id=f"{kind}: {mistake.fault} {mistake.detail}")
+    for mistake in MISTAKES
+    for kind in mistake.kinds
 ]
-"""Every fault of the catalogue but the stale final state, which needs one."""
 
 
 def stuck_unit(r, rng):
@@ -183,38 +340,107 @@ def other_batch(r, rng):
     return lambda y: y[other_order(len(y), rng)]
 
 
-OUTSIDE = {
-    "piecewise-linear tanh": lambda r, g: r.but(
+def but_step(step):
+    """The same layer with another formula."""
+    return lambda r, rng: type("Other", (type(r),), {"step": step})(**vars(r))
+
+
+def bare_cell_state(r, x, states):
+    z, s = r.arguments(x, states[0]), r.s
+    c = s(z["f"]) * states[1] + s(z["i"]) * r.a(z["c"])
+    return s(z["o"]) * c, c
+
+
+def tied_gates(r, x, states):
+    z, s = r.arguments(x, states[0]), r.s
+    c = (1 - s(z["i"])) * states[1] + s(z["i"]) * r.a(z["c"])
+    return s(z["o"]) * r.a(c), c
+
+
+def peepholes(r, x, states):
+    z, s = r.arguments(x, states[0]), r.s
+    c = s(z["f"] + states[1]) * states[1] + s(z["i"] + states[1]) * r.a(z["c"])
+    return s(z["o"] + c) * r.a(c), c
+
+
+def no_output_gate(r, x, states):
+    c = LSTM.step(r, x, states)[1]
+    return r.a(c), c
+
+
+def no_reset(r, x, states):
+    (h,), s = states, r.s
+    of_x, of_h = r.arguments(x, h)
+    z = s(of_x["z"] + of_h["z"])
+    return (z * h + (1 - z) * r.a(of_x["h"] + of_h["h"]),)
+
+
+def reset_of_everything(r, x, states):
+    (h,), s = states, r.s
+    of_x, of_h = r.arguments(x, h)
+    z, reset = s(of_x["z"] + of_h["z"]), s(of_x["r"] + of_h["r"])
+    return (z * h + (1 - z) * r.a(reset * (of_x["h"] + of_h["h"])),)
+
+
+def one_gate_for_both(r, x, states):
+    (h,), s = states, r.s
+    of_x, of_h = r.arguments(x, h)
+    z = s(of_x["z"] + of_h["z"])
+    return (z * h + (1 - z) * r.a(of_x["h"] + z * of_h["h"]),)
+
+
+OF_ANY = {
+    "piecewise-linear tanh": set_to(
         function=lambda z: np.interp(z, np.linspace(-4, 4, 17), np.tanh(np.linspace(-4, 4, 17)))
     ),
-    "state clipped to [-0.9, 0.9]": lambda r, g: r.but(stored=lambda h: np.clip(h, -0.9, 0.9)),
+    "state clipped to [-0.9, 0.9]": set_to(stored=lambda h: np.clip(h, -0.9, 0.9)),
     "one unit stuck at zero": stuck_unit,
     "noise of 1e-4": noise(1e-4),
     "noise of 1e-2": noise(1e-2),
     "shuffled batch": other_batch,
-    "inputs scaled by 1.1": lambda r, g: r.but(x=r.x * np.float32(1.1)),
-    "kernel scaled by 0.999": lambda r, g: r.but(kernel=r.kernel * np.float32(0.999)),
-    "state decayed by 0.99": lambda r, g: r.but(stored=lambda h: h * np.float32(0.99)),
-    "bias after the activation": bias_after,
-    "bias negated": lambda r, g: r.but(bias=-r.bias),
-    "relu of the inputs": lambda r, g: r.but(x=np.maximum(r.x, 0)),
-    "inputs shifted by one step": lambda r, g: r.but(x=np.roll(r.x, 1, axis=1)),
+    "inputs scaled by 1.1": but(x=lambda r: r.x * np.float32(1.1)),
+    "kernel scaled by 0.999": but(kernel=lambda r: r.kernel * np.float32(0.999)),
+    "state decayed by 0.99": set_to(stored=lambda h: h * np.float32(0.99)),
+    "bias negated": but(bias=lambda r: -r.bias),
+    "relu of the inputs": but(x=lambda r: np.maximum(r.x, 0)),
+    "inputs shifted by one step": but(x=lambda r: np.roll(r.x, 1, axis=1)),
     "one timestep skipped": skipped_step,
     "other Gaussian weights": gaussian_weights,
-    "kernel columns permuted": lambda r, g: r.but(kernel=np.roll(r.kernel, 1, axis=1)),
-    "states in 8-bit integers": lambda r, g: r.but(
+    "kernel columns permuted": but(kernel=lambda r: np.roll(r.kernel, 1, axis=1)),
+    "states in 8-bit integers": set_to(
         stored=lambda h: np.round(h * 127).astype(np.float32) / np.float32(127)
     ),
-    "states in 7-bit fixed point": lambda r, g: r.but(
+    "states in 7-bit fixed point": set_to(
         stored=lambda h: np.round(h * 128).astype(np.float32) / np.float32(128)
     ),
     "recurrent dropout at every step": lambda r, g: r.but(
         stored=lambda h: h * (g.random(h.shape) < 0.8) / np.float32(0.8)
     ),
-    "no recurrence": lambda r, g: r.but(recurrent_kernel=0 * r.recurrent_kernel),
-    "leaky integration": lambda r, g: r.but(
-        recurrent_kernel=r.recurrent_kernel
-        + np.float32(0.1) * np.eye(len(r.recurrent_kernel), dtype=np.float32)
-    ),
+    "no recurrence": but(recurrent_kernel=lambda r: 0 * r.recurrent_kernel),
 }
-"""Mistakes that no fault of the catalogue is."""
+OF_A_GRU = {
+    "no reset gate": but_step(no_reset),
+    "reset gate over the inputs too": but_step(reset_of_everything),
+    "one gate for reset and update": but_step(one_gate_for_both),
+}
+OUTSIDE = {
+    "SimpleRNN": {
+        **OF_ANY,
+        "bias after the activation": bias_after,
+        "leaky integration": but(
+            recurrent_kernel=lambda r: (
+                r.recurrent_kernel
+                + np.float32(0.1) * np.eye(len(r.recurrent_kernel), dtype=np.float32)
+            )
+        ),
+    },
+    "LSTM": {
+        **OF_ANY,
+        "no activation of the cell state": but_step(bare_cell_state),
+        "forget gate tied to the input gate": but_step(tied_gates),
+        "peepholes": but_step(peepholes),
+        "no output gate": but_step(no_output_gate),
+    },
+    **{kind: {**OF_ANY, **OF_A_GRU} for kind in OF_GRU},
+}
+"""Mistakes of each kind of layer that no fault of the catalogue is."""

@@ -1,13 +1,20 @@
-"""ONNX models of one recurrent operator with distinct random weights, and what they compute."""
+"""ONNX models of one recurrent operator with distinct random weights, and what they compute.
+
+A module of tests that imports this one is skipped where ONNX or its runtime is missing.
+"""
 
 import numpy as np
-import onnx
-import onnxruntime
-from onnx import helper, numpy_helper
+import pytest
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 FLOAT, INT32 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32
 T, B, F, H = 5, 3, 8, 4
+X = np.random.default_rng(5).normal(size=(B, T, F)).astype(np.float32)
+STATE = np.random.default_rng(6).uniform(-1, 1, (B, H)).astype(np.float32)
 
 
 def arrays(op_type, directions=1, *, bias=True, states=False, lengths=None, seed=0):

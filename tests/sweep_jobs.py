@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 from rnn_parity.errors import InputError
-from rnn_parity.sweep.site import Site
-from rnn_parity.sweep.space import RULES, SPACES
+from rnn_parity.sweep.space import RULES, SPACES, Site
 
 
 def square(n):

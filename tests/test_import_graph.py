@@ -14,13 +14,25 @@ FILES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
-CORE = (
-    *("cells", "balls", "replay", "residual", "compare", "distance", "observed", "judge"),
-    *("precision", "arithmetic", "sequences", "layers", "activations", "activation", "functions"),
+FLOORS = (
+    {"errors", "system"},
+    {"recurrence"},
+    {"bounds"},
+    {"verdict"},
+    {"diagnosis"},
+    {"cases", "keras_adapter"},
+    {"implementations"},
+    {"report"},
+    {"api"},
+    {"sweep"},
+    {"cli", "pytest_plugin"},
+    {"__main__"},
 )
-FORMATTERS = {"report", "table", "markup", "wording", "sweep.report", "sweep.text"}
-# A case's description and earlier reports are JSON; reading them is no formatting.
-READERS = {"cases.case", "baseline", "consistency", "outcome", "sweep.journal"}
+"""The rooms, from the ground: each imports from the floors below its own, and from itself."""
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+CORE = ("recurrence", "bounds", "verdict", "diagnosis")
+# What the other rooms do with JSON is no formatting: they read descriptions, reports and journals.
+READERS = {"cases", "keras_adapter", "implementations", "api", "sweep", "verdict", "pytest_plugin"}
 DOOR = "rnn_parity.keras_adapter"
 # The program of a process of its own, in which Keras has another backend than TensorFlow.
 CHILD = "rnn_parity.implementations.keras_backend"
@@ -57,9 +69,22 @@ def reach(module):
     return outside.union(*(reach(name) for name in own if name in FILES))
 
 
-def test_there_are_modules_to_look_at():
-    assert {f"rnn_parity.{name}" for name in CORE} <= set(FILES)
+def room(module):
+    """The room of a module; the package itself has none."""
+    return module.split(".")[1] if "." in module else None
+
+
+def test_every_module_is_in_a_room():
+    assert {room(name) for name in FILES} - {None} == set(FLOOR)
     assert "numpy" in reach("rnn_parity.recurrence.precision")
+
+
+def test_no_room_imports_from_a_higher_floor():
+    for name in FILES:
+        for imported in imports(name, everywhere=True) & set(FILES) - {"rnn_parity"}:
+            own, other = room(name), room(imported)
+            if own not in (None, other):
+                assert FLOOR[other] < FLOOR[own] or {own, other} == FLOORS[0], (name, imported)
 
 
 def test_there_are_no_cycles():
@@ -67,6 +92,21 @@ def test_there_are_no_cycles():
     # The package finds its names on first use, from modules that know nothing of it.
     del graph["rnn_parity"]
     assert list(TopologicalSorter(graph).static_order())
+
+
+def test_few_modules_serve_one_other_alone():
+    """A module with one importer is a thing of its own, or a fragment: there are fewer than 12."""
+    importers = {name: set() for name in FILES}
+    for name in FILES:
+        for imported in imports(name, everywhere=True) & set(FILES):
+            importers[imported].add(name)
+    alone = {name for name, users in importers.items() if len(users) == 1} - {"rnn_parity"}
+    assert len(alone) < 12, sorted(alone)
+
+
+def test_no_module_is_named_like_a_public_function():
+    functions = {"check", "compare", "replay"}
+    assert not functions & {name.rpartition(".")[2] for name in FILES}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -78,26 +118,23 @@ def test_tensorflow_has_one_door(name):
     assert not roots & (FRAMEWORKS | EXTRAS)
 
 
-@pytest.mark.parametrize("name", CORE)
+@pytest.mark.parametrize("name", [name for name in FILES if room(name) in CORE])
 def test_the_core_needs_numpy_alone(name):
-    allowed = {"numpy", "threadpoolctl", *sys.stdlib_module_names}
-    assert reach(f"rnn_parity.{name}") <= allowed
-
-
-@pytest.mark.parametrize("name", CORE)
-def test_the_core_knows_nothing_of_what_is_built_on_it(name):
-    own = {n.removeprefix("rnn_parity.") for n in imports(f"rnn_parity.{name}", everywhere=True)}
-    assert not own & {"check", "cli", "files", "keras_adapter", "markup", "options", "report"}
-    assert not own & {"table"}
+    assert reach(name) <= {"numpy", "threadpoolctl", *sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_only_the_formatters_format(name):
-    short = name.removeprefix("rnn_parity.")
+def test_only_the_report_formats(name):
     roots = {imported.split(".")[0] for imported in imports(name, everywhere=True)}
-    if short not in FORMATTERS:
+    if room(name) != "report":
         assert "tabulate" not in roots
-        assert "json" not in roots or name.startswith(DOOR) or short in READERS
+        assert "json" not in roots or room(name) in READERS
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_only_cases_write_cases(name):
+    if room(name) != "cases":
+        assert "rnn-parity/case/" not in FILES[name].read_text()
 
 
 def modules_after(code):

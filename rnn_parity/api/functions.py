@@ -14,6 +14,8 @@ from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask,
 from rnn_parity.api.judging import judged
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import call_to_compute, others_of
+from rnn_parity.keras_adapter.inputs import generate_inputs
+from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
@@ -123,16 +125,31 @@ def check(
         inputs, mask = real(inputs, "inputs"), None if mask is None else real(mask, "mask")
         if mask is not None and inputs.ndim == 3:
             boolean(mask, inputs.shape[:2])
-    if is_model and initial_state is not None:
-        raise InputError("initial_state: expected none for a model, whose layers get their own")
-    own = {"layer_name": layer_name} if is_model else {"initial_state": initial_state}
-    observe: Any = keras_adapter.observe_model if is_model else keras_adapter.observe_layer
     calls = (
         call
         for one in modes_to_run(mode, others, training)
-        for call in observe(layer_or_model, inputs, mask=mask, mode=one, training=training, **own)
+        for call in observe(layer_or_model, inputs, mask, initial_state, one, layer_name, training)
     )
     return keras_report(judged(calls, "model" if is_model else "layer", others=others))
+
+
+def observe(
+    layer_or_model: Any,
+    inputs: Any,
+    mask: Any,
+    initial_state: Any,
+    mode: str,
+    layer_name: str | None = None,
+    training: bool = False,
+) -> list[LayerCall]:
+    """What a layer, or every recurrent layer of a model, computes in one mode."""
+    if not keras_adapter.is_model(layer_or_model):
+        return keras_adapter.observe_layer(
+            layer_or_model, inputs, mask, initial_state, mode, training
+        )
+    if initial_state is not None:
+        raise InputError("initial_state: expected none for a model, whose layers get their own")
+    return keras_adapter.observe_model(layer_or_model, inputs, mode, layer_name, mask, training)
 
 
 def refuse_unused(layer_name: str | None, mode: str) -> None:
@@ -251,10 +268,10 @@ def model_calls(
     others: Sequence[Source] = (),
 ) -> Iterator[LayerCall]:
     """What passes through the recurrent layers of a saved model, in each mode."""
-    model = keras_adapter.load_model(path, safe_mode=safe_mode)
+    model = load_model(path, safe_mode=safe_mode)
     data: Any = inputs
     if data is None:
-        data = keras_adapter.generate_inputs(model, batch, timesteps, seed)
+        data = generate_inputs(model, batch, timesteps, seed)
     for one in modes_to_run(mode, others, training):
         yield from keras_adapter.observe_model(model, data, one, layer_name, mask, training)
 

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
-
-MASKS = ("none", "right", "left", "random")
-INITIAL_STATES = ("zeros", "random")
+from rnn_parity.system.choices import INITIAL_STATES, MASKS
 
 
 @dataclass(frozen=True)

@@ -66,14 +66,14 @@ def check_onnx(
 
 def operator_calls(operator: Operator, arrays: Mapping[str, NDArray[Any]]) -> list[LayerCall]:
     """The call of each direction of an operator; one that is not compared where it is refused."""
-    own = {name: arrays[tensor] for name, tensor in operator.tensors.items()}
     name, op_type, attributes = operator.name, operator.op_type, operator.attributes
+    if operator.not_compared is not None:
+        return [not_compared(op_type, name, attributes, operator.not_compared)]
+    own = {name: arrays[tensor] for name, tensor in operator.tensors.items()}
     try:
-        parts = [] if operator.not_compared else directions(op_type, attributes, own)
+        parts = directions(op_type, attributes, own)
     except UnsupportedError as error:
         return [not_compared(op_type, name, attributes, str(error))]
-    if operator.not_compared:
-        return [not_compared(op_type, name, attributes, operator.not_compared)]
     calls = []
     for part in parts:
         assert part.weights is not None

@@ -25,6 +25,7 @@ from rnn_parity.implementations.numbers import encoded
 from rnn_parity.implementations.sources import Source
 from rnn_parity.keras_adapter.building import rebuild_layer
 from rnn_parity.keras_adapter.dropout import EACH_STEP, IN_TRAINING, MASKS
+from rnn_parity.keras_adapter.observing import observe_layer
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.report.report import Report
@@ -136,12 +137,63 @@ def rerun(case: Case, mode: str) -> LayerCall:
     """What the layer computes in the Keras installed now, with the dropout masks of then."""
     then, masks = recorded(case), masks_of(case)
     layer = rebuild_layer(case.layer_class, case.config, case.weights(), len(case.inputs), masks)
-    (now,) = keras_adapter.observe_layer(
+    (now,) = observe_layer(
         layer, case.inputs, case.mask, case.initial_state, mode, bool(masks), masks
     )
     computed = {name: getattr(now, name) for name in ("outputs", "last_output", "final_state")}
     notes = (*then.notes, *(note for note in now.notes if note not in (IN_TRAINING, EACH_STEP)))
     return replace(then, mode=mode, notes=notes, kernel=now.kernel, **computed)
+
+
+def versions_of(found: Mapping[str, str | None]) -> str:
+    """The versions that numbers depend on most."""
+    return f"TensorFlow {found.get('tensorflow')}, Keras {found.get('keras')}"
+
+
+def change(case: Case, old: Check, new: Check, now: LayerCall) -> str:
+    """What changed since `case` was recorded: the numbers, and what they were held to prove."""
+    since = f"recorded with {versions_of(case.versions)}, now {versions_of(versions_now())}"
+    moved_by = movement(case, now)
+    if old.verdict == new.verdict:
+        verdicts = f"{new.verdict} with the replay then and now"
+    else:
+        verdicts = f"{old.verdict} with the replay then, {new.verdict} now"
+    kind = ""
+    if moved_by and old.verdict == new.verdict == "parity":
+        kind = ", within rounding"
+    elif new.verdict == "diverged" != old.verdict:
+        kind = ", a real change"
+    return f"{since}: {moved_by or 'the outputs are the same, bit for bit'}{kind}; {verdicts}"
+
+
+def movement(case: Case, now: LayerCall) -> str:
+    """How far the outputs and states moved since they were recorded; empty when they did not."""
+    pairs = [
+        ("outputs", case.outputs, now.outputs),
+        ("last output", case.last_output, now.last_output),
+        *(
+            (f"final state {name}", then, found)
+            for name, then, found in zip_longest("hc", case.final_state, now.final_state)
+        ),
+    ]
+    return " and ".join(filter(None, (moved(*pair) for pair in pairs)))
+
+
+def moved(name: str, then: NDArray[Any] | None, now: NDArray[Any] | None) -> str:
+    """How far one array moved, empty for not at all, or that only one side has it."""
+    if then is None or now is None:
+        return "" if then is now else f"the {name} {'appeared' if then is None else 'disappeared'}"
+    if then.shape != now.shape:
+        return f"the {name} took shape {now.shape} instead of {then.shape}"
+    before, after = then.astype(np.float64), now.astype(np.float64)
+    if np.array_equal(before, after, equal_nan=True):
+        return ""
+    deviation = distance(after, before)
+    precision = precision_of(now.dtype.name)
+    far = float(ulps(deviation, before, precision).max())
+    # From a number next to zero, any distance is as many units as the format has numbers.
+    units = f" ({far:.0f} ULP)" if far < 2.0**precision.digits else ""
+    return f"the {name} moved by at most {number(float(deviation.max()))}{units}"
 
 
 def record(
@@ -245,54 +297,3 @@ def record_model(
     if not calls:
         return keras_report((), (f"{path} has no recurrent layer",))
     return record(calls, out, "model", inputs_as)
-
-
-def versions_of(found: Mapping[str, str | None]) -> str:
-    """The versions that numbers depend on most."""
-    return f"TensorFlow {found.get('tensorflow')}, Keras {found.get('keras')}"
-
-
-def change(case: Case, old: Check, new: Check, now: LayerCall) -> str:
-    """What changed since `case` was recorded: the numbers, and what they were held to prove."""
-    since = f"recorded with {versions_of(case.versions)}, now {versions_of(versions_now())}"
-    moved_by = movement(case, now)
-    if old.verdict == new.verdict:
-        verdicts = f"{new.verdict} with the replay then and now"
-    else:
-        verdicts = f"{old.verdict} with the replay then, {new.verdict} now"
-    kind = ""
-    if moved_by and old.verdict == new.verdict == "parity":
-        kind = ", within rounding"
-    elif new.verdict == "diverged" != old.verdict:
-        kind = ", a real change"
-    return f"{since}: {moved_by or 'the outputs are the same, bit for bit'}{kind}; {verdicts}"
-
-
-def movement(case: Case, now: LayerCall) -> str:
-    """How far the outputs and states moved since they were recorded; empty when they did not."""
-    pairs = [
-        ("outputs", case.outputs, now.outputs),
-        ("last output", case.last_output, now.last_output),
-        *(
-            (f"final state {name}", then, found)
-            for name, then, found in zip_longest("hc", case.final_state, now.final_state)
-        ),
-    ]
-    return " and ".join(filter(None, (moved(*pair) for pair in pairs)))
-
-
-def moved(name: str, then: NDArray[Any] | None, now: NDArray[Any] | None) -> str:
-    """How far one array moved, empty for not at all, or that only one side has it."""
-    if then is None or now is None:
-        return "" if then is now else f"the {name} {'appeared' if then is None else 'disappeared'}"
-    if then.shape != now.shape:
-        return f"the {name} took shape {now.shape} instead of {then.shape}"
-    before, after = then.astype(np.float64), now.astype(np.float64)
-    if np.array_equal(before, after, equal_nan=True):
-        return ""
-    deviation = distance(after, before)
-    precision = precision_of(now.dtype.name)
-    far = float(ulps(deviation, before, precision).max())
-    # From a number next to zero, any distance is as many units as the format has numbers.
-    units = f" ({far:.0f} ULP)" if far < 2.0**precision.digits else ""
-    return f"the {name} moved by at most {number(float(deviation.max()))}{units}"

@@ -21,7 +21,7 @@ from rnn_parity.api.rechecking import then_and_now, versions_of
 from rnn_parity.bounds.distance import distance
 from rnn_parity.cases.case import Case, case_of, read_case, versions_now, write_case
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import FORMATS

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.magnitudes import gamma, narrow
-from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.formula import Bias, Lettered
 from rnn_parity.recurrence.layers import Array
 
@@ -79,7 +79,8 @@ class Ball(Lettered):
         if other is None:
             return NotImplemented
         x, y = (narrow(ball.value, self.arithmetic.radius_dtype) for ball in (self, other))
-        radius = x * other.radius + (y + other.radius) * self.radius
+        radius = x * other.radius
+        radius = radius + (y + other.radius) * self.radius
         return self._rounded(self.value * other.value, radius, other)
 
     __rmul__ = __mul__

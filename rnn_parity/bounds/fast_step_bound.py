@@ -20,8 +20,7 @@ from rnn_parity.bounds.balls import SLACK
 from rnn_parity.bounds.magnitudes import gamma, narrow
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
-from rnn_parity.recurrence.activation import WIDE, Activation
-from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.activations import CATALOGUE, WIDE, Activation
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.products import rows_by

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rnn_parity.errors import UnsupportedError
-from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.layers import Array, Layer
 

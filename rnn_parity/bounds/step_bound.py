@@ -26,7 +26,7 @@ from rnn_parity.bounds.hidden_states import (
 )
 from rnn_parity.bounds.magnitudes import BoundedProduct, narrow
 from rnn_parity.bounds.observed import Observed, latest, observed_steps
-from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.formula import Bias, Matrix, bound
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.replay import Block, blocks
@@ -39,7 +39,8 @@ class Steps:
     """The steps of a layer on balls: what a correct implementation can make of known states.
 
     Blocks must follow each other from the first timestep on: `hidden` holds the states `(B, H)`
-    after the last one that are not observed but carried along, such as an LSTM's c.
+    after the last one that are not observed but carried along, such as an LSTM's c. A look at what
+    the outputs tell of them is taken after every `SEGMENT` of timesteps and after the last one.
     """
 
     def __init__(self, layer: Layer, arithmetic: Arithmetic, sequences: Sequences) -> None:
@@ -58,6 +59,7 @@ class Steps:
         states = sequences.initial_state[len(layer.STATES) - len(layer.hidden) :]
         self.hidden: Balls = tuple(Ball.exact(state, arithmetic) for state in states)
         self.at_once = True
+        self.unlooked, self.left = 0, sequences.shape[1]
         self.step = bound(layer.formula, self.letters())
 
     def letters(self) -> dict[str, Any]:
@@ -109,8 +111,9 @@ class Steps:
         if not self.at_once:
             output, after = one_by_one(self.step, given, before)
         self.hidden = tuple(one[-1] for one in after)
-        if seen is not None:
-            self.hidden = self.looked_at(given, before, after, seen)
+        self.unlooked, self.left = self.unlooked + len(output.value), self.left - len(output.value)
+        if seen is not None and (self.unlooked >= SEGMENT or not self.left):
+            self.hidden, self.unlooked = self.looked_at(given, before, after, seen), 0
         return output
 
     def looked_at(self, given: Given, before: Balls, after: Balls, seen: Ball) -> Balls:

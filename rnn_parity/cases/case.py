@@ -21,14 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.activations import CATALOGUE, Activation
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES
 from rnn_parity.system import files
 from rnn_parity.system.environment import environment, own_version
-from rnn_parity.system.files import entries_of, plain_file, read_entry, reason
+from rnn_parity.system.files import entries_of, plain_file, read_entry, readable, reason
 from rnn_parity.system.limits import check_content
 
 SCHEMA = "rnn-parity/case/1"
@@ -166,6 +165,11 @@ def case_of(call: LayerCall, versions: Mapping[str, str | None]) -> Case:
     weights = call.weights
     if weights is None:
         raise InputError(f"not recorded: {call.not_compared}")
+    if type(weights).__name__ not in LAYERS:
+        raise InputError(
+            f"not recorded: a case holds one of {', '.join(LAYERS)}, received "
+            f"{type(weights).__name__}"
+        )
     dtype = weights.precision.name
     arrays = {n: stored(a, n, dtype) for n, a in arrays_of(weights, call).items()}
     case = Case(
@@ -244,12 +248,10 @@ def read_case(path: str | os.PathLike[str]) -> Case:
     name = os.fspath(path)
     where = f"case {name!r}"
     try:
-        with plain_file(name, where) as file, zipfile.ZipFile(file) as archive:
+        with readable(where), plain_file(name, where) as file, zipfile.ZipFile(file) as archive:
             meta, arrays = unpacked(archive, where)
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read: {reason(error)}") from None
     # A damaged archive fails in the directory, the decompression, a header or the text.
     except Exception:
         raise InputError(

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rnn_parity.cli.combinations import (
+from rnn_parity.cli.options import (
     OF_INPUT,
+    Given,
     is_case,
     is_onnx,
+    parser,
     refuse_combinations,
     refuse_target,
+    unique,
 )
-from rnn_parity.cli.delivery import answer, deliver, wants_colour
-from rnn_parity.cli.options import parser
 from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, shown_lines
 from rnn_parity.system.limits import check_numbers
 
@@ -26,14 +28,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rnn_parity.report.report import Report
+    from rnn_parity.sweep.journal import Journal
 
 GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
 GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
-
-
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended: 128, and the number of the signal."""
+
+
+# Exit codes, and errors in one line.
 
 
 def program() -> NoReturn:
@@ -85,7 +89,10 @@ def run(arguments: Sequence[str] | None) -> int:
     return jobs[given["command"]](given)
 
 
-def list_faults(given: Mapping[str, Any]) -> int:
+# The commands.
+
+
+def list_faults(given: Given) -> int:
     """Answer with the catalogue of faults."""
     from rnn_parity.diagnosis.faults import FAULTS
     from rnn_parity.report.catalogue import Catalogue
@@ -94,7 +101,7 @@ def list_faults(given: Mapping[str, Any]) -> int:
     return 0
 
 
-def explain(given: Mapping[str, Any]) -> int:
+def explain(given: Given) -> int:
     """Answer with a page of the manual, or with the list of them."""
     from shutil import get_terminal_size
 
@@ -106,8 +113,8 @@ def explain(given: Mapping[str, Any]) -> int:
     return 0
 
 
-def check(given: Mapping[str, Any]) -> int:
-    """Check and answer; the exit code of the report."""
+def check(given: Given) -> int:
+    """Check, or record, and answer; the exit code of the report."""
     refuse_combinations(given)
     given = with_settings(given)
     check_output(given)
@@ -124,19 +131,67 @@ def check(given: Mapping[str, Any]) -> int:
     return report.exit_code
 
 
-def sweep(given: Mapping[str, Any]) -> int:
+def sweep(given: Given) -> int:
     """Sweep and answer; the exit code of the report."""
     check_output(given)
-    from rnn_parity.cli.sweep import report_on
+    from rnn_parity.report.sweeps import SweepReport
+    from rnn_parity.sweep import engine, repro
+    from rnn_parity.sweep.interrupt import Insisting
+    from rnn_parity.sweep.journal import journal
+    from rnn_parity.sweep.pool import pool
+    from rnn_parity.sweep.space import SPACES
 
+    refuse_sweep(given)
+    against, folder, seed = given["source"], given["repro"], given["seed"]
+    if folder is not None:
+        repro.make_folder(folder)
+    layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
+    strength = None if given["strength"] == "full" else given["strength"]
+    who = (given["workers"], given["dask"])
     with contextlib.redirect_stdout(sys.stderr):
-        report = report_on(given)
+        with journal(given["resume"]) as known, told(known), pool(*who) as workers, Insisting():
+            swept = engine.sweep(layers, strength, given["limit"], seed, workers, known, against)
+        scripts = {} if folder is None else repro.write_scripts(swept, folder)
+    options = {"layers": layers, "against": against, **named(given, "strength", "limit", "seed")}
+    report = SweepReport(swept, options, given["allow_known"], scripts)
     text = report.render(given["format"], colour=wants_colour(given["output"]))
     answer(text, given["output"])
     return report.exit_code
 
 
-def with_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+def refuse_sweep(given: Given) -> None:
+    """Raise `InputError` for options of a sweep that do not go together, or for its source."""
+    from rnn_parity.sweep.worker import refuse_source
+
+    against = given["source"]
+    if given["workers"] is not None and given["dask"] is not None:
+        raise InputError("--workers: the Dask cluster has its own; leave out one of the two")
+    if against is not None:
+        refuse_source(against)
+        if given["repro"] is not None:
+            raise InputError(
+                "--repro: its scripts need TensorFlow and NumPy alone, and cannot run "
+                f"{against}; leave it out: the report says how to check each finding again"
+            )
+
+
+@contextlib.contextmanager
+def told(known: Journal) -> Iterator[None]:
+    """Whoever interrupts a sweep in this block is told how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = f"interrupted after {len(known.known)} checks"
+        kept = f"which are kept: --resume {known.path} goes on from there"
+        lost = "which are lost: with --resume FILE they would be kept, to go on from there"
+        print(f"rnn-parity: {done}, {kept if known.path else lost}", file=sys.stderr, flush=True)
+        raise
+
+
+# What a check is given.
+
+
+def with_settings(given: Given) -> dict[str, Any]:
     """The options, with what `[tool.rnn_parity]` here sets and the command line leaves open."""
     from pathlib import Path
 
@@ -148,7 +203,7 @@ def with_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**open_, **given, "strict": given["strict"] or settings.strict}
 
 
-def find(given: Mapping[str, Any]) -> Report:
+def find(given: Given) -> Report:
     """The report on whatever was named."""
     if "training" in given:
         from rnn_parity.keras_adapter import seed_masks
@@ -164,7 +219,7 @@ def find(given: Mapping[str, Any]) -> Report:
     return case_report(given) if is_case(given) else model_report(given)
 
 
-def case_report(given: Mapping[str, Any]) -> Report:
+def case_report(given: Given) -> Report:
     """Check a case, or all cases in a folder."""
     from rnn_parity.api.rechecking import check_case, check_folder
 
@@ -173,7 +228,87 @@ def case_report(given: Mapping[str, Any]) -> Report:
     return job(given["target"], mode=given.get("mode"), keras=keras, **named(given, "against"))
 
 
-def check_output(given: Mapping[str, Any]) -> None:
+def generated_report(given: Given) -> Report:
+    """Check, or record, a generated layer."""
+    from rnn_parity.api.functions import check_generated
+    from rnn_parity.api.generated import GeneratedLayer
+    from rnn_parity.api.rechecking import record_generated
+
+    fields = [field.name for field in dataclasses.fields(GeneratedLayer)]
+    options = named(given, *fields)
+    if "arguments" in options:
+        options["arguments"] = unique(options["arguments"])
+    inputs = read_inputs(given, (3,))
+    if inputs is not None:
+        options.update(zip(OF_INPUT, inputs.shape, strict=True))
+    spec = GeneratedLayer(**options)
+    data = spec.calls * spec.batch * spec.timesteps * (spec.features + spec.units)
+    gates = GATES.get(spec.layer, GATES_OF_TWO)
+    check_size(data + gates * spec.units * (spec.features + spec.units + 1))
+    mask = read_mask(given, (spec.batch, spec.timesteps))
+    settled = {"inputs": inputs, "mask": mask, **ways(given)}
+    if given["command"] == "record":
+        return record_generated(spec, given["output"], **settled)
+    return check_generated(spec, **settled)
+
+
+def model_report(given: Given) -> Report:
+    """Check, or record, the recurrent layers of a saved model."""
+    from rnn_parity.api.functions import check_model
+    from rnn_parity.api.rechecking import record_model
+
+    target = given["target"]
+    refuse_target(target)
+    options = named(given, "batch", "timesteps", "seed")
+    check_size(options.get("batch", 1) * options.get("timesteps", 1))
+    inputs = read_inputs(given, (2, 3, 4, 5))
+    mask = read_mask(given, None if inputs is None else inputs.shape[:2])
+    options |= {"layer_name": given.get("layer_name"), "safe_mode": not given["unsafe"]}
+    options |= {"inputs": inputs, "mask": mask, **ways(given)}
+    if given["command"] == "record":
+        return record_model(target, given["output"], **options)
+    return check_model(target, **options)
+
+
+def ways(given: Given) -> dict[str, Any]:
+    """How the layer is run, and what is checked or written beside; only what was given."""
+    beside = "inputs_as" if given["command"] == "record" else "against"
+    return {"mode": given.get("mode", "graph"), **named(given, "training", beside)}
+
+
+def named(given: Given, *names: str) -> dict[str, Any]:
+    """Those of the options `names` that were given."""
+    return {name: given[name] for name in names if name in given}
+
+
+def read_inputs(given: Given, ndim: tuple[int, ...]) -> NDArray[Any] | None:
+    """The array of `--input`, when it was given."""
+    if "input" not in given:
+        return None
+    from rnn_parity.system.files import read_array
+
+    return read_array(given["input"], "--input", ndim)
+
+
+def read_mask(given: Given, shape: tuple[int, ...] | None) -> NDArray[Any] | None:
+    """The mask of `--mask-file`, when it was given; None for a `shape` that is not known yet."""
+    if "mask_file" not in given:
+        return None
+    from rnn_parity.system import files
+
+    return files.read_mask(given["mask_file"], shape, "--mask-file")
+
+
+def check_size(numbers: int) -> None:
+    """Raise `InputError` when this many numbers, in the replay's float64, do not fit."""
+    smaller = "make --batch, --timesteps, --features, --units or --calls smaller"
+    check_numbers(numbers, "sizes", smaller)
+
+
+# Where the answer goes.
+
+
+def check_output(given: Given) -> None:
     """Raise `InputError` before the long work when the answer has nowhere to go."""
     output = given["output"]
     if output is None:
@@ -192,88 +327,31 @@ def check_output(given: Mapping[str, Any]) -> None:
                 raise InputError(f"{option} {name!r}: would overwrite what is read; name another")
 
 
-def generated_report(given: Mapping[str, Any]) -> Report:
-    """Check a generated layer."""
-    from rnn_parity.api.generated import GeneratedLayer
+def answer(text: str, output: str | None) -> None:
+    """Write the answer and a newline to the file `output`, or to stdout for None."""
+    if output is None:
+        return deliver(text + "\n")
+    from rnn_parity.system.files import write_text
 
-    fields = [field.name for field in dataclasses.fields(GeneratedLayer)]
-    options = named(given, *fields)
-    if "arguments" in options:
-        options["arguments"] = unique(options["arguments"])
-    inputs = read_inputs(given, (3,))
-    if inputs is not None:
-        options.update(zip(OF_INPUT, inputs.shape, strict=True))
-    spec = GeneratedLayer(**options)
-    data = spec.calls * spec.batch * spec.timesteps * (spec.features + spec.units)
-    gates = GATES.get(spec.layer, GATES_OF_TWO)
-    check_size(data + gates * spec.units * (spec.features + spec.units + 1))
-    mask = read_mask(given, (spec.batch, spec.timesteps))
-
-    settled: dict[str, Any] = {"inputs": inputs, "mask": mask, "mode": given.get("mode", "graph")}
-    settled |= named(given, "training")
-    if given["command"] == "record":
-        from rnn_parity.api.rechecking import record_generated
-
-        return record_generated(spec, given["output"], **settled, **named(given, "inputs_as"))
-    from rnn_parity.api.functions import check_generated
-
-    return check_generated(spec, **settled, **named(given, "against"))
+    write_text(output, text + "\n")
 
 
-def named(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Those of the options `names` that were given."""
-    return {name: given[name] for name in names if name in given}
+def wants_colour(output: str | None) -> bool:
+    """Whether the answer goes to a terminal whose user has not refused colour."""
+    return output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """The pairs of `--arg` by name; raises `InputError` for a name that was given twice."""
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"--arg {name}: expected once, received {names.count(name)} times")
-    return dict(pairs)
-
-
-def model_report(given: Mapping[str, Any]) -> Report:
-    """Check the recurrent layers of a saved model."""
-    target = given["target"]
-    refuse_target(target)
-    options = named(given, "batch", "timesteps", "seed")
-    check_size(options.get("batch", 1) * options.get("timesteps", 1))
-    inputs = read_inputs(given, (2, 3, 4, 5))
-    mask = read_mask(given, None if inputs is None else inputs.shape[:2])
-    options |= {"layer_name": given.get("layer_name"), "safe_mode": not given["unsafe"]}
-
-    options |= {"inputs": inputs, "mask": mask, "mode": given.get("mode", "graph")}
-    options |= named(given, "training")
-    if given["command"] == "record":
-        from rnn_parity.api.rechecking import record_model
-
-        return record_model(target, given["output"], **options, **named(given, "inputs_as"))
-    from rnn_parity.api.functions import check_model
-
-    return check_model(target, **options, **named(given, "against"))
-
-
-def read_inputs(given: Mapping[str, Any], ndim: tuple[int, ...]) -> NDArray[Any] | None:
-    """The array of `--input`, when it was given."""
-    if "input" not in given:
-        return None
-    from rnn_parity.system.files import read_array
-
-    return read_array(given["input"], "--input", ndim)
-
-
-def read_mask(given: Mapping[str, Any], shape: tuple[int, ...] | None) -> NDArray[Any] | None:
-    """The mask of `--mask-file`, when it was given; None for a `shape` that is not known yet."""
-    if "mask_file" not in given:
-        return None
-    from rnn_parity.system.files import read_mask
-
-    return read_mask(given["mask_file"], shape, "--mask-file")
-
-
-def check_size(numbers: int) -> None:
-    """Raise `InputError` when so many numbers, in the replay's float64, do not fit."""
-    smaller = "make --batch, --timesteps, --features, --units or --calls smaller"
-    check_numbers(numbers, "sizes", smaller)
+def deliver(text: str) -> None:
+    """Write the answer to stdout; quiet when its reader has gone, `InputError` when it is full."""
+    if sys.stdout is None:
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still buffered must not raise again when Python shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise InputError(f"cannot write the answer: {error.strerror}") from None

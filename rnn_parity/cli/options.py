@@ -1,27 +1,43 @@
-"""The options of the command line. The standard library alone, so that `--help` answers at once."""
+"""The options of the command line, and which go together. The standard library alone.
+
+So `--help` and bad usage answer at once.
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn, TypeAlias
 
-from rnn_parity.cli.sweep_options import add_sweep
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.sources import KINDS
+from rnn_parity.implementations.sources import KINDS, recognised
 from rnn_parity.report import FORMATS
+from rnn_parity.system.choices import ALL_MODES, INITIAL_STATES, MASKS, MODES
 from rnn_parity.system.environment import own_version
 
 LAYERS = ("simple_rnn", "lstm", "gru")
 WRAPPERS = ("rnn", "stacked", "bidirectional")
-MASKS = ("none", "right", "left", "random")
-STATES = ("zeros", "random")
-MODES = ("eager", "graph", "xla", "predict", "all")
 LARGEST = 2**31 - 1
+"""The largest size, and the largest seed, that TensorFlow can count."""
 
-EPILOG = """\
+CHECK_ENDS = """\
 exit codes: 0 parity; 1 diverged or suspect, or an --against crashed; 2 bad
 usage or bad input; 3 nothing was proven (inconclusive, nothing to compare, or
 blind with --strict). With several checks, the first of 1, 3, 0 that occurs."""
+
+SWEEP_ENDS = """\
+exit codes: 0 parity; 1 diverged or suspect, or a source failed; 2 bad usage or
+bad input; 3 something was not proven. What Keras refuses is counted apart and
+changes none of them.
+
+With --against, every configuration is built in Keras, and what the source
+computes from the same weights and inputs is checked. A function is given `layer`,
+too: the weights and the options. What the source refuses, a function with a
+NotImplementedError, is counted as refused; whatever else it raises has failed."""
+
+Given: TypeAlias = Mapping[str, Any]
+"""The options by their names; of a check and a recording, those alone that were given."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,35 +63,17 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; try {self.prog} --help")
 
 
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
 def parser() -> Parser:
-    """The parser of the whole command line; an option that was not given has no attribute."""
+    """The parser of the whole command line; a check's option that is not given has no attribute."""
     main = Parser(
         prog="rnn-parity", description="Does a Keras recurrent layer compute its recurrence?"
     )
     main.add_argument("--version", action="version", version=f"rnn-parity {own_version()}")
     commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    check = commands.add_parser(
-        "check",
-        help="replay a layer by hand and hold it to a proven bound, with no tolerance to choose",
-        description="Replay a recurrent layer by hand and hold it to a proven bound.",
-        epilog=EPILOG,
-        argument_default=argparse.SUPPRESS,
-    )
-    check.add_argument(
-        "target",
-        nargs="?",
-        metavar="TARGET",
-        default=None,
-        help="a model (.keras, .h5, .hdf5, .onnx), a case (.npz) or a folder of cases; without it, "
-        "a layer is generated",
-    )
-    add_layer(check.add_argument_group("generated layer"))
-    add_data(check.add_argument_group("data"))
-    add_case(check.add_argument_group("cases"))
-    add_against(check)
-    output = check.add_argument_group("output")
-    output.add_argument("-o", dest="output", metavar="FILE", default=None, help="write it to FILE")
-    add_output(output)
+    add_check(commands)
     add_record(commands)
     faults = commands.add_parser(
         "faults",
@@ -90,28 +88,45 @@ def parser() -> Parser:
         description="Show a page of the manual; without TOPIC, list all pages.",
     )
     explain.add_argument("topic", nargs="?", metavar="TOPIC", help="such as bias-dropped")
-    add_sweep(commands, size, seed, LAYERS, FORMATS)
+    add_sweep(commands)
     return main
 
 
-def add_record(commands: argparse._SubParsersAction[Parser]) -> None:
+def add_check(commands: Commands) -> None:
+    """The command that checks a generated layer, a model, or cases."""
+    check = commands.add_parser(
+        "check",
+        help="replay a layer by hand and hold it to a proven bound, with no tolerance to choose",
+        description="Replay a recurrent layer by hand and hold it to a proven bound.",
+        epilog=CHECK_ENDS,
+        argument_default=argparse.SUPPRESS,
+    )
+    models = "a model (.keras, .h5, .hdf5, .onnx), a case (.npz) or a folder of cases"
+    add_subject(check, f"{models}; without it, a layer is generated")
+    add = check.add_argument_group("cases").add_argument
+    add("--no-keras", action="store_true", help="check the recorded outputs alone")
+    add("--baseline", metavar="REPORT.json", help="fail where a check is worse than in that report")
+    forms = "".join(f"\n  {kind.form}\n      {kind.meaning}" for kind in KINDS)
+    add = check.add_argument_group(
+        "other implementations",
+        f"checked in place of Keras, on what reaches the layer; SOURCE is one of{forms}",
+    ).add_argument
+    add("--against", action="append", metavar="SOURCE", help="check this one; repeatable")
+    output = check.add_argument_group("output")
+    output.add_argument("-o", dest="output", metavar="FILE", default=None, help="write it to FILE")
+    add_answer(output)
+
+
+def add_record(commands: Commands) -> None:
     """The command that writes cases."""
     record = commands.add_parser(
         "record",
         help="check, and write what was computed as a case (.npz) to be checked again later",
         description="Check a recurrent layer, and write a case of every call that is replayed.",
-        epilog=EPILOG,
+        epilog=CHECK_ENDS,
         argument_default=argparse.SUPPRESS,
     )
-    record.add_argument(
-        "target",
-        nargs="?",
-        metavar="TARGET",
-        default=None,
-        help="a model (.keras, .h5, .hdf5); without it, a layer is generated",
-    )
-    add_layer(record.add_argument_group("generated layer"))
-    add_data(record.add_argument_group("data"))
+    add_subject(record, "a model (.keras, .h5, .hdf5); without it, a layer is generated")
     output = record.add_argument_group("output")
     output.add_argument(
         "-o",
@@ -125,31 +140,13 @@ def add_record(commands: argparse._SubParsersAction[Parser]) -> None:
         metavar="X.npy",
         help="write the inputs as well, for other programs: .npy, or .csv with a row per timestep",
     )
-    add_output(output)
+    add_answer(output)
 
 
-def add_against(check: Parser) -> None:
-    """Other implementations, and what they can be."""
-    forms = "".join(f"\n  {kind.form}\n      {kind.meaning}" for kind in KINDS)
-    group = check.add_argument_group(
-        "other implementations",
-        f"checked in place of Keras, on what reaches the layer; SOURCE is one of{forms}",
-    )
-    group.add_argument(
-        "--against", action="append", metavar="SOURCE", help="check this one; repeatable"
-    )
-
-
-def add_case(group: argparse._ArgumentGroup) -> None:
-    """How recorded cases are checked, and what a report is held against."""
-    add = group.add_argument
-    add("--no-keras", action="store_true", help="check the recorded outputs alone")
-    add("--baseline", metavar="REPORT.json", help="fail where a check is worse than in that report")
-
-
-def add_layer(group: argparse._ArgumentGroup) -> None:
-    """What layer to generate; `--batch`, `--timesteps` and `--seed` are for a model too."""
-    add = group.add_argument
+def add_subject(command: Parser, target: str) -> None:
+    """What is checked, on which data, and how Keras runs it."""
+    command.add_argument("target", nargs="?", metavar="TARGET", default=None, help=target)
+    add = command.add_argument_group("generated layer").add_argument
     add("--layer", choices=(*LAYERS, *WRAPPERS), help="its class (default simple_rnn)")
     add("--units", type=size, metavar="N", help="its units (default 16)")
     add("--features", type=size, metavar="N", help="features of its inputs (default 32)")
@@ -165,14 +162,10 @@ def add_layer(group: argparse._ArgumentGroup) -> None:
         help="a Keras constructor argument, such as activation=relu; repeatable",
     )
     add("--dtype", metavar="NAME", help="a Keras dtype policy, such as mixed_float16")
-    add("--initial-state", choices=STATES, help="the first state (default zeros)")
+    add("--initial-state", choices=INITIAL_STATES, help="the first state (default zeros)")
     add("--calls", type=size, metavar="N", help="consecutive calls, for stateful=True (default 1)")
-
-
-def add_data(group: argparse._ArgumentGroup) -> None:
-    """What the layer or the model is run on, and how."""
-    add = group.add_argument
-    masks = group.add_mutually_exclusive_group().add_argument
+    data = command.add_argument_group("data")
+    add, masks = data.add_argument, data.add_mutually_exclusive_group().add_argument
     add("--input", metavar="X.npy", help="inputs, batch first; otherwise random ones")
     masks("--mask", choices=MASKS, help="generate a mask: padding, or random (default none)")
     masks("--mask-file", metavar="M.npy", help="a mask, (batch, timesteps), true where it counts")
@@ -183,50 +176,94 @@ def add_data(group: argparse._ArgumentGroup) -> None:
         default=False,
         help="load a model with Lambda layers: runs its code",
     )
-    add("--mode", choices=MODES, help="how Keras runs it (default graph; a case's own)")
+    add(
+        "--mode",
+        choices=(*MODES, ALL_MODES),
+        help="how Keras runs it (default graph; a case's own)",
+    )
     add("--training", action="store_true", help="call it in training, where dropout is active")
 
 
-def add_output(group: argparse._ArgumentGroup) -> None:
-    """How the answer is given."""
+def add_answer(group: argparse._ArgumentGroup) -> None:
+    """How the answer of a check is given."""
     add = group.add_argument
     add("--format", choices=FORMATS, default="table", help="of the answer (default table)")
     add("--every", action="store_true", default=False, help="show all timesteps of a long table")
     add("-q", dest="quiet", action="store_true", default=False, help="print the verdict alone")
-    add(
-        "--strict",
-        action="store_true",
-        default=False,
-        help="blind spots count as failures",
+    add("--strict", action="store_true", default=False, help="blind spots count as failures")
+
+
+def add_sweep(commands: Commands) -> None:
+    """The command that checks combinations of options."""
+    sweep = commands.add_parser(
+        "sweep",
+        help="check many combinations of a layer's options, and make small what diverges",
+        description="Check combinations of all options of a recurrent layer in Keras.",
+        epilog=SWEEP_ENDS,
     )
+    add = sweep.add_argument_group("what is checked").add_argument
+    add("--layer", choices=(*LAYERS, "all"), default="simple_rnn", help="default simple_rnn")
+    add(
+        "--strength",
+        type=strength,
+        default=3,
+        metavar="T",
+        help="every combination of any T options occurs (default 3); or full: all combinations",
+    )
+    add("--limit", type=size, metavar="N", help="check the first N of the shuffled combinations")
+    add("--seed", type=seed, default=0, metavar="S", help="of the shuffle and of all data")
+    able = ", ".join(kind.form for kind in KINDS if kind.any_weights)
+    help = f"check this in place of Keras's outputs: {able}"
+    add("--against", dest="source", metavar="SOURCE", help=help)
+    add = sweep.add_argument_group("who does it").add_argument
+    add("--workers", type=size, metavar="N", help="so many processes (default: this one alone)")
+    add("--dask", metavar="ADDRESS", help="the workers of the Dask scheduler there instead")
+    add = sweep.add_argument_group("what comes of it").add_argument
+    add("--resume", metavar="FILE", help="add results to FILE, and do not repeat those in it")
+    add("--repro", metavar="DIR", help="write a script for every finding that runs by itself")
+    add(
+        "--allow-known",
+        action="store_true",
+        help="do not fail for known mistakes of Keras's; they still count as diverged",
+    )
+    add("--format", choices=FORMATS, default="table", help="of the answer (default table)")
+    add("-o", dest="output", metavar="FILE", help="write it to FILE")
+
+
+# The types of values; each raises argparse's error, which names the option.
 
 
 def size(text: str) -> int:
     """An integer from 1 to what TensorFlow can count."""
-    return integer(text, 1, LARGEST)
+    return integer(text, 1)
 
 
 def seed(text: str) -> int:
     """An integer from 0 to the largest seed."""
-    return integer(text, 0, LARGEST)
+    return integer(text, 0)
 
 
-def integer(text: str, least: int, largest: int) -> int:
-    """`text` as an integer of this range; raises argparse's error."""
+def strength(text: str) -> int | str:
+    """The strength of a covering array, or "full" for the full product."""
+    return text if text == "full" else size(text)
+
+
+def integer(text: str, least: int) -> int:
+    """`text` as an integer from `least` on."""
     try:
         number = int(text)
     except ValueError:
         number = least - 1
-    if not least <= number <= largest:
+    if not least <= number <= LARGEST:
         shown = text if len(text) <= 40 else text[:40] + "..."
         raise argparse.ArgumentTypeError(
-            f"expected an integer from {least} to {largest}, received {shown!r}"
+            f"expected an integer from {least} to {LARGEST}, received {shown!r}"
         )
     return number
 
 
 def argument(text: str) -> tuple[str, object]:
-    """NAME=VALUE, the value a Python literal or a bare word; raises argparse's error."""
+    """NAME=VALUE, the value a Python literal or a bare word."""
     import ast
     import re
 
@@ -244,3 +281,118 @@ def argument(text: str) -> tuple[str, object]:
         if re.fullmatch(r"[\w.>-]+", value):
             return name, value
     raise argparse.ArgumentTypeError(f"expected a Python literal or a bare word, received {text!r}")
+
+
+def unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """The pairs of `--arg` by name; raises `InputError` for a name that was given twice."""
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"--arg {name}: expected once, received {names.count(name)} times")
+    return dict(pairs)
+
+
+# Which options go together: one that would change nothing is refused.
+
+OF_GENERATED = (
+    *("layer", "units", "features", "arguments"),
+    *("dtype", "mask", "initial_state", "calls"),
+)
+OF_MODEL = ("layer_name", "unsafe")
+NOT_OF_ONNX = ("unsafe", "mode", "mask_file", "no_keras", "against", "inputs_as", "training")
+RATES = ("dropout", "recurrent_dropout")
+OF_INPUT = ("batch", "timesteps", "features")
+OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
+FLAGS = {"arguments": "--arg", "quiet": "-q"}
+"""Options whose names are not those of their values."""
+
+
+def is_folder(path: str) -> bool:
+    """Whether this is a folder, and no model that is saved as one."""
+    return os.path.isdir(path) and not os.path.exists(os.path.join(path, "saved_model.pb"))
+
+
+def is_case(given: Given) -> bool:
+    """Whether the target is a case or a folder of cases, and is to be checked."""
+    target = given["target"]
+    if target is None or given["command"] == "record":
+        return False
+    return is_folder(target) or bool(target.lower().endswith(".npz"))
+
+
+def is_onnx(given: Given) -> bool:
+    """Whether the target is an ONNX model, and is to be checked."""
+    target = given["target"] or ""
+    return given["command"] == "check" and target.lower().endswith(".onnx")
+
+
+def refuse_combinations(given: Given) -> None:
+    """Raise `InputError` for an option of a check or a recording that would be ignored."""
+    if "against" in given:
+        refuse(given, ("mode",), "Keras's own outputs are not checked with --against; leave it out")
+        for source in given["against"]:
+            recognised(source)
+    if is_case(given):
+        of_case = (*OF_GENERATED, *OF_MODEL, *OF_DATA, "training")
+        refuse(given, of_case, "settled by the case; leave it out")
+        if "no_keras" in given:
+            refuse(given, ("mode",), "nothing runs with --no-keras; leave out one of the two")
+    else:
+        refuse_around_a_layer(given)
+    if given["format"] in ("json", "github"):
+        refuse(given, ("quiet",), f"not possible with --format {given['format']}; leave it out")
+    if given["format"] == "github" or given["quiet"]:
+        refuse(given, ("every",), "there is no table to show; leave it out")
+
+
+def refuse_around_a_layer(given: Given) -> None:
+    """Raise `InputError` for an option that would be ignored of a generated layer or a model."""
+    generated = given["target"] is None
+    if given["command"] == "record" and not given["output"].endswith(".npz"):
+        raise InputError(f"-o {given['output']!r}: expected a name that ends in .npz; name a case")
+    if not given.get("inputs_as", ".npy").endswith((".npy", ".csv")):
+        named = given["inputs_as"]
+        raise InputError(f"--inputs-as {named!r}: expected a name that ends in .npy or .csv")
+    if is_onnx(given):
+        refuse(given, NOT_OF_ONNX, "not for an ONNX model, which runs by itself; leave it out")
+    refuse(given, ("no_keras",), "only for a case or a folder of cases; leave it out")
+    if generated:
+        refuse(given, OF_MODEL, "only for a model; add the TARGET or leave this out")
+    else:
+        refuse(given, OF_GENERATED, "only for a generated layer; leave out this or the TARGET")
+    refuse_training(given)
+    if "input" in given:
+        settled = OF_INPUT if generated else (*OF_INPUT, "seed")
+        refuse(given, settled, "settled by --input; leave out one of the two")
+
+
+def refuse_training(given: Given) -> None:
+    """Raise `InputError` where `--training` would change nothing, or nobody could follow it."""
+    arguments = dict(given.get("arguments", ()))
+    if given["target"] is None and not any(arguments.get(rate) for rate in RATES):
+        refuse(given, ("training",), "there is no dropout; add --arg dropout=RATE, or leave it out")
+    if given.get("mode") == "predict":
+        refuse(given, ("training",), "predict never trains; choose another --mode, or leave it out")
+    if "against" in given:
+        refuse(
+            given,
+            ("training",),
+            "no other implementation gets the dropout masks that Keras draws; leave out one of "
+            "--training and --against",
+        )
+
+
+def refuse(given: Given, names: Iterable[str], why: str) -> None:
+    """Raise `InputError` when one of the options `names` was given."""
+    for name in names:
+        if given.get(name, False) is not False:
+            raise InputError(f"{FLAGS.get(name, '--' + name.replace('_', '-'))}: {why}")
+
+
+def refuse_target(target: str) -> None:
+    """Raise `InputError` for no model; what is wrong with one is said on loading."""
+    models = "expected a model (.keras, .h5, .hdf5)"
+    if target.lower().endswith(".npz"):
+        raise InputError(f"{target!r}: {models}, received a case (.npz)")
+    if is_folder(target):
+        raise InputError(f"{target!r}: {models}, received a folder; name one model file in it")

@@ -16,7 +16,7 @@ from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.diagnosis.causes import fit_in
 from rnn_parity.diagnosis.faults import STALE, Computation, Fault, faults_of
 from rnn_parity.recurrence.layers import Array, Layer
-from rnn_parity.recurrence.replay import replay
+from rnn_parity.recurrence.replay import Trace, replay
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.system.threads import one_thread
 from rnn_parity.verdict.comparison import Last
@@ -30,6 +30,8 @@ CLEARLY = 1.05
 """A ratio from which on a few rows prove what the whole run would show. The quick way that whole
 runs are judged by has bounds that are wider by less than that.
 """
+BOUNDED = {"tanh", "sigmoid", "softsign", "hard_tanh"}
+"""Activations whose outputs saturate at their limits."""
 MOST_KEPT = 1 << 26
 """Bytes of inputs and outputs that a report keeps, to work out the blind spots when somebody looks
 at them: 64 MiB. Of more, a memory map of gigabytes among them, nothing is copied and the blind
@@ -164,8 +166,7 @@ def whole_run(variant: Computation, passed: PassedCheck) -> Observations:
     trace = replay(variant.layer, variant.sequences)
     if variant.rearrange is not None:
         return Observations(rounded(variant, variant.rearrange(trace.outputs)))
-    states = trace.final_state if len(variant.layer.STATES) > 1 else (trace.final_state,)
-    found = tuple(rounded(variant, state) for state in states)
+    found = tuple(rounded(variant, state) for state in states_of(trace))
     return Observations(rounded(variant, trace.outputs), found[: len(seen.final_state)])
 
 
@@ -184,7 +185,7 @@ def unseen(passed: PassedCheck, hidden: list[str]) -> str:
     """Why variants of a fault do not show although nothing forbids it, in a person's words."""
     layer, few = passed.reference.layer, few_samples(passed.reference.sequences)
     outputs = passed.observed.outputs[few, :STEPS].astype(np.float64)
-    bounded = layer.activation.name in ("tanh", "sigmoid", "softsign", "hard_tanh")
+    bounded = {one.name for one in layer.activations[:1]} <= BOUNDED
     if not outputs.any():
         return "all outputs are zeros"
     if bounded and np.median(np.abs(outputs)) > 1 - 1e-4:
@@ -197,9 +198,11 @@ def unseen_state(passed: PassedCheck) -> str | None:
     """Why a stale final state does not show."""
     if not passed.observed.final_state:
         return "no final state was observed"
-    before, after = passed.last.states
     if stale_shows(passed):
         return None
+    before, after = passed.last.states
+    if passed.last.own_output:
+        before, after = stale_states(passed)[0], passed.observed.final_state[0]
     same = "the state did not change in the last timestep"
     near = "the state before the last timestep is within rounding of the one after it"
     return same if np.array_equal(before, after) else near
@@ -218,18 +221,22 @@ def stale_shows(passed: PassedCheck) -> bool:
 
 def stale_states(passed: PassedCheck) -> tuple[Array, ...]:
     """The states before the last timestep; an LSTM's c, which nobody observed, as replayed."""
-    h, reference = passed.last.states[0], passed.reference
-    if len(passed.observed.final_state) == 1:
-        return (h,)
+    reference, count = passed.reference, len(passed.observed.final_state)
+    known = () if passed.last.own_output else (passed.last.states[0],)
+    if count <= len(known):
+        return known
     before = reference.sequences.shape[1] - 1
-    if not before:
-        return (h, reference.sequences.initial_state[1])
-    return (
-        h,
-        rounded(
-            reference, replay(reference.layer, reference.sequences.first(before)).final_state[1]
-        ),
-    )
+    states = tuple(reference.sequences.initial_state)
+    if before:
+        found = states_of(replay(reference.layer, reference.sequences.first(before)))
+        states = tuple(rounded(reference, state) for state in found)
+    return (*known, *states[len(known) : count])
+
+
+def states_of(trace: Trace) -> tuple[Array, ...]:
+    """The final states of a replay, `(B, H)` each."""
+    states = trace.final_state
+    return states if isinstance(states, tuple) else (states,)
 
 
 def beyond(layer: Layer, states: tuple[Array, ...], passed: PassedCheck) -> bool:

@@ -22,7 +22,7 @@ from rnn_parity.bounds.distance import distance, ratios
 from rnn_parity.bounds.observed import observed_part, observed_steps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis import implied_weights as implied
-from rnn_parity.diagnosis.equations import Rows, stacked
+from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.first_step import FirstStep
@@ -303,10 +303,13 @@ def suspicion(
     """Other weights than the layer's, confirmed by samples that did not raise them or by a `probe`;
     None where the outputs imply none.
     """
-    layer, now = reference.layer, stacked(reference.layer)
+    layer = reference.layer
     coupled = any(activation.coupling for activation in layer.activations)
     if coupled or layer.precision.digits < FLOAT32.digits:
         return None  # the errors of narrow formats are no noise: they depend on the numbers
+    if not has_equations(layer):
+        return None
+    now = stacked(layer)
     quick = implied.quick_rows(layer, reference.sequences, outputs).even(now)
     scores = implied.scores(quick)
     # Rounding changes every weight a little; of few equations no single score can be high.

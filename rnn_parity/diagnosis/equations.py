@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.first_order import STATE, Derivative, FirstOrder, Key, Term, derivative
 from rnn_parity.bounds.observed import Observed
+from rnn_parity.errors import UnsupportedError
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product, rows_by
-from rnn_parity.recurrence.replay import Block, Projected, step_on_arrays
+from rnn_parity.recurrence.replay import Block, input_sums, step_on_arrays
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
 
 Columns = tuple[Array, ...]
@@ -61,6 +62,14 @@ def pieces(layer: Layer) -> tuple[Piece, ...]:
     if formula not in PIECES:
         PIECES[formula] = tuple(pieces_of(layer))
     return PIECES[formula]
+
+
+def has_equations(layer: Layer) -> bool:
+    """Whether a formula's derivative has no more parts than an equation has."""
+    try:
+        return bool(pieces(layer))
+    except UnsupportedError:
+        return False
 
 
 def pieces_of(layer: Layer) -> Iterator[Piece]:
@@ -568,10 +577,9 @@ class Equations:
         """The hidden states `(t, B, H)` before each step, which start from the observed h."""
         if not len(self.hidden):
             return ()
-        before, bias = [], self.layer.input_bias
-        biased = block.projection if bias is None else block.projection + bias
+        before = []
         own_output = self.layer.facts.own_output
-        for t, x in enumerate(map(Projected, block.projection, biased)):
+        for t, x in enumerate(input_sums(self.layer, block.projection)):
             before.append(self.hidden)
             given = () if own_output else (h[t],)
             new = np.stack(self.step(x, *given, *self.hidden)[1:])

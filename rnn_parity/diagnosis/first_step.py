@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product
@@ -34,13 +34,13 @@ WITH_LANES = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class FirstRows:
     """One timestep of each of some samples: `steps` `(n,)` of `samples` `(n,)`."""
 
     samples: NDArray[np.intp]
     steps: NDArray[np.intp]
 
-    def of(self, array: NDArray[Any]) -> NDArray[Any]:
+    def taken(self, array: NDArray[Any]) -> NDArray[Any]:
         """These rows of an array `(B, T, N)`, `(1, n, N)`."""
         return array[self.samples, self.steps][np.newaxis]
 
@@ -54,14 +54,14 @@ class Shared(Lettered):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of `value`."""
+        """The shape of `value`."""
         return self.value.shape
 
-    def once(self, key: Any, of: Any, make: Callable[[], T]) -> T:
-        """What `make` makes of this and of `of`, whose id is in the key and which stays alive."""
+    def once(self, key: Any, other: Any, make: Callable[[], T]) -> T:
+        """What `make` makes of this and of `other`, whose id the key has and which stays alive."""
         found = self.made.get(key)
         if found is None:
-            found = self.made[key] = of, make()
+            found = self.made[key] = other, make()
         result: T = found[1]
         return result
 
@@ -120,13 +120,13 @@ def applied(activations: Sequence[Activation], z: Shared | Array) -> Array:
 class Start:
     """Before that step: the `states` `(S, n, H)`. After it: what was `seen`, `(1, n, H)`."""
 
-    rows: Rows
+    rows: FirstRows
     states: Array
     seen: Array
 
 
 @dataclass(frozen=True, eq=False)
-class Projected:
+class FirstInputs:
     """The inputs `(1, n, F)` as a layer takes them, and their projection."""
 
     inputs: Array
@@ -143,14 +143,14 @@ class FirstStep:
         self.samples, self.steps = samples, steps
         self.kept: dict[tuple[Any, ...], tuple[tuple[Any, ...], Any]] = {}
 
-    def once(self, name: str, make: Callable[[], T], *of: Any) -> T:
-        """What `make` makes of the objects `of`, which stay alive as long as the result is kept."""
-        key = name, *map(id, of)
+    def once(self, name: str, make: Callable[[], T], *given: Any) -> T:
+        """What `make` makes of the objects `given`, which stay alive as long as it is kept."""
+        key = name, *map(id, given)
         found = self.kept.pop(key, None)
         if found is None:
             if len(self.kept) >= KEPT:
                 del self.kept[next(iter(self.kept))]  # the one that was needed longest ago
-            found = of, make()
+            found = given, make()
         self.kept[key] = found
         result: T = found[1]
         return result
@@ -167,8 +167,8 @@ class FirstStep:
         layer = layers[0]
         hidden = sequences.mask is not None or bool(layer.hidden)
         later = self.steps.start > 0 and self.steps.stop <= outputs.shape[1] and not hidden
-        of = sequences.mask, sequences.initial_state, outputs
-        start = self.once("start", lambda: self.start(sequences, outputs, later), *of)
+        given = sequences.mask, sequences.initial_state, outputs
+        start = self.once("start", lambda: self.start(sequences, outputs, later), *given)
         if not len(start.rows.samples):
             return [False] * len(layers)
         projected = self.projected(layer, sequences, start.rows)
@@ -180,14 +180,14 @@ class FirstStep:
             far[i] = far_where_finite(start, projected, expected[i], layer.precision.unit_roundoff)
         return far
 
-    def rows(self, sequences: Sequences, later: bool) -> Rows:
+    def rows(self, sequences: Sequences, later: bool) -> FirstRows:
         """The rows that are computed: none of samples that are masked throughout."""
         samples = self.samples[self.samples < len(sequences.inputs)]
         if sequences.mask is None:
-            return Rows(samples, np.full(len(samples), self.steps.start if later else 0))
+            return FirstRows(samples, np.full(len(samples), self.steps.start if later else 0))
         mask = sequences.mask[samples]
         some = mask.any(axis=1)
-        return Rows(samples[some], mask[some].argmax(axis=1))
+        return FirstRows(samples[some], mask[some].argmax(axis=1))
 
     def start(self, s: Sequences, outputs: NDArray[Any], later: bool) -> Start:
         """What the step starts from: where it is a `later` one, from the observed state."""
@@ -195,19 +195,19 @@ class FirstStep:
         states = s.initial_state[:, rows.samples]
         if later:
             states = outputs[np.newaxis, rows.samples, rows.steps - 1].astype(np.float64)
-        return Start(rows, states, rows.of(outputs).astype(np.float64))
+        return Start(rows, states, rows.taken(outputs).astype(np.float64))
 
-    def projected(self, layer: Layer, s: Sequences, rows: Rows) -> Projected:
+    def projected(self, layer: Layer, s: Sequences, rows: FirstRows) -> FirstInputs:
         """The inputs of the step and their projection."""
 
-        def make() -> Projected:
-            x = rows.of(s.inputs).swapaxes(0, 1)
+        def make() -> FirstInputs:
+            x = rows.taken(s.inputs).swapaxes(0, 1)
             x = layer_inputs(layer, x, slice(None), np.empty((1, len(x), layer.features)))
             p = np.empty((1, len(rows.samples), layer.width))
-            return Projected(x, Shared(project(layer, x, p, s.dropout.samples(rows.samples))))
+            return FirstInputs(x, Shared(project(layer, x, p, s.dropout.samples(rows.samples))))
 
-        of = rows, s.inputs, layer.kernel, layer.precision, layer.operands, s.dropout
-        return self.once("projection", make, *of)
+        given = rows, s.inputs, layer.kernel, layer.precision, layer.operands, s.dropout
+        return self.once("projection", make, *given)
 
     def step(
         self, layers: Sequence[Layer], s: Sequences, start: Start, projection: Shared
@@ -221,8 +221,8 @@ class FirstStep:
         def product(h: Array, columns: slice) -> Shared | Array:
             if h is not states[0]:
                 return times_w(h.value if isinstance(h, Shared) else h, columns)
-            of = start.states, layer.recurrent_kernel, layer.operands, s.dropout
-            return self.once(f"product of {columns}", lambda: Shared(times_w(h, columns)), *of)
+            given = start.states, layer.recurrent_kernel, layer.operands, s.dropout
+            return self.once(f"product of {columns}", lambda: Shared(times_w(h, columns)), *given)
 
         letters: dict[str, Any] = {
             "U": Matrix(lambda x, columns: x if columns == every else x[..., columns], every),
@@ -236,7 +236,7 @@ class FirstStep:
         return np.broadcast_to(outputs, (len(layers), *start.seen.shape))
 
 
-def far_where_finite(start: Start, projected: Projected, expected: Array, unit: float) -> bool:
+def far_where_finite(start: Start, projected: FirstInputs, expected: Array, unit: float) -> bool:
     """Whether numbers are far off as far as there are numbers, or stand where a NaN is certain."""
     if not_a_number(start, projected, expected):
         return True
@@ -245,7 +245,7 @@ def far_where_finite(start: Start, projected: Projected, expected: Array, unit: 
     return bool((off[known] ** 2).sum() > unit * (expected[known] ** 2).sum())
 
 
-def not_a_number(start: Start, projected: Projected, expected: Array) -> bool:
+def not_a_number(start: Start, projected: FirstInputs, expected: Array) -> bool:
     """Whether a number was seen where inputs or a state that are none make a NaN for certain."""
     p = projected.projection.value
     infinite = ~np.isfinite(projected.inputs).all(axis=-1, keepdims=True)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.observed import observed_part, observed_steps
 from rnn_parity.diagnosis.equations import Equations, Rows, flattened, joined, stacked, value, where
 from rnn_parity.diagnosis.probe import Probe, probed
-from rnn_parity.recurrence.inverse import inverse_activation
+from rnn_parity.recurrence.activations import inverse_activation
 from rnn_parity.recurrence.layers import Array, Layer, SimpleRNN
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.results import ImpliedWeight

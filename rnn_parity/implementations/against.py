@@ -17,6 +17,43 @@ from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
 from rnn_parity.recurrence.sequences import Sequences, boolean, states
 
+SIDES = ("forward", "backward")
+EITHER_STATES = "the final states, which may be of either layer"
+LAST_OUTPUT = "the last output"
+
+
+@dataclass(frozen=True, eq=False)
+class Both:
+    """One call of a `Bidirectional` whose layers' outputs stand side by side.
+
+    `parts` are what reached its two layers, which are `layers`; `merge` is what it did itself.
+    """
+
+    layer_name: str
+    parts: tuple[LayerCall, ...]
+    layers: tuple[Layer, ...]
+    merge: LayerCall
+    sequences: bool
+
+    @classmethod
+    def from_merge(cls, merge: LayerCall) -> Both | None:
+        """The call that `merge` was part of, if it can be computed as a whole.
+
+        A sum, a product or a mean does not tell what each layer computed; a mask and initial states
+        are handed to each layer alone.
+        """
+        did = merge.merge
+        if did is None or did.mode not in ("concat", None):
+            return None
+        if did.whole.mask is not None or did.whole.initial_state:
+            return None
+        name = merge.layer_name.removesuffix("/merge")
+        parts = tuple(part for layer in merge.parts for part in layer)
+        layers = tuple(part.weights for part in parts if part.weights is not None)
+        if not len(layers) == len(parts) == len(SIDES):
+            return None
+        return cls(name, parts, layers, merge, did.sequences)
+
 
 def others_of(against: Any, training: bool = False) -> list[Source]:
     """The implementations that `against` stands for; none where Keras itself is checked.
@@ -51,17 +88,17 @@ def call_to_compute(weights: Layer, inputs: ArrayLike, mask: Any, initial_state:
 
 
 def calls_computed_by(
-    observations: Sequence[LayerCall], others: Sequence[Source]
+    calls: Sequence[LayerCall], others: Sequence[Source]
 ) -> Iterator[tuple[LayerCall, Source]]:
     """What each of `others` computes from what reached each layer, and who it is.
 
     A `Bidirectional` is asked for as a whole where that can be. Raises `InputError` as
     `refuse_several` and `layer_computed_by` do.
     """
-    calls = grouped(observations)
+    whole = grouped(calls)
     for source in others:
-        refuse_several(calls if source.merges else observations, [source])
-    for call in calls:
+        refuse_several(whole if source.merges else calls, [source])
+    for call in whole:
         for source in others:
             yield from ((seen, source) for seen in computed_by(call, source))
 
@@ -75,9 +112,9 @@ def computed_by(call: LayerCall | Both, source: Source) -> Iterable[LayerCall]:
     return [layer_computed_by(seen, source) for seen in (*call.parts, call.merge)]
 
 
-def refuse_several(observations: Sequence[LayerCall | Both], others: Iterable[Source]) -> None:
+def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) -> None:
     """Raise `InputError` where a source cannot say which of several layers or calls it answers."""
-    names = list(dict.fromkeys(seen.layer_name for seen in observations))
+    names = list(dict.fromkeys(seen.layer_name for seen in calls))
     for source in others:
         where = f"against {source.name!r}: expected one"
         if source.scope != "model" and len(names) > 1:
@@ -86,9 +123,9 @@ def refuse_several(observations: Sequence[LayerCall | Both], others: Iterable[So
                 f"{where} recurrent layer, received {len(names)}: {', '.join(names[:5])}{more}; "
                 "name the one that it computes (--layer-name)"
             )
-        if source.scope == "call" and len(observations) > 1:
+        if source.scope == "call" and len(calls) > 1:
             raise InputError(
-                f"{where} call of a layer, whose outputs it holds, received {len(observations)} of "
+                f"{where} call of a layer, whose outputs it holds, received {len(calls)} of "
                 f"{names[0]!r}; check one of them"
             )
 
@@ -124,50 +161,11 @@ def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
     )
 
 
-SIDES = ("forward", "backward")
-STATES = "the final states, which may be of either layer"
-LAST_OUTPUT = "the last output"
-
-
-@dataclass(frozen=True, eq=False)
-class Both:
-    """One call of a `Bidirectional` whose layers' outputs stand side by side.
-
-    `parts` are what reached its two layers, which are `layers`; `merge` is what it did itself.
-    """
-
-    layer_name: str
-    parts: tuple[LayerCall, ...]
-    layers: tuple[Layer, ...]
-    merge: LayerCall
-    sequences: bool
-
-    @classmethod
-    def of(cls, merge: LayerCall) -> Both | None:
-        """The call that `merge` was part of, if it can be computed as a whole.
-
-        A sum, a product or a mean does not tell what each layer computed; a mask and initial states
-        are handed to each layer alone.
-        """
-        did = merge.merge
-        if did is None or did.mode not in ("concat", None):
-            return None
-        if did.whole.mask is not None or did.whole.initial_state:
-            return None
-        name = merge.layer_name.removesuffix("/merge")
-        parts = tuple(part for layer in merge.parts for part in layer)
-        layers = tuple(part.weights for part in parts if part.weights is not None)
-        if not len(layers) == len(parts) == len(SIDES):
-            return None
-        return cls(name, parts, layers, merge, did.sequences)
-
-
-def grouped(observations: Sequence[LayerCall]) -> list[LayerCall | Both]:
-    """The observations, those of one call of a `Bidirectional` as one where that can be."""
-    found = [Both.of(seen) for seen in observations]
+def grouped(calls: Sequence[LayerCall]) -> list[LayerCall | Both]:
+    """The calls, those of one call of a `Bidirectional` as one where that can be."""
+    found = [Both.from_merge(seen) for seen in calls]
     inside = {id(one): both for both in found if both for one in (*both.parts, both.merge)}
-    calls = [inside.get(id(seen), seen) for seen in observations]
-    return list(dict.fromkeys(calls))
+    return list(dict.fromkeys(inside.get(id(seen), seen) for seen in calls))
 
 
 def halves_computed_by(both: Both, source: Source) -> Iterator[LayerCall]:
@@ -215,7 +213,7 @@ def states_of_each(
 
 def naming_left_out(answer: Answer, states_are_compared: bool) -> Answer:
     """The answer, which names what it holds and neither layer's outputs are held against."""
-    beside = [STATES] if answer.final_state and not states_are_compared else []
+    beside = [EITHER_STATES] if answer.final_state and not states_are_compared else []
     beside += [LAST_OUTPUT] if answer.last_output is not None else []
     return replace(answer, left_out=(*answer.left_out, *beside))
 

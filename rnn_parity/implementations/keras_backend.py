@@ -32,8 +32,7 @@ import rnn_parity
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError, one_line
 from rnn_parity.implementations.command import TIME_LIMIT, end, ending, time_limit
 from rnn_parity.implementations.request import Answer, Implementation, Request
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.activations import CATALOGUE, Activation
 from rnn_parity.system.environment import version_of
 
 BACKENDS = {"jax": "jax", "torch": "torch", "numpy": "jax", "openvino": "openvino"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,14 +21,13 @@ from rnn_parity.implementations.ports import (
     named_outputs,
     outputs_misfit,
 )
-from rnn_parity.implementations.request import Answer, Implementation, Request
+from rnn_parity.implementations.request import Answer, Implementation, Request, path_and_part
 from rnn_parity.system.environment import version_of
-from rnn_parity.system.files import content, reason
+from rnn_parity.system.files import content, readable
 from rnn_parity.system.limits import check_numbers
 
 Detail = Mapping[str, Any]
 """What LiteRT tells about one input or output: index, name, shape, dtype, quantization."""
-SOURCE = re.compile(r"(?P<path>.+?\.tflite)(?:#(?P<part>.+))?", re.IGNORECASE)
 NARROW = {"float16": "float16", "int8": "8-bit integers", "uint8": "8-bit integers"}
 
 
@@ -43,14 +41,11 @@ def implementation(source: str) -> Implementation:
     `InputError` for a file that LiteRT cannot load, and when called for inputs and outputs that are
     not the layer's; `MissingPackageError` without the extra `litert`.
     """
-    match = SOURCE.fullmatch(source)
-    path, part = match.group("path", "part") if match else (source, None)
+    path, part = path_and_part(source, "tflite")
     where = f"LiteRT model {path!r}"
     required(where)
-    try:
+    with readable(where):
         found = content(path, where)
-    except OSError as error:
-        raise InputError(f"{where} cannot be read: {reason(error)}") from None
     make = partial(required(where), model_content=found)
     return Model(make, where, path, part).compute
 

@@ -25,7 +25,7 @@ from rnn_parity.cases.case import SHAPES
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.recurrence.precision import real
-from rnn_parity.system.files import entries_of, plain_file, read_array, read_entry, reason
+from rnn_parity.system.files import entries_of, plain_file, read_array, read_entry, readable
 from rnn_parity.system.limits import check_content
 
 OUTPUTS = "outputs"
@@ -109,7 +109,7 @@ def read_numbers(path: str, part: str | None = None) -> Numbers:
 def read_npz(path: str, where: str, part: str | None) -> Numbers:
     """What is in a `.npz`: outputs, and what else was computed, by name; or `part` alone."""
     try:
-        with plain_file(path, where) as file, zipfile.ZipFile(file) as archive:
+        with readable(where), plain_file(path, where) as file, zipfile.ZipFile(file) as archive:
             entries = entries_of(archive, where)
             name = outputs_among([*entries], part, where)
             wanted = {name, *(COMPUTED if part is None else ())}
@@ -120,8 +120,6 @@ def read_npz(path: str, where: str, part: str | None) -> Numbers:
             }
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read: {reason(error)}") from None
     # A damaged archive fails in the directory, the decompression or a header.
     except Exception:
         raise InputError(
@@ -279,11 +277,9 @@ def read_csv(path: str, where: str) -> NDArray[np.float64]:
     `InputError` with the line of a word, a missing value or a row of another length.
     """
     try:
-        with plain_file(path, where) as file:
+        with readable(where), plain_file(path, where) as file:
             check_content(os.fstat(file.fileno()).st_size, where, "text", OF_TEXT)
             return table(numbered_lines(io.TextIOWrapper(file, "utf-8-sig"), where), where)
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read: {reason(error)}") from None
     except UnicodeDecodeError:
         raise InputError(f"{where}: expected text in UTF-8, received other bytes") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,3 +64,10 @@ class Answer:
 
 Implementation = Callable[[Request], Answer]
 """Raises `InputError`, one line, when it cannot compute what is asked."""
+
+
+def path_and_part(source: str, *extensions: str) -> tuple[str, str | None]:
+    """A file's path, with one of these extensions, and what is named after its #; None without."""
+    pattern = rf"(.+?\.(?:{'|'.join(extensions)}))(?:#(.+))?"
+    match = re.fullmatch(pattern, source, re.IGNORECASE)
+    return (match[1], match[2]) if match else (source, None)

@@ -104,7 +104,8 @@ KINDS = [
 ]
 """All kinds, in the order in which a source is held against them.
 
-A kind of one's own is one more entry, and a module with a function `implementation(argument)`.
+A kind of one's own is one more entry, before `module:function`, and a module with a function
+`implementation(argument)` that returns an `Implementation`.
 """
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError, UnsupportedError, one_line
-from rnn_parity.implementations.request import Answer, Implementation, Request
+from rnn_parity.implementations.request import Answer, Implementation, Request, path_and_part
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.system.environment import version_of
-from rnn_parity.system.files import plain_file, reason
+from rnn_parity.system.files import plain_file, readable
 
 CELL = re.compile(r"(.*?)\.?(?:(?:weight|bias)_[ih]h|recurrent_(?:kernel|bias)|weight_hr)")
 """A tensor of an `nn.RNNCell`, an `nn.LSTMCell` or an `nn.GRUCell`, or of a Keras layer."""
@@ -32,9 +32,8 @@ GATES = {"SimpleRNN": (0,), "LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2)}
 KEY = re.compile(
     r"(?P<prefix>.*?)(?P<name>(?:weight|bias)_[ih]h|weight_hr)(?P<end>_l\d+(_reverse)?)"
 )
-SOURCE = re.compile(
-    r"(?P<path>.+?\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle))(?:#(?P<part>.+))?", re.IGNORECASE
-)
+EXTENSIONS = ("safetensors", "pt", "pth", "bin", "ckpt", "pkl", "pickle")
+"""How files of PyTorch end; all but the first are pickled."""
 PART = re.compile(r"(?P<prefix>.*?)\*?(?P<end>(?:_|(?<![^.*]))l\d+(?:_reverse)?)?")
 """How the user names layers: by what their tensors' names begin with, end with, or both."""
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -72,7 +71,7 @@ def implementation(source: str) -> Implementation:
     `InputError` for a file that is no such `state_dict` (a pickled one is not even opened),
     `MissingPackageError` without PyTorch or safetensors.
     """
-    path, part = path_and_part(source)
+    path, part = path_and_part(source, *EXTENSIONS)
     if not path.lower().endswith(".safetensors"):
         raise InputError(
             f"{path!r}: a pickled checkpoint runs code of its own and is never loaded; save it "
@@ -109,12 +108,6 @@ def notes(chosen: StoredModule, request: Request, others: str) -> Iterator[str]:
         yield "PyTorch's padding is filled as Keras fills masked steps"
     if others:
         yield f"the file holds other tensors, too: {others}"
-
-
-def path_and_part(source: str) -> tuple[str, str | None]:
-    """A file's path, and what is named after the #."""
-    match = SOURCE.fullmatch(source)
-    return (match["path"], match["part"]) if match else (source, None)
 
 
 def cells_among(tensors: Mapping[str, Any]) -> tuple[str, ...]:
@@ -214,11 +207,11 @@ def read_tensors(path: str) -> dict[str, Any]:
             "pip install 'rnn-parity[torch]'"
         ) from error
     try:
-        plain_file(path, repr(path), "a .safetensors file").close()
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
-    except OSError as error:
-        raise InputError(f"{path!r} cannot be read: {reason(error)}") from None
+        with readable(repr(path)):
+            plain_file(path, repr(path), "a .safetensors file").close()
+            with safe_open(path, framework="pt") as file:
+                names = file.keys()  # it is no dictionary
+                return {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise InputError(
             f"{path!r}: expected a .safetensors file, received a damaged one or another kind "

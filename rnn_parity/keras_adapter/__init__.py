@@ -10,8 +10,9 @@ from rnn_parity.keras_adapter.inputs import InputSpec, generate_inputs, input_si
 from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.keras_adapter.observing import is_model, observe_layer, observe_model
 from rnn_parity.keras_adapter.parts import state_count
-from rnn_parity.keras_adapter.runtime import MODES, device, modes_of, tensorflow_module
+from rnn_parity.keras_adapter.runtime import device, modes_of, tensorflow_module
 from rnn_parity.keras_adapter.weights import layer_weights
+from rnn_parity.system.choices import MODES
 
 __all__ = [
     "LAYER_CLASSES",

@@ -190,7 +190,7 @@ def _with_probe(one: LayerCall, call: RecordedCall) -> LayerCall:
 
 
 def _named_once(found: CallArrays) -> CallArrays:
-    """Without what is not compared for a reason that was given before."""
+    """The calls without those that are not compared for a reason that was given before."""
     kept: dict[Any, tuple[RecordedCall, dict[str, NDArray[Any]]]] = {}
     for i, (call, arrays) in enumerate(found):
         key = i if call.not_compared is None else (call.name, call.not_compared)
@@ -237,7 +237,7 @@ def _layer_data(layer: Any, inputs: Any, mask: Any, initial_state: Any) -> dict[
 
 
 def _filled(inputs: Any) -> NDArray[Any]:
-    """As an array. TensorFlow may end the whole process over one without numbers."""
+    """The inputs as an array with numbers; TensorFlow may end the process over one without."""
     array = np.asarray(inputs)
     if 0 in array.shape:
         raise InputError(
@@ -287,7 +287,7 @@ def _is_per_call(value: Any, rank: int | None) -> bool:
 
 
 def _by_call(results: Mapping[str, NDArray[Any]]) -> dict[int, dict[str, NDArray[Any]]]:
-    """From the keys "number/field" of a recorder's program to one dictionary per call."""
+    """One dictionary for each call, from the keys "number/field" of a recorder's program."""
     arrays: dict[int, dict[str, NDArray[Any]]] = {}
     for key, value in results.items():
         number, _, name = key.partition("/")
@@ -459,7 +459,7 @@ def is_right_padded(mask: NDArray[np.bool_]) -> bool:
 
 
 def _meanings(name: str) -> list[Any]:
-    """The functions of this name that Keras takes for the same."""
+    """The functions that Keras means by this name, in all places where it has one."""
     tf = tensorflow_module()
     homes = [tf, tf.keras.activations, getattr(tf.keras, "ops", tf)]
     return [getattr(home, name) for home in homes]

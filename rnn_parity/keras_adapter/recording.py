@@ -260,7 +260,7 @@ def recorded_calls(
     run: Callable[[], Any],
     inside: Callable[[], Iterable[CallTensors]],
 ) -> tuple[Any, list[RecordedCall]]:
-    """The result of `run`, unchanged, which calls the layer, and all that is known of this call.
+    """The result of `run`, which calls the layer, unchanged, and all that is known of this call.
 
     `inside` tells which calls were seen in the meantime.
     """
@@ -346,7 +346,7 @@ def folded_slices(calls: list[RecordedCall], steps: int | None) -> list[Recorded
 
 
 def what_slices_share(call: RecordedCall) -> tuple[Any, ...]:
-    """What two calls have in common that may be joined."""
+    """What two calls of one layer have in common that may be joined."""
     once = id(call) if getattr(call.layer, "stateful", False) else None
     shapes = ((name, *value.shape) for name, value in call.tensors.items())
     return call.name, call.not_compared, call.notes, once, *shapes
@@ -400,7 +400,7 @@ def not_replayed(layer: Any) -> str | None:
 def unreplayed_tensors(
     arguments: Mapping[str, Any], run: Callable[[], Any]
 ) -> tuple[Any, dict[str, Any]]:
-    """Of a layer that is not replayed: the first input and the first output alone."""
+    """The result of a layer that is not replayed; its first input and its first output alone."""
     flatten = tensorflow_module().nest.flatten
     result = run()
     inputs = flatten(next(iter(arguments.values())))[0]

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError, RnnParityError, one_line
+from rnn_parity.system.choices import ALL_MODES, MODES
 
-MODES = ("eager", "graph", "xla", "predict")
 NEVER_TRAINS = "predict"
 
 Program: TypeAlias = Callable[[Any], Mapping[str, Any]]
@@ -164,10 +164,10 @@ def modes_of(name: str, training: bool = False) -> tuple[str, ...]:
     Raises `InputError` for any other name, and for a mode that never trains.
     """
     known = tuple(mode for mode in MODES if not training or mode != NEVER_TRAINS)
-    if name not in (*known, "all"):
+    if name not in (*known, ALL_MODES):
         why = f"; {NEVER_TRAINS} never trains" * training
         raise InputError(f"mode: expected one of {', '.join(known)}, all, received {name!r}{why}")
-    return known if name == "all" else (name,)
+    return known if name == ALL_MODES else (name,)
 
 
 def runner(program: Program, root: Any, mode: str) -> Callable[[Any], dict[str, NDArray[Any]]]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError, one_line
 from rnn_parity.keras_adapter.runtime import keras_major, tensorflow_module
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import CATALOGUE, custom
-from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
+from rnn_parity.recurrence.activations import CATALOGUE, Activation, custom
+from rnn_parity.recurrence.formula import ACTIVATIONS
+from rnn_parity.recurrence.layers import LAYERS, WEIGHTS, Layer, described
 
 
 def layer_weights(layer: Any) -> Layer:
@@ -35,25 +35,26 @@ def cell_weights(
     cell: Any, go_backwards: bool = False, zero_output_for_mask: bool = False
 ) -> Layer:
     """The recurrence of a built cell that is replayed, in a layer with these options."""
-    name = _recurrence(cell)
-    assert name is not None, "see unsupported_cell"
-    kind: Any = LAYERS[name]
-    options: dict[str, Any] = {}
-    if "recurrent_activation" in kind.OPTIONS:
-        options["recurrent_activation"] = _activation(cell.recurrent_activation)
-    if issubclass(kind, GRU):
-        options["reset_after"] = cell.reset_after
-    weights: Layer = kind(
-        cell.kernel.numpy(),
-        cell.recurrent_kernel.numpy(),
-        None if cell.bias is None else cell.bias.numpy(),
-        _activation(cell.activation),
+    kind: Any = _kind_of(cell)
+    assert kind is not None, "see unsupported_cell"
+    weights = {name: _numbers(cell, name) for name in (*WEIGHTS, *kind.vector_names())}
+    options = {name: getattr(cell, name) for name in kind.OPTIONS if hasattr(cell, name)}
+    for name in {*ACTIVATIONS.values()} & options.keys():
+        options[name] = _activation(options[name])
+    layer: Layer = kind(
+        **weights,
         go_backwards=go_backwards,
         zero_output_for_mask=zero_output_for_mask,
         dtype=cell.compute_dtype,
         **options,
     )
-    return weights
+    return layer
+
+
+def _numbers(cell: Any, name: str) -> NDArray[Any] | None:
+    """One of a cell's weights; None for one that it does not have."""
+    found = getattr(cell, name, None)
+    return None if found is None else np.asarray(found.numpy())
 
 
 def unsupported(layer: Any) -> str | None:
@@ -77,7 +78,7 @@ def unsupported(layer: Any) -> str | None:
 def unsupported_cell(layer: Any, cell: Any) -> str | None:
     """Why a cell that this layer runs is not replayed; None if it is."""
     name = type(layer).__name__
-    if _recurrence(cell) is None:
+    if _kind_of(cell) is None:
         return f"{name} with the cell {type(cell).__name__} is not replayed"
     if cell.compute_dtype != layer.compute_dtype:
         return (
@@ -86,9 +87,12 @@ def unsupported_cell(layer: Any, cell: Any) -> str | None:
     return None
 
 
-def _recurrence(cell: Any) -> str | None:
-    """Which of `LAYERS` a cell of Keras's own computes; None for a cell of any other class."""
-    return next((name for name in LAYERS if type(cell) in _generations(f"{name}Cell")), None)
+def _kind_of(cell: Any) -> type[Layer] | None:
+    """The class that describes what a cell computes; None for a cell that nobody described."""
+    for kind in LAYERS.values():
+        if type(cell) in _generations(f"{kind.__name__}Cell"):
+            return kind
+    return next((kind for kind in described() if kind.keras_class is type(cell)), None)
 
 
 def _generations(name: str) -> tuple[Any, ...]:
@@ -126,7 +130,7 @@ def _meant_by(name: str) -> Any:
 
 
 def _same(function: Any, known: Any) -> bool:
-    """The same function; or, as Keras 2 makes of names like "LeakyReLU", an equal layer."""
+    """Whether two are one function; or equal layers, which Keras 2 makes of "LeakyReLU"."""
     if type(known) is not type(function) or not hasattr(known, "get_config"):
         return known is function
     configs = (layer.get_config() for layer in (function, known))

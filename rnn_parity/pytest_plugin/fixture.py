@@ -12,15 +12,14 @@ from numpy.typing import ArrayLike
 import rnn_parity
 from rnn_parity import keras_adapter
 from rnn_parity.api import regression
-from rnn_parity.api.functions import DEFAULT_MODE, keras_report, modes_to_run
+from rnn_parity.api.functions import DEFAULT_MODE, keras_report, modes_to_run, observe
 from rnn_parity.errors import InputError, RnnParityError, shown_lines
 from rnn_parity.pytest_plugin.outcome import failure, lines
-from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.layers import Layer, SimpleRNN
 from rnn_parity.report.checks import is_compared
 from rnn_parity.report.report import Report
 
-Answer = TypeVar("Answer")
+Returned = TypeVar("Returned")
 
 
 class RnnParity:
@@ -119,7 +118,12 @@ class RnnParity:
         self, layer_or_model: Any, inputs: Any, name: str | None, mask: Any, state: Any, mode: str
     ) -> tuple[Report, str]:
         """The report on then and now, and the message of what is missing or changed."""
-        path, found = self._case_path(name), observed(layer_or_model, inputs, mask, state, mode)
+        path = self._case_path(name)
+        found = [
+            seen
+            for one in modes_to_run(mode)
+            for seen in observe(layer_or_model, inputs, mask, state, one)
+        ]
         paths = regression.paths_of(path, len(found))
         if self._taken & {path, *paths}:
             raise InputError(
@@ -159,23 +163,7 @@ class RnnParity:
         return report
 
 
-def observed(
-    layer_or_model: Any, inputs: Any, mask: Any, initial_state: Any, mode: str
-) -> list[LayerCall]:
-    """What a layer or a model's recurrent layers compute in each of the modes of that name."""
-    is_model = keras_adapter.is_model(layer_or_model)
-    if is_model and initial_state is not None:
-        raise InputError("initial_state: expected none for a model, whose layers get their own")
-    found: list[LayerCall] = []
-    for one in modes_to_run(mode):
-        if is_model:
-            found += keras_adapter.observe_model(layer_or_model, inputs, one, mask=mask)
-        else:
-            found += keras_adapter.observe_layer(layer_or_model, inputs, mask, initial_state, one)
-    return found
-
-
-def without_internals(function: Callable[..., Answer], data: Sequence[Any]) -> Answer:
+def without_internals(function: Callable[..., Returned], data: Sequence[Any]) -> Returned:
     """`function(*data)`, with errors that show the caller's line and no line of this package."""
     __tracebackhide__ = True
     try:

@@ -12,13 +12,13 @@ from rnn_parity.report.checks import (
     is_recorded,
     label,
     section,
-    verdict_of,
-    word,
+    verdict_sentence,
+    verdict_word,
 )
 from rnn_parity.report.document import as_json
 from rnn_parity.report.page import Facts, OptionNames, Style
 from rnn_parity.report.report import Report
-from rnn_parity.report.text import facts, table_lines, wrap
+from rnn_parity.report.text import fact, table_lines, wrap
 from rnn_parity.report.wording import bits, environment_line
 from rnn_parity.verdict.order import decisive, decisive_code
 from rnn_parity.verdict.results import Check
@@ -46,7 +46,7 @@ def failure(report: Report) -> str:
     for check in failed:
         found = tuple(findings(check, OPTIONS))
         head += ["", wrap(title(check))] if len(report.checks) > 1 else []
-        head += facts(compact(found) if several else found)
+        head += [fact(*one) for one in (compact(found) if several else found)]
     blocks = ["\n".join(head), *map(numbers, failed[:1])]
     if several:
         blocks.append(f"Those are the numbers of the first; {REPORT} has all.")
@@ -60,7 +60,7 @@ def fails(check: Check, strict: bool) -> bool:
 
 def title(check: Check) -> str:
     """Which of several checks, and its verdict."""
-    return f"{name_of(check)}: {verdict_of(check)}"
+    return f"{name_of(check)}: {verdict_sentence(check)}"
 
 
 def name_of(check: Check) -> str:
@@ -94,7 +94,8 @@ def lines(report: Report) -> list[tuple[str, str, bool]]:
     """A word, a line and whether it failed, for each check; one if nothing was compared."""
     if not report.checks:
         return [(report.verdict, shown(report.summary), True)]
-    return [(word(c), line(c, report.strict), fails(c, report.strict)) for c in report.checks]
+    strict = report.strict
+    return [(verdict_word(c), line(c, strict), fails(c, strict)) for c in report.checks]
 
 
 def line(check: Check, strict: bool) -> str:

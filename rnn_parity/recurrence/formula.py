@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from typing import Any, NoReturn
 
 from rnn_parity.errors import InputError
@@ -49,7 +49,7 @@ class Lettered:
     def __float__(self) -> float:
         refuse("takes a number out of an array (`float`, `math`)")
 
-    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
         refuse("hands a letter to a function that wants an array")
 
     def __iter__(self) -> NoReturn:
@@ -127,12 +127,12 @@ def bound(
 ) -> Callable[..., tuple[Any, ...]]:
     """The formula with a meaning for its letters: a function of x and the states in their order."""
     given = {name: letters[name] for name in letters_of(formula) if name in letters}
-    step = partial(formula, **given)
 
-    def results_of(*numbers: Any) -> tuple[Any, ...]:
-        return results(step(*numbers))
+    def step(*numbers: Any) -> tuple[Any, ...]:
+        found = formula(*numbers, **given)
+        return found if type(found) is tuple else results(found)
 
-    return results_of
+    return step
 
 
 def refuse(what: str) -> NoReturn:
@@ -378,6 +378,7 @@ def facts(formula: Formula, gates: int, states: tuple[str, ...], vectors: Any = 
     )
 
 
+@cache
 def letters_of(formula: Formula) -> list[str]:
     """The names of a formula's arguments."""
     return list(inspect.signature(formula).parameters)

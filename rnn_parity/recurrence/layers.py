@@ -10,7 +10,7 @@ Source: the documentation of `keras.layers.SimpleRNN`, `LSTM` and `GRU`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import named
+from rnn_parity.recurrence.activations import Activation, named
 from rnn_parity.recurrence.formula import ACTIVATIONS, BIAS, Facts, facts, letters_of, split
 from rnn_parity.recurrence.precision import Precision, precision_of, real, weight
 
 Array = NDArray[np.float64]
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+"""The weights that every cell has; the bias may be None."""
 Named = str | Callable[..., object] | Activation | None
 Self = TypeVar("Self", bound="Layer")
 
@@ -60,7 +61,7 @@ class Layer:
     """The names of the arguments that change what is computed, beside the weights and the dtype:
     those of the activations that the formula applies, and more where a class says so."""
     keras_class: ClassVar[Any] = None
-    """The class of the Keras cell that computes this, or its name in `keras.layers`."""
+    """The class of the Keras cell that computes this; Keras's own are found by their names."""
 
     kernel: Array
     recurrent_kernel: Array
@@ -102,25 +103,22 @@ class Layer:
         dtype: str | None = None,
         **options: Any,
     ) -> None:
-        for name in options.keys() - {*self.OPTIONS, *(name for name, _ in self.VECTORS.values())}:
+        for name in options.keys() - {*self.OPTIONS, *self.vector_names()}:
             raise InputError(f"{type(self).__name__}: unknown option {name!r}; leave it out")
+        options |= {"recurrent_activation": recurrent_activation, "activation": activation}
         vars(self).update(
             go_backwards=bool(go_backwards),
             zero_output_for_mask=bool(zero_output_for_mask),
             precision=precision_of(real(kernel, "kernel").dtype if dtype is None else dtype),
             operands=None,
             addends=(),
-            **options,
+            **{name: options.get(name, activation) for name in self.OPTIONS},
         )
-        given = {"recurrent_activation": recurrent_activation, **options}
-        for letter in self.facts.activations:
-            name = ACTIVATIONS[letter]
-            vars(self)[name] = named(given.get(name, activation))
+        vars(self).update({ACTIVATIONS[a]: named(vars(self)[ACTIVATIONS[a]]) for a in self.letters})
         vars(self).update(self._weights(kernel, recurrent_kernel, bias))
         for name, width in self.VECTORS.values():
             shape = (width * self.units,)
-            value = vars(self).get(name)
-            value = np.zeros(shape) if value is None else value
+            value = np.zeros(shape) if options.get(name) is None else options[name]
             vars(self)[name] = weight(name, value, shape, self.precision)
 
     def _weights(
@@ -146,6 +144,17 @@ class Layer:
                 ("bias", bias, (*rows, width)),
             )
         }
+
+    @classmethod
+    def vector_names(cls) -> list[str]:
+        """The names of the vectors."""
+        return [name for name, _ in cls.VECTORS.values()]
+
+    @classmethod
+    def formula_of(cls, **options: Any) -> Callable[..., Any]:
+        """The formula of a layer with these options."""
+        formula: Callable[..., Any] = cls.formula
+        return formula
 
     def changed(self: Self, **changes: object) -> Self:
         """This layer with other attributes, taken as they are: weights are not rounded again.
@@ -224,7 +233,6 @@ class SimpleRNN(Layer):
     """Keras's `SimpleRNN`: `h_t = a(x_t U + h_{t-1} W + b)`."""
 
     GATES = ("h",)
-    keras_class = "SimpleRNN"
 
     @staticmethod
     def formula(x: Any, h: Any, U: Any, W: Any, b: Any, a: Any) -> Any:
@@ -262,7 +270,6 @@ class LSTM(Layer):
 
     GATES = ("i", "f", "c", "o")
     STATES = ("h", "c")
-    keras_class = "LSTM"
 
     @staticmethod
     def formula(x: Any, h: Any, c: Any, U: Any, W: Any, b: Any, a: Any, s: Any) -> Any:
@@ -281,7 +288,6 @@ class GRU(Layer):
 
     GATES = ("z", "r", "h")
     OPTIONS = ("activation", "recurrent_activation", "reset_after")
-    keras_class = "GRU"
 
     reset_after: bool
 
@@ -303,10 +309,16 @@ class GRU(Layer):
         r = s(x_r + h @ W_r)
         return z * h + (1 - z) * a(x_h + (r * h) @ W_h)
 
+    @classmethod
+    def formula_of(cls, **options: Any) -> Callable[..., Any]:
+        """The formula with or without `reset_after`, which is the default."""
+        after = options.get("reset_after", True)
+        return cls.reset_after_formula if after else cls.reset_before_formula
+
     @property
     def formula(self) -> Callable[..., Any]:
-        """The formula with or without `reset_after`."""
-        return self.reset_after_formula if self.reset_after else self.reset_before_formula
+        """The formula of this layer's `reset_after`."""
+        return self.formula_of(reset_after=self.reset_after)
 
     def __init__(
         self,
@@ -353,4 +365,13 @@ class PeepholeLSTM(Layer):
         return s(o + p_o * c) * v(c), c
 
 
+def described(kind: type[Layer] = Layer) -> Iterator[type[Layer]]:
+    """All classes of layers, those of a user's own cells among them."""
+    for one in kind.__subclasses__():
+        yield from (one, *described(one))
+
+
 LAYERS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (SimpleRNN, LSTM, GRU)}
+
+
+Cell = Layer

@@ -17,6 +17,8 @@ def operand(layer: Layer, a: Array) -> Array:
 
 def rows_by(a: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
     """`a M` for `(..., K)` by `(K, N)` as one matrix product, not one for each leading index."""
+    if a.ndim == 2:
+        return np.asarray(np.dot(a, matrix))
     product: NDArray[Any] = np.dot(a.reshape(-1, a.shape[-1]), matrix)
     return product.reshape(*a.shape[:-1], matrix.shape[1])
 
@@ -26,16 +28,24 @@ class Product:
 
     def __init__(self, layer: Layer, matrix: Array, masks: Array | None = None) -> None:
         self.layer, self.matrix, self.masks = layer, matrix, masks
+        self.parts: dict[tuple[int, int], Array] = {}
 
     def __call__(self, a: Array, columns: slice) -> Array:
         """The product of `a` `(..., B, K)` with these columns of M."""
         if self.masks is None:
-            return rows_by(operand(self.layer, a), self.matrix[:, columns])
+            return rows_by(operand(self.layer, a), self.part(columns))
         parts = [
-            rows_by(operand(self.layer, a * self.masks[gate]), self.matrix[:, part])
+            rows_by(operand(self.layer, a * self.masks[gate]), self.part(part))
             for gate, part in self.gates(columns)
         ]
         return np.concatenate(parts, axis=-1)
+
+    def part(self, columns: slice) -> Array:
+        """These columns of M; a time loop asks for the same ones in every step."""
+        key = columns.start, columns.stop
+        if key not in self.parts:
+            self.parts[key] = self.matrix[:, columns]
+        return self.parts[key]
 
     def gates(self, columns: slice) -> list[tuple[int, slice]]:
         """The gates that these columns belong to, with their own columns."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.activation import Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product, operand
@@ -127,10 +128,9 @@ def run_steps(
     previous: Array,
 ) -> None:
     """The time loop: fills the outputs and states of `block`."""
-    states, outputs, bias = block.states, block.outputs, layer.input_bias
+    states, outputs = block.states, block.outputs
     own_output, count = layer.facts.own_output, len(states)
-    biased = block.projection if bias is None else block.projection + bias
-    for t, x in enumerate(map(Projected, block.projection, biased)):
+    for t, x in enumerate(input_sums(layer, block.projection)):
         found = step(x, *states[:, t])
         output, new = found[0], found[own_output:]
         if mask is None:
@@ -147,53 +147,52 @@ def run_steps(
         outputs[t] = previous = np.where(keep, output, hidden)
 
 
+def input_sums(layer: Layer, projection: Array) -> Iterator[InputSum]:
+    """The inputs x of each timestep, from the products `x U` `(t, B, G H)` of all of them."""
+    bias, every = layer.input_bias, slice(0, layer.width)
+    biased = projection if bias is None else projection + bias
+    return map(InputSum, projection, biased, repeat(every))
+
+
 def step_on_arrays(layer: Layer, dropout: Dropout = NO_DROPOUT) -> Callable[..., tuple[Any, ...]]:
-    """The formula on plain arrays: a function of `Projected` inputs and the states `(B, H)`."""
+    """The formula on plain arrays: a function of `InputSum` inputs and the states `(B, H)`."""
     every = slice(0, layer.width)
     letters: dict[str, Any] = {
-        "U": Matrix(lambda x, columns: x.product(columns), every),
+        "U": Matrix(lambda x, columns: x if columns is every else x.part(columns), every),
         "W": Matrix(Product(layer, layer.recurrent_kernel, dropout.state), every),
         "b": Bias(layer.bias, every),
         **layer.vectors,
         **{letter: applied(activation) for letter, activation in layer.letters.items()},
     }
-    step = bound(layer.formula, letters)
-    return lambda *numbers: tuple(map(finished, step(*numbers)))
+    return bound(layer.formula, letters)
 
 
 def applied(activation: Activation) -> Callable[[Any], Array]:
     """An activation as a formula applies it."""
-    return lambda z: activation(finished(z))
 
+    def apply(z: Any) -> Array:
+        return activation(z if type(z) is np.ndarray else z.value())
 
-def finished(z: Any) -> Array:
-    """The number that a sum has come to."""
-    number: Array = z.value() if isinstance(z, InputSum) else z
-    return number
-
-
-class Projected(Lettered):
-    """The inputs of a timestep, by their product `x U`, and by that with the bias added."""
-
-    def __init__(self, plain: Array, biased: Array) -> None:
-        self.plain, self.biased = plain, biased
-
-    def product(self, columns: slice) -> InputSum:
-        """`x U` for these columns of U."""
-        return InputSum(self.plain[..., columns], self.biased[..., columns], columns)
+    return apply
 
 
 class InputSum(Lettered):
-    """A sum with `x U` in it, of some columns of U. Their bias is taken from `biased`, where it was
-    added to all timesteps.
+    """A sum with `x U` in it, of some columns of U; `biased` is `x U` with the bias of the inputs,
+    which is added to all timesteps at once. `rest` is what else has been added so far.
 
-    `rest` is what else has been added so far.
+    It stands for the inputs x as well, with which a formula can do nothing but `x @ U`.
     """
+
+    __slots__ = ("biased", "columns", "plain", "rest")
 
     def __init__(
         self, plain: Array, biased: Array, columns: slice, rest: Array | None = None
     ) -> None:
         self.plain, self.biased, self.columns, self.rest = plain, biased, columns, rest
+
+    def part(self, columns: slice) -> InputSum:
+        """`x U` for these columns of U."""
+        return InputSum(self.plain[..., columns], self.biased[..., columns], columns)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -204,14 +203,19 @@ class InputSum(Lettered):
         """The sum, without the bias of the inputs."""
         return self.plain if self.rest is None else self.plain + self.rest
 
+    def __array__(self, *args: Any, **kwargs: Any) -> Array:  # of a formula that ends in a sum
+        return self.value()
+
     def __add__(self, other: Any) -> Any:
-        if isinstance(other, Bias):
-            if not other.of_inputs or other.columns != self.columns:
-                return self.value() + other
-            return self.biased if self.rest is None else self.biased + self.rest
-        other = other.value() if isinstance(other, InputSum) else other
-        rest = other if self.rest is None else self.rest + other
-        return InputSum(self.plain, self.biased, self.columns, rest)
+        rest = self.rest
+        if type(other) is np.ndarray:
+            rest = other if rest is None else rest + other
+            return InputSum(self.plain, self.biased, self.columns, rest)
+        if isinstance(other, InputSum):
+            return self + other.value()
+        if isinstance(other, Bias) and other.of_inputs and other.columns == self.columns:
+            return self.biased if rest is None else self.biased + rest
+        return self.value() + other
 
     __radd__ = __add__
 

@@ -63,7 +63,7 @@ def section(check: Check, style: Style = PLAIN, strict: bool = False) -> Section
         name=f"{TOOL}: {label(check.subject)}",
         level="warning" if reason else LEVELS.get(check.verdict, "warning"),
         verdict=check.verdict,
-        sentence=verdict_of(check),
+        sentence=verdict_sentence(check),
         facts=tuple(facts),
         findings=tuple(findings(check, style.names)),
         notes=check.notes,
@@ -93,30 +93,32 @@ def is_compared(check: Check) -> bool:
     return check.shape is not None or check.verdict != "inconclusive"
 
 
-def word(check: Check) -> str:
+def verdict_word(check: Check) -> str:
     """The verdict of one check, as a word in a table."""
     return check.verdict if is_compared(check) else NOT_COMPARED
 
 
-def verdict_of(check: Check) -> str:
+def verdict_sentence(check: Check) -> str:
     """The sentence of one check."""
     return sentence(check.verdict, check.summary, check.effective_bits)
 
 
 def overall(checks: Sequence[Check]) -> str:
     """How many checks found what, with the names of those that did not pass; no verdict word."""
-    groups: dict[str, list[str]] = {word: [] for word in (*WORST_FIRST, NOT_COMPARED, "parity")}
+    groups: dict[str, list[str]] = {kind: [] for kind in (*WORST_FIRST, NOT_COMPARED, "parity")}
     for check in checks:
-        groups[word(check)].append(label(check.subject))
+        groups[verdict_word(check)].append(label(check.subject))
     passed = len(groups.pop("parity"))
     if passed == len(checks):
         return f"all {passed} checks are in parity"
-    parts = [f"{len(names)} {kind}: {some(names)}" for kind, names in groups.items() if names]
+    parts = [
+        f"{len(names)} {kind}: {first_names(names)}" for kind, names in groups.items() if names
+    ]
     parts += [f"{passed} in parity"] if passed else []
     return f"of {len(checks)} checks, {'; '.join(parts)}"
 
 
-def some(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     hidden = len(names) - MOST_NAMED
     return ", ".join([*names[:MOST_NAMED], *([f"{hidden} more"] if hidden > 0 else [])])
@@ -126,13 +128,13 @@ def findings(check: Check, names: OptionNames = COMMAND_LINE) -> list[tuple[str,
     """What follows the verdict, each with its heading, in the order in which a person needs it."""
     place = []
     if check.verdict == "diverged":
-        place = divergence(check.first_divergence, check.dtype) or states_beyond(check)
-    weights = implied(check.implied_weights or (), check.dtype, names)
+        place = place_of_divergence(check.first_divergence, check.dtype) or places_of_states(check)
+    weights = implied_weights(check.implied_weights or (), check.dtype, names)
     to_do = [("to do", text) for text in remedies(check)]
-    return [*place, *caused(check.causes), *weights, *to_do, *seen(check.sensitivity)]
+    return [*place, *caused(check.causes), *weights, *to_do, *sensitivity_facts(check.sensitivity)]
 
 
-def divergence(first: Divergence | None, dtype: str | None) -> list[tuple[str, str]]:
+def place_of_divergence(first: Divergence | None, dtype: str | None) -> list[tuple[str, str]]:
     """Where it first diverged, and how far beyond the bound."""
     if first is None:
         return []
@@ -147,7 +149,7 @@ def divergence(first: Divergence | None, dtype: str | None) -> list[tuple[str, s
     ]
 
 
-def states_beyond(check: Check) -> list[tuple[str, str]]:
+def places_of_states(check: Check) -> list[tuple[str, str]]:
     """The final states beyond their bound (NaN included)."""
     return [
         item
@@ -165,7 +167,7 @@ def beyond(times: float) -> str:
     return f"{ratio(times)} x" if math.isfinite(times) else "beyond"
 
 
-def implied(
+def implied_weights(
     weights: Sequence[ImpliedWeight], dtype: str | None, names: OptionNames
 ) -> list[tuple[str, str]]:
     """The weights that the outputs imply, the most certain ones."""
@@ -190,7 +192,7 @@ def remedies(check: Check) -> list[str]:
     first = check.first_divergence
     if first is None:
         stale = "look at which state is returned: every output is within its bound"
-        return [stale] if states_beyond(check) else []
+        return [stale] if places_of_states(check) else []
     if isinstance(first, MergeDivergence):
         return ["look at the wrapper itself: its two layers are checked on their own"]
     if not math.isfinite(first.observed):
@@ -202,7 +204,7 @@ def remedies(check: Check) -> list[str]:
     return [f"look at the recurrent kernel, the state and the mask first: {before}"]
 
 
-def seen(sensitivity: Sensitivity | None) -> list[tuple[str, str]]:
+def sensitivity_facts(sensitivity: Sensitivity | None) -> list[tuple[str, str]]:
     """Which mistakes a passing check could have shown, and where one reads more on the others."""
     if sensitivity is None:
         return []
@@ -313,7 +315,7 @@ def overview(checks: Sequence[Check]) -> Table | None:
             str(i),
             short_name(c.subject),
             c.subject.mode or "-",
-            word(c),
+            verdict_word(c),
             "-" if c.max_ratio is None else ratio(c.max_ratio),
             "-" if c.effective_bits is None else bits(c.effective_bits),
         ]
@@ -342,7 +344,7 @@ def comparison_rows(checks: Sequence[Check], names: Sequence[str]) -> list[list[
     layers: dict[tuple[str | None, str], dict[str | None, list[str]]] = {}
     for check in checks:
         place = layers.setdefault((check.subject.path, short_name(check.subject)), {})
-        place[check.subject.against] = compared_facts(check)
+        place[check.subject.against] = implementation_facts(check)
     nothing = [""] * len(COMPARED)
     return [
         [name if i == 0 else "", fact, *(found.get(source, nothing)[i] for source in names)]
@@ -351,13 +353,13 @@ def comparison_rows(checks: Sequence[Check], names: Sequence[str]) -> list[list[
     ]
 
 
-def compared_facts(check: Check) -> list[str]:
+def implementation_facts(check: Check) -> list[str]:
     """What stands in an implementation's column."""
     first = "-" if check.verdict != "diverged" else "final state"
     if check.first_divergence is not None:
         first = f"timestep {check.first_divergence.timestep}"
     return [
-        word(check),
+        verdict_word(check),
         "-" if check.effective_bits is None else bits(check.effective_bits),
         "-" if check.max_deviation is None else number(check.max_deviation),
         first,

@@ -153,7 +153,11 @@ def plain(line: str) -> str:
     def shown_link(link: re.Match[str]) -> str:
         return link[1] if PAGE.fullmatch(link[2]) else f"{link[1]} ({link[2]})"
 
-    return CODE_OR_EMPHASIS.sub(lambda m: m[m.lastindex or 0], LINK.sub(shown_link, line))
+    def unmarked(text: re.Match[str]) -> str:
+        code, bold, emphasis = text.groups()
+        return str(emphasis or code) if bold is None else CODE_OR_EMPHASIS.sub(unmarked, bold)
+
+    return CODE_OR_EMPHASIS.sub(unmarked, LINK.sub(shown_link, line))
 
 
 def table(lines: list[str], width: int) -> str:

@@ -23,9 +23,9 @@ TOOL = "rnn-parity"
 class Table:
     """Headers over groups of rows; the columns `left` hold words, all others numbers.
 
-    With `labels`, the first so many columns name the rows and the others stand side by side, as
-    many as there is room for. The cells of the column `elastic` may be broken into lines. `note`
-    says what is left out.
+    Where there are `labels`, that many columns name the rows, and the others are alternatives: a
+    form without room for all of them may show them in several tables. The cells of the column
+    `elastic` may be broken into lines. `note` says what is left out.
     """
 
     headers: tuple[str, ...]

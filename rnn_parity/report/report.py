@@ -12,7 +12,7 @@ from rnn_parity.report.checks import (
     overview,
     section,
     strictness,
-    verdict_of,
+    verdict_sentence,
 )
 from rnn_parity.report.page import PLAIN, Page, Renderable, Style
 from rnn_parity.report.wording import environment_line, sentence
@@ -110,7 +110,7 @@ class Report(Renderable):
     def sentence(self) -> str:
         """The verdict and why; of several checks in parity, with the fewest effective bits."""
         if len(self.checks) == 1:
-            return verdict_of(self.checks[0])
+            return verdict_sentence(self.checks[0])
         bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
         fewest = min(bits) if bits and self.verdict == "parity" else None
         return sentence(self.verdict, self.summary, fewest)

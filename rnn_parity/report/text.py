@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tabulate import SEPARATING_LINE, tabulate
 
 from rnn_parity.errors import shown, without_commands
-from rnn_parity.report.page import Facts, Page, Renderable, Section, Style, Table
+from rnn_parity.report.page import Page, Renderable, Section, Style, Table
 
 WIDTH = 80
 NARROW = 14
@@ -64,11 +64,6 @@ def section(one: Section, colour: bool = False, number: int = 1) -> str:
     end = [painted(wrap(one.sentence), one.verdict, colour), *follows]
     blocks = [top, table_lines(one.table), notes, end]
     return "\n\n".join("\n".join(block) for block in blocks if block)
-
-
-def facts(found: Facts) -> list[str]:
-    """What is known, a fact on each line."""
-    return [fact(heading, text) for heading, text in found]
 
 
 def fact(heading: str, text: str) -> str:

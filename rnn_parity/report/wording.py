@@ -35,13 +35,11 @@ def digits(dtype: object) -> str:
 
 def caused(causes: Iterable[Cause]) -> list[tuple[str, str]]:
     """The mistakes that explain the numbers, each with where one reads more on it."""
-    found, told = [], set[str]()
+    found = []
     for cause in causes:
         fit = cause.effective_bits
         bits_of = "" if fit is None else f" ({bits(fit)} effective bits)"
-        found.append(("cause", f"{cause.fault}: {cause.explanation}{bits_of}"))
-        found += [more(fault) for fault in cause.fault.split("+") if fault not in told]
-        told.update(cause.fault.split("+"))
+        found += [("cause", f"{cause.fault}: {cause.explanation}{bits_of}"), more(cause.fault)]
     return found
 
 

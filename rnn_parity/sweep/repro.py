@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.building import OF_RNN
-from rnn_parity.sweep.formulas import STEPS, formula
+from rnn_parity.recurrence.activations import named
+from rnn_parity.recurrence.formula import ACTIVATIONS, Facts
+from rnn_parity.recurrence.layers import LAYERS, read
+from rnn_parity.recurrence.source import activation_source, formula_source
 from rnn_parity.sweep.space import CLASSES, Configuration, Value
 from rnn_parity.sweep.templates import (
     BOTH,
     BY_HAND,
     COMPARE,
-    GATES,
     IMPORTS,
     KERAS,
     LAYER,
@@ -24,7 +29,8 @@ from rnn_parity.sweep.templates import (
     RUN,
     TIME_MAJOR,
 )
-from rnn_parity.verdict.sweep_results import CallNumbers, Numbers, Outcome
+from rnn_parity.system.files import reason, write_text
+from rnn_parity.verdict.sweep_results import CallNumbers, Finding, Numbers, Outcome, Swept
 
 STATES = {"simple_rnn": 1, "lstm": 2, "gru": 1}
 CELLS = {
@@ -40,6 +46,38 @@ MERGED = {
     "ave": "sum(outputs) / 2",
     "none": "*outputs",
 }
+
+
+def make_folder(path: str) -> None:
+    """Make the folder of the scripts, unless it is there. Raises `InputError` where that fails."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--repro {path!r}: cannot be made: {reason(error)}") from None
+
+
+def write_scripts(swept: Swept[Configuration], folder: str) -> dict[Configuration, str]:
+    """Write a script for each finding that numbers show; their paths."""
+    paths = {}
+    keras = swept.environment["keras"] or ""
+    shown = [f for f in swept.findings if f.verdict in ("diverged", "suspect")]
+    for i, finding in enumerate(shown, 1):
+        if finding.numbers is None:
+            continue
+        one = finding.configuration
+        name = one.layer if finding.known is None else f"{one.layer}-{finding.known.id}"
+        paths[one] = os.path.join(folder, f"{i}-{name}.py")
+        about = description(finding, keras)
+        write_text(paths[one], script(one, finding.outcome, finding.numbers, about, keras))
+    return paths
+
+
+def description(finding: Finding[Configuration], keras: str) -> str:
+    """What stands at the top of a script."""
+    options = ", ".join(f"{name}={value}" for name, value in finding.configuration.changed.items())
+    known = finding.known
+    what = f"{known.wrong}. Right: {known.right}." if known else f"{finding.outcome.summary}."
+    return f"Keras {keras}, {finding.configuration.layer} with {options}: {what}"
 
 
 def script(
@@ -65,6 +103,8 @@ def data(configuration: Configuration, outcome: Outcome, numbers: Numbers) -> It
     """The literal numbers."""
     dtype = "float64" if configuration["dtype"] == "float64" else "float32"
     parts = [part for part in (numbers.forward, numbers) if part is not None]
+    rows = facts_of(configuration).bias_rows
+    no_bias = f"np.zeros(({rows}, 1))" if rows else "0.0"
     yield "CALLS = ["
     for i, call in enumerate(numbers.calls):
         entries = {"inputs": literal(call.inputs, dtype)}
@@ -78,7 +118,7 @@ def data(configuration: Configuration, outcome: Outcome, numbers: Numbers) -> It
     yield "]"
     yield "WEIGHTS = ["
     for part in parts:
-        bias = "0.0" if part.bias is None else literal(part.bias, dtype)
+        bias = no_bias if part.bias is None else literal(part.bias, dtype)
         kernels = (part.kernel, part.recurrent_kernel)
         lines = [*(literal(kernel, dtype) for kernel in kernels), bias]
         yield from ["    (  # kernel, recurrent kernel, bias", *(f"        {x}," for x in lines)]
@@ -108,22 +148,39 @@ def limit(calls: tuple[CallNumbers, ...], max_ratio: float) -> float:
 
 def by_hand(configuration: Configuration, numbers: Numbers, keras: str) -> str:
     """The recurrence in NumPy, in both directions where it runs in both."""
-    kind, own = configuration.layer, dict(configuration.values)
-    before = kind == "gru" and not own["reset_after"]
-    gated = "recurrent_activation" in own
+    own, formula = dict(configuration.values), formula_of(configuration)
     steps = "range(inputs.shape[1])"
     both = configuration.kind == "bidirectional"
     last = not own["return_sequences"]
     y, z = ("y[:, -1]", "z[:, -1]") if last else ("y", "z[:, ::-1]")
     text = BY_HAND.format(
         name="one_way" if both else "by_hand",
-        activation=formula(str(own["activation"]), keras),
-        gates=GATES.format(formula(str(own["recurrent_activation"]), keras)) if gated else "",
-        step=STEPS["gru, reset_after=False" if before else kind],
+        activations="\n\n".join(activations(configuration, keras)),
+        step=formula_source(formula),
+        letters=", ".join(f"{a}={a}" for a in facts_of(configuration).activations),
         order=f"reversed({steps})" if own["go_backwards"] else steps,
         masked="0.0" if numbers.zeroed else "output",
     )
     return f"{text}\n\n{BOTH.format(y=y, z=z)}" if both else text
+
+
+def formula_of(configuration: Configuration) -> Callable[..., Any]:
+    """The formula of the cell."""
+    return LAYERS[CLASSES[configuration.layer]].formula_of(**dict(configuration.values))
+
+
+def facts_of(configuration: Configuration) -> Facts:
+    """What that formula does."""
+    return read(LAYERS[CLASSES[configuration.layer]], formula_of(configuration))
+
+
+def activations(configuration: Configuration, keras: str) -> Iterator[str]:
+    """The activations by their letters; `keras` is the version in which they have these names."""
+    for letter in facts_of(configuration).activations:
+        name = str(configuration[ACTIVATIONS[letter]])
+        if name == "hard_sigmoid" and keras.startswith("2"):
+            name = "hard_sigmoid_keras2"
+        yield activation_source(named(name), letter)
 
 
 def layer(configuration: Configuration, numbers: Numbers) -> str:

@@ -13,25 +13,18 @@ import numpy as np
 import tensorflow as tf
 """
 
-GATES = """\
-def s(z):  # the recurrent activation
-    return {}
-
-
-"""
-
 BY_HAND = """\
-def a(z):  # the activation
-    return {activation}
+{activations}
 
-
-{gates}{step}
+{step}
 
 def {name}(inputs, states, mask=None, weights=WEIGHTS[0]):
     # The recurrence as documented, in float64; outputs in the order of processing.
+    U, W, b = weights
     outputs, output = [], np.zeros_like(states[0])
     for t in {order}:
-        new = step(inputs[:, t].astype("float64"), weights, *states)
+        new = step(inputs[:, t].astype("float64"), *states, U=U, W=W, b=b, {letters})
+        new = new if isinstance(new, tuple) else (new,)
         keep = np.ones((len(inputs), 1), bool) if mask is None else mask[:, t, None]
         output = np.where(keep, new[0], {masked})
         states = [np.where(keep, n, s) for n, s in zip(new, states)]

@@ -297,6 +297,15 @@ def plain_file(
     raise InputError(f"{where}: {expected}received {kind}; name a file")
 
 
+@contextlib.contextmanager
+def readable(where: str) -> Iterator[None]:
+    """What cannot be read in this block, as an `InputError` that begins with `where`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read: {reason(error)}") from None
+
+
 def reason(error: OSError) -> str:
     """Why the system refused, without the path and the error number."""
     return error.strerror or str(error)

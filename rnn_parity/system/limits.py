@@ -68,7 +68,7 @@ def check_content(size: int, where: str, what: str = "a file", share: int = 1) -
 
 
 def check_numbers(count: int, where: str, advice: str, what: str = ARRAYS) -> None:
-    """Raise `InputError` when so many numbers, in the replay's float64, do not fit."""
+    """Raise `InputError` when `count` numbers, in the replay's float64, take more than they may."""
     if count * 8 > most_bytes():
         raise InputError(
             f"{where}: expected {what} of at most {gib(most_bytes())} in float64, received about "

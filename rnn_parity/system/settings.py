@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rnn_parity.cli.options import MODES
 from rnn_parity.errors import InputError
+from rnn_parity.system.choices import ALL_MODES, MODES
 from rnn_parity.system.files import content
 from rnn_parity.system.limits import SHARE_OF_TEXT
 
@@ -59,10 +59,9 @@ def settings_of(found: Any, where: str) -> Settings:
     for key, value in found.items():
         if key not in known:
             raise InputError(f"{where}: expected one of {', '.join(known)}, received {key!r}")
-        if key == "mode" and value not in MODES:
-            raise InputError(
-                f"{where}: expected mode one of {', '.join(MODES)}, received {value!r}"
-            )
+        if key == "mode" and value not in (*MODES, ALL_MODES):
+            modes = ", ".join((*MODES, ALL_MODES))
+            raise InputError(f"{where}: expected mode one of {modes}, received {value!r}")
         if key == "strict" and not isinstance(value, bool):
             raise InputError(f"{where}: expected strict true or false, received {value!r}")
         if key == "cases" and not (isinstance(value, str) and value):

@@ -23,12 +23,11 @@ from rnn_parity.recurrence.bidirectional import Merge
 from rnn_parity.recurrence.layers import Array
 from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.verdict.comparison import Found, first_beyond
-from rnn_parity.verdict.judge import effective_bits, state_row
+from rnn_parity.verdict.judge import effective_bits, held_state, state_row
 from rnn_parity.verdict.resolution import (
     Resolution,
     Widths,
     resolution,
-    state_resolution,
 )
 from rnn_parity.verdict.results import (
     Check,
@@ -73,7 +72,8 @@ def judge_merge(
         return replace(check, verdict="diverged", summary=summary)
     of_states = [radius for _, *of_one in radii for radius in of_one]
     check = replace(check, final_state=state_rows(merge.states, states, expected, of_states))
-    return concluded(compared(check, outputs, ball, merge.sequences), merge, width_of(merge, ball))
+    check, width = compared(check, outputs, ball, merge.sequences)
+    return concluded(check, merge, width)
 
 
 def returned_by(merge: Merge) -> tuple[NDArray[Any], Sequence[NDArray[Any]]]:
@@ -129,13 +129,17 @@ def state_rows(
     return tuple(rows)
 
 
-def compared(check: Check, outputs: NDArray[Any], ball: Ball, sequences: bool) -> Check:
-    """The check with a row for each timestep, or one for the last output; and the largest ratio."""
+def compared(
+    check: Check, outputs: NDArray[Any], ball: Ball, sequences: bool
+) -> tuple[Check, Resolution]:
+    """The check with a row for each timestep, or one for the last output, and its largest numbers;
+    and how well the bounds of the merged outputs resolve.
+    """
     precision = ball.arithmetic.results
     if not sequences:
         flat = Ball(by_sample(ball.value), by_sample(ball.radius), ball.arithmetic)
-        row = state_row("output", by_sample(outputs), flat, precision)
-        check = replace(check, final_state=(row, *check.final_state))
+        held = held_state("output", by_sample(outputs), flat, flat.value, precision)
+        check, width = replace(check, final_state=(held.row, *check.final_state)), held.resolution
     else:
         y, value, radius = map(by_timestep, (outputs.astype(np.float64), ball.value, ball.radius))
         where = Ball(value, radius, ball.arithmetic)
@@ -148,23 +152,16 @@ def compared(check: Check, outputs: NDArray[Any], ball: Ball, sequences: bool) -
         if not ratio.max() <= 1:
             first = first_beyond(0, y, where, ratio)
             check = replace(check, first_divergence=MergeDivergence(**vars(first)))
+        widths = Widths.of(radius, np.abs(value), None, eta=precision.smallest_normal)
+        width = resolution("outputs", widths)
     rows: list[TimestepRow | StateRow] = [*check.timesteps, *check.final_state]
-    return replace(
+    check = replace(
         check,
         max_deviation=float(np.max([row.max_deviation for row in rows])),
         max_ratio=float(np.max([row.max_ratio for row in rows])),
+        resolution=width.worst,
     )
-
-
-def width_of(merge: Merge, ball: Ball) -> Resolution:
-    """How well the bounds of the merged outputs resolve."""
-    if not merge.sequences:
-        flat = Ball(by_sample(ball.value), by_sample(ball.radius), ball.arithmetic)
-        return state_resolution("output", flat, flat.value)
-    eta = ball.arithmetic.results.smallest_normal
-    size = np.abs(by_timestep(ball.value))
-    widths = Widths.of(by_timestep(ball.radius), size, None, eta=eta)
-    return resolution("outputs", widths)
+    return check, width
 
 
 def by_sample(array: NDArray[Any]) -> NDArray[Any]:
@@ -179,7 +176,6 @@ def by_timestep(array: NDArray[Any]) -> NDArray[Any]:
 
 def concluded(check: Check, merge: Merge, width: Resolution) -> Check:
     """The verdict, and the sentence that says why."""
-    check = replace(check, resolution=width.worst)
     meaning, worst = MEANINGS[merge.mode], check.max_ratio or 0.0
     wrong = [*handed_on(merge), *wrong_numbers(check, meaning)]
     if wrong:

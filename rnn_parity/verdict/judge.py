@@ -26,6 +26,7 @@ from rnn_parity.verdict.results import Check, Shape, StateRow, Subject, whole
 from rnn_parity.verdict.sentences import (
     ALL_MASKED,
     GROWN,
+    NAN_WEIGHTS,
     NOTHING_FINITE,
     faint_units,
     misfit,
@@ -175,7 +176,7 @@ def judge_in(
     )
     of_outputs = resolution(OUTPUTS, found.widths)
     resolutions = [of_outputs, *(one.resolution for one in held)]
-    why = unproven(sequences, found.finite, resolutions, arithmetic)
+    why = unproven(layer, sequences, found.finite, resolutions, arithmetic)
     check = concluded(check, float(found.timesteps.max_ratio.max()), why, resolutions)
     return Judged(check, arithmetic, found)
 
@@ -198,7 +199,7 @@ def judge_last(
         check, final_state=tuple(rows), max_deviation=max(row.max_deviation for row in rows)
     )
     finite = bool(np.isfinite(output.value).any())
-    why = unproven(sequences, finite, resolutions, arithmetic)
+    why = unproven(layer, sequences, finite, resolutions, arithmetic)
     if why and sequences.shape[1] > 1 and not resolutions[0].resolved:
         why = f"{why}; {GROWN}"
     return concluded(check, 0.0, why, resolutions)
@@ -266,7 +267,11 @@ def state_row(name: str, state: NDArray[Any], ball: Ball, precision: Precision) 
 
 
 def unproven(
-    sequences: Sequences, finite: bool, resolutions: Sequence[Resolution], arithmetic: Arithmetic
+    layer: Layer,
+    sequences: Sequences,
+    finite: bool,
+    resolutions: Sequence[Resolution],
+    arithmetic: Arithmetic,
 ) -> str:
     """Why nothing is proven although no number is beyond its bound; empty where something is."""
     if sequences.mask is not None and not sequences.mask.any():
@@ -274,7 +279,9 @@ def unproven(
     if not finite:
         return NOTHING_FINITE
     if any(math.isinf(one.worst) for one in resolutions):
-        return vacuous(arithmetic.name)
+        weights = [array for array in vars(layer).values() if isinstance(array, np.ndarray)]
+        nan = any(np.isnan(array).any() for array in weights)
+        return NAN_WEIGHTS if nan else vacuous(arithmetic.name)
     wide = [one for one in resolutions if not one.resolved]
     return unresolved(wide[0], arithmetic.name) if wide else ""
 

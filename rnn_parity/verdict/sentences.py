@@ -14,6 +14,7 @@ from rnn_parity.recurrence.precision import FLOAT64, Precision
 from rnn_parity.verdict.resolution import LIMIT, MOST_HIDDEN, WIDE, Resolution
 from rnn_parity.verdict.results import Divergence, Shape, StateRow
 
+NAN_WEIGHTS = "some weights are no numbers (NaN), so that nothing is known of what depends on them"
 NOTHING_FINITE = "no expected number is finite, so that there was nothing to compare"
 ALL_MASKED = "every timestep is masked, so that there was nothing to compare"
 GROWN = (

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from corpus import examined, right_run, simulate, weights_of
+from corpus import examined, right_run, simulate
 
 import rnn_parity as rp
 
@@ -20,7 +20,7 @@ def test_parity_has_a_sensitivity_and_no_cause():
 
 def test_diverged_has_a_cause_in_report_and_json():
     run = right_run(SIZE)
-    report = rp.compare(weights_of(run), run.x, simulate(run.but(bias=None)))
+    report = rp.compare(run.layer(), run.x, simulate(run.but(bias=None)))
     assert (report.verdict, report.exit_code) == ("diverged", 1)
     assert "bias-dropped" in str(report)
     (check,) = json.loads(report.to_json())["checks"]
@@ -35,7 +35,7 @@ def test_suspect_is_no_success():
     run = right_run((4, 200, 64, 64))
     kernel = run.kernel.copy()
     kernel[3, 7] += np.float32(1e-6)
-    report = rp.compare(weights_of(run), run.x, simulate(run.but(kernel=kernel)))
+    report = rp.compare(run.layer(), run.x, simulate(run.but(kernel=kernel)))
     assert report.verdict == "suspect"
     assert "kernel[3, 7]" in str(report)
     check = report.checks[0]

@@ -13,6 +13,8 @@ from rnn_parity.recurrence.activations import CATALOGUE
 
 tf = ka.tensorflow_module()
 SMALL = {"batch": 2, "timesteps": 6, "features": 5, "units": 4}
+GATED = [("lstm", {}), ("gru", {}), ("gru", {"reset_after": False})]
+gated = pytest.mark.parametrize(("layer", "options"), GATED, ids=str)
 # The names that the installed Keras takes, as a layer would resolve them.
 ACCEPTED = []
 for name in CATALOGUE:
@@ -75,6 +77,14 @@ def test_every_dtype_in_every_mode(dtype):
     must_be_parity(dtype=dtype, batch=32, timesteps=28, features=32, units=16)
 
 
+@gated
+def test_gates_in_every_mode_and_dtype(layer, options):
+    given = {"layer": layer, "arguments": options, "initial_state": "random"}
+    must_be_parity("all", mask="left", **given)
+    for dtype in ka.POLICIES:
+        must_be_parity("graph", dtype=dtype, **given)
+
+
 SHAPES = [(1, 1, 1, 1), (3, 1, 4, 5), (3, 7, 1, 5), (3, 7, 4, 1), (2, 5, 3, 512), (2, 4, 512, 3)]
 
 
@@ -109,6 +119,37 @@ def test_masks_and_directions(mask, unroll, backwards):
                 arguments["zero_output_for_mask"] = zeroed
             state = "random" if zeroed else "zeros"
             must_be_parity(arguments=arguments, mask=mask, initial_state=state, calls=3)
+
+
+@gated
+@pytest.mark.parametrize("mask", ["none", "right", "random"])
+def test_masks_directions_and_calls_of_gates(layer, options, mask):
+    for backwards, zeroed, unroll in itertools.product(BOTH, BOTH, BOTH):
+        if known_to_be_wrong(unroll, backwards, mask, zeroed):
+            continue
+        arguments = {**options, "go_backwards": backwards, "unroll": unroll, "stateful": unroll}
+        arguments |= {"zero_output_for_mask": zeroed, "return_sequences": not backwards or zeroed}
+        data = {"mask": mask, "initial_state": "random", "calls": 2}
+        must_be_parity(layer=layer, arguments=arguments, **data)
+
+
+OF_GATES = ["linear", "relu", "hard_sigmoid", "softsign", "elu", "softplus"]
+
+
+@gated
+@pytest.mark.parametrize("activation", OF_GATES)
+def test_activations_and_implementations_of_gates(layer, options, activation):
+    other = OF_GATES[OF_GATES.index(activation) - 2]
+    named = {**options, "activation": activation, "recurrent_activation": other}
+    for own in ({"implementation": 1}, {"implementation": 2}, {"use_bias": False}):
+        must_be_parity(layer=layer, arguments={**named, **own})
+
+
+@pytest.mark.skipif(hasattr(tf.keras, "ops"), reason="time_major is an option of Keras 2")
+@gated
+def test_time_first_of_gates(layer, options):
+    arguments = {**options, "time_major": True}
+    must_be_parity(layer=layer, arguments=arguments, mask="right", calls=2)
 
 
 @pytest.mark.parametrize("mode", ka.MODES)

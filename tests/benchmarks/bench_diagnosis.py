@@ -15,10 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import torch
-from corpus import SIZES, Run, examined, reference, right_run, simulate
-from corpus_gated import GRU, LSTM
-from mistakes import MISTAKES, OUTSIDE, Mistake
-from mistakes_gated import KINDS
+from corpus import GRU, LSTM, examined, reference, right_run, simulate
+from mistakes import MISTAKES, OF_ANY, OUTSIDE, observed
 from tabulate import tabulate
 
 import rnn_parity as rp
@@ -41,11 +39,8 @@ OPTIONS = [
     {"mask": True, "zero_output_for_mask": True},
 ]
 
-LAYERS = {
-    "simple_rnn": [(Run, {}, MISTAKES, OUTSIDE)],
-    "lstm": [KINDS["LSTM"]],
-    "gru": [KINDS["GRU"], KINDS["GRU, reset before"]],
-}
+SIZES = [(2, 5, 3, 4), (32, 28, 32, 16), (4, 200, 64, 64)]
+LAYERS = {"simple_rnn": ["SimpleRNN"], "lstm": ["LSTM"], "gru": ["GRU", "GRU, reset before"]}
 
 
 def says_other(tool, observed, expected):
@@ -58,18 +53,16 @@ def cases(layer, quick):
     """Every mistake on every size, activation and set of options that it can be made with."""
     sizes, activations = (SIZES[:2], ["tanh"]) if quick else (SIZES, ["tanh", "relu", "sigmoid"])
     some = OPTIONS[:2] if quick else OPTIONS
-    mistakes = [(kind, own, m) for kind, own, mistakes, _ in LAYERS[layer] for m in mistakes]
+    mistakes = [(kind, m) for kind in LAYERS[layer] for m in MISTAKES if kind in m.kinds]
     every = itertools.product(range(len(mistakes)), sizes, activations, some)
     for seed, (i, size, activation, options) in enumerate(every):
-        kind, own, mistake = mistakes[i]
-        options = {"activation": activation, **options, **own}
+        kind, mistake = mistakes[i]
+        options = {"activation": activation, **options}
         if mistake.fault == "activation-swapped" and mistake.detail == f" {activation}":
             continue
-        if mistake.square:
-            size = (*size[:2], size[3], size[3])
         if mistake.fault == "dropout-active":
             options["mask"] = False
-        yield mistake, right_run(size, seed, kind=kind, **{**options, **mistake.options})
+        yield mistake, mistake.right_run(kind, size, seed, **options)
 
 
 def injected(layer, quick):
@@ -77,13 +70,13 @@ def injected(layer, quick):
     count, missed, slow = Counter(), Counter(), 0.0
     failures = []
     for mistake, run in cases(layer, quick):
-        right, observed = simulate(run), mistake.observed(run)
-        if right.shape == observed.shape:
-            moved = np.abs(right - observed).max() / np.abs(right).max()
+        right, wrong = simulate(run), mistake.observed(run)
+        if right.shape == wrong.shape:
+            moved = np.abs(right - wrong).max() / np.abs(right).max()
             if not moved > CHANGED:
                 continue
         start = time.process_time()
-        check = examined(run, observed)
+        check = examined(run, wrong)
         slow = max(slow, time.process_time() - start)
         named = [cause.fault for cause in check.causes]
         fits = any(mistake.detail in c.explanation for c in check.causes)
@@ -94,7 +87,7 @@ def injected(layer, quick):
         if named != [mistake.fault] or not fits:
             failures.append(f"{where(run)}: {mistake.fault} {mistake.detail} -> {named}")
         for tool in TOOLS:
-            missed[tool] += not says_other(tool, observed, reference(run))
+            missed[tool] += not says_other(tool, wrong, reference(run))
     n = count["runs"]
     print(f"\n{n} injected faults of the catalogue, {layer}")
     share = [[k, f"{count[k]} of {n}", f"{100 * count[k] / n:.2f}%"] for k in list(count)[1:]]
@@ -114,10 +107,10 @@ def outside(layer, quick):
     """Mistakes that are not in the catalogue: no cause may be named."""
     named, total, verdicts = [], 0, Counter()
     for size, activation in itertools.product(SIZES[: 2 if quick else 3], ["tanh", "relu"]):
-        for kind, own, _, changes in LAYERS[layer]:
-            for name, change in changes.items():
-                run = right_run(size, 7, activation, kind=kind, **own)
-                check = examined(run, Mistake("", change).observed(run))
+        for kind in LAYERS[layer]:
+            for name, change in OUTSIDE[kind].items():
+                run = right_run(size, 7, activation, kind=kind)
+                check = examined(run, observed(run, change))
                 total, verdicts[check.verdict] = total + 1, verdicts[check.verdict] + 1
                 if check.causes:
                     named.append(f"{where(run)}: {name} -> {check.causes[0].explanation}")
@@ -152,16 +145,16 @@ def unmodified(layer, quick):
         size = tuple(int(2 ** rng.uniform(0, top)) for top in (6, 8.5, 6.5, 6.5))
         activation = rng.choice(["tanh", "relu"]) if layer == "simple_rnn" else "tanh"
         gain = rng.choice([0.3, 0.8, 1.5, 3.0] if activation == "tanh" else [0.3, 0.8])
-        run = right_run(size, seed, activation, gain=gain, kind=LAYERS[layer][0][0])
+        run = right_run(size, seed, activation, gain=gain, kind=LAYERS[layer][0])
         run = run.but(x=run.x * np.float32(rng.choice([0.01, 1, 5])))
-        observed = torch_run(run)
-        check = examined(run, observed)
+        outputs = torch_run(run)
+        check = examined(run, outputs)
         verdicts[f"PyTorch {check.verdict}"] += 1
         if check.verdict != "parity":
             alarms.append(f"PyTorch {seed} {where(run)} {gain}: {check.verdict} {check.summary}")
         per_tool["rnn-parity"] += check.verdict in ("diverged", "suspect")
         for tool in TOOLS:
-            per_tool[tool] += says_other(tool, observed, reference(run))
+            per_tool[tool] += says_other(tool, outputs, reference(run))
     for seed in range(50 if quick else 450):
         batch, timesteps, features, units = (
             int(2 ** rng.uniform(0, top)) for top in (5.5, 7.5, 6, 6)
@@ -206,10 +199,10 @@ def times(layer, quick):
     """Diagnosis where nothing explains the numbers (the longest way), and sensitivity."""
     names = ("batch", "timesteps", "features", "units")
     for size in [(32, 28, 32, 16), (64, 512, 128, 256)][: 1 if quick else 2]:
-        run = right_run(size, kind=LAYERS[layer][0][0])
-        observed = Mistake("", OUTSIDE["shuffled batch"]).observed(run)
+        run = right_run(size, kind=LAYERS[layer][0])
+        outputs = observed(run, OF_ANY["shuffled batch"])
         start, used = time.perf_counter(), time.process_time()
-        examined(run, observed)
+        examined(run, outputs)
         took, used = time.perf_counter() - start, time.process_time() - used
         print(f"{layer}: diagnosis of {size}: {took:.2f} s, of the processor {used:.2f} s")
         spec = GeneratedLayer(layer, **dict(zip(names, size, strict=True)))

@@ -34,8 +34,7 @@ import torch
 from onnx_operators import ONNX, onnx_rnn, onnxruntime
 
 from rnn_parity.implementations.onnx.operators import LOSES
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.activations import CATALOGUE, Activation
 from rnn_parity.recurrence.precision import FORMATS
 
 DTYPES = {

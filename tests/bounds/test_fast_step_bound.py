@@ -13,7 +13,7 @@ from rnn_parity.bounds.balls import SLACK
 from rnn_parity.bounds.fast_step_bound import SMALL, Argument, Near, NotNearError
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
-from rnn_parity.recurrence.activation import WIDE
+from rnn_parity.recurrence.activations import WIDE
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.replay import blocks

@@ -147,6 +147,7 @@ class Known(Steps):
         self.x = Sum(p.arithmetic, value, np.zeros_like(radius), 0, spread=radius)
         self.hidden, self.at_once, self.activation = (before,), True, applied(named(activation))
         self.before = Ball.exact(np.zeros(p.shape), p.arithmetic)
+        self.unlooked, self.left = 0, len(p.value)
 
     def step(self, x, h, c):
         p, q, o = split(x, 3)

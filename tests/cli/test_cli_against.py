@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_check import command as run
+from fake_check import refused
 from hand_case import OUTPUTS, make
 from helpers import loop, random_weights
 from plugin_suite import runner, section
@@ -36,10 +38,6 @@ class Touch:
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(*arguments):
-    return cli.main([part for text in arguments for part in str(text).split(" ")])
 
 
 def test_the_command_line_names_sources(here, capsys):
@@ -93,10 +91,7 @@ def test_bad_usage_is_one_line(here, line, words, capsys):
     write_case("case.npz", make())
     (here / "x.csv").write_text("1\n2\n")
     np.save("i.npy", np.zeros((1, 2, 1)))
-    assert run(line.replace("CASE", "case.npz")) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert words in err
+    assert words in refused(capsys, line.replace("CASE", "case.npz"))
     assert sorted(path.name for path in here.iterdir()) == ["case.npz", "i.npy", "x.csv"]
 
 
@@ -150,10 +145,7 @@ def test_a_program_that_crashes_has_failed(here, program, code, capsys):
 @pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.bin", "last.CKPT", "w.pkl", "w.pickle"])
 def test_a_pickled_checkpoint_is_not_opened(here, name, capsys):
     (here / name).write_bytes(pickle.dumps(Touch(str(here / "ran"))))
-    assert run("check --against", name) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err == (
+    assert refused(capsys, "check --against", name) == (
         f"rnn-parity: error: {name!r}: a pickled checkpoint runs code of its own and is never "
         "loaded; save it with: safetensors.torch.save_file(module.state_dict(), "
         "'weights.safetensors')\n"

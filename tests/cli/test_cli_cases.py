@@ -4,16 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from fake_check import command as run
+from fake_check import refused
 from hand_case import OUTPUTS, make
 
 from rnn_parity.cases.case import read_case, write_case
-from rnn_parity.cli import main as cli
 
 SMALL = "--batch 2 --timesteps 3 --features 2 --units 3"
-
-
-def run(*arguments):
-    return cli.main([part for text in arguments for part in str(text).split(" ")])
 
 
 @pytest.fixture
@@ -112,8 +109,5 @@ def test_a_baseline(path, tmp_path, capsys):
 )
 def test_bad_usage(path, line, expected, capsys, monkeypatch):
     monkeypatch.chdir(path.parent)
-    assert run(line.replace("CASE", str(path))) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert expected in err
+    assert expected in refused(capsys, line.replace("CASE", str(path)))
     assert [file.name for file in Path().iterdir()] == ["case.npz"]

@@ -1,19 +1,20 @@
 """`rnn-parity sweep` as a person runs it: real sweeps, interrupted ones, and what is in the way."""
 
+import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 
 import pytest
+from fake_check import command, refused
 
 from rnn_parity import keras_adapter
-from rnn_parity.cli import main as cli
-from rnn_parity.sweep import one
+from rnn_parity.sweep import engine, worker
 from rnn_parity.sweep.space import SPACES
 
 ROOT = Path(__file__).parents[2]
@@ -37,13 +38,12 @@ def small(monkeypatch):
     monkeypatch.setitem(SPACES, "simple_rnn", SMALL)
 
 
-def sweep(*arguments):
-    return cli.main(["sweep", *arguments])
-
-
-def swept(capsys, *arguments):
-    code = sweep("--format", "json", *arguments)
-    document = json.loads(capsys.readouterr().out)
+def swept(*arguments):
+    """The document of a sweep."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code = command("sweep --format json", *arguments)
+    document = json.loads(out.getvalue())
     assert document["exit_code"] == code
     return document
 
@@ -52,9 +52,20 @@ def keys(entries):
     return [json.dumps(entry["configuration"], sort_keys=True) for entry in entries]
 
 
-def test_a_sweep_finds_what_is_known_and_nothing_else(small, capsys, tmp_path):
-    folder = tmp_path / "repro"
-    found = swept(capsys, "--strength", "full", "--repro", str(folder), "--allow-known")
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder with the results of all combinations, and the two documents that came of them: of
+    the first 20, and of all."""
+    folder = tmp_path_factory.mktemp("results")
+    resume = ("--strength full --resume", folder / "results.jsonl")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SPACES, "simple_rnn", SMALL)
+        first = swept(*resume, "--limit 20")
+        yield folder, first, swept(*resume, "--allow-known --repro", folder / "repro")
+
+
+def test_a_sweep_finds_what_is_known_and_nothing_else(results):
+    folder, _, found = results
     assert found["exit_code"] == 0
     # Stateful with an open batch is refused: one of the 64 / 4 is run to show it.
     assert found["sweep"]["verdicts"]["refused"] == 1
@@ -65,38 +76,37 @@ def test_a_sweep_finds_what_is_known_and_nothing_else(small, capsys, tmp_path):
     assert (masked["known"], masked["count"]) == ("zeroed-by-the-mask-as-given", 3)
     assert masked["smallest"]["shape"] == {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
     assert refused["verdict"] == "refused"
-    (script,) = folder.iterdir()
+    (script,) = (folder / "repro").iterdir()
     assert masked["script"] == str(script)
     done = subprocess.run([sys.executable, "-I", script], capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
 
 
-def test_known_mistakes_fail_unless_they_are_allowed(small, capsys):
-    assert sweep("--strength", "4") == 1
+def test_what_is_done_is_not_done_again(results, small, monkeypatch):
+    folder, first, whole = results
+    path = folder / "results.jsonl"
+    assert first["sweep"]["new"] == 20
+    assert 0 < whole["sweep"]["new"] <= 49 - 20
+    assert keys(whole["checks"])[: len(first["checks"])] == keys(first["checks"])
+    monkeypatch.setattr(engine, "check_configuration", pytest.fail)
+    again = swept("--strength full --allow-known --resume", path)
+    assert again["sweep"]["new"] == 0
+    assert again["checks"] == whole["checks"]
+    alike = [{**f, "script": None} for f in whole["sweep"]["findings"]]
+    assert again["sweep"]["findings"] == alike
+    lines = path.read_text().splitlines()[1:]
+    assert len({json.dumps(json.loads(line)["configuration"]) for line in lines}) == len(lines)
+
+
+def test_known_mistakes_fail_unless_they_are_allowed(results, small, capsys):
+    assert command("sweep --strength full --resume", results[0] / "results.jsonl") == 1
     assert "1. DIVERGED, known: zeroed-by-the-mask-as-given" in capsys.readouterr().out
 
 
-def test_the_first_so_many(small, capsys):
-    found = swept(capsys, "--strength", "2", "--limit", "5", "--seed", "1")
+def test_the_first_so_many(small):
+    found, again = (swept("--strength 2 --limit 5 --seed 1") for _ in range(2))
     assert found["sweep"]["count"] == 5
-    again = swept(capsys, "--strength", "2", "--limit", "5", "--seed", "1")
     assert keys(again["checks"]) == keys(found["checks"])
-
-
-def test_what_is_done_is_not_done_again(small, capsys, tmp_path, monkeypatch):
-    path = str(tmp_path / "results.jsonl")
-    first = swept(capsys, "--strength", "full", "--limit", "20", "--resume", path)
-    assert first["sweep"]["new"] == 20
-    whole = swept(capsys, "--strength", "full", "--resume", path)
-    assert 0 < whole["sweep"]["new"] <= 49 - 20
-    assert keys(whole["checks"])[: len(first["checks"])] == keys(first["checks"])
-    monkeypatch.setattr(import_module("rnn_parity.sweep.run"), "check_one", pytest.fail)
-    again = swept(capsys, "--strength", "full", "--resume", path)
-    assert again["sweep"]["new"] == 0
-    assert again["checks"] == whole["checks"]
-    assert again["sweep"]["findings"] == whole["sweep"]["findings"]
-    lines = Path(path).read_text().splitlines()[1:]
-    assert len({json.dumps(json.loads(line)["configuration"]) for line in lines}) == len(lines)
 
 
 def test_a_sweep_that_is_killed_goes_on(tmp_path):
@@ -117,12 +127,11 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path):
     assert path.read_bytes().splitlines()[: len(done)] == done
 
 
-def test_a_cluster_whose_worker_is_killed_checks_everything_once(capsys, monkeypatch):
+def test_a_cluster_whose_worker_is_killed_checks_everything_once(monkeypatch):
     distributed = pytest.importorskip("distributed")
-    run = import_module("rnn_parity.sweep.run")
     settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(**settings, silence_logs=50) as cluster:
-        seen, add = [], run.Journal.add
+        seen, add = [], engine.Journal.add
 
         def adding(journal, *entry):
             seen.append(entry)
@@ -130,8 +139,8 @@ def test_a_cluster_whose_worker_is_killed_checks_everything_once(capsys, monkeyp
                 os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
             add(journal, *entry)
 
-        monkeypatch.setattr(run.Journal, "add", adding)
-        found = swept(capsys, "--strength", "1", "--dask", cluster.scheduler_address)
+        monkeypatch.setattr(engine.Journal, "add", adding)
+        found = swept("--strength", "1", "--dask", cluster.scheduler_address)
     document = found["sweep"]
     assert len(seen) > 8
     assert document["count"] == len(found["checks"]) + len(document["refused"])
@@ -139,15 +148,6 @@ def test_a_cluster_whose_worker_is_killed_checks_everything_once(capsys, monkeyp
     assert len(set(every)) == len(every) == document["count"]
     assert document["count"] >= len(SPACES["simple_rnn"]["activation"])
     assert document["verdicts"].get("inconclusive", 0) == 0
-
-
-def refused(capsys, *arguments):
-    assert sweep(*arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("rnn-parity: error: ")
-    assert err.count("\n") == 1
-    return err
 
 
 @pytest.mark.parametrize(
@@ -168,29 +168,31 @@ def refused(capsys, *arguments):
     ],
 )
 def test_bad_usage(capsys, arguments, words):
-    assert words in refused(capsys, *arguments.split())
+    assert words in refused(capsys, "sweep", arguments)
 
 
 def test_a_full_disk_under_the_results(small, capsys):
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
-    err = refused(capsys, "--strength", "1", "--resume", "/dev/full")
+    err = refused(capsys, "sweep", "--strength", "1", "--resume", "/dev/full")
     assert "--resume '/dev/full': cannot be written: No space left on device" in err
 
 
 def test_the_answer_does_not_overwrite_the_results(small, capsys, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("{}\n")
-    assert "would overwrite what is read" in refused(capsys, "--resume", str(path), "-o", str(path))
+    assert "would overwrite what is read" in refused(
+        capsys, "sweep", "--resume", str(path), "-o", str(path)
+    )
 
 
 def test_without_dask_the_extra_is_named(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    err = refused(capsys, "--dask", "tcp://127.0.0.1:1")
+    err = refused(capsys, "sweep", "--dask", "tcp://127.0.0.1:1")
     assert "pip install 'rnn-parity[dask]'" in err
 
 
-def test_what_was_compared_with_nothing_is_not_proven(small, capsys, monkeypatch):
-    monkeypatch.setattr(one, "observe", lambda *_: [][0])
-    found = swept(capsys, "--strength", "1")
+def test_what_was_compared_with_nothing_is_not_proven(small, monkeypatch):
+    monkeypatch.setattr(worker, "observe", lambda *_: [][0])
+    found = swept("--strength", "1")
     assert (found["exit_code"], found["verdict"]) == (3, "inconclusive")

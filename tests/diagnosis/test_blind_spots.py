@@ -5,21 +5,25 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
-from corpus import Run, examined, right_run, simulate
-from corpus_gated import GRU, LSTM
+from corpus import GATED, call_of, every_kind, examined, right_run, simulate
+from hiding import HIDDEN, hidden_run
+from mistakes import MISTAKES
 
 import rnn_parity as rp
 from rnn_parity.api.examination import examine
-from rnn_parity.diagnosis.faults import STALE, Computation, faults_of
-from rnn_parity.recurrence.replay import replay as rp_replay
+from rnn_parity.diagnosis.faults import FAULTS, STALE, Computation, faults_of
+from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject
 
 SIZE = (32, 28, 32, 16)
+BY_ID = {fault.id: fault for fault in FAULTS}
+NO_STATE = "the initial state is zeros"
 
 
-def seen(run, final=True):
+def seen(run, final=False):
+    """The visible faults, and the blind spots with their reasons."""
     outputs = simulate(run)
     check = examined(run, outputs, outputs[:, -1] if final else None)
     assert check.verdict == "parity"
@@ -27,66 +31,66 @@ def seen(run, final=True):
     return set(found.visible), {spot.fault: spot.reason for spot in found.blind}
 
 
-def test_a_default_layer_is_blind_to_what_its_options_leave_out():
-    visible, blind = seen(right_run(SIZE))
-    assert blind == {
-        "initial-state-ignored": "the initial state is zeros",
-        "mask-ignored": "no timestep is masked",
-    }
-    assert {"bias-dropped", "weights-rounded", "lower-precision", "activation-swapped"} <= visible
-    assert {"final-state-stale", "weights-differ", "units-permuted"} <= visible
+@every_kind
+def test_a_default_layer_is_blind_to_what_its_options_leave_out(kind):
+    run = right_run(SIZE, kind=kind)
+    visible, blind = seen(run, final=kind != "LSTM")
+    if kind == "LSTM":
+        assert blind.pop("states-swapped") == NO_STATE
+        assert blind.pop("final-state-stale") == "no final state was observed"
+    assert blind == {"initial-state-ignored": NO_STATE, "mask-ignored": "no timestep is masked"}
+    needs = {m.fault for m in MISTAKES if kind in m.kinds and m.needs}
+    assert {m.fault for m in MISTAKES if kind in m.kinds} - needs <= visible
 
 
-@pytest.mark.parametrize("size", [(32, 28, 16, 16), (4, 200, 64, 64)], ids=str)
-def test_with_every_option_nothing_is_hidden(size):
+@every_kind
+@pytest.mark.parametrize("stateful", [False, True])
+def test_with_every_option_nothing_is_hidden(kind, stateful):
     options = {"mask": True, "state": True, "go_backwards": True, "zero_output_for_mask": True}
-    for stateful in (False, True):
-        visible, blind = seen(right_run(size, stateful=stateful, **options), final=False)
+    sizes = [(8, 28, 16, 16)] if kind in GATED else [(32, 28, 16, 16), (4, 200, 64, 64)]
+    for size in sizes:
+        visible, blind = seen(right_run(size, kind=kind, stateful=stateful, **options))
         assert blind == {"final-state-stale": "no final state was observed"}
-        assert len(visible) == 19
+        needs_options = {"hard-sigmoid-slope"}
+        needs_options |= {"initial-state-ignored" if stateful else "state-not-carried"}
+        assert {m.fault for m in MISTAKES if kind in m.kinds} - needs_options <= visible
 
 
-def test_the_notebooks_zero_bias():
-    run = right_run(SIZE)
-    _, blind = seen(run.but(bias=0 * run.bias))
-    assert blind["bias-dropped"] == blind["bias-doubled"] == "the bias is all zeros"
+@pytest.mark.parametrize(
+    ("fault", "kind", "size", "changes", "reason"), [row for row in HIDDEN if row[-1]]
+)
+def test_what_hides_a_fault_is_said(fault, kind, size, changes, reason):
+    run = hidden_run(kind, size, changes)
+    visible, blind = seen(run)
+    applies = any(BY_ID[fault].variants(Computation(*call_of(run), run.stateful)))
+    assert blind.get(fault) == (reason if applies else None)
+    assert fault not in visible
 
 
-def test_a_layer_without_a_bias_cannot_drop_it():
-    visible, blind = seen(right_run(SIZE, bias=False))
-    assert not {"bias-dropped", "bias-doubled"} & (visible | set(blind))
+@every_kind
+def test_a_layer_without_a_bias_cannot_lose_it(kind):
+    visible, blind = seen(right_run((4, 9, 6, 5), kind=kind, bias=False))
+    lost = {"bias-dropped", "bias-doubled", "forget-bias-missing", "recurrent-bias-dropped"}
+    assert not lost & (visible | set(blind))
 
 
-def test_symmetric_weights():
-    run = right_run((4, 9, 6, 6))
-    k, w = run.kernel, run.recurrent_kernel
-    _, blind = seen(run.but(kernel=(k + k.T) / 2, recurrent_kernel=(w + w.T) / 2))
-    assert blind["kernel-transposed"] == "the kernel is symmetric"
-    assert blind["recurrent-kernel-transposed"] == "the recurrent kernel is symmetric"
+def test_the_biases_that_keras_starts_with():
+    run = right_run(SIZE, kind="LSTM")
+    visible, _ = seen(run.but(bias=np.repeat(np.float32([0, 1, 0, 0]), 16)))
+    assert {"bias-dropped", "forget-bias-missing", "forget-bias-doubled"} <= visible
 
 
-def test_one_timestep():
-    _, blind = seen(right_run((8, 1, 6, 6)))
-    assert "recurrent kernel is never used" in blind["recurrent-kernel-transposed"]
-    for fault in ("inputs-reversed", "outputs-not-reversed", "time-shifted"):
-        assert blind.get(fault, "there is one timestep") == "there is one timestep"
-    assert "inputs-reversed" in blind
+@pytest.mark.parametrize("units", [1, 6])
+def test_a_reset_gate_has_a_bias_to_act_on(units):
+    for timesteps in (1, 9):
+        assert "reset-after-flipped" in seen(right_run((8, timesteps, 6, units), kind="GRU"))[0]
 
 
-def test_masks_that_hide_nothing_and_the_same_mask_backwards():
-    run = right_run((4, 9, 6, 6), go_backwards=True)
-    _, blind = seen(run.but(mask=np.ones((4, 9), bool)))
-    assert blind["mask-ignored"] == blind["mask-not-reversed"] == "no timestep is masked"
-    mask = np.ones((4, 9), bool)
-    mask[:, [0, -1]] = False
-    visible, blind = seen(run.but(mask=mask))
-    assert "mask-ignored" in visible
-    assert blind["mask-not-reversed"] == "the mask is the same backwards"
-
-
-def test_a_stateful_layers_first_call():
-    _, blind = seen(right_run((4, 9, 6, 6), stateful=True))
-    assert blind["state-not-carried"] == "the initial state is zeros"
+def test_one_sample_with_a_second_timestep_shows_the_recurrent_kernel():
+    run = right_run((8, 4, 6, 6), kind="LSTM", bias=False)
+    mask = np.arange(4) == np.arange(8)[:, None] % 4
+    mask[0, :] = True
+    assert "recurrent-kernel-transposed" in seen(run.but(mask=mask))[0]
 
 
 def test_saturated_outputs():
@@ -97,7 +101,7 @@ def test_saturated_outputs():
 
 def test_outputs_that_are_all_zeros():
     run = right_run((8, 9, 6, 6), activation="relu")
-    _, blind = seen(run.but(bias=run.bias - 100))
+    _, blind = seen(run.but(bias=run.bias - 100), final=True)
     assert blind["recurrent-kernel-transposed"] == "all outputs are zeros"
     assert blind["final-state-stale"] == "the state did not change in the last timestep"
 
@@ -105,23 +109,28 @@ def test_outputs_that_are_all_zeros():
 def test_activations_that_these_data_do_not_tell_apart_are_named():
     run = right_run((8, 9, 6, 6), activation="relu")
     positive = {n: np.abs(getattr(run, n)) / 3 for n in ("kernel", "recurrent_kernel", "bias", "x")}
-    _, blind = seen(run.but(**positive))
-    assert "linear" in blind["activation-swapped"]
-    assert "sigmoid" not in blind["activation-swapped"]
+    reason = seen(run.but(**positive))[1]["activation-swapped"]
+    assert "linear" in reason
+    assert "sigmoid" not in reason
+    run = right_run((8, 9, 6, 6), kind="LSTM", bias=False)
+    zeros = {n: 0 * getattr(run, n) for n in ("x", "recurrent_kernel")}
+    run = run.but(**zeros, state=np.ones((2, 8, 6), np.float32))
+    # All are 1/2 at 0, but tanh.
+    reason = seen(run)[1]["recurrent-activation-swapped"]
+    assert "hard_sigmoid" in reason
+    assert "tanh" not in reason
 
 
-def test_a_diverged_check_has_no_sensitivity():
-    run = right_run((8, 9, 6, 6))
+@every_kind
+def test_a_diverged_check_has_no_sensitivity(kind):
+    run = right_run((8, 9, 6, 6), kind=kind)
     assert examined(run, simulate(run.but(bias=None))).sensitivity is None
 
 
+# Visible is what would have diverged.
+
+
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float64": np.float64}
-SEVERAL = {
-    "SimpleRNN": (Run, {}),
-    "LSTM": (LSTM, {}),
-    "GRU": (GRU, {"reset_after": True}),
-    "GRU, reset before": (GRU, {"reset_after": False}),
-}
 CALLS = {
     "plain": {},
     "masked": {"mask": True, "state": True, "zero_output_for_mask": True},
@@ -132,52 +141,40 @@ CALLS = {
 }
 
 
-def call(kind, size, dtype="float32", **options):
-    """A right run in a dtype: the layer, its sequences, the outputs, and whether it is stateful."""
-    run = right_run(size, 3, kind=kind, **options)
-    names = ("kernel", "recurrent_kernel", "bias", "x", "state")
-    if dtype != "float32":
-        arrays = {n: a for n in names if (a := getattr(run, n)) is not None}
-        run = run.but(**{n: a.astype(DTYPES[dtype]) for n, a in arrays.items()})
-    o = {n: getattr(run, n) for n in ("activation", "go_backwards", "zero_output_for_mask")}
-    own = {n: getattr(run, n) for n in run.options()}
-    layer = getattr(rp, kind.__name__.replace("Run", "SimpleRNN"))(
-        *run.weights, **o, **own, dtype=dtype
-    )
-    return layer, Sequences.of(layer, run.x, run.mask, run.state), simulate(run), run.stateful
+def states_of(variant):
+    """What such a computation returns as its final states: h is the last that no mask hid."""
+    trace = replay(variant.layer, variant.sequences)
+    return trace.final_state if isinstance(trace.final_state, tuple) else (trace.final_state,)
 
 
-def right_states(layer, sequences, outputs):
-    """What such a run returns as its final states: h is the last that no mask hid."""
-    trace = rp_replay(layer, sequences)
-    states = trace.final_state if isinstance(trace.final_state, tuple) else (trace.final_state,)
-    return tuple(layer.precision.round(state) for state in states)
-
-
-def verdict_of(variant, right, outputs, states):
+def verdict_of(variant, reference, outputs, states):
     """That of a run which returned the outputs and states of a faulty computation."""
-    trace = rp_replay(variant.layer, variant.sequences)
-    own = trace.final_state if isinstance(trace.final_state, tuple) else (trace.final_state,)
-    faulty, given = trace.outputs, own
+    faulty, given = variant.computed(), states_of(variant)
     if variant.rearrange is not None:
-        same = variant.sequences is right.sequences
-        faulty = variant.rearrange(outputs if same else trace.outputs)
-        given = states if same else ()
-    round_ = right.layer.precision.round
-    seen = Observations(round_(faulty), tuple(map(round_, given))[: len(states)])
-    return judge(right.layer, right.sequences, seen, Subject()).check.verdict
+        same = variant.sequences is reference.sequences
+        faulty, given = (variant.rearrange(outputs), states) if same else (faulty, ())
+    round_ = reference.layer.precision.round
+    shown = Observations(round_(faulty), tuple(map(round_, given))[: len(states)])
+    return judge(reference.layer, reference.sequences, shown, Subject()).check.verdict
 
 
-def contradictions(layer, sequences, outputs, stateful, states=()):
+def contradictions(run, with_states=False):
     """Faults that are called visible, or blind, and are not: by the verdict on the very run."""
+    layer, sequences = call_of(run)
+    return contradicted(layer, sequences, simulate(run), run.stateful, with_states)
+
+
+def contradicted(layer, sequences, outputs, stateful=False, with_states=False):
+    states = states_of(Computation(layer, sequences)) if with_states else ()
+    states = tuple(map(layer.precision.round, states))
     check = examine(layer, sequences, Observations(outputs, states), Subject(), stateful)
     if check.verdict != "parity":
         return None
-    right = Computation(layer, sequences, stateful)
+    reference = Computation(layer, sequences, stateful)
     visible, wrong = check.sensitivity.visible, []
     blind = {spot.fault for spot in check.sensitivity.blind}
     for fault in faults_of(layer):
-        verdicts = {verdict_of(v, right, outputs, states) for v in fault.variants(right)}
+        verdicts = {verdict_of(v, reference, outputs, states) for v in fault.variants(reference)}
         if fault.id in visible and verdicts - {"diverged"}:
             wrong.append(f"{fault.id} is visible, and {verdicts}")
         if fault.id in blind and fault is not STALE and verdicts == {"diverged"}:
@@ -186,39 +183,33 @@ def contradictions(layer, sequences, outputs, stateful, states=()):
 
 
 @pytest.mark.parametrize("size", [(2, 5, 3, 4), (5, 40, 4, 4), (1, 1, 2, 3), (6, 6, 3, 5)], ids=str)
-@pytest.mark.parametrize("name", SEVERAL)
-def test_visible_is_what_would_have_diverged(name, size):
-    kind, own = SEVERAL[name]
+@every_kind
+def test_visible_is_what_would_have_diverged(kind, size):
     calls = [o for o in CALLS.values() if size[1] > 2 or not o.get("mask")]
     for options in calls if size[1] < 9 else calls[1:4:2]:
-        layer, sequences, outputs, stateful = call(kind, size, **own, **options)
-        states = right_states(layer, sequences, outputs) if size[1] < 9 else ()
-        assert contradictions(layer, sequences, outputs, stateful, states) == [], options
+        run = right_run(size, 3, kind=kind, **options)
+        assert contradictions(run, with_states=size[1] < 9) == [], options
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", SEVERAL)
-def test_the_same_in_other_dtypes(name, dtype):
-    kind, own = SEVERAL[name]
+@every_kind
+def test_visible_is_what_would_have_diverged_in_other_dtypes(kind, dtype):
     passed = 0
     for options in ({}, {"mask": True, "state": True}):
-        layer, sequences, outputs, stateful = call(kind, (3, 7, 4, 4), dtype, **own, **options)
-        found = contradictions(layer, sequences, outputs, stateful)
+        run = right_run((3, 7, 4, 4), 3, kind=kind, **options).astype(DTYPES[dtype])
+        found = contradictions(run)
         passed += found is not None
         assert not found, options
     assert passed
 
 
-@pytest.mark.parametrize("state", [0, 1e-9, 1e-6, 1e-3])
-def test_data_next_to_what_shows_nothing(state):
+@every_kind
+@pytest.mark.parametrize("size", [0, 1e-9, 1e-6, 1e-3])
+def test_data_next_to_what_shows_nothing(kind, size):
     """Faults whose effect is of the size of rounding: visible only where the verdict says so."""
-    for name, (kind, own) in SEVERAL.items():
-        run = right_run((4, 40, 3, 4), 5, kind=kind, state=True, **own)
-        bias = run.bias * np.float32(state)
-        run = run.but(bias=bias, state=run.state * np.float32(state))
-        layer = run.layer()
-        sequences = Sequences.of(layer, run.x, None, run.state)
-        assert contradictions(layer, sequences, simulate(run), False) == [], name
+    run = right_run((4, 40, 3, 4), 5, kind=kind, state=True)
+    small = {n: getattr(run, n) * np.float32(size) for n in ("bias", "state")}
+    assert contradictions(run.but(**small)) == []
 
 
 def test_samples_and_timesteps_that_are_all_alike():
@@ -226,7 +217,7 @@ def test_samples_and_timesteps_that_are_all_alike():
     layer = rp.SimpleRNN([[1.0]], [[0.5]], [0.25], "linear", dtype="float32")
     sequences = Sequences.of(layer, np.zeros((6, 6, 1), np.float32), None, np.full((6, 1), 0.5))
     outputs = np.full((6, 6, 1), 0.5, np.float32)
-    assert contradictions(layer, sequences, outputs, False, (outputs[:, -1],)) == []
+    assert contradicted(layer, sequences, outputs, with_states=True) == []
     check = examine(layer, sequences, Observations(outputs), Subject())
     blind = {spot.fault for spot in check.sensitivity.blind}
     assert {"batch-time-swapped", "outputs-not-reversed", "inputs-reversed"} <= blind
@@ -244,48 +235,29 @@ def converging(rate, count):
     return layer, x, np.array([outputs], np.float32)
 
 
-@pytest.mark.parametrize("count", range(10, 36))
-def test_a_stale_state_of_a_run_that_converges(count):
-    layer, x, outputs = converging(0.5, count)
-    one = np.ones((1, 1), np.float32)
-    given = {"initial_state": one}
-    check = rp.compare(layer, x, outputs, outputs[:, -1], **given).checks[0]
-    assert check.verdict == "parity"
-    stale = rp.compare(layer, x, outputs, outputs[:, -2], **given).verdict
-    assert ("final-state-stale" in check.sensitivity.visible) == (stale == "diverged")
-
-
-def test_a_stale_state_within_rounding_is_said_to_be():
+def test_a_stale_state_of_a_run_that_converges():
     reasons = set()
     for count in range(10, 36):
         layer, x, outputs = converging(0.5, count)
-        check = rp.compare(layer, x, outputs, outputs[:, -1], initial_state=np.ones((1, 1))).checks[
-            0
-        ]
-        reasons |= {s.reason for s in check.sensitivity.blind if s.fault == "final-state-stale"}
+        given = {"initial_state": np.ones((1, 1), np.float32)}
+        check = rp.compare(layer, x, outputs, outputs[:, -1], **given).checks[0]
+        assert check.verdict == "parity"
+        stale = rp.compare(layer, x, outputs, outputs[:, -2], **given).verdict
+        assert (STALE.id in check.sensitivity.visible) == (stale == "diverged")
+        reasons |= {spot.reason for spot in check.sensitivity.blind if spot.fault == STALE.id}
     assert reasons == {
         "the state before the last timestep is within rounding of the one after it",
         "the state did not change in the last timestep",
     }
 
 
-@pytest.mark.parametrize("name", SEVERAL)
-def test_states_that_are_zeros_in_the_first_samples_only(name):
+@every_kind
+def test_states_that_are_zeros_in_the_first_samples_only(kind):
     """What a fault can change depends on the data, and the first samples have other data."""
-    kind, own = SEVERAL[name]
-    run = right_run((6, 9, 4, 4), 2, kind=kind, state=True, **own)
+    run = right_run((6, 9, 4, 4), 2, kind=kind, state=True)
     run.state[..., :4, :] = 0
-    layer = run.layer()
-    report = rp.compare(
-        layer, run.x, simulate(run), initial_state=list(run.state) if kind is LSTM else run.state
-    )
+    state = list(run.state) if kind == "LSTM" else run.state
+    report = rp.compare(run.layer(), run.x, simulate(run), initial_state=state)
     assert "sees" in str(report)
     (check,) = json.loads(report.to_json())["checks"]
     assert "initial-state-ignored" in check["sensitivity"]["visible"]
-
-
-def test_one_of_two_initial_states_that_is_zeros():
-    run = right_run((4, 9, 4, 4), kind=LSTM, state=True)
-    run.state[0] = 0
-    _, blind = seen(run, final=False)
-    assert blind["initial-state-ignored"] == "the initial state h is zeros"

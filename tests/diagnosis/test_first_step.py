@@ -2,20 +2,12 @@
 
 import numpy as np
 import pytest
-from corpus import Run, right_run, simulate
-from corpus_gated import GRU, LSTM
+from corpus import GATED, call_of, every_kind, right_run, simulate
 
 from rnn_parity.diagnosis import first_step as firststep
 from rnn_parity.diagnosis.causes import STEPS
 from rnn_parity.diagnosis.first_step import FirstStep
-from rnn_parity.recurrence.sequences import Sequences
 
-KINDS = {
-    "SimpleRNN": (Run, {}),
-    "LSTM": (LSTM, {}),
-    "GRU": (GRU, {"reset_after": True}),
-    "GRU, reset before": (GRU, {"reset_after": False}),
-}
 SIZE = (4, 9, 3, 5)
 FEW = np.array([0, 2, 3])
 
@@ -25,16 +17,14 @@ def first_step(start=0):
 
 
 def far_off(run, outputs, step=None, layers=None):
-    layer = run.layer()
-    sequences = Sequences.of(layer, run.x, run.mask, run.state)
+    layer, sequences = call_of(run)
     return (step or first_step()).far_off(layers or [layer], sequences, outputs)
 
 
 @pytest.mark.parametrize("options", [{}, {"mask": True, "state": True}, {"go_backwards": True}])
-@pytest.mark.parametrize("name", KINDS)
-def test_a_right_run_is_near_and_another_is_not(name, options):
-    kind, own = KINDS[name]
-    run = right_run(SIZE, kind=kind, **own, **options)
+@every_kind
+def test_a_right_run_is_near_and_another_is_not(kind, options):
+    run = right_run(SIZE, kind=kind, **options)
     outputs = simulate(run)
     assert far_off(run, outputs) == [False]
     assert far_off(run, simulate(run.but(bias=None))) == [True]
@@ -42,10 +32,9 @@ def test_a_right_run_is_near_and_another_is_not(name, options):
     assert far_off(run, outputs * np.float32(1 + 2.0**-14)) == [False]
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_layers_that_differ_by_their_activations_are_told_apart(name):
-    kind, own = KINDS[name]
-    run = right_run(SIZE, kind=kind, **own, state=True)
+@every_kind
+def test_layers_that_differ_by_their_activations_are_told_apart(kind):
+    run = right_run(SIZE, kind=kind, state=True)
     names = ["tanh", "softsign", "relu", "softmax", "linear"]
     layers = [
         run.layer().changed(activation=run.but(activation=n).layer().activation)
@@ -58,10 +47,9 @@ def test_layers_that_differ_by_their_activations_are_told_apart(name):
         assert found == [i != right for i in range(3)]
 
 
-@pytest.mark.parametrize("name", ["LSTM", "GRU", "GRU, reset before"])
-def test_so_are_those_of_the_gates(name):
-    kind, own = KINDS[name]
-    run = right_run(SIZE, kind=kind, **own, state=True)
+@pytest.mark.parametrize("kind", GATED)
+def test_so_are_those_of_the_gates(kind):
+    run = right_run(SIZE, kind=kind, state=True)
     several = ["sigmoid", "hard_sigmoid", "tanh"]
     layers = [run.but(recurrent_activation=n).layer() for n in several]
     one = run.layer()
@@ -71,11 +59,10 @@ def test_so_are_those_of_the_gates(name):
         assert far_off(run, outputs, None, layers) == [i != right for i in range(3)]
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_the_first_step_is_the_first_that_no_mask_hides(name):
+@every_kind
+def test_the_first_step_is_the_first_that_no_mask_hides(kind):
     """How Keras pads: the first timesteps are masked in every sample, of one all of them."""
-    kind, own = KINDS[name]
-    run = right_run(SIZE, kind=kind, **own, state=True)
+    run = right_run(SIZE, kind=kind, state=True)
     mask = np.ones(SIZE[:2], bool)
     mask[:, :2] = False
     mask[2, :4] = False
@@ -93,10 +80,9 @@ def test_the_first_step_is_the_first_that_no_mask_hides(name):
     assert far_off(run, wrong) == [True]
 
 
-@pytest.mark.parametrize("name", ["SimpleRNN", "GRU"])
-def test_a_later_step_starts_from_the_observed_state(name):
-    kind, own = KINDS[name]
-    run = right_run(SIZE, kind=kind, **own)
+@pytest.mark.parametrize("kind", ["SimpleRNN", "GRU"])
+def test_a_later_step_starts_from_the_observed_state(kind):
+    run = right_run(SIZE, kind=kind)
     outputs = simulate(run)
     wrong = outputs.copy()
     wrong[:, :4] = 0.5  # the state before step 5 is in step 4
@@ -106,11 +92,10 @@ def test_a_later_step_starts_from_the_observed_state(name):
     assert far_off(run, outputs[:, :5], first_step(5)) == [False]
 
 
-@pytest.mark.parametrize("name", KINDS)
+@every_kind
 @pytest.mark.parametrize("where", ["inputs", "state"])
-def test_a_number_where_a_nan_is_certain_is_far_off(name, where):
-    kind, own = KINDS[name]
-    run = right_run(SIZE, kind=kind, **own, state=True)
+def test_a_number_where_a_nan_is_certain_is_far_off(kind, where):
+    run = right_run(SIZE, kind=kind, state=True)
     finite = simulate(run)
     if where == "inputs":
         run.x[2, 0, 1] = np.nan
@@ -138,7 +123,7 @@ def test_what_is_kept_is_of_the_same_arrays(monkeypatch):
     """An array of another candidate may stand where one was that is gone."""
     monkeypatch.setattr(firststep, "KEPT", 3)
     run = right_run(SIZE)
-    layer, sequences = run.layer(), Sequences.of(run.layer(), run.x)
+    layer, sequences = call_of(run)
     outputs, step = simulate(run), first_step()
     for i in range(50):
         far = i % 3 == 0

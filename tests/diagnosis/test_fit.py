@@ -125,7 +125,7 @@ def test_the_steps_from_observed_states(size, monkeypatch):
     seen = outputs + 1
     found = []
     for block, observed in observed_steps(layer, sequences, seen):
-        assert block.states is observed.states
+        assert np.shares_memory(block.states, observed.states)
         assert block.outputs is observed.outputs
         assert block.inputs.shape == block.projection.shape
         for t in range(len(block.outputs)):
@@ -134,7 +134,7 @@ def test_the_steps_from_observed_states(size, monkeypatch):
                     block.steps.start + t,
                     block.inputs[t].item(),
                     block.projection[t].item(),
-                    block.states[t].item(),
+                    block.states[0, t].item(),
                     block.outputs[t].item(),
                 )
             )
@@ -153,12 +153,12 @@ def call(kind=rp.SimpleRNN, mask=None):
     states = [numbers(3, 1), 10 * numbers(3, 1)][: len(layer.STATES)]
     dropout = Dropout(numbers(1, 3, 2), None)
     state = states if len(states) > 1 else states[0]
-    return Sequences.of(layer, numbers(3, 4, 2), mask, state, dropout), numbers(3, 4, 1)
+    return layer, Sequences.of(layer, numbers(3, 4, 2), mask, state, dropout), numbers(3, 4, 1)
 
 
 def test_some_samples_from_the_start():
-    sequences, outputs = call()
-    s, seen = observed_part(sequences, outputs, np.array([2, 0]), slice(0, 2))
+    layer, sequences, outputs = call()
+    s, seen = observed_part(layer, sequences, outputs, np.array([2, 0]), slice(0, 2))
     assert s.inputs.tolist() == [[[17, 18], [19, 20]], [[1, 2], [3, 4]]]
     assert s.initial_state.tolist() == [[[3], [1]]]
     assert s.dropout.inputs.tolist() == [[[5, 6], [1, 2]]]
@@ -167,15 +167,15 @@ def test_some_samples_from_the_start():
 
 
 def test_some_timesteps_start_from_what_was_observed_before():
-    sequences, outputs = call()
-    s, seen = observed_part(sequences, outputs.astype(np.float32), slice(1, 3), slice(2, 3))
+    layer, sequences, outputs = call()
+    s, seen = observed_part(layer, sequences, outputs.astype(np.float32), slice(1, 3), slice(2, 3))
     assert s.inputs.tolist() == [[[13, 14]], [[21, 22]]]
     assert s.initial_state.tolist() == [[[6], [10]]]
     assert s.initial_state.dtype == np.float64
     assert seen.tolist() == [[[7]], [[11]]]
     assert s.mask is None
     assert s.dropout.inputs.tolist() == [[[3, 4], [5, 6]]]
-    s, seen = observed_part(sequences, outputs, slice(0, 1), slice(1, 4))
+    s, seen = observed_part(layer, sequences, outputs, slice(0, 1), slice(1, 4))
     assert s.inputs.tolist() == [[[3, 4], [5, 6], [7, 8]]]
     assert s.initial_state.tolist() == [[[1]]]
     assert seen.tolist() == [[[2], [3], [4]]]
@@ -185,8 +185,8 @@ def test_some_timesteps_start_from_what_was_observed_before():
     ("kind", "mask"), [(rp.LSTM, None), (rp.SimpleRNN, [[True, False, True, True]] * 3)]
 )
 def test_where_states_are_hidden_the_timesteps_before_are_kept(kind, mask):
-    sequences, outputs = call(kind, mask)
-    s, seen = observed_part(sequences, outputs, slice(1, 2), slice(2, 3))
+    layer, sequences, outputs = call(kind, mask)
+    s, seen = observed_part(layer, sequences, outputs, slice(1, 2), slice(2, 3))
     assert s.inputs.tolist() == [[[9, 10], [11, 12], [13, 14]]]
     assert s.initial_state.tolist() == [[[2]], [[20]]][: len(s.initial_state)]
     assert (None if s.mask is None else s.mask.tolist()) == (mask and [mask[0][:3]])

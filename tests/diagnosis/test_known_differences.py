@@ -8,9 +8,8 @@ import pytest
 from rnn_parity import keras_adapter as ka
 from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES, known_difference
 from rnn_parity.implementations import keras_backend
-from rnn_parity.sweep.numbers import numbers_of
-from rnn_parity.sweep.one import check_one
 from rnn_parity.sweep.space import SPACES, Configuration
+from rnn_parity.sweep.worker import check_configuration, numbers_of
 from rnn_parity.system.environment import version_of
 from rnn_parity.verdict.sweep_results import CallNumbers, Numbers, Outcome
 
@@ -41,7 +40,7 @@ def id_of(*given):
 def computed(layer, changes, seed=0):
     """A configuration, what came of it in the installed Keras, and its numbers."""
     one = Configuration.default(layer).but(changes)
-    return one, check_one(one, seed), numbers_of(one, seed)
+    return one, check_configuration(one, seed), numbers_of(one, seed)
 
 
 def with_outputs(numbers, change):
@@ -130,7 +129,7 @@ SPARSE_ONE_STEP = {
 def test_it_is_known_where_16_bits_may_prove_nothing(layer, changes, seed, expected):
     """Which verdict it is depends on the order in which a processor sums."""
     one = Configuration.default(layer).but({"dtype": "mixed_bfloat16", **changes})
-    outcome = check_one(one, seed)
+    outcome = check_configuration(one, seed)
     if "Could not find device for node: = Range" in outcome.summary:
         pytest.skip("this TensorFlow counts no bfloat16")
     numbers = numbers_of(one, seed)
@@ -181,7 +180,7 @@ def test_it_is_known_where_16_bits_may_prove_nothing(layer, changes, seed, expec
 def test_what_one_generation_refuses_is_known(keras_3, layer, changes, expected):
     """The other generation shows that it can be done."""
     one = Configuration.default(layer).but(changes)
-    outcome = check_one(one, 0)
+    outcome = check_configuration(one, 0)
     if keras_3 == KERAS_3:
         assert (outcome.verdict, id_of(one, outcome, None)) == ("refused", expected)
     else:
@@ -191,7 +190,7 @@ def test_what_one_generation_refuses_is_known(keras_3, layer, changes, expected)
 @pytest.mark.parametrize("layer", SPACES)
 def test_a_stateful_stack_works_eagerly(layer):
     changes = {"wrapper": "stacked", "stateful": True, "initial_state": "random"}
-    assert check_one(Configuration.default(layer).but(changes), 0).verdict == "parity"
+    assert check_configuration(Configuration.default(layer).but(changes), 0).verdict == "parity"
 
 
 # What Keras computes wrongly on its other backends.
@@ -213,10 +212,10 @@ def test_what_another_backend_is_known_for(backend, changes, expected):
     if version_of(backend) is None or not keras_backend.has_keras_3():
         pytest.skip(f"no Keras 3 on {backend} here")
     one, source = DEFAULT.but({**changes, "batch": 1, "units": 2}), f"keras:{backend}"
-    outcome = check_one(one, 0, source)
+    outcome = check_configuration(one, 0, source)
     numbers = None if outcome.verdict == "refused" else numbers_of(one, 0, source)
     assert id_of(one, outcome, numbers, source) == expected
-    assert check_one(one, 0).verdict in ("parity", "diverged")
+    assert check_configuration(one, 0).verdict in ("parity", "diverged")
     # Nobody else is known for it, and Keras on TensorFlow for sparsemax alone.
     assert id_of(one, outcome, numbers, "ports_of_mine:port") is None
     assert (id_of(one, outcome, numbers) is not None) == (expected == "sparsemax-threshold")

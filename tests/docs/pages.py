@@ -9,6 +9,7 @@ Python prints stands in the ```text block below it, what a command prints below 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import os
@@ -20,7 +21,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-MANUAL = ROOT / "rnn_parity" / "docs"
+PACKAGE = ROOT / "rnn_parity"
+MANUAL = PACKAGE / "docs"
+ARCHITECTURE, EVERY_FILE = MANUAL / "architecture.md", "## Every file\n\n"
+ROOMS = (
+    *("system", "recurrence", "bounds", "verdict", "diagnosis", "cases", "keras_adapter"),
+    *("implementations", "report", "api", "sweep", "cli", "pytest_plugin"),
+)
+"""The folders of the package, from the ground floor up."""
 PAGES = (ROOT / "README.md", *sorted(MANUAL.rglob("*.md")))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
@@ -111,6 +119,28 @@ def answered(text: str, folder: Path) -> str:
     return BLOCK.sub(filled, text)
 
 
+def files_by_room() -> str:
+    """Every module of the package, by room, with the first sentence of its docstring."""
+    sections = []
+    for room in ROOMS:
+        folder = PACKAGE / room
+        lines = [
+            f"- `{path.relative_to(ROOT)}`: {first_sentence(path)}"
+            for path in sorted(folder.rglob("*.py"))
+            if path.name != "__init__.py"
+        ]
+        sections.append(
+            "\n".join([f"**{room}**: {first_sentence(folder / '__init__.py')}", "", *lines])
+        )
+    return "\n\n".join(sections) + "\n"
+
+
+def first_sentence(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    paragraph = " ".join(docstring.partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].rstrip(".") + "."
+
+
 def comparable(text: str) -> list[str]:
     """The words, without what another machine computes: versions, measured numbers, padding."""
     text = re.sub(r"^(rnn-parity|Python) [\w.]+(, NumPy .*)?$", r"\1", text, flags=re.MULTILINE)
@@ -120,6 +150,9 @@ def comparable(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))  # blocks of Python import this checkout, as commands do
     for page in map(Path.absolute, map(Path, sys.argv[1:])) if sys.argv[1:] else PAGES:
         with tempfile.TemporaryDirectory() as name:
-            page.write_text(answered(page.read_text(), Path(name)))
+            text = answered(page.read_text(), Path(name))
+        before, heading, _ = text.partition(EVERY_FILE)
+        page.write_text(before + (heading and heading + files_by_room()))

@@ -5,20 +5,25 @@ import shutil
 
 import pytest
 from pages import (
+    ARCHITECTURE,
     COMMAND,
+    EVERY_FILE,
     MANUAL,
     NOT_RUN,
+    PACKAGE,
     PAGES,
+    ROOMS,
     ROOT,
     answered,
     blocks,
     comparable,
+    files_by_room,
     is_run,
     name_of,
 )
-from rnn_parity.sweep.findings import KNOWN
 
 from rnn_parity.diagnosis.faults import FAULTS
+from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
 from rnn_parity.report.manual import GROUPS, LINK, topics
 
 RUN = [page for page in PAGES if blocks(page, "console") or blocks(page, "python")]
@@ -64,7 +69,7 @@ def test_every_word_fault_and_known_difference_has_a_page():
     found = topics()
     assert {*found["words"]} >= {*WORDS}
     assert {*found["faults"]} == {fault.id for fault in FAULTS}
-    assert {*found["known-differences"]} >= {known.id for known in KNOWN}
+    assert {*found["known-differences"]} >= {known.id for known in KNOWN_DIFFERENCES}
 
 
 def test_the_page_of_a_fault_begins_as_the_catalogue_has_it():
@@ -82,6 +87,24 @@ def test_every_page_has_a_topic_of_its_own_and_begins_with_it():
     assert {page.parent.relative_to(MANUAL).as_posix() for page in PAGES[1:]} == {
         group or "." for group in GROUPS
     }
+
+
+def test_every_module_that_the_architecture_names_exists_where_it_says():
+    named = set(re.findall(r"[\w/]+\.py\b", ARCHITECTURE.read_text()))
+    assert "cli/options.py" in named
+    for path in named:
+        places = (ROOT / path, PACKAGE / path)
+        assert any(place.exists() for place in places) or (
+            "/" not in path and [*PACKAGE.rglob(path)]
+        ), path
+
+
+def test_the_architecture_names_every_room_and_every_file():
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert folders == {*ROOMS}
+    table, _, files = ARCHITECTURE.read_text().partition(EVERY_FILE)
+    assert files == files_by_room(), "python tests/docs/pages.py rnn_parity/docs/architecture.md"
+    assert all(f"| `rnn_parity/{room}/`" in table for room in ROOMS)
 
 
 def test_the_readme_leads_to_every_page_that_is_no_single_word_or_fault():

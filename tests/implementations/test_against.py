@@ -35,12 +35,6 @@ def inputs(rng):
     return rng.normal(size=(2, 5, 3)).astype("float32")
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def without_bias(weights):
     return {**weights, "bias": None}
 

@@ -12,7 +12,7 @@ from hand_case import make
 from rnn_parity.cases.case import write_case
 from rnn_parity.cli import main as cli
 
-SOURCES = Path(__file__).parent / "c_example"
+SOURCES = Path(__file__).parents[1] / "c_example"
 B, T, F, H = 3, 7, 5, 4
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")

@@ -5,24 +5,17 @@ import io
 import warnings
 
 import numpy as np
+import onnx_models  # noqa: F401  # which skips these tests without ONNX
 import pytest
 
 import rnn_parity as rp
 from rnn_parity.api.onnx_check import check_onnx
 from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
 B, T, F, H = 3, 5, 4, 6
 rng = np.random.default_rng(0)
 X = rng.normal(size=(B, T, F)).astype(np.float32)
 STATES = rng.uniform(-1, 1, (2, B, H)).astype(np.float32)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "model.onnx")
 
 
 def silently(job, *arguments, **options):

@@ -5,16 +5,25 @@ Each was seen in ONNX Runtime 1.32 on the CPU. A release that computes one of th
 
 import numpy as np
 import pytest
+from onnx_models import (
+    FLOAT,
+    B,
+    F,
+    T,
+    arrays,
+    helper,
+    model,
+    node,
+    numpy_helper,
+    onnx,
+    run,
+    saved,
+    single,
+)
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
-from onnx import helper, numpy_helper  # noqa: E402  # after the skip
-from onnx_models import FLOAT, B, F, T, arrays, model, node, run, saved, single  # noqa: E402
-
-import rnn_parity as rp  # noqa: E402
-from rnn_parity.api.onnx_check import check_onnx  # noqa: E402
-from rnn_parity.implementations.onnx.operators import as_runtime_computes  # noqa: E402
+import rnn_parity as rp
+from rnn_parity.api.onnx_check import check_onnx
+from rnn_parity.implementations.onnx.operators import as_runtime_computes
 
 
 def one_unit(path, x, more=None, **attributes):

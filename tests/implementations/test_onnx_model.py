@@ -7,27 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx_models import F, H, X, arrays, helper, model, node, onnx, saved
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
-from onnx import helper  # noqa: E402  # after the skip
-from onnx_models import B, F, H, T, arrays, model, node, saved  # noqa: E402
-
-from rnn_parity.api.onnx_check import check_onnx  # noqa: E402
-from rnn_parity.errors import InputError  # noqa: E402
-from rnn_parity.implementations.onnx.operators import operator_layers  # noqa: E402
-from rnn_parity.implementations.onnx.runtime import implementation  # noqa: E402
-from rnn_parity.implementations.request import Request  # noqa: E402
+from rnn_parity.api.onnx_check import check_onnx
+from rnn_parity.errors import InputError
+from rnn_parity.implementations.onnx.operators import operator_layers
+from rnn_parity.implementations.onnx.runtime import implementation
+from rnn_parity.implementations.request import Request
 
 DAMAGED = Path(__file__).parents[2] / "fixtures" / "damaged"
 GIVEN = arrays("RNN")
-X = np.random.default_rng(5).normal(size=(B, T, F)).astype(np.float32)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "model.onnx")
 
 
 def recurrent(**attributes):

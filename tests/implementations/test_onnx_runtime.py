@@ -2,23 +2,32 @@
 
 import numpy as np
 import pytest
+from helpers import loop
+from onnx_models import (
+    FLOAT,
+    INT32,
+    STATE,
+    B,
+    F,
+    H,
+    T,
+    X,
+    arrays,
+    helper,
+    model,
+    node,
+    numpy_helper,
+    onnx,
+    saved,
+)
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+import rnn_parity as rp
+from rnn_parity.errors import InputError
+from rnn_parity.implementations.onnx.operators import operator_layers
+from rnn_parity.implementations.onnx.runtime import implementation
+from rnn_parity.implementations.ports import answer_from_outputs, filled
+from rnn_parity.implementations.request import Request
 
-from helpers import loop  # noqa: E402  # after the skip
-from onnx import helper, numpy_helper  # noqa: E402
-from onnx_models import FLOAT, INT32, B, F, H, T, arrays, model, node, saved  # noqa: E402
-
-import rnn_parity as rp  # noqa: E402
-from rnn_parity.errors import InputError  # noqa: E402
-from rnn_parity.implementations.onnx.operators import operator_layers  # noqa: E402
-from rnn_parity.implementations.onnx.runtime import implementation  # noqa: E402
-from rnn_parity.implementations.ports import filled  # noqa: E402
-from rnn_parity.implementations.request import Request  # noqa: E402
-
-X = np.random.default_rng(5).normal(size=(B, T, F)).astype(np.float32)
-STATE = np.random.default_rng(6).uniform(-1, 1, (B, H)).astype(np.float32)
 GIVEN = arrays("RNN")
 LAYER = operator_layers("RNN", {}, GIVEN)["forward"].changed(zero_output_for_mask=False)
 WEIGHTS = {
@@ -30,11 +39,6 @@ WEIGHTS = {
 RIGHT = loop(WEIGHTS, X)
 LOSS = "the bound allows for what ONNX Runtime's RNN loses of tanh near 0: 4 units of roundoff"
 ONE = numpy_helper.from_array(np.array([1]), "one")
-
-
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "model.onnx")
 
 
 def close(array, expected):
@@ -242,3 +246,164 @@ def test_other_inputs_and_outputs_side_by_side(path):
         "expected the layer's outputs (3, 5, 4), or the last one (3, 4), and final states (3, 4), "
         "received scores (5, 3, 8); export the layer alone, or name its output: FILE#NAME"
     )
+
+
+LSTM_LAYER = operator_layers("LSTM", {}, arrays("LSTM"))["forward"]
+
+
+def of_lstm(path, inputs, outputs, finals="hc"):
+    """What an LSTM gives whose states h and c have these names, in this order."""
+    given = arrays("LSTM")
+    cell = node("LSTM", {**given, "initial_h": 0, "initial_c": 0}, ["Y", "", ""])
+    cell.input[5:] = inputs
+    for name, final in zip(outputs, finals, strict=True):
+        cell.output["Yhc".index(final)] = name
+    shapes = {"X": (T, B, F)} | dict.fromkeys(inputs, (1, B, H))
+    path = saved(model([cell], given, inputs=shapes, outputs=["Y", *outputs]), path)
+    layer = operator_layers("LSTM", {}, given)["forward"]
+    state = (STATE, STATE[::-1])
+    found = implementation(path)(Request(layer, X, initial_state=state))
+    final = found.final_state or None
+    report = rp.compare(layer, X, found.outputs, final, initial_state=state)
+    return report, (*found.notes[1:], *found.left_out)
+
+
+@pytest.mark.parametrize(
+    ("names", "notes"),
+    [
+        (("h", "second"), 0),  # what is not h is c
+        (("first", "c"), 0),
+        (("first", "second"), 1),
+        (("h_0", "h_1"), 1),
+        (("cell_0", "cell_1"), 1),
+    ],
+)
+def test_initial_states_that_names_do_not_tell_apart(path, names, notes):
+    report, said = of_lstm(path, names, ("Y_h", "Y_c"))
+    assert report.verdict == "parity"
+    assert len(said) == notes
+    if notes:
+        assert said[0] == (
+            f"the inputs {names[0]} and {names[1]} are taken as the states h and c: their names do "
+            "not tell which is which"
+        )
+
+
+def test_initial_states_that_are_not_given_need_no_names(path):
+    given = arrays("LSTM")
+    cell = node("LSTM", {**given, "initial_h": 0, "initial_c": 0})
+    cell.input[5:] = ["a", "b"]
+    shapes = {"X": (T, B, F), "a": (1, B, H), "b": (1, B, H)}
+    path = saved(model([cell], given, inputs=shapes), path)
+    found = implementation(path)(Request(operator_layers("LSTM", {}, given)["forward"], X))
+    assert len(found.notes) == 1
+
+
+@pytest.mark.parametrize("finals", ["hc", "ch"])
+@pytest.mark.parametrize("names", [("first", "second"), ("h0", "h1"), ("c0", "c1")])
+def test_a_final_h_is_the_last_output_whatever_it_is_called(path, names, finals):
+    report, said = of_lstm(path, ("h", "c"), names, finals)
+    assert (report.verdict, said) == ("parity", ())
+
+
+def test_a_final_c_alone_is_not_compared(path):
+    report, said = of_lstm(path, ("h", "c"), ["Y_c"], "c")
+    assert report.verdict == "parity"
+    assert said == ("Y_c, a state c without its h",)
+    (check,) = rp.check(LSTM_LAYER, X, against=path).checks
+    assert (check.verdict, check.sensitivity) == ("inconclusive", None)
+    assert check.summary.startswith(f"not compared: Y_c, a state c without its h of {path}; if ")
+    assert rp.check(LSTM_LAYER, X, against=f"{path}#Y").verdict == "parity"
+
+
+def test_final_states_that_neither_names_nor_numbers_tell_apart():
+    request = Request(operator_layers("LSTM", {}, arrays("LSTM"))["forward"], X)
+    a, b, last = (np.full((B, H), value) for value in (0.1, 0.2, 0.3))
+    note = "the outputs a and b are taken as the states h and c: their names do not tell which is"
+    alone = answer_from_outputs(request, {"a": a, "b": b}, False)
+    assert np.array_equal(alone.outputs, a)
+    assert [state is one for state, one in zip(alone.final_state, (a, b), strict=True)]
+    assert alone.notes[1].startswith(note)
+    stale = answer_from_outputs(request, {"y": last, "a": a, "b": b}, False)
+    assert (stale.outputs[0, 0], stale.notes[1][: len(note)]) == (0.3, note)
+    told = answer_from_outputs(request, {"y": last, "a": a, "b": last}, False)
+    assert [state[0, 0] for state in told.final_state] == [0.3, 0.1]
+    assert len(told.notes) == 1
+
+
+FIRST = numpy_helper.from_array(np.array(0), "i")
+AXIS = numpy_helper.from_array(np.array([1]), "j")
+
+
+def checked(source, given, direction="forward"):
+    layer = operator_layers("RNN", {"direction": direction}, given)["forward"]
+    (check,) = rp.check(layer, X, against=source).checks
+    return check
+
+
+def left_out(path, name):
+    return f"not compared: {name} of {path}; if what was compared is all that is meant, name it: "
+
+
+def test_further_outputs_of_a_model(path):
+    given = arrays("RNN")
+    scores = helper.make_node("ReduceMax", ["Y"], ["scores"], axes=[3])
+    saved(model([node("RNN", given), scores], given, outputs=["Y", "Y_h", "scores"]), path)
+    check = checked(path, given)
+    assert check.verdict == "inconclusive"
+    assert check.summary.startswith(f"{left_out(path, 'the output scores')}--against '{path}#Y'")
+    for part in ("Y", "Y,Y_h"):
+        check = checked(f"{path}#{part}", given)
+        assert (check.verdict, len(check.final_state)) == ("parity", part.count(",")), check.summary
+    with pytest.raises(InputError, match=r"expected some of Y, Y_h, scores, received #y$"):
+        checked(f"{path}#y", given)
+
+
+def test_several_outputs_that_fit_are_asked_about(path):
+    given = arrays("RNN")
+    double = helper.make_node("Add", ["Y", "Y"], ["twice"])
+    saved(model([node("RNN", given), double], given, outputs=["Y", "twice"]), path)
+    with pytest.raises(InputError, match=r"export the layer alone, or name its output: FILE#NAME"):
+        checked(path, given)
+    assert checked(f"{path}#Y", given).verdict == "parity"
+    assert checked(f"{path}#twice", given).verdict == "diverged"
+
+
+def test_one_direction_of_a_bidirectional_operator(path):
+    given = arrays("RNN", directions=2)
+    both = node("RNN", given, ["both"], direction="bidirectional")
+    half = helper.make_node("Gather", ["both", "i"], ["Y"], axis=1)
+    made = model([both, half], given)
+    made.graph.initializer.append(FIRST)
+    saved(made, path)
+    check = checked(path, given, "bidirectional")
+    assert check.verdict == "inconclusive"
+    assert check.summary.startswith(left_out(path, "one direction of the operator cell"))
+    assert checked(f"{path}#Y", given, "bidirectional").verdict == "parity"
+
+
+def test_an_operator_that_reaches_no_output(path):
+    given = arrays("RNN")
+    other = node("RNN", given, ["lost"], name="second")
+    saved(model([node("RNN", given), other], given), path)
+    check = checked(path, given)
+    assert check.verdict == "inconclusive"
+    assert check.summary.startswith(left_out(path, "the operator second, which reaches no output"))
+    # One after the other they are one computation, all of which was compared.
+    more = arrays("RNN", seed=1)
+    more = {"W2": more["R"], "R2": more["R"], "B2": more["B"]}
+    first = helper.make_node("Squeeze", ["lost", "j"], ["inner"])
+    last = helper.make_node("RNN", ["inner", "W2", "R2", "B2"], ["Y"], "last", hidden_size=H)
+    made = model([other, first, last], {**given, **more})
+    made.graph.initializer.append(AXIS)
+    saved(made, path)
+    assert checked(path, given).verdict == "diverged"
+    assert not any("not compared" in note for note in checked(path, given).notes)
+
+
+def test_a_final_c_is_no_last_output(path):
+    given = arrays("LSTM")
+    saved(model([node("LSTM", given)], given, outputs=["Y_c"]), path)
+    layer = operator_layers("LSTM", {}, given)["forward"]
+    with pytest.raises(InputError, match=r"received Y_c \(1, 3, 4\); export the layer alone"):
+        rp.check(layer, X, against=path)

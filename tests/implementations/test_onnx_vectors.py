@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
-from rnn_parity.errors import UnsupportedError
 from rnn_parity.implementations.onnx.operators import INPUTS, OUTPUTS, directions
 
 collection = pytest.importorskip("onnx.backend.test.case.node")
@@ -17,7 +16,6 @@ NAMES = (
     *("gru_defaults", "gru_with_initial_bias", "gru_seq_length"),
     *("gru_batchwise", "gru_reverse", "gru_bidirectional"),
 )
-REFUSED = {"lstm_with_peepholes": "the peepholes P of LSTM are not replayed"}
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +54,6 @@ def test_a_vector(vectors, name):
     if name not in vectors:
         pytest.skip("this release of onnx does not have it")
     op_type, attributes, arrays = found_in(vectors[name])
-    if name in REFUSED:
-        with pytest.raises(UnsupportedError, match=REFUSED[name]):
-            directions(op_type, attributes, arrays)
-        return
     found = directions(op_type, attributes, arrays)
     assert len(found) == (2 if name.endswith("bidirectional") else 1)
     for one in found:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from processes import gone
 
 from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations import command
@@ -24,20 +25,6 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     yield tmp_path
     assert list((tmp_path / "temporary").iterdir()) == []
-
-
-def gone(pid):
-    """Whether a process has ended, or is about to."""
-    for _ in range(2000):
-        try:
-            os.kill(pid, 0)
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
-        except (ProcessLookupError, FileNotFoundError):
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.05)
-    return False
 
 
 HANGS = "echo working >&2; sleep 300 & echo $! $$ > pids; wait"

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rnn_parity as rp
 from rnn_parity.cli import options
+from rnn_parity.cli.main import main
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.sources import KINDS, implementation, recognised, sources
+from rnn_parity.implementations.sources import KINDS, Kind, implementation, recognised, sources
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,3 +104,34 @@ def test_a_path_is_a_source(tmp_path):
 def test_an_empty_list_is_refused():
     with pytest.raises(InputError, match="expected at least one implementation"):
         sources([])
+
+
+TOY = """
+from rnn_parity.implementations.request import Answer
+
+def implementation(factor):
+    return lambda request: Answer(float(factor) * request.inputs, notes=(f"times {factor}",))
+"""
+
+
+@pytest.fixture
+def toy_kind(tmp_path, monkeypatch):
+    """A kind of source from outside the package: one module, and one entry in the table."""
+    (tmp_path / "toy_source.py").write_text(TOY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kind = Kind("times:FACTOR", "the inputs, times a factor", r"times:(.+)", "toy_source")
+    KINDS.insert(0, kind)
+    yield kind
+    KINDS.remove(kind)
+
+
+def test_a_kind_from_outside_the_package(toy_kind, capsys):
+    # relu(2 x + 0 h) is twice the inputs, as long as they are positive.
+    layer = rp.SimpleRNN([[2.0]], [[0.0]], activation="relu")
+    x = np.arange(1.0, 7.0).reshape(2, 3, 1)
+    report = rp.check(layer, x, against=["times:2", "times:3"])
+    assert [check.verdict for check in report.checks] == ["parity", "diverged"]
+    assert report.checks[0].subject.against == "times:2"
+    assert report.checks[0].notes == ("times 2",)
+    main(["check", "--help"])
+    assert f"\n    {toy_kind.form}\n        {toy_kind.meaning}\n" in capsys.readouterr().out

@@ -9,20 +9,16 @@ import zipfile
 
 import numpy as np
 import pytest
+from keras_layers import F, H, T, X, functional, keras, layers, tf
 
 from rnn_parity import keras_adapter as ka
 from rnn_parity.errors import InputError
 
-tf = ka.tensorflow_module()
-keras = tf.keras
-layers = keras.layers
 KERAS_3 = hasattr(keras, "ops")
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 only_keras_2 = pytest.mark.skipif(KERAS_3, reason="Keras 3 writes no such layers")
 
-B, T, F, H = 2, 4, 3, 2
-X = np.random.default_rng(5).normal(size=(B, T, F)).astype("float32")
 MODULE = "rnn_parity_payload"
 
 
@@ -45,13 +41,6 @@ def unchanged(x, mask=None):
 def payload(marker):
     """A lambda, as it is written into a file, with the path in it."""
     return eval(f"lambda x, mask=None: __import__('pathlib').Path({str(marker)!r}).touch()")
-
-
-def functional(*stack):
-    x = inputs = keras.Input((T, F))
-    for layer in stack:
-        x = layer(x)
-    return keras.Model(inputs, x)
 
 
 def edited(path, change):

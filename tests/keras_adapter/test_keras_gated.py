@@ -3,16 +3,13 @@
 The numbers by hand are of one unit with linear activations, so that every gate is its own sum.
 """
 
-import itertools
-
 import numpy as np
 import pytest
 
 import rnn_parity as rp
 from rnn_parity import keras_adapter as ka
-from rnn_parity.api.functions import check_generated, observe_generated
+from rnn_parity.api.functions import observe_generated
 from rnn_parity.api.generated import GeneratedLayer
-from rnn_parity.errors import UnsupportedError
 
 tf = ka.tensorflow_module()
 keras = tf.keras
@@ -21,7 +18,6 @@ KERAS_3 = hasattr(keras, "ops")
 B, T, F, H = 2, 5, 3, 4
 X = np.random.default_rng(7).normal(size=(B, T, F)).astype("float32")
 SMALL = {"batch": 2, "timesteps": 6, "features": 5, "units": 4}
-KINDS = [("lstm", {}), ("gru", {}), ("gru", {"reset_after": False})]
 ONES = np.ones((1, 2, 1), np.float32)
 
 
@@ -123,39 +119,6 @@ def test_defaults_of_tensorflow_1():
     assert not ka.layer_weights(gru).reset_after
 
 
-def test_what_is_not_replayed_is_named():
-    class Cell(keras.layers.LSTMCell):
-        pass
-
-    class Mine(keras.layers.GRU):
-        def call(self, *args, **kwargs):
-            return super().call(*args, **kwargs)
-
-    convolution = keras.layers.ConvLSTM1D(2, 2)
-    for layer, inputs, reason in (
-        (keras.layers.RNN(Cell(H)), X, "RNN with the cell Cell is not replayed"),
-        (Mine(H), X, "Mine overrides GRU's call and is not replayed"),
-        (convolution, X[..., np.newaxis], "ConvLSTM1D is not replayed"),
-    ):
-        with pytest.raises(UnsupportedError, match=reason):
-            ka.layer_weights(layer)
-        if layer is not convolution:
-            report = rp.check(layer, inputs)
-            assert (report.verdict, report.exit_code) == ("inconclusive", 3)
-            assert report.checks[0].summary == f"not compared: {reason}"
-
-
-@pytest.mark.parametrize(("kind", "options"), KINDS, ids=str)
-def test_generated_weights_of_all_gates_are_distinct(kind, options):
-    layer = build(kind, **options)
-    values = np.concatenate([np.ravel(w) for w in layer.get_weights()[:3]])
-    assert len(set(values.tolist())) == values.size
-    assert np.all(values != 0)
-    found = ka.layer_weights(layer)
-    for gate in np.split(found.recurrent_kernel, len(found.GATES), axis=1):
-        np.testing.assert_allclose(np.linalg.svd(gate, compute_uv=False), 0.9, rtol=1e-5)
-
-
 def test_the_forget_gates_bias():
     with_one, without = (build("lstm", unit_forget_bias=unit) for unit in (True, False))
     apart = ka.layer_weights(with_one).bias - ka.layer_weights(without).bias
@@ -171,63 +134,3 @@ def test_generated_states_differ(kind):
     assert len(seen.initial_state) == len(seen.final_state) == (2 if kind == "lstm" else 1)
     values = np.ravel(seen.initial_state)
     assert len(set(values.tolist())) == values.size
-
-
-def must_be_parity(kind, mode="eager", **spec):
-    report = check_generated(GeneratedLayer(kind, **{**SMALL, **spec}), mode=mode)
-    assert report.verdict == "parity", f"{kind} {mode} {spec}: {report.summary}"
-    return report
-
-
-@pytest.mark.parametrize(("kind", "options"), KINDS, ids=str)
-def test_every_mode(kind, options):
-    report = must_be_parity(kind, "all", arguments=options, mask="left", initial_state="random")
-    assert [check.subject.mode for check in report.checks] == list(ka.MODES)
-
-
-@pytest.mark.parametrize(("kind", "options"), KINDS, ids=str)
-@pytest.mark.parametrize("dtype", ka.POLICIES)
-def test_every_dtype(kind, options, dtype):
-    must_be_parity(kind, "graph", arguments=options, dtype=dtype, initial_state="random")
-
-
-@pytest.mark.parametrize(("kind", "options"), KINDS, ids=str)
-@pytest.mark.parametrize("mask", ["none", "right", "random"])
-def test_masks_directions_and_calls(kind, options, mask):
-    both = (False, True)
-    for backwards, zeroed, unroll in itertools.product(both, both, both):
-        if backwards and zeroed and unroll and mask != "none":
-            continue  # Keras is wrong there, see below
-        arguments = {**options, "go_backwards": backwards, "unroll": unroll, "stateful": unroll}
-        arguments |= {"zero_output_for_mask": zeroed, "return_sequences": not backwards or zeroed}
-        must_be_parity(kind, arguments=arguments, mask=mask, initial_state="random", calls=2)
-
-
-ACTIVATIONS = ["linear", "relu", "hard_sigmoid", "softsign", "elu", "softplus"]
-
-
-@pytest.mark.parametrize(("kind", "options"), KINDS, ids=str)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_activations_and_implementations(kind, options, activation):
-    other = ACTIVATIONS[ACTIVATIONS.index(activation) - 2]
-    named = {"activation": activation, "recurrent_activation": other}
-    for implementation in (1, 2):
-        must_be_parity(kind, arguments={**options, **named, "implementation": implementation})
-    must_be_parity(kind, arguments={**options, **named, "use_bias": False})
-
-
-@pytest.mark.skipif(KERAS_3, reason="time_major is an option of Keras 2")
-@pytest.mark.parametrize(("kind", "options"), KINDS, ids=str)
-def test_time_major(kind, options):
-    must_be_parity(kind, arguments={**options, "time_major": True}, mask="right", calls=2)
-
-
-def test_keras_zeroes_the_wrong_outputs_unrolled_and_backwards():
-    """The masked last input comes first and gives 0; then 12, and 120 as above."""
-    x, mask = np.ones((1, 3, 1), np.float32), np.array([[True, True, False]])
-    options = {"go_backwards": True, "zero_output_for_mask": True}
-    looped, unrolled = (lstm_by_hand(unroll=unroll, **options) for unroll in (False, True))
-    assert looped(x, mask=mask)[0].numpy().ravel().tolist() == [0, 12, 120]
-    assert rp.check(looped, x, mask).verdict == "parity"
-    assert unrolled(x, mask=mask)[0].numpy().ravel().tolist() == [0, 12, 0]
-    assert rp.check(unrolled, x, mask).verdict == "diverged"

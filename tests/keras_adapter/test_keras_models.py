@@ -2,27 +2,13 @@
 
 import numpy as np
 import pytest
+from keras_layers import RNG, B, F, H, T, X, functional, keras, layers, tf
 
 from rnn_parity import keras_adapter as ka
 from rnn_parity.errors import InputError
 
-tf = ka.tensorflow_module()
-keras = tf.keras
-layers = keras.layers
 KERAS_3 = hasattr(keras, "ops")
-
-B, T, F, H = 3, 6, 4, 5
-RNG = np.random.default_rng(11)
-X = RNG.normal(size=(B, T, F)).astype("float32")
 TOKENS = np.array([[3, 1, 0, 2, 0, 0], [1, 1, 1, 1, 1, 1], [0, 0, 4, 0, 2, 1]])
-
-
-def functional(*stack, inputs=None, name=None):
-    inputs = keras.Input((T, F)) if inputs is None else inputs
-    x = inputs
-    for layer in stack:
-        x = layer(x)
-    return keras.Model(inputs, x, name=name)
 
 
 def plain(layer, *args, **kwargs):

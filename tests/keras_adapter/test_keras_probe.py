@@ -7,7 +7,7 @@ import pytest
 
 import rnn_parity as rp
 from rnn_parity import keras_adapter
-from rnn_parity.api.judging import judged_one, subject_of
+from rnn_parity.api.judging import judged_call, subject_of
 from rnn_parity.diagnosis.probe import SIZES, alone, one_step
 
 tf = pytest.importorskip("tensorflow")
@@ -52,12 +52,12 @@ def test_what_samples_suspect_a_right_layer_refutes(name, gate, amount):
     outputs = rp.replay(seen.weights.changed(kernel=kernel), seen.inputs).outputs
     told = replace(seen, outputs=outputs.astype(np.float32))
     subject = subject_of(told, "layer", None)
-    without = judged_one(replace(told, probe=None), subject, True)
+    without = judged_call(replace(told, probe=None), subject)
     assert without.verdict == "suspect", without.summary
-    assert judged_one(told, subject, True).verdict == "parity"
+    assert judged_call(told, subject).verdict == "parity"
     # Of another implementation, Keras's own layer says nothing.
     elsewhere = replace(subject, against="another")
-    assert judged_one(told, elsewhere, True).verdict == "suspect"
+    assert judged_call(told, elsewhere).verdict == "suspect"
 
 
 def test_what_another_call_would_change_has_no_probe():

@@ -107,7 +107,7 @@ def test_every_test_has_cases_of_its_own(suite, pytester, monkeypatch):
         def observed(monkeypatch):
             monkeypatch.setattr(keras_adapter, "device", lambda: "cpu")
             monkeypatch.setattr(keras_adapter, "is_model", lambda value: value is TWO)
-            monkeypatch.setattr(fixture, "observed", lambda layer, *data: layer)
+            monkeypatch.setattr(fixture, "observe", lambda layer, *data: layer)
     """
     source = """
         class TestA:

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnn_parity.errors import InputError, UnsupportedError
-from rnn_parity.recurrence.activation import Activation
-from rnn_parity.recurrence.activations import CATALOGUE, REFUSED, custom, named
+from rnn_parity.recurrence.activations import CATALOGUE, REFUSED, Activation, custom, named
 
 ENTRIES = sorted({activation.name for activation in CATALOGUE.values()})
 # Keras 2.15 resolves a name in the modules `activations` and `layers.activation`; these work.

@@ -9,7 +9,7 @@ PAGE = """\
 # toy: a page
 for *people* who read
 
-It says `x * y` and **bold words**, and refers to [the bias](faults/bias-dropped.md),
+It says `x * y` and **bold `words`**, and refers to [the bias](faults/bias-dropped.md),
 to [the toy itself](toy.md) and to [Keras](https://keras.io).
 
 ## A list

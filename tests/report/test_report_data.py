@@ -4,23 +4,21 @@ import copy
 import pickle
 
 import pytest
-from corpus import Run, right_run, simulate
-from corpus_gated import GRU, LSTM
+from corpus import right_run, simulate
 
 import rnn_parity as rp
 from rnn_parity.api.functions import check_generated
 from rnn_parity.api.generated import GeneratedLayer
-from rnn_parity.diagnosis import blind_spots as sensitivity
+from rnn_parity.diagnosis import blind_spots
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
 
-KINDS = {"SimpleRNN": (Run, {}), "LSTM": (LSTM, {}), "GRU": (GRU, {"reset_after": True})}
+KINDS = ("SimpleRNN", "LSTM", "GRU")
 
 
-def call(name, change=lambda run: run):
+def call(kind, change=lambda run: run):
     """The arguments of `compare`, all of them arrays of the caller, and the layer's arrays."""
-    kind, own = KINDS[name]
-    run = right_run((6, 40, 5, 4), kind=kind, mask=True, state=True, **own)
+    run = right_run((6, 40, 5, 4), kind=kind, mask=True, state=True)
     layer = run.layer()
     outputs = simulate(change(run))
     states = replay(layer, Sequences.of(layer, run.x, run.mask, run.state)).final_state
@@ -31,7 +29,7 @@ def call(name, change=lambda run: run):
         "outputs": outputs,
         "final_state": final if len(final) > 1 else final[0],
         "mask": run.mask,
-        "initial_state": list(run.state) if kind is LSTM else run.state,
+        "initial_state": list(run.state) if kind == "LSTM" else run.state,
     }
     arrays = [run.x, outputs, run.mask, *final, run.state, *run.weights]
     arrays += [layer.kernel, layer.recurrent_kernel, layer.bias]
@@ -97,7 +95,7 @@ def test_a_report_is_one_line_as_repr(verdict):
 def test_a_repr_works_nothing_out(monkeypatch):
     layer, given, _ = call("GRU")
     report = compared(layer, given)
-    monkeypatch.setattr(sensitivity, "sensitivity", None)
+    monkeypatch.setattr(blind_spots, "sensitivity", None)
     repr(report), repr(report.checks)
 
 
@@ -105,8 +103,8 @@ def test_large_data_are_not_copied(monkeypatch):
     """Of gigabytes nothing is kept: what they could not have shown is worked out at once."""
     layer, given, arrays = call("GRU")
     expected = compared(layer, given).to_json()
-    monkeypatch.setattr(sensitivity, "MOST_KEPT", given["inputs"].nbytes)
-    monkeypatch.setattr(sensitivity.Passed, "copied", None)
+    monkeypatch.setattr(blind_spots, "MOST_KEPT", given["inputs"].nbytes)
+    monkeypatch.setattr(blind_spots.PassedCheck, "copied", None)
     report = compared(layer, given)
     arrays[0][...] = 0
     assert report.to_json() == expected

@@ -27,6 +27,7 @@ DIVERGED = Outcome(
     effective_bits=4.0,
     first_divergence=Divergence(1, 0, 0, 0.5, -0.25, 1e-7),
 )
+FAILED = Outcome("failed", "mine:f: IndexError: list index out of range (mine.py, line 3)")
 LATE = Cause("time-shifted", "one step late", 28.0)
 UNCLEAR = Outcome("inconclusive", "the bound is vacuous", seconds=0.25)
 OPTIONS = {"layers": ["simple_rnn"], "strength": 3, "limit": None, "seed": 0, "against": None}
@@ -57,7 +58,7 @@ WHOLE = report(
 
 def test_the_verdict_and_the_exit_code():
     new = finding(ZEROED, DIVERGED)
-    known = finding(ZEROED, DIVERGED, KNOWN_DIFFERENCES[0])
+    known, failed = finding(ZEROED, DIVERGED, KNOWN_DIFFERENCES[0]), finding(DEFAULT, FAILED)
     both = {DEFAULT: PARITY, ZEROED: DIVERGED}
     unclear, wide = finding(ZEROED, UNCLEAR), finding(ZEROED, UNCLEAR, KNOWN_DIFFERENCES[1])
     for one, verdict, code in (
@@ -80,6 +81,18 @@ def test_the_verdict_and_the_exit_code():
         (report({DEFAULT: REFUSED}, new), "diverged", 1),
         (report(both, known, unexplained=[ZEROED], allow_known=True), "diverged", 1),
         (report({DEFAULT: PARITY, ZEROED: Outcome("suspect", "")}), "suspect", 1),
+        # A source that failed counts before anything but a divergence.
+        (report({DEFAULT: FAILED}, failed), "failed", 1),
+        (report({DEFAULT: FAILED, ZEROED: PARITY}, failed), "failed", 1),
+        (report({DEFAULT: FAILED, ZEROED: UNCLEAR}, failed), "failed", 1),
+        (report({DEFAULT: FAILED, ZEROED: DIVERGED}, failed, known), "diverged", 1),
+        (
+            report({DEFAULT: FAILED, ZEROED: DIVERGED}, failed, known, allow_known=True),
+            "diverged",
+            1,
+        ),
+        # What hid behind another failure, and turned up while that was made small.
+        (report({DEFAULT: PARITY}, failed), "failed", 1),
     ):
         assert (one.verdict, one.exit_code) == (verdict, code)
 
@@ -111,24 +124,6 @@ def test_the_table():
         "2 more were refused by Keras.",
     ):
         assert part in text, part
-
-
-FAILED = Outcome("failed", "mine:f: IndexError: list index out of range (mine.py, line 3)")
-
-
-def test_a_failure_counts_before_anything_but_a_divergence():
-    known = finding(ZEROED, DIVERGED, KNOWN_DIFFERENCES[0])
-    failed = finding(DEFAULT, FAILED)
-    for one, verdict, code in (
-        (report({DEFAULT: FAILED}, failed), "failed", 1),
-        (report({DEFAULT: FAILED, ZEROED: PARITY}, failed), "failed", 1),
-        (report({DEFAULT: FAILED, ZEROED: UNCLEAR}, failed), "failed", 1),
-        (report({DEFAULT: FAILED, ZEROED: DIVERGED}, failed, known), "diverged", 1),
-        (report({DEFAULT: FAILED, ZEROED: DIVERGED}, failed, known, allow_known=True), None, 1),
-        # What hid behind another failure, and turned up while that was made small.
-        (report({DEFAULT: PARITY}, failed), "failed", 1),
-    ):
-        assert (verdict or one.verdict, one.exit_code) == (one.verdict, code)
 
 
 def test_fewer_than_half_is_said_beside_the_verdict():

@@ -8,14 +8,17 @@ import pytest
 from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
 from rnn_parity.implementations import keras_backend
+from rnn_parity.sweep.engine import Job
 from rnn_parity.sweep.journal import Journal
-from rnn_parity.sweep.numbers import numbers_of
-from rnn_parity.sweep.one import check_one
 from rnn_parity.sweep.pool import pool
-from rnn_parity.sweep.run import Job
-from rnn_parity.sweep.site import describe, narrowed
-from rnn_parity.sweep.source import refuse_source, source_of
 from rnn_parity.sweep.space import SPACES, Configuration
+from rnn_parity.sweep.worker import (
+    check_configuration,
+    describe,
+    numbers_of,
+    refuse_source,
+    source_of,
+)
 from rnn_parity.system.environment import version_of
 from rnn_parity.verdict.consistency import contradiction, document_contradiction
 
@@ -173,7 +176,7 @@ def test_outputs_of_other_units_diverge(small, ports, capsys):
 
 
 def test_states_that_the_layer_does_not_have_are_a_failure(ports):
-    outcome = check_one(DEFAULT, 0, "ports_of_mine:many")
+    outcome = check_configuration(DEFAULT, 0, "ports_of_mine:many")
     assert outcome.verdict == "failed"
     assert outcome.summary.endswith("expected outputs and the final state h, received 3 states")
 
@@ -272,7 +275,7 @@ def test_a_value_that_is_refused_alone_is_combined_with_nothing(ports):
     site = describe("simple_rnn", "ports_of_mine:port")
     assert (site.space["mode"], site.space["open_size"]) == (("eager",), ("none",))
     one = DEFAULT.but({"go_backwards": True})
-    found = narrowed(site, [one])
+    found = site.without([one])
     assert found.space == {**site.space, "go_backwards": (False,)}
     assert found.refused == (*site.refused, one)
 
@@ -290,7 +293,7 @@ def test_another_backend_is_started_once(monkeypatch):
     monkeypatch.setattr(keras_backend, "start", counted)
     source_of.cache_clear()
     for layer in ("simple_rnn", "gru"):
-        outcome = check_one(Configuration.default(layer), 0, "keras:jax")
+        outcome = check_configuration(Configuration.default(layer), 0, "keras:jax")
         assert outcome.verdict == "parity", outcome.summary
     assert len(started) == 1
     source_of.cache_clear()

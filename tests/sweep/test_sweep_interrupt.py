@@ -44,7 +44,7 @@ SWEEP = (
     START
     + """
 import time
-from rnn_parity.sweep import group, one
+from rnn_parity.sweep import shrink as module, worker
 from rnn_parity.sweep.space import SPACES
 
 SPACES["simple_rnn"] = {{
@@ -53,7 +53,7 @@ SPACES["simple_rnn"] = {{
     "zero_output_for_mask": (False, True),
     "units": (2,),
 }}
-shrink = group.shrink
+shrink = module.shrink
 
 def shrinking(configuration, first):
     os.write(1, b"shrinking\\n")
@@ -66,17 +66,17 @@ class Object:
             os.write(1, b"in a finalizer\\n")
             signal.pause()
 
-checked = one._checked
+checked = worker._checked
 
 def checks(*given, **more):
     Object()
     return checked(*given, **more)
 
 def late(configuration, first):
-    one._checked = checks
+    worker._checked = checks
     return shrinking(configuration, first)
 
-group.shrink = late if {swallows} else shrinking
+module.shrink = late if {swallows} else shrinking
 sys.argv[:] = ["rnn-parity", "sweep", "--strength", "full", "--against", "port:wrong", {resume}]
 runpy.run_module("rnn_parity", run_name="__main__", alter_sys=True)
 """

@@ -8,21 +8,17 @@ import sys
 import numpy as np
 import pytest
 
-from rnn_parity.recurrence.activations import CATALOGUE
-from rnn_parity.sweep.formulas import ACTIVATIONS, ALIASES, STEPS, formula
-from rnn_parity.sweep.numbers import numbers_of
-from rnn_parity.sweep.one import check_one
 from rnn_parity.sweep.repro import limit, literal, script
-from rnn_parity.sweep.space import NAMES, Configuration
+from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.worker import check_configuration, numbers_of
 from rnn_parity.system.environment import keras_version
 
 KERAS = keras_version()
-Z = np.array([[-3.0, -1.0, -0.25, 0.0, 0.75, 1.0, 2.5]])
 
 
 def ran(path, one):
     """What a configuration's script prints, and its exit code; alone, in a folder of its own."""
-    text = script(one, check_one(one, 0), numbers_of(one, 0), "About this.", KERAS)
+    text = script(one, check_configuration(one, 0), numbers_of(one, 0), "About this.", KERAS)
     file = path / "script.py"
     file.write_text(text)
     done = subprocess.run([sys.executable, "-I", file], cwd=path, capture_output=True, text=True)
@@ -113,23 +109,6 @@ def test_what_is_right_is_right_in_a_script_too(tmp_path, layer, changes):
     code, out = ran(tmp_path, one)
     # The limit is so near to the bound that it means something.
     assert (code, out.count("\n")) == (0, 2), out
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_formulas_of_activations(name):
-    """Two ways of writing each function, one of them NumPy's plain arithmetic, agree."""
-    found = eval(formula(name, "3.15.1"), {"np": np, "math": math}, {"z": Z})
-    assert found == pytest.approx(CATALOGUE[name].function(Z), abs=1e-14)
-
-
-def test_hard_sigmoid_is_that_of_the_version():
-    two, three = (eval(formula("hard_sigmoid", v), {"np": np}, {"z": 1.5}) for v in ("2.15", "3"))
-    assert (two, three) == (pytest.approx(0.8), 0.75)
-
-
-def test_every_formula_is_used():
-    assert set(ACTIVATIONS) | set(ALIASES) | {"hard_sigmoid"} == {*NAMES, "tanh"}
-    assert set(STEPS) == {"simple_rnn", "lstm", "gru", "gru, reset_after=False"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

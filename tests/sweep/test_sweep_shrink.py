@@ -2,10 +2,11 @@
 
 import pytest
 
-from rnn_parity.sweep import group
-from rnn_parity.sweep.group import grouped
-from rnn_parity.sweep.shrink import shrink
+from rnn_parity.sweep import shrink as module
+from rnn_parity.sweep.engine import shared, witnesses
+from rnn_parity.sweep.shrink import Group, grouped, shrink
 from rnn_parity.sweep.space import Configuration
+from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sweep_results import Outcome
 
 DEFAULT = Configuration.default("simple_rnn")
@@ -207,7 +208,7 @@ def test_what_fails_by_default_is_one_finding():
 
 
 def test_too_many_causes_are_not_all_looked_into(monkeypatch):
-    monkeypatch.setattr(group, "MOST_GROUPS", 1)
+    monkeypatch.setattr(module, "MOST_GROUPS", 1)
     outcomes = failures(SPARSE, {**MASKED, "mask": "left"})
     groups, rest = grouped(outcomes, run)
     assert len(groups) == 1
@@ -223,3 +224,21 @@ def test_other_verdicts_are_grouped_too(outcome):
     failing = [DEFAULT.but({"dtype": "float16", "calls": n}) for n in (1, 2)]
     (found,), _ = grouped(weak(failing), weak)
     assert (found.verdict, found.smallest.changed) == (outcome.verdict, {"dtype": "float16"})
+
+
+# The causes of a finding are those that its members share.
+
+
+def test_a_cause_must_explain_all_members():
+    early, late = Cause("time-shifted", "", None), Cause("bias-dropped", "", None)
+    assert shared((early, late), []) == (early, late)
+    assert shared((early, late), [(late,)]) == (late,)
+    assert shared((early, late), [(late,), ()]) == ()
+
+
+def test_the_members_with_the_most_numbers_are_asked():
+    sizes = [DEFAULT.but({"timesteps": n}) for n in (1, 8, 3, 2, 4, 5)]
+    outcomes = dict.fromkeys(sizes, Outcome("diverged", ""))
+    outcomes[DEFAULT.but({"timesteps": 9})] = Outcome("refused", "")
+    group = Group(DEFAULT, "diverged", members=dict.fromkeys(outcomes))
+    assert [one["timesteps"] for one in witnesses(group, outcomes)] == [8, 5, 4, 3]

@@ -166,6 +166,13 @@ def test_numbers_that_may_overflow_prove_nothing():
         )
 
 
+def test_weights_that_are_no_numbers_prove_nothing():
+    layer = rp.SimpleRNN([[np.nan, 1.0]], np.zeros((2, 2)), dtype="float32")
+    report = rp.compare(layer, np.ones((1, 1, 1)), np.tanh([[[np.nan, 1.0]]]))
+    assert report.verdict == "inconclusive"
+    assert "some weights are no numbers (NaN)" in report.summary
+
+
 def test_an_exploding_recurrence_is_no_error():
     with np.errstate(all="ignore"):
         layer, x, outputs = case(gain=40.0, timesteps=300, activation="linear")

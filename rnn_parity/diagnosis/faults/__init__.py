@@ -25,8 +25,8 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def faults_of(layer: Layer) -> list[Fault]:
-    """Those of the catalogue that a layer of this class can have."""
-    return [fault for fault in FAULTS if type(layer).__name__ in fault.layers]
+    """The faults of the catalogue that a layer of this class can have."""
+    return [fault for fault in FAULTS if fault.applies_to(layer)]
 
 
 __all__ = ["FAULTS", "STALE", "Computation", "Fault", "faults_of"]

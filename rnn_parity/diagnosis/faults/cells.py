@@ -11,6 +11,7 @@ import numpy as np
 
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.formula import ACTIVATIONS
 from rnn_parity.recurrence.layers import GRU, LSTM, Array, Layer
 
 # Activations.
@@ -23,10 +24,15 @@ DISTINCT = tuple(name for name, activation in CATALOGUE.items() if name == activ
 """Every activation once: an alias has another's name."""
 
 
+def own_activations(layer: Layer) -> dict[str, str]:
+    """The names of the activations that the formula applies, by what they are of."""
+    return {ACTIVATIONS[letter]: one.name for letter, one in layer.letters.items()}
+
+
 def activations(c: Computation, which: str, names: Iterable[str]) -> Variants:
     """The layer's `activation` or `recurrent_activation` replaced by others."""
-    own = getattr(c.layer, which).name
-    for name in names:
+    own = own_activations(c.layer).get(which)
+    for name in names if own else ():
         # The other version of hard_sigmoid is a fault of its own.
         if name != own and not {name, own} <= set(HARD):
             detail = f"the {which.replace('_', ' ')} is {name}"
@@ -43,8 +49,8 @@ def all_activations(c: Computation, outputs: Outputs) -> Variants:
 
 def hard_sigmoid_slope(c: Computation) -> Variants:
     """The other version wherever the layer has one; then, where it has several, in each alone."""
-    own = {which: getattr(c.layer, which, None) for which in ("activation", "recurrent_activation")}
-    hard = {which: OTHER_HARD[a.name] for which, a in own.items() if a and a.name in HARD}
+    own = own_activations(c.layer)
+    hard = {which: OTHER_HARD[name] for which, name in own.items() if name in HARD}
     for some in (list(hard), *([which] for which in hard if len(hard) > 1)):
         if some:
             detail = f"the slope is that of Keras {HARD[hard[some[0]]]}"
@@ -333,9 +339,8 @@ def reset_after_flipped(c: Computation) -> Variants:
     none = None if bias is None else np.stack([bias, 0 * bias])
     yield c.layer_but(after, reset_after=True, bias=none)
     if bias is not None and bias[columns(c.layer, "h")].any():
-        inside = np.stack([bias, 0 * bias])
-        h = columns(c.layer, "h")
-        inside[:, h] = inside[::-1, h]
+        # Of the gates z and r only the sum of both rows shows.
+        inside = np.stack([0 * bias, bias])
         yield c.layer_but(f"{after} and the bias", reset_after=True, bias=inside)
 
 

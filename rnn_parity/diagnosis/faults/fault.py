@@ -1,4 +1,4 @@
-"""What a fault is: a known mistake as a small transformation of the right computation.
+"""What a fault is: a known mistake as a small transformation of the reference computation.
 
 A fault makes variants of a computation. Each variant serves both directions: `computed` is what a
 faulty implementation outputs (would this check have seen it?), and `undo` brings observed numbers
@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.layers import LAYERS, Array, Layer
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.results import Cause
@@ -67,6 +67,8 @@ class Computation:
 
 
 Variants = Iterator[Computation]
+EVERY_LAYER = tuple(LAYERS)
+"""Keras's layers. What all of them can have, a cell of one's own can have, too."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ class Fault:
     is more than the variants. `alone` faults are not tried together with others: their candidates
     are too many, or take an estimate each. Where two are tried together, a `first` one comes first:
     it is of the weights as they are stored; and a `last` one last: it changes no array, so that all
-    its variants go by quickly. A `general` one could stand for others, and is tried
-    where none of them fits.
+    its variants go by quickly. A `general` one could stand for others, and is tried where none of
+    them fits. `layers` are the classes that can have it.
     """
 
     id: str
@@ -93,7 +95,11 @@ class Fault:
     first: bool = False
     last: bool = False
     general: bool = False
-    layers: tuple[str, ...] = ("SimpleRNN", "LSTM", "GRU")
+    layers: tuple[str, ...] = EVERY_LAYER
+
+    def applies_to(self, layer: Layer) -> bool:
+        """Whether a layer of this class can have it."""
+        return self.layers == EVERY_LAYER or type(layer).__name__ in self.layers
 
     def cause(self, explanation: str) -> Cause:
         """This fault as the cause of what was observed, where no fit was measured."""

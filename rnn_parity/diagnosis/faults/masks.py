@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnn_parity.bounds.observed import observed_part
-from rnn_parity.diagnosis.equations import pieces
+from rnn_parity.diagnosis.equations import has_equations, pieces
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants, backwards
 from rnn_parity.diagnosis.implied_weights import all_rows
 from rnn_parity.recurrence.layers import Array, Layer
@@ -82,7 +82,7 @@ def every_second_input(c: Computation) -> Variants:
 def dropouts(c: Computation, outputs: Outputs) -> Variants:
     """Input dropout: each sample has one mask of zeros and 1 / (1 - rate) for all its timesteps."""
     layer, s = c.layer, c.sequences
-    if s.dropout is not NO_DROPOUT:
+    if s.dropout is not NO_DROPOUT or not has_equations(layer):
         return
     scales = implied_scales(c, outputs)
     used = scales[scales > 0.5]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.diagnosis.equations import Rows, pieces
+from rnn_parity.diagnosis.equations import Rows, has_equations, pieces
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants, backwards
 from rnn_parity.diagnosis.implied_weights import rows
 from rnn_parity.recurrence.layers import Array, Layer
@@ -58,7 +58,7 @@ def time_shifted(c: Computation) -> Variants:
 
     def early(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
         s, count = c.sequences, c.sequences.shape[1]
-        if s.mask is None and len(c.layer.STATES) == 1 and count > 2:
+        if s.mask is None and not c.layer.hidden and count > 2:
             state = outputs[np.newaxis, :, 0].astype(np.float64)
             later = Sequences(s.inputs[:, 2:], None, state, s.dropout)
             return later, outputs[:, 1 : count - 1]
@@ -212,7 +212,7 @@ def feature_orders(c: Computation, outputs: Outputs) -> Variants:
     if features <= FEW_FEATURES:
         for one in list(permutations(range(features)))[1:]:
             yield permuted_features(c, np.array(one))
-    elif features <= MOST_FEATURES:
+    elif features <= MOST_FEATURES and has_equations(c.layer):
         order = before = np.arange(features)
         for _ in range(RESTARTS):
             order, before = implied_order(c, outputs, order), order

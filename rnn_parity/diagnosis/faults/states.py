@@ -89,21 +89,22 @@ STALE = Fault(
 
 
 def state_causes(
-    right: Computation, outputs: Outputs, final_state: tuple[NDArray[Any], ...]
+    reference: Computation, outputs: Outputs, final_state: tuple[NDArray[Any], ...]
 ) -> tuple[Cause, ...]:
     """Why returned states `(B, H)` are not those of right `outputs`: swapped, or of other steps."""
-    names, last = right.layer.STATES, outputs.shape[1]
+    names, last = reference.layer.STATES, outputs.shape[1]
     given = [state.astype(np.float64) for state in final_state]
-    swapped = len(given) == 2 and all(
-        is_state(right, outputs, state, name, last)
+    swapped = STATES_SWAPPED.applies_to(reference.layer) and len(given) == 2
+    swapped = swapped and all(
+        is_state(reference, outputs, state, name, last)
         for name, state in zip(reversed(names), given, strict=True)
     )
     if swapped:
         return (STATES_SWAPPED.cause(f"{STATES_SWAPPED.meaning}, as they are returned"),)
     found = []
     for name, state in zip(names, given, strict=False):
-        count = likeliest(right, state, name)
-        if not is_state(right, outputs, state, name, count):
+        count = likeliest(reference, state, name)
+        if not is_state(reference, outputs, state, name, count):
             return ()
         if count < last:
             which = f"that of timestep {count - 1}" if count else "the initial state"
@@ -111,11 +112,11 @@ def state_causes(
     return (STALE.cause(f"{STALE.meaning}: {' and '.join(found)}"),) if found else ()
 
 
-def likeliest(right: Computation, given: Array, name: str) -> int:
+def likeliest(reference: Computation, given: Array, name: str) -> int:
     """After how many timesteps the replayed state is nearest to `given`."""
-    index = right.layer.STATES.index(name)
-    nearest, least = 0, np.abs(right.sequences.initial_state[index] - given).max()
-    for block in blocks(right.layer, right.sequences):
+    index = reference.layer.STATES.index(name)
+    nearest, least = 0, np.abs(reference.sequences.initial_state[index] - given).max()
+    for block in blocks(reference.layer, reference.sequences):
         apart = np.abs(block.states[index, 1:] - given).max(axis=(1, 2))
         # The last one of those that a mask repeats.
         n = len(apart) - int(apart[::-1].argmin())
@@ -124,25 +125,25 @@ def likeliest(right: Computation, given: Array, name: str) -> int:
     return nearest
 
 
-def is_state(right: Computation, outputs: Outputs, given: Array, name: str, count: int) -> bool:
-    """Whether `given` is that state after so many timesteps, within rounding."""
-    for arithmetic in arithmetics(right.layer.precision):
-        ball = state_ball(right, outputs[:, :count], name, arithmetic)
+def is_state(reference: Computation, outputs: Outputs, given: Array, name: str, count: int) -> bool:
+    """Whether `given` is the state called `name` after `count` timesteps, within rounding."""
+    for arithmetic in arithmetics(reference.layer.precision):
+        ball = state_ball(reference, outputs[:, :count], name, arithmetic)
         if (ratios(distance(given, ball.value), ball) <= 1).all():
             return True
     return False
 
 
-def state_ball(right: Computation, outputs: Outputs, name: str, arithmetic: Arithmetic) -> Ball:
-    """Where that state must lie after `outputs`."""
-    index, sequences = right.layer.STATES.index(name), right.sequences.first(outputs.shape[1])
+def state_ball(reference: Computation, outputs: Outputs, name: str, arithmetic: Arithmetic) -> Ball:
+    """Where the state called `name` must lie after `outputs`."""
+    layer, sequences = reference.layer, reference.sequences.first(outputs.shape[1])
     if not outputs.shape[1]:
-        return copied(sequences.initial_state[index], arithmetic)
-    steps, hidden = Steps(right.layer, arithmetic, sequences), name in right.layer.hidden
-    for block, observed in observed_steps(right.layer, sequences, outputs):
-        if hidden:
+        return copied(sequences.initial_state[layer.STATES.index(name)], arithmetic)
+    steps = Steps(layer, arithmetic, sequences)
+    for block, observed in observed_steps(layer, sequences, outputs):
+        if name in layer.hidden:
             steps.observed(block, observed)
         state = observed.states[-1]
-    if hidden:
-        return steps.hidden[right.layer.hidden.index(name)]
+    if name in layer.hidden:
+        return steps.hidden[layer.hidden.index(name)]
     return copied(state, arithmetic)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnn_parity.diagnosis.equations import changed_at, stacked, told, value
+from rnn_parity.diagnosis.equations import changed_at, has_equations, stacked, told, value
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import rows, total_rows
 from rnn_parity.recurrence.layers import Array, Layer
@@ -27,13 +27,13 @@ ROUNDS = 16
 
 
 def bias_dropped(c: Computation) -> Variants:
-    """Of two rows, also that of the inputs alone; the other one is a GRU's fault of its own."""
-    bias, row = c.layer.bias, c.layer.input_bias
+    """Of several rows, also that of the inputs alone; the other one is a GRU's fault of its own."""
+    bias = c.layer.bias
     if bias is None:
         return
     yield c.layer_but(bias=None)
-    if row is not bias and row is not None and row.any() and bias[1].any():
-        yield c.layer_but("that of the inputs", bias=np.stack([0 * row, bias[1]]))
+    if bias.ndim == 2 and bias[0].any() and bias[1:].any():
+        yield c.layer_but("that of the inputs", bias=np.stack([0 * bias[0], *bias[1:]]))
 
 
 def bias_doubled(c: Computation) -> Variants:
@@ -105,12 +105,10 @@ def narrower(layer: Layer) -> list[Precision]:
 def rounded(c: Computation, f: Callable[[Array], Array], detail: str) -> Computation:
     """Every weight through f, and read in the layer's own precision again."""
     layer, own = c.layer, c.layer.precision.round
-    return c.layer_but(
-        detail,
-        kernel=own(f(layer.kernel)),
-        recurrent_kernel=own(f(layer.recurrent_kernel)),
-        bias=None if layer.bias is None else own(f(layer.bias)),
-    )
+    names = ("kernel", "recurrent_kernel", "bias", *(name for name, _ in layer.VECTORS.values()))
+    arrays = {name: getattr(layer, name) for name in names}
+    found = {name: None if array is None else own(f(array)) for name, array in arrays.items()}
+    return c.layer_but(detail, **found)
 
 
 def printed(c: Computation, k: int) -> Computation:
@@ -169,7 +167,7 @@ def larger_weight(c: Computation) -> Variants:
 
 def other_weights(c: Computation, outputs: Outputs) -> Variants:
     """The layer with the few other entries that the outputs imply, where a few suffice."""
-    entries = implied_entries(c, outputs)
+    entries = implied_entries(c, outputs) if has_equations(c.layer) else {}
     if entries:
         layer = changed_at(c.layer, entries)
         yield c.but("; ".join(told(c.layer, *at, new) for at, new in entries.items()), layer=layer)

@@ -193,7 +193,7 @@ def read_by(node: Any) -> Iterator[str]:
 
 
 def time_first(graph: Any) -> dict[str, bool]:
-    """Of every input that reaches X of a recurrent operator: whether its first axis is time.
+    """Whether the first axis is time, for every input that reaches X of a recurrent operator.
 
     Followed through nodes that only move axes.
     """

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError
-from rnn_parity.system.files import content
+from rnn_parity.system.files import content, readable
 from rnn_parity.system.limits import check_content, check_numbers
 
 PROTOBUF = 2**31 - 1
@@ -52,13 +52,12 @@ def read_model(path: str) -> Any:
     """
     onnx, where = package("onnx"), f"ONNX model {path!r}"
     try:
-        model = onnx.ModelProto.FromString(content(path, where, "a .onnx file"))
-        if not model.opset_import or not model.graph.node:
-            raise ValueError("it holds no graph")
-        check_nodes(model, where)
-        embed(tensors(model), Path(path).parent, where)
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read: {error.strerror or error}") from None
+        with readable(where):
+            model = onnx.ModelProto.FromString(content(path, where, "a .onnx file"))
+            if not model.opset_import or not model.graph.node:
+                raise ValueError("it holds no graph")
+            check_nodes(model, where)
+            embed(tensors(model), Path(path).parent, where)
     except InputError:
         raise
     except Exception:  # protobuf's own class of errors has moved between its releases

@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError
+from rnn_parity.recurrence.activations import Activation, clipped, named
+from rnn_parity.recurrence.formula import ACTIVATIONS
 from rnn_parity.recurrence.layer_call import LayerCall
-from rnn_parity.recurrence.layers import GRU, LSTM, Layer, SimpleRNN
+from rnn_parity.recurrence.layers import GRU, LSTM, Layer, PeepholeLSTM, SimpleRNN
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h")
 INPUTS = {"RNN": _INPUTS, "GRU": _INPUTS, "LSTM": (*_INPUTS, "initial_c", "P")}
@@ -32,7 +34,7 @@ DIRECTIONS = {
     "bidirectional": ("forward", "backward"),
 }
 REPLAYED = {"activations", "activation_alpha", "activation_beta", "direction", "hidden_size"}
-REPLAYED |= {"layout", "linear_before_reset"}
+REPLAYED |= {"layout", "linear_before_reset", "clip"}
 GATES = {"RNN": (0,), "LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2)}
 """Where each of Keras's gates stands among ONNX's."""
 DEFAULTS = {"RNN": ("Tanh",), "LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh")}
@@ -64,7 +66,7 @@ OPERATOR_DEFAULTS = {
 """The defaults of the operators of the same names; Affine and ScaledTanh are none (any more)."""
 
 
-OPERATORS = {"SimpleRNN": "RNN", "LSTM": "LSTM", "GRU": "GRU"}
+OPERATORS = {"SimpleRNN": "RNN", "LSTM": "LSTM", "PeepholeLSTM": "LSTM", "GRU": "GRU"}
 """ONNX's name of each layer."""
 LOSES = {"RNN": {"tanh": 4, "softplus": 2}, "LSTM": {"softplus": 2}, "GRU": {"softplus": 2}}
 """How many units of roundoff ONNX Runtime's operators lose near 0, where the catalogue allows none.
@@ -80,8 +82,9 @@ def refuse(op_type: str, attributes: Mapping[str, Any], inputs: Mapping[str, Any
     for name, value in attributes.items():
         if name not in REPLAYED and (name, value) != ("input_forget", 0):
             raise UnsupportedError(f"the attribute {name}={value} of {op_type} is not replayed")
-    if "P" in inputs:
-        raise UnsupportedError("the peepholes P of LSTM are not replayed")
+    clip = attributes.get("clip", 1.0)
+    if not 0 < clip < np.inf:
+        raise InputError(f"clip of {op_type}: expected a number above 0, received {clip}")
     direction = attributes.get("direction", "forward")
     if direction not in DIRECTIONS:
         raise UnsupportedError(
@@ -98,24 +101,24 @@ def operator_layers(
     `UnsupportedError` for what is not replayed and `InputError` for weights that do not fit.
     """
     refuse(op_type, attributes, arrays)
-    W, R, B = arrays["W"], arrays["R"], arrays.get("B")
+    W, R, B, P = arrays["W"], arrays["R"], arrays.get("B"), arrays.get("P")
     names, gates = DIRECTIONS[attributes.get("direction", "forward")], len(GATES[op_type])
     units = R.shape[-1]
     shapes = {"W": (gates * units, W.shape[-1]), "R": (gates * units, units)}
-    for name, shape in {**shapes, "B": (2 * gates * units,)}.items():
+    for name, shape in {**shapes, "B": (2 * gates * units,), "P": (3 * units,)}.items():
         if name in arrays and arrays[name].shape != (len(names), *shape):
             raise InputError(
                 f"{name} of {op_type}: expected shape {(len(names), *shape)}, received "
                 f"{arrays[name].shape}"
             )
-    functions = activation_names(op_type, attributes, exact=W.dtype == np.float64)
+    functions = activations(op_type, attributes, exact=W.dtype == np.float64)
     options = {"dtype": W.dtype.name, "zero_output_for_mask": True}
     if op_type == "GRU":
         options["reset_after"] = bool(attributes.get("linear_before_reset", 0))
     return {
         name: direction_layer(
             op_type,
-            (W[d], R[d], None if B is None else B[d]),
+            (W[d], R[d], None if B is None else B[d], None if P is None else P[d]),
             functions[d],
             {**options, "go_backwards": name == "backward"},
         )
@@ -125,12 +128,14 @@ def operator_layers(
 
 def direction_layer(
     op_type: str,
-    weights: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None],
-    functions: Sequence[str],
+    weights: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, NDArray[Any] | None],
+    functions: Sequence[Activation],
     options: dict[str, Any],
 ) -> Layer:
-    """One direction's layer, from W `(G H, F)`, R `(G H, H)` and B `(2 G H,)` or None."""
-    W, R, B = weights
+    """One direction's layer, from W `(G H, F)`, R `(G H, H)`, and B `(2 G H,)` and P `(3 H,)`, or
+    None for each of these two.
+    """
+    W, R, B, P = weights
     kernel, recurrent_kernel, bias = in_order(op_type, W), in_order(op_type, R), None
     addends: tuple[NDArray[Any], ...] = ()
     if B is not None:
@@ -142,12 +147,17 @@ def direction_layer(
         made = SimpleRNN(kernel, recurrent_kernel, bias, functions[0], **options)
         return made.changed(addends=addends)
     f, g, *h = functions
-    if h not in ([], [g]):
-        raise UnsupportedError(
-            f"the activations g={g} and h={h[0]} of LSTM are not replayed: Keras has one for both"
-        )
-    kind = GRU if op_type == "GRU" else LSTM
+    kind: type[Layer] = GRU if op_type == "GRU" else LSTM
+    if P is not None or h not in ([], [g]):
+        kind, options = PeepholeLSTM, {**options, "output_activation": h[0]}
+        options["peephole"] = None if P is None else peephole(P)
     return kind(kernel, recurrent_kernel, bias, g, f, **options).changed(addends=addends)
+
+
+def peephole(P: NDArray[Any]) -> NDArray[Any]:
+    """ONNX's peepholes `(3 H,)` of i, o, f in the order i, f, o."""
+    of_i, of_o, of_f = np.split(P, 3)
+    return np.concatenate([of_i, of_f, of_o])
 
 
 def in_order(op_type: str, weights: NDArray[Any]) -> NDArray[Any]:
@@ -179,11 +189,6 @@ def directions(
     found = []
     for d, (name, one) in enumerate(operator_layers(op_type, attributes, arrays).items()):
         final = tuple(state(f"Y_{s}", d) for s in one.STATES if f"Y_{s}" in arrays)
-        outputs = final[0] if final else None
-        if "Y" in arrays:
-            y = arrays["Y"]
-            outputs = y[:, :, d] if batch_first else y[:, d].swapaxes(0, 1)
-            outputs = outputs[:, ::-1] if name == "backward" else outputs
         given = [f"initial_{s}" for s in one.STATES]
         zeros = np.zeros((len(x), one.units))
         start = [state(key, d) if key in arrays else zeros for key in given]
@@ -196,13 +201,22 @@ def directions(
             weights=one,
             not_compared=None,
             inputs=x,
-            outputs=np.asarray(outputs),
+            outputs=sequence_outputs(arrays, d, batch_first, one) if "Y" in arrays else final[0],
             mask=mask,
             initial_state=tuple(start) if any(key in arrays for key in given) else None,
             final_state=final,
         )
         found.append(call)
     return found
+
+
+def sequence_outputs(
+    arrays: Mapping[str, NDArray[Any]], d: int, batch_first: bool, layer: Layer
+) -> NDArray[Any]:
+    """The outputs `(B, T, H)` of direction `d` in Y, in the processing order of its `layer`."""
+    Y = arrays["Y"]
+    outputs = Y[:, :, d] if batch_first else Y[:, d].swapaxes(0, 1)
+    return outputs[:, ::-1] if layer.go_backwards else outputs
 
 
 def as_runtime_computes(layer: Layer, inside: Container[str]) -> tuple[Layer, tuple[str, ...]]:
@@ -213,13 +227,25 @@ def as_runtime_computes(layer: Layer, inside: Container[str]) -> tuple[Layer, tu
     """
     kind = OPERATORS[type(layer).__name__]
     changes, notes = {}, []
-    for field in ("activation", "recurrent_activation"):
-        function = getattr(layer, field, None)
-        if function and kind in inside and function.name in LOSES[kind]:
-            lost = LOSES[kind][function.name]
-            changes[field] = replace(function, absolute=lost)
-            notes.append(LOSS.format(kind, function.name, lost))
+    for letter, function in layer.letters.items():
+        name = function.name.partition(" clipped")[0]
+        if kind in inside and name in LOSES[kind]:
+            lost = LOSES[kind][name]
+            changes[ACTIVATIONS[letter]] = replace(function, absolute=lost)
+            notes.append(LOSS.format(kind, name, lost))
     return layer.changed(**changes), tuple(dict.fromkeys(notes))
+
+
+def activations(op_type: str, attributes: Mapping[str, Any], exact: bool) -> list[list[Activation]]:
+    """The activations f (g, h) of each direction; `clip` bounds the arguments of f and g.
+
+    ONNX Runtime leaves the argument of h, which is c, as it is.
+    """
+    found = [[named(name) for name in one] for one in activation_names(op_type, attributes, exact)]
+    if "clip" in attributes:
+        limit = float(attributes["clip"])
+        found = [[clipped(one, limit) for one in names[:2]] + names[2:] for names in found]
+    return found
 
 
 def activation_names(op_type: str, attributes: Mapping[str, Any], exact: bool) -> list[list[str]]:

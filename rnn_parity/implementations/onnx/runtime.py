@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -27,9 +26,7 @@ from rnn_parity.implementations.ports import (
     named_outputs,
     outputs_misfit,
 )
-from rnn_parity.implementations.request import Answer, Implementation, Request
-
-SOURCE = re.compile(r"(?P<path>.+?\.onnx)(?:#(?P<part>.+))?", re.IGNORECASE)
+from rnn_parity.implementations.request import Answer, Implementation, Request, path_and_part
 
 
 def implementation(source: str) -> Implementation:
@@ -42,8 +39,7 @@ def implementation(source: str) -> Implementation:
     that ONNX Runtime cannot load, and when called for inputs and outputs that are not the layer's;
     `MissingPackageError` without the extra `onnx`.
     """
-    match = SOURCE.fullmatch(source)
-    path, part = match.group("path", "part") if match else (source, None)
+    path, part = path_and_part(source, "onnx")
     return of_model(read_model(path), f"ONNX model {path!r}", path, part)
 
 

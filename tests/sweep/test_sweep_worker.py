@@ -1,4 +1,4 @@
-"""One configuration after the other in the installed Keras, and what it is known for."""
+"""What a worker does for a sweep, in the installed Keras."""
 
 from types import SimpleNamespace
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from rnn_parity import keras_adapter as ka
-from rnn_parity.sweep import one as module
-from rnn_parity.sweep.one import check_one
+from rnn_parity.sweep import worker as module
 from rnn_parity.sweep.space import SPACES, Configuration
+from rnn_parity.sweep.worker import check_configuration, describe
 from rnn_parity.verdict.results import Check, Subject
 from rnn_parity.verdict.sweep_results import Outcome
 
@@ -18,7 +18,7 @@ DEFAULT = Configuration.default("simple_rnn")
 
 @pytest.mark.parametrize("layer", SPACES)
 def test_the_default_of_every_layer_is_in_parity(layer):
-    outcome = check_one(Configuration.default(layer), 0)
+    outcome = check_configuration(Configuration.default(layer), 0)
     assert outcome.verdict == "parity", outcome.summary
     assert 0 < outcome.max_ratio <= 1
 
@@ -27,21 +27,23 @@ def test_the_seconds_of_an_outcome_are_rounded_to_four_decimals(monkeypatch):
     clock = iter([2.0, 2.75004])
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     monkeypatch.setattr(module, "_checked", lambda *_, why: (Outcome("parity", ""), ()))
-    assert check_one(DEFAULT, 0).seconds == 0.75
+    assert check_configuration(DEFAULT, 0).seconds == 0.75
 
 
 @pytest.mark.parametrize("open_size", ["timesteps", "batch"])
 @pytest.mark.parametrize("mode", ["eager", "graph", "predict"])
 def test_a_functional_model_with_an_open_size(open_size, mode):
     one = DEFAULT.but({"open_size": open_size, "mode": mode, "mask": "random"})
-    assert check_one(one, 0).verdict == "parity"
+    assert check_configuration(one, 0).verdict == "parity"
 
 
 @pytest.mark.parametrize("layer", SPACES)
 @pytest.mark.parametrize("wrapper", ["rnn", "stacked", "bidirectional"])
 def test_a_wrapper_is_in_parity(layer, wrapper):
     changes = {"wrapper": wrapper, "merge_mode": "mul", "initial_state": "random"}
-    outcome = check_one(Configuration.default(layer).but({**changes, "return_state": True}), 0)
+    outcome = check_configuration(
+        Configuration.default(layer).but({**changes, "return_state": True}), 0
+    )
     assert outcome.verdict == "parity", outcome.summary
 
 
@@ -51,14 +53,14 @@ def test_xla_may_fuse_a_sum_with_the_products_before_it(activation, seed):
     changes = {"wrapper": "bidirectional", "merge_mode": "sum", "unroll": True, "mode": "xla"}
     sizes = {"batch": 1, "timesteps": 1, "features": 1, "units": 3}
     one = DEFAULT.but({**changes, **sizes, "activation": activation})
-    assert check_one(one, seed).verdict == "parity"
+    assert check_configuration(one, seed).verdict == "parity"
 
 
 def test_xla_may_compute_a_state_once_more():
     changes = {"return_sequences": False, "return_state": True, "unroll": True, "mode": "predict"}
     sizes = {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
     one = DEFAULT.but({**changes, **sizes, "activation": "mish"})
-    assert check_one(one, 31).verdict == "parity"
+    assert check_configuration(one, 31).verdict == "parity"
 
 
 def test_a_merge_that_is_wrong_is_found(monkeypatch):
@@ -75,10 +77,10 @@ def test_a_merge_that_is_wrong_is_found(monkeypatch):
 
     monkeypatch.setattr(layers.Bidirectional, "call", swapped)
     wrapped = DEFAULT.but({"wrapper": "bidirectional"})
-    outcome = check_one(wrapped, 0)
+    outcome = check_configuration(wrapped, 0)
     assert outcome.verdict == "diverged"
     assert outcome.summary.startswith("merge: ")
-    assert check_one(wrapped.but({"merge_mode": "sum"}), 0).verdict == "parity"
+    assert check_configuration(wrapped.but({"merge_mode": "sum"}), 0).verdict == "parity"
 
 
 def test_the_worst_call_counts(monkeypatch):
@@ -86,24 +88,24 @@ def test_the_worst_call_counts(monkeypatch):
     checks = [Check(Subject(call=i), verdict, "") for i, verdict in enumerate(verdicts)]
     monkeypatch.setattr("rnn_parity.api.judging.judged", lambda *_, **__: checks)
     monkeypatch.setattr(module, "observe", lambda *_: [])
-    outcome = check_one(DEFAULT, 0)
+    outcome = check_configuration(DEFAULT, 0)
     assert (outcome.verdict, outcome.call) == ("diverged", 1)
 
 
 def test_a_mistake_of_our_own_is_not_compared(monkeypatch):
     monkeypatch.setattr(module, "observe", lambda *_: [][0])
-    outcome = check_one(DEFAULT, 0)
+    outcome = check_configuration(DEFAULT, 0)
     assert outcome.verdict == "inconclusive"
     assert outcome.summary == "not compared: IndexError: list index out of range"
 
 
 def test_options_that_contradict_each_other_are_refused_in_the_words_of_keras():
-    outcome = check_one(DEFAULT.but({"stateful": True, "open_size": "batch"}), 0)
+    outcome = check_configuration(DEFAULT.but({"stateful": True, "open_size": "batch"}), 0)
     assert outcome.verdict == "refused"
     assert "batch size" in outcome.summary
     assert outcome.max_ratio is None
     # Keras 3 unrolls a functional model of unknown length once it sees the data.
-    outcome = check_one(DEFAULT.but({"unroll": True, "open_size": "timesteps"}), 0)
+    outcome = check_configuration(DEFAULT.but({"unroll": True, "open_size": "timesteps"}), 0)
     assert outcome.verdict == ("parity" if KERAS_3 else "refused")
     assert KERAS_3 or "unroll" in outcome.summary
 
@@ -115,4 +117,18 @@ def test_exponential_cells_stay_within_float16(layer, gates):
     changes = {"activation": "exponential", "recurrent_activation": gates, "stateful": True}
     sizes = {"dtype": "mixed_float16", "calls": 3, "timesteps": 8, "units": 17}
     one = Configuration.default(layer).but({**changes, **sizes})
-    assert check_one(one, 0).verdict == "parity"
+    assert check_configuration(one, 0).verdict == "parity"
+
+
+def test_the_site_knows_what_its_keras_refuses():
+    site = describe("simple_rnn")
+    refused = [one.changed for one in site.refused]
+    assert {"open_size": "batch", "stateful": True} in refused
+    unknown = {"time_major": True} if KERAS_3 else {"activation": "sparsemax"}
+    assert unknown in refused
+    ((name, value),) = unknown.items()
+    assert value not in site.space[name]
+    assert set(site.space["dtype"]) == set(ka.POLICIES)
+    assert all(site.space[name][0] == values[0] for name, values in SPACES["simple_rnn"].items())
+    assert not any(DEFAULT.breaks(rule) for rule in site.rules)
+    assert site.environment["tensorflow"] is not None

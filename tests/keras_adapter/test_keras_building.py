@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+import rnn_parity as rp
 from rnn_parity import keras_adapter as ka
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, UnsupportedError
 
 tf = ka.tensorflow_module()
 keras = tf.keras
@@ -17,43 +18,42 @@ B, T, F, H = 2, 5, 3, 4
 X = np.random.default_rng(7).normal(size=(1, B, T, F)).astype("float32")
 
 
-def build(dtype=None, units=H, **arguments):
-    return ka.build_layer("simple_rnn", units, F, arguments, dtype, seed=1, batch=B)
+def build(dtype=None, units=H, kind="simple_rnn", **arguments):
+    return ka.build_layer(kind, units, F, arguments, dtype, seed=1, batch=B)
 
 
-def test_generic_rnn_is_replayed_with_keras_own_cell_only():
-    class Cell(keras.layers.SimpleRNNCell):
-        pass
-
-    class Mine(keras.layers.SimpleRNN):
-        def call(self, *args, **kwargs):
-            return super().call(*args, **kwargs)
-
-    plain = keras.layers.RNN(keras.layers.SimpleRNNCell(H), return_sequences=True)
-    (seen,) = ka.observe_layer(plain, X[0])
-    assert np.array_equal(seen.weights.kernel, np.asarray(plain.cell.kernel))
-    (seen,) = ka.observe_layer(keras.layers.RNN(Cell(H)), X[0])
-    assert seen.not_compared == "RNN with the cell Cell is not replayed"
-
-    class Doubled(keras.layers.SimpleRNN):
-        def __call__(self, *args, **kwargs):
-            return 2 * super().__call__(*args, **kwargs)
-
-    (seen,) = ka.observe_layer(Mine(H), X[0])
-    assert seen.not_compared == "Mine overrides SimpleRNN's call and is not replayed"
-    (seen,) = ka.observe_layer(Doubled(H), X[0])
-    assert seen.not_compared == "Doubled overrides SimpleRNN's __call__ and is not replayed"
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
+def test_only_what_keras_own_classes_compute_is_replayed(name):
+    own, cell = (getattr(keras.layers, found) for found in (name, f"{name}Cell"))
+    called = {"call": lambda self, *args, **kwargs: own.call(self, *args, **kwargs)}
+    doubled = {"__call__": lambda self, *args, **kwargs: 2 * own.__call__(self, *args, **kwargs)}
+    for layer, reason in (
+        (keras.layers.RNN(type("Cell", (cell,), {})(H)), "RNN with the cell Cell is not replayed"),
+        (type("Mine", (own,), called)(H), f"Mine overrides {name}'s call and is not replayed"),
+        (type("Two", (own,), doubled)(H), f"Two overrides {name}'s __call__ and is not replayed"),
+    ):
+        with pytest.raises(UnsupportedError, match=reason):
+            ka.layer_weights(layer)
+        report = rp.check(layer, X[0])
+        assert (report.verdict, report.exit_code) == ("inconclusive", 3)
+        assert report.checks[0].summary == f"not compared: {reason}"
+    with pytest.raises(UnsupportedError, match="ConvLSTM1D is not replayed"):
+        ka.layer_weights(keras.layers.ConvLSTM1D(2, 2))
 
 
-def test_weights_are_random_distinct_and_reproducible():
-    one, two = build(), build()
-    values = np.concatenate([np.ravel(w) for w in one.get_weights()[:3]])
-    assert np.array_equal(one.get_weights()[0], two.get_weights()[0])
-    assert len(set(values.tolist())) == values.size == F * H + H * H + H
+@pytest.mark.parametrize("options", [{}, {"reset_after": False}], ids=str)
+@pytest.mark.parametrize("kind", ["simple_rnn", "lstm", "gru"])
+def test_weights_are_random_distinct_and_reproducible(kind, options):
+    options = options if kind == "gru" else {}
+    one, two = (build(kind=kind, **options).get_weights()[:3] for _ in range(2))
+    values = np.concatenate([np.ravel(w) for w in one])
+    assert all(map(np.array_equal, one, two))
+    assert len(set(values.tolist())) == values.size
     assert np.all(values != 0)
-    assert np.all(np.abs(one.get_weights()[2]) >= 0.1)
-    gain = np.linalg.svd(ka.layer_weights(build(units=40)).recurrent_kernel, compute_uv=False)
-    np.testing.assert_allclose(gain, 0.9, rtol=1e-5)
+    assert np.all(np.abs(one[2]) >= 0.1)
+    found = ka.layer_weights(build(units=40, kind=kind, **options))
+    for gate in np.split(found.recurrent_kernel, len(found.GATES), axis=1):
+        np.testing.assert_allclose(np.linalg.svd(gate, compute_uv=False), 0.9, rtol=1e-5)
 
 
 def test_layer_without_weights_is_refused():

@@ -10,21 +10,18 @@ from math import prod
 
 from rnn_parity.diagnosis.known_differences import known_difference
 from rnn_parity.errors import InputError
-from rnn_parity.sweep.arrays import combinations
-from rnn_parity.sweep.group import Group, grouped
 from rnn_parity.sweep.journal import Journal
-from rnn_parity.sweep.numbers import numbers_of
-from rnn_parity.sweep.one import check_one, explained
 from rnn_parity.sweep.pool import Pool, Result
-from rnn_parity.sweep.site import Site, describe, narrowed
-from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.shrink import Group, grouped
+from rnn_parity.sweep.space import Configuration, Site, combinations
+from rnn_parity.sweep.worker import check_configuration, describe, explain_configuration, numbers_of
 from rnn_parity.system.environment import own_version
 from rnn_parity.verdict.order import STATUSES, Status
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
 WITNESSES = 4
-"""So many members of a finding say whether its cause is theirs."""
+"""How many members of a finding are asked whether its cause is theirs; each takes seconds."""
 IDENTITY = ("numpy", "tensorflow", "keras", "device")
 """What outcomes depend on, besides this program and the seed."""
 
@@ -79,19 +76,21 @@ class Job:
         """The site without what another implementation refuses, whatever it is combined with."""
         if self.against is None:
             return site  # what Keras does not take is found out without running it
-        default = Configuration.default(site.layer)
-        alone = [default.but({n: v}) for n, values in site.space.items() for v in values[1:]]
+        alone = [one for _, one in site.single_options()]
         found = self.outcomes(alone, "single options")
-        return narrowed(site, [one for one in alone if found[one].verdict == "refused"])
+        return site.without(one for one in alone if found[one].verdict == "refused")
 
     def outcomes(
         self, configurations: Sequence[Configuration], doing: str
     ) -> Mapping[Configuration, Outcome]:
-        """The outcome of each, among others; the bar on a terminal says what is `doing`."""
+        """Every outcome that is known, with those of `configurations`, which are worked out if new.
+
+        The bar on a terminal says what is `doing`.
+        """
         from tqdm import tqdm
 
         todo = [one for one in dict.fromkeys(configurations) if one not in self.journal.known]
-        results = self.of_each(check_one, todo)
+        results = self.of_each(check_configuration, todo)
         bar = tqdm(results, doing, len(todo), delay=1, leave=False, disable=None, unit=" checks")
         for configuration, outcome in bar:
             self.journal.add(configuration, outcome or self.died)
@@ -130,16 +129,16 @@ class Job:
         causes: tuple[Cause, ...] = ()
         if outcome.max_ratio is not None:
             ((_, numbers),) = self.of_each(numbers_of, [group.smallest])
-            outcome, causes = self.explained(group, outcomes)
+            outcome, causes = self.with_causes(group, outcomes)
         known = known_difference(group.smallest, outcome, numbers, self.against)
         return Finding(group.smallest, outcome, causes, numbers, tuple(group.members), known)
 
-    def explained(
+    def with_causes(
         self, group: Group, outcomes: Mapping[Configuration, Outcome]
     ) -> tuple[Outcome, tuple[Cause, ...]]:
         """The outcome of a group's smallest configuration, and the causes that it shares."""
         asked = dict.fromkeys([group.smallest, *witnesses(group, outcomes)])
-        told = dict(self.of_each(explained, asked))
+        told = dict(self.of_each(explain_configuration, asked))
         known = self.journal.known[group.smallest]
         outcome, causes = told.pop(group.smallest) or (known, ())
         return replace(outcome, seconds=known.seconds), shared(

@@ -8,28 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras_layers import H, X, functional, keras, layers, tf
 
 from rnn_parity import keras_adapter as ka
 from rnn_parity.errors import InputError
 from rnn_parity.system.limits import VARIABLE
 
-tf = ka.tensorflow_module()
-keras = tf.keras
-layers = keras.layers
 KERAS_3 = hasattr(keras, "ops")
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 
 DAMAGED = Path(__file__).parents[2] / "fixtures" / "damaged"
-B, T, F, H = 3, 6, 4, 5
-X = np.random.default_rng(11).normal(size=(B, T, F)).astype("float32")
-
-
-def functional(*stack):
-    x = inputs = keras.Input((T, F))
-    for layer in stack:
-        x = layer(x)
-    return keras.Model(inputs, x)
 
 
 @pytest.fixture(scope="module")

@@ -5,23 +5,14 @@ Masked timesteps give no equations for the weights, and a sequence may begin wit
 
 import numpy as np
 import pytest
-from corpus import Run, examined, right_run, simulate
-from corpus_gated import GRU, LSTM
+from corpus import every_kind, examined, right_run, simulate
 
-KINDS = {
-    "SimpleRNN": (Run, {}),
-    "LSTM": (LSTM, {}),
-    "GRU": (GRU, {}),
-    "GRU before": (GRU, {"reset_after": False}),
-}
-every_kind = pytest.mark.parametrize("kind", KINDS)
 TIMESTEPS = 12
 
 
 def padded(kind, batch, length, left=True, seed=0):
     """A right run, the first or last `length` timesteps of every sample masked."""
-    make, options = KINDS[kind]
-    run = right_run((batch, TIMESTEPS, 3, 5), seed, kind=make, **options)
+    run = right_run((batch, TIMESTEPS, 3, 5), seed, kind=kind)
     steps = np.arange(TIMESTEPS)
     keep = steps >= length if left else steps < TIMESTEPS - length
     return run.but(mask=np.tile(keep, (batch, 1)))
@@ -43,8 +34,7 @@ def test_padding_of_every_length(kind, batch, left):
 @every_kind
 @pytest.mark.parametrize(("batch", "timesteps", "length"), [(64, 40, 16), (512, 16, 8)])
 def test_long_padding_in_many_samples(kind, batch, timesteps, length):
-    make, options = KINDS[kind]
-    run = right_run((batch, timesteps, 3, 5), 1, kind=make, **options)
+    run = right_run((batch, timesteps, 3, 5), 1, kind=kind)
     run = run.but(mask=np.tile(np.arange(timesteps) >= length, (batch, 1)))
     assert examined(run, simulate(run)).verdict == "parity"
 
@@ -77,8 +67,7 @@ def test_what_is_not_finite_after_padding(kind, length):
 
 @every_kind
 def test_an_entry_is_found_behind_padding(kind):
-    make, options = KINDS[kind]
-    run = right_run((8, 150, 16, 16), 4, kind=make, **options)
+    run = right_run((8, 150, 16, 16), 4, kind=kind)
     run = run.but(mask=np.tile(np.arange(150) >= 50, (8, 1)))
     kernel = run.kernel.copy()
     kernel[2, 3] += np.float32(1e-6)

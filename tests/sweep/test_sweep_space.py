@@ -9,8 +9,7 @@ import pytest
 from sweep_jobs import site
 
 from rnn_parity.errors import InputError
-from rnn_parity.sweep.arrays import combinations, tuples
-from rnn_parity.sweep.space import RULES, SPACES, Configuration, Rule, example
+from rnn_parity.sweep.space import RULES, SPACES, Configuration, Rule, combinations, example, tuples
 
 BOTH = (False, True)
 SMALL = {
@@ -109,7 +108,7 @@ def test_a_strength_that_asks_for_too_much():
 
 def test_the_array_does_not_depend_on_the_process():
     code = (
-        "from sweep_jobs import site; from rnn_parity.sweep.arrays import combinations; "
+        "from sweep_jobs import site; from rnn_parity.sweep.space import combinations; "
         "print(combinations(site(mask=('none', 'right'), unroll=(False, True), calls=(1, 2, 3)), "
         "2, None, 0))"
     )

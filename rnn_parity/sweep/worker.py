@@ -1,0 +1,290 @@
+"""What a worker does for a sweep: it tries what its Keras takes, runs a configuration, checks it.
+
+These functions run where the work is done: in this process, in another, or on another machine. So
+their arguments and results are plain data.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
+from rnn_parity.implementations.sources import KINDS, Source, recognised, sources
+from rnn_parity.sweep.space import (
+    OF_KERAS,
+    OF_RUN,
+    OF_WRAPPER,
+    RULES,
+    SPACES,
+    Configuration,
+    Site,
+    example,
+)
+from rnn_parity.verdict.order import WORST_FIRST, Status
+from rnn_parity.verdict.results import Cause, Check
+from rnn_parity.verdict.sweep_results import Array, CallNumbers, Numbers, Outcome
+
+if TYPE_CHECKING:
+    from rnn_parity.api.generated import GeneratedLayer
+    from rnn_parity.recurrence.layer_call import LayerCall
+
+ALONE = Lock()
+"""Keras's own settings belong to the process, and a Dask worker may have several threads."""
+
+
+def check_configuration(
+    configuration: Configuration, seed: int, against: str | None = None
+) -> Outcome:
+    """Check one configuration on data from `seed`; never raises for what it finds.
+
+    With `against`, what that source computes is checked in place of Keras's outputs. Raises
+    `InputError` for a source that is none, and `MissingPackageError` where TensorFlow, or a package
+    that the source needs, is not installed. No cause is looked for: see `explain_configuration`.
+    """
+    from rnn_parity.keras_adapter.runtime import quiet
+
+    with ALONE, quiet():
+        start = time.perf_counter()
+        outcome, _ = _checked(configuration, seed, against, why=False)
+        if outcome.verdict == "refused":
+            gc.collect()  # TensorFlow complains when what a refused call left unused is let go
+        return replace(outcome, seconds=round(time.perf_counter() - start, 4))
+
+
+def explain_configuration(
+    configuration: Configuration, seed: int, against: str | None = None
+) -> tuple[Outcome, tuple[Cause, ...]]:
+    """Check a configuration again, and look for the mistakes that explain it; takes seconds."""
+    from rnn_parity.keras_adapter.runtime import quiet
+
+    with ALONE, quiet():
+        return _checked(configuration, seed, against, why=True)
+
+
+def _checked(
+    configuration: Configuration, seed: int, against: str | None, why: bool
+) -> tuple[Outcome, tuple[Cause, ...]]:
+    from rnn_parity.api.judging import judged
+
+    seen, sources = None, sources_named(against)
+    try:
+        seen = observe(configuration, seed)
+        checks = list(judged(seen, "generated", others=sources, why=why))
+    except MissingPackageError:
+        raise
+    except InputError as error:
+        who = "" if seen is None or against is None else f"{against}: "
+        status: Status = "failed" if isinstance(error, SourceFailedError) else "refused"
+        return Outcome(status, who + own_words(error).removeprefix(who)), ()
+    except Exception as error:  # a mistake of this program's own must not end the sweep
+        return Outcome("inconclusive", f"not compared: {type(error).__name__}: {error}"), ()
+    worst = min(checks, key=lambda check: WORST_FIRST.index(check.verdict))
+    return summed_up(worst), worst.causes
+
+
+def sources_named(against: str | None) -> list[Source]:
+    """The source that answers in place of Keras, if one is named."""
+    return [] if against is None else [source_of(against)]
+
+
+def own_words(error: InputError) -> str:
+    """Keras's own words, or a source's, without what this program says around them."""
+    text = str(error)
+    for words in ("Keras refused: ", "refused it: ", "it refused: ", "it failed: "):
+        text = text.rpartition(words)[2]
+    return text
+
+
+def summed_up(check: Check) -> Outcome:
+    """What a sweep keeps of a check; of a wrapper, the summary begins with its part."""
+    part = str(check.subject.layer_name).split("/")[1:2]
+    return Outcome(
+        check.verdict,
+        ": ".join((*part, check.summary)),
+        max_ratio=check.max_ratio,
+        effective_bits=check.effective_bits,
+        arithmetic=check.arithmetic,
+        call=check.subject.call,
+        max_deviation=check.max_deviation,
+        first_divergence=check.first_divergence,
+    )
+
+
+def generated_layer(configuration: Configuration, seed: int) -> GeneratedLayer:
+    """The layer and the data of a configuration, as `rnn-parity check` generates them."""
+    from rnn_parity.api.generated import GeneratedLayer
+
+    fields = ("dtype", "mask", "initial_state", "calls", "batch", "timesteps", "features", "units")
+    options: dict[str, Any] = {name: configuration[name] for name in fields}
+    return GeneratedLayer(
+        configuration.kind, seed=seed, arguments=configuration.arguments, **options
+    )
+
+
+def observe(configuration: Configuration, seed: int) -> list[LayerCall]:
+    """Run the layer: called on arrays, or in a functional model that leaves a size open."""
+    from rnn_parity.api.functions import observe_generated
+
+    spec, mode = generated_layer(configuration, seed), str(configuration["mode"])
+    if configuration["open_size"] == "none":
+        return observe_generated(spec, None, None, mode)
+    return observe_functional(spec, mode, str(configuration["open_size"]))
+
+
+def observe_functional(spec: GeneratedLayer, mode: str, open_size: str) -> list[LayerCall]:
+    """Run the layer in a functional model whose `Input` does not say how large `open_size` is."""
+    from rnn_parity import keras_adapter
+    from rnn_parity.api.generated import random_inputs, random_mask
+    from rnn_parity.keras_adapter.runtime import refusals
+
+    batch = None if open_size == "batch" else spec.batch
+    timesteps = None if open_size == "timesteps" else spec.timesteps
+    rng = np.random.default_rng(spec.seed)
+    data = random_inputs(spec, rng)[0]
+    mask = random_mask(spec.mask, spec.batch, spec.timesteps, rng)
+    layer = keras_adapter.build_layer(
+        spec.layer, spec.units, spec.features, spec.arguments, spec.dtype, spec.seed, batch
+    )
+    keras = keras_adapter.tensorflow_module().keras
+    with refusals("a functional model"):
+        inputs = keras.Input((timesteps, spec.features), batch_size=batch, dtype=str(data.dtype))
+        model = keras.Model(inputs, layer(inputs))
+    return keras_adapter.observe_model(model, data, mode, mask=mask)
+
+
+def numbers_of(configuration: Configuration, seed: int, against: str | None = None) -> Numbers:
+    """Run a configuration again for its numbers; it must be one that can be compared.
+
+    With `against`, the outputs are those of that source.
+    """
+    from rnn_parity.implementations.against import layer_computed_by
+
+    with ALONE:
+        observations = observe(configuration, seed)
+        for source in sources_named(against):
+            observations = [layer_computed_by(seen, source) for seen in observations]
+    found: Numbers | None = None
+    parts = [seen for seen in observations if seen.weights is not None]
+    for name in dict.fromkeys(seen.layer_name for seen in parts):
+        found = numbers_in([seen for seen in parts if seen.layer_name == name], found)
+    assert found is not None, "a failure has been compared"
+    return found
+
+
+def numbers_in(observations: Sequence[LayerCall], forward: Numbers | None) -> Numbers:
+    """The numbers of one layer, all calls of which were observed."""
+    from rnn_parity.recurrence.replay import replay
+    from rnn_parity.recurrence.sequences import Sequences
+
+    weights = observations[0].weights
+    assert weights is not None
+    calls = []
+    for seen in observations:
+        sequences = Sequences.of(weights, seen.inputs, seen.mask, seen.initial_state)
+        trace = replay(weights, sequences)
+        calls.append(
+            CallNumbers(
+                wide(seen.inputs),
+                seen.mask,
+                tuple(map(wide, seen.initial_state or ())),
+                wide(seen.outputs),
+                None if seen.last_output is None else wide(seen.last_output),
+                tuple(map(wide, seen.final_state)),
+                trace.outputs,
+                trace.final_state if isinstance(trace.final_state, tuple) else (trace.final_state,),
+            )
+        )
+    arrays = (weights.kernel, weights.recurrent_kernel, weights.bias)
+    return Numbers(*arrays, tuple(calls), forward, weights.zero_output_for_mask)
+
+
+def wide(array: NDArray[np.generic]) -> Array:
+    """In float64, which holds every narrower number exactly."""
+    return np.asarray(array).astype(np.float64)
+
+
+def describe(layer: str, against: str | None = None) -> Site:
+    """The site that this process is. Takes seconds where TensorFlow is not imported yet.
+
+    With `against`, options that only say how Keras runs have one value. Raises `InputError` and
+    `MissingPackageError` for a source that cannot be asked.
+    """
+    from rnn_parity import keras_adapter
+    from rnn_parity.system.environment import environment
+
+    sources_named(against)
+    everything = Site(layer, environment(keras_adapter.device()), SPACES[layer], RULES, ())
+    of_keras = set(OF_RUN + OF_WRAPPER) - {"dtype"}
+    alone = [one for name, one in everything.single_options() if name not in of_keras]
+    site = everything.without(one for one in alone if not builds(one))
+    space = dict(site.space)
+    if against is not None:
+        space |= {name: space[name][:1] for name in OF_KERAS}
+    tried = [(rule, example(rule, layer, space)) for rule in RULES if rule.keras]
+    broken = [(rule, one) for rule, one in tried if one and refuses(one, against)]
+    rules = [rule for rule in RULES if not rule.keras] + [rule for rule, _ in broken]
+    refused = (*site.refused, *(one for _, one in broken))
+    return replace(site, space=space, rules=tuple(rules), refused=refused)
+
+
+def refuses(configuration: Configuration, against: str | None) -> bool:
+    """Whether Keras, or the source in its place, refuses it."""
+    return check_configuration(configuration, 0, against).verdict == "refused"
+
+
+def builds(configuration: Configuration) -> bool:
+    """Whether Keras builds this layer at all."""
+    from rnn_parity import keras_adapter
+
+    spec = generated_layer(configuration, 0)
+    try:
+        with ALONE:
+            keras_adapter.build_layer(spec.layer, 1, 1, spec.arguments, spec.dtype, 0, 1)
+    except MissingPackageError:
+        raise
+    except InputError:
+        return False
+    return True
+
+
+def refuse_source(name: str) -> None:
+    """Raise `InputError` for a source that cannot answer for any layer, whatever its weights."""
+    kind, argument = recognised(name)
+    if not kind.any_weights:
+        able = ", ".join(kind.form for kind in KINDS if kind.any_weights)
+        raise InputError(
+            f"--against {name!r}: expected {able}, which are given every configuration's weights; "
+            f"received {kind.form}, which is not; check it by itself: rnn-parity check --against"
+        )
+    if (kind.module, argument) == (".keras_backend", "all"):
+        raise InputError(f"--against {name!r}: expected one backend; sweep one after the other")
+
+
+@cache
+def source_of(name: str) -> Source:
+    """The source with this name, ready to be asked, and kept: what it starts is started once.
+
+    Raises `InputError` for what is no source that can answer for any layer, and for a Python
+    function that does not take the weights; `MissingPackageError` for a package that it needs.
+    """
+    refuse_source(name)
+    if recognised(name)[0].module == ".python_function":
+        from rnn_parity.implementations.python_function import function_of, parameters
+
+        taken = parameters(function_of(name))
+        if "layer" not in taken:
+            raise InputError(
+                f"--against {name!r}: expected a function with a parameter `layer`, the weights of "
+                f"each configuration, received one of ({', '.join(taken)}); add it"
+            )
+    (found,) = sources(name)
+    return found

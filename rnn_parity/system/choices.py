@@ -1,0 +1,15 @@
+"""The words among which a person chooses, on the command line, in Python and in a project's table.
+
+The standard library alone, so that the command line knows them before anything is imported.
+"""
+
+from __future__ import annotations
+
+MODES = ("eager", "graph", "xla", "predict")
+"""How Keras runs a layer or a model."""
+ALL_MODES = "all"
+"""Stands for every one of them."""
+MASKS = ("none", "right", "left", "random")
+"""Which timesteps a generated mask hides: none, padding after or before, or any of them."""
+INITIAL_STATES = ("zeros", "random")
+"""From which states a generated layer starts."""
