@@ -33,6 +33,9 @@ from rnn_parity.recurrence.replay import Block, blocks
 from rnn_parity.recurrence.sequences import Sequences
 
 Mask = NDArray[np.bool_]
+WIDE = 2.0**-10
+"""A radius from which on, as a share of the state, a look is due. Chosen: a float32 layer's stays
+far below it; printed outputs and 16 bits reach it in a few steps."""
 
 
 class Steps:
@@ -40,7 +43,8 @@ class Steps:
 
     Blocks must follow each other from the first timestep on: `hidden` holds the states `(B, H)`
     after the last one that are not observed but carried along, such as an LSTM's c. A look at what
-    the outputs tell of them is taken after every `SEGMENT` of timesteps and after the last one.
+    the outputs tell of them is taken after every `SEGMENT` of timesteps, after the last one, and
+    after a block where they are known badly.
     """
 
     def __init__(self, layer: Layer, arithmetic: Arithmetic, sequences: Sequences) -> None:
@@ -112,7 +116,8 @@ class Steps:
             output, after = one_by_one(self.step, given, before)
         self.hidden = tuple(one[-1] for one in after)
         self.unlooked, self.left = self.unlooked + len(output.value), self.left - len(output.value)
-        if seen is not None and (self.unlooked >= SEGMENT or not self.left):
+        due = self.unlooked >= SEGMENT or not self.left or any(map(wide, self.hidden))
+        if seen is not None and due:
             self.hidden, self.unlooked = self.looked_at(given, before, after, seen), 0
         return output
 
@@ -170,6 +175,12 @@ class Steps:
     def of_masks(self, product: BoundedProduct, magnitude: NDArray[Any]) -> NDArray[Any] | float:
         """How far a product may be off because each operand was rounded on its dropout mask."""
         return 0.0 if product.masks is None else self.arithmetic.unit * magnitude
+
+
+def wide(state: Ball) -> bool:
+    """Whether a hidden state is known badly: its largest radius is beside its largest number."""
+    largest = float(np.abs(state.value).max(initial=0.0))
+    return not float(state.radius.max(initial=0.0)) <= WIDE * largest
 
 
 def applied(activation: Activation) -> Any:

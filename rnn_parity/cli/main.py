@@ -95,7 +95,7 @@ def run(arguments: Sequence[str] | None) -> int:
 def list_faults(given: Given) -> int:
     """Answer with the catalogue of faults."""
     from rnn_parity.diagnosis.faults import FAULTS
-    from rnn_parity.report.catalogue import Catalogue
+    from rnn_parity.report.manual import Catalogue
 
     deliver(Catalogue(FAULTS).render(given["format"]) + "\n")
     return 0

@@ -25,7 +25,13 @@ from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.order import Status
-from rnn_parity.verdict.sweep_results import CallNumbers, Combination, Numbers, Outcome
+from rnn_parity.verdict.sweep_results import (
+    CallNumbers,
+    Combination,
+    DifferenceText,
+    Numbers,
+    Outcome,
+)
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
@@ -44,17 +50,12 @@ OTHER_BACKENDS = ("keras:jax", "keras:torch", "keras:numpy", "keras:openvino")
 
 
 @dataclass(frozen=True)
-class KnownDifference:
+class KnownDifference(DifferenceText):
     """One mistake of Keras's: the options that matter, what is wrong and what would be right."""
 
-    id: str
     layers: tuple[str, ...]
     options: Mapping[str, tuple[str | int | float | bool, ...]]
     verdict: Status
-    keras: str
-    """The versions in which it was seen."""
-    wrong: str
-    right: str
     marks: Marks
 
     against: tuple[str | None, ...] = (None,)

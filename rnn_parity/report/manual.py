@@ -1,6 +1,7 @@
-"""The manual as a terminal shows it: the pages in `rnn_parity/docs`, without Markdown's signs.
+"""What there is to look up: the list of faults, and the manual as a terminal shows it.
 
-Needs neither NumPy nor TensorFlow.
+The manual's pages stand in `rnn_parity/docs`; here they lose Markdown's signs. Needs neither NumPy
+nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -8,13 +9,19 @@ from __future__ import annotations
 import difflib
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
 from rnn_parity.errors import InputError
+from rnn_parity.report.page import PLAIN, Page, Renderable, Style, Table
+
+if TYPE_CHECKING:
+    from rnn_parity.diagnosis.faults import Fault
 
 GROUPS = {
     "": "How to use it, and how it works",
@@ -35,6 +42,24 @@ UNDERLINES = "=-"
 
 PADDING = 2
 """How much wider than its header tabulate makes a column."""
+
+
+@dataclass(frozen=True)
+class Catalogue(Renderable):
+    """All faults, as one table."""
+
+    faults: Sequence[Fault]
+
+    def document(self) -> Mapping[str, Any]:
+        """The document `rnn-parity/faults/1`."""
+        rows = [{"id": f.id, "meaning": f.meaning, "layers": f.layers} for f in self.faults]
+        return {"schema": "rnn-parity/faults/1", "faults": rows}
+
+    def page(self, style: Style = PLAIN) -> Page:
+        """The table alone."""
+        rows = [(f.id, f.meaning, ", ".join(f.layers)) for f in self.faults]
+        table = Table(("fault", "meaning", "layers"), (rows,), left=(0, 1, 2), elastic=1)
+        return Page(overview=table)
 
 
 def topics() -> dict[str, dict[str, str]]:

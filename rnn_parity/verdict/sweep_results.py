@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -52,24 +52,17 @@ class Combination(Protocol):
         """The value of an option."""
 
 
-class KnownDifference(Protocol):
-    """A place where a released implementation is proven to compute something else."""
+@dataclass(frozen=True)
+class DifferenceText:
+    """What is said of a known difference: its id, where it was seen, and what would be right.
 
-    @property
-    def id(self) -> str:
-        """Its stable name."""
+    `keras` names the versions; `wrong` and `right` are sentences without their full stop.
+    """
 
-    @property
-    def keras(self) -> str:
-        """The versions of Keras in which it was seen."""
-
-    @property
-    def wrong(self) -> str:
-        """What is computed there."""
-
-    @property
-    def right(self) -> str:
-        """What ought to be computed, and why."""
+    id: str
+    keras: str = field(kw_only=True)
+    wrong: str = field(kw_only=True)
+    right: str = field(kw_only=True)
 
 
 C = TypeVar("C", bound=Combination)
@@ -138,7 +131,7 @@ class Finding(Generic[C]):
     causes: tuple[Cause, ...]
     numbers: Numbers | None
     members: tuple[C, ...]
-    known: KnownDifference | None
+    known: DifferenceText | None
 
     @property
     def verdict(self) -> Status:

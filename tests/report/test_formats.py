@@ -11,7 +11,7 @@ from rnn_parity.cli.main import main
 from rnn_parity.diagnosis.faults import FAULTS
 from rnn_parity.errors import InputError
 from rnn_parity.report import FORMATS
-from rnn_parity.report.catalogue import Catalogue
+from rnn_parity.report.manual import Catalogue
 from rnn_parity.report.report import Report
 
 CASES = Path(__file__).parents[2] / "fixtures" / "cases" / "keras-3.15.1"
