@@ -27,7 +27,9 @@ Key = frozenset[Term]
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
-    """A change that goes through W: `gain * ((slope * change) @ matrix)`, the matrix `(H, H)`."""
+    """A change that goes through W: `gain * ((slope * change) @ matrix)`, the matrix `(H, G H)` for
+    a number of G gates; only one of a single gate has a gain.
+    """
 
     key: Key
     slope: Array
@@ -44,7 +46,7 @@ class FirstOrder(Lettered):
     """A number of some gates, `(t, B, G H)`, with its derivatives.
 
     Of `plain` terms it is the sum; `slopes` `(t, B, H)` are the derivatives in others, and `mixed`
-    what goes through W. A number of several gates has plain terms alone.
+    what goes through W. A number of several gates has no slopes.
     """
 
     value: Any
@@ -59,11 +61,12 @@ class FirstOrder(Lettered):
         return tuple(self.value.shape)
 
     def __getitem__(self, part: Any) -> FirstOrder:
+        if len(self.plain) == 1:
+            return self
         units = self.shape[-1] // len(self.plain)
         start, stop, _ = part[-1].indices(self.shape[-1])
-        if self.slopes or self.mixed:
-            raise UnsupportedError("formula: splits what an activation or a product has made")
-        return FirstOrder(self.value[part], self.plain[start // units : stop // units])
+        mixed = tuple(replace(one, matrix=one.matrix[:, start:stop]) for one in self.mixed)
+        return FirstOrder(self.value[part], self.plain[start // units : stop // units], {}, mixed)
 
     def __add__(self, other: Any) -> FirstOrder:
         if isinstance(other, Bias):
@@ -101,8 +104,6 @@ class FirstOrder(Lettered):
 
     def scaled(self, value: Any, factor: Any) -> FirstOrder:
         """A number with this `value`, whose derivatives are those of this times `factor`."""
-        if len(self.plain) > 1 and any(self.plain):
-            raise UnsupportedError("formula: multiplies several gates at once; split them first")
         slopes = {key: slope * factor for key, slope in self.slopes.items()}
         if self.plain[0]:
             ones = factor if np.ndim(factor) else np.full(self.shape, factor)
@@ -164,8 +165,8 @@ def derivative(
         if any(operands.setdefault(g, number.value) is not number.value for g in gates(columns)):
             raise UnsupportedError("formula: multiplies a gate of W by several numbers")
         moved = number.scaled(0.0, 1.0).slopes
-        if number.mixed or (moved and len(keys) > 1):
-            raise UnsupportedError("formula: multiplies by W what W or a hidden state has made")
+        if number.mixed:
+            raise UnsupportedError("formula: multiplies by W what W has made of other than h")
         matrix = layer.recurrent_kernel[:, columns]
         mixed = tuple(Mixed(key, slope, matrix) for key, slope in moved.items())
         return FirstOrder(times_w(number.value, columns), keys, {}, mixed)

@@ -29,12 +29,19 @@ and where the forget gate is below 7/8 the radius stays below 8 without it."""
 PIECES = 32
 """Each look leaves at most one of 32 pieces of the carried ball beyond what the output allows."""
 
+IN_PIECES = 4
+"""The axes of a number that has an axis of pieces, `(PIECES, 1, B, H)`."""
+
 Keep = NDArray[np.bool_] | None
 Step = Callable[..., tuple[Any, ...]]
 
 
 class NotAtOnceError(Exception):
     """A formula uses a hidden state in a way that needs one timestep after the other."""
+
+
+class MixedUnitsError(Exception):
+    """A number of one unit is made of those of other units, whose pieces go their own ways."""
 
 
 class HiddenState(Lettered):
@@ -237,8 +244,11 @@ def own_radii(step: Step, given: Given, before: Balls) -> list[NDArray[Any]]:
     found = []
     for k, trial in enumerate(trials):
         states = [trial if j == k else one for j, one in enumerate(before)]
-        _, *new = step(given.x, *given.h, *states)
-        found.append(new[k].ball().radius.max(axis=0, keepdims=True))
+        try:
+            radius = step(given.x, *given.h, *states)[1 + k].ball().radius
+        except MixedUnitsError:
+            radius = step(given.x, *given.h, *before)[1 + k].ball().radius
+        found.append(radius.reshape(-1, *radius.shape[-2:]).max(axis=0, keepdims=True))
     return found
 
 
@@ -252,7 +262,7 @@ def made_at_once(step: Step, given: Given, before: Balls) -> bool:
 
 
 def pieces(ball: Ball) -> Ball:
-    """The PIECES of a ball `(1, B, H)`, `(PIECES, B, H)`, that cover it."""
+    """The PIECES of a ball `(1, B, H)`, `(PIECES, 1, B, H)`, that cover it."""
     middle = ball.value + offsets() * ball.radius
     radius = ball.radius * (SLACK / PIECES) + np.abs(middle) * 2.0**-51
     return Ball(middle, radius.astype(ball.radius.dtype), ball.arithmetic)
@@ -261,7 +271,7 @@ def pieces(ball: Ball) -> Ball:
 def possible_pieces(
     step: Step, given: Given, before: Balls, after: Balls, k: int, seen: Ball
 ) -> NDArray[np.bool_] | None:
-    """Which pieces `(PIECES, B, H)` of the k-th state may have put out what was seen.
+    """Which pieces `(PIECES, 1, B, H)` of the k-th state may have put out what was seen.
 
     None where the formula does not make the output of `p c_{t-1} + q`, so that it tells nothing.
     """
@@ -286,7 +296,7 @@ def possible_pieces(
     try:
         output, *states = step(given.x, *given.h, *letters)
         output = output.ball()
-    except NotAtOnceError:
+    except (NotAtOnceError, MixedUnitsError):
         return None
     if k not in used or any(states[j] is not one for j, one in used.items()):
         return None
@@ -295,8 +305,8 @@ def possible_pieces(
 
 
 def offsets() -> Array:
-    """The middles of the pieces of a ball of radius 1 around 0, `(PIECES, 1, 1)`."""
-    return ((2 * np.arange(PIECES) + 1) / PIECES - 1)[:, np.newaxis, np.newaxis]
+    """The middles of the pieces of a ball of radius 1 around 0, `(PIECES, 1, 1, 1)`."""
+    return ((2 * np.arange(PIECES) + 1) / PIECES - 1).reshape(-1, 1, 1, 1)
 
 
 def hull(ball: Ball, possible: NDArray[np.bool_], own: NDArray[Any]) -> Ball:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball, Sum, apply, concatenated
 from rnn_parity.bounds.hidden_states import (
+    IN_PIECES,
     SEGMENT,
     Balls,
     Given,
+    MixedUnitsError,
     NotAtOnceError,
     at_once,
     looked_at,
@@ -93,7 +95,7 @@ class Steps:
         """
         x = self.projected(block)
         if not self.hidden:
-            output: Ball = self.step(x, before)[0]
+            output: Ball = self.step(x, before)[0].ball()
             return output
         given = Given(x, () if self.layer.facts.own_output else (before,), keep)
         count = len(block.projection)
@@ -149,6 +151,8 @@ class Steps:
         """`h W` for these columns of W."""
         spread: NDArray[Any] | float = 0.0
         h = self.operand(h.ball())
+        if h.value.ndim == IN_PIECES:
+            raise MixedUnitsError
         size = narrow(h.value, self.dtype)
         if h.radius.ndim:
             spread = self.state.magnitude(h.radius, columns)
@@ -181,7 +185,14 @@ def wide(state: Ball) -> bool:
 
 def applied(activation: Activation) -> Any:
     """An activation as a formula applies it to balls."""
-    return lambda z: apply(activation, z)
+
+    def result(z: Any) -> Ball:
+        argument = z.ball()
+        if activation.coupling is not None and argument.value.ndim == IN_PIECES:
+            raise MixedUnitsError
+        return apply(activation, argument)
+
+    return result
 
 
 @np.errstate(all="ignore")

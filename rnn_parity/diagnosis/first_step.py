@@ -231,7 +231,8 @@ class FirstStep:
             **layer.vectors,
             **{a: partial(applied, [one.letters[a] for one in layers]) for a in layer.letters},
         }
-        outputs: Array = bound(layer.formula, letters)(projection, *states)[0]
+        outputs = bound(layer.formula, letters)(projection, *states)[0]
+        outputs = outputs.value if isinstance(outputs, Shared) else outputs
         return np.broadcast_to(outputs, (len(layers), *start.seen.shape))
 
 

@@ -49,7 +49,7 @@ class Lettered:
     def __float__(self) -> float:
         refuse("takes a number out of an array (`float`, `math`)")
 
-    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
         refuse("hands a letter to a function that wants an array")
 
     def __iter__(self) -> NoReturn:

@@ -180,7 +180,6 @@ class InputSum(Lettered):
     """A sum with `x U` in it, of some columns of U; `biased` is `x U` with the bias of the inputs,
     which is added to all timesteps at once. `rest` is what else has been added so far.
 
-
     It stands for the inputs x as well, with which a formula can do nothing but `x @ U`.
     """
 
@@ -203,6 +202,9 @@ class InputSum(Lettered):
     def value(self) -> Array:
         """The sum, without the bias of the inputs."""
         return self.plain if self.rest is None else self.plain + self.rest
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Array:  # of a formula that ends in a sum
+        return self.value()
 
     def __add__(self, other: Any) -> Any:
         rest = self.rest

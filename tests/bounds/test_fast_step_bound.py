@@ -7,14 +7,19 @@ import pytest
 from helpers import loop, random_weights
 
 import rnn_parity as rp
+from rnn_parity.bounds import fast_step_bound
 from rnn_parity.bounds.arithmetic import arithmetics
-from rnn_parity.bounds.fast_step_bound import SMALL, Near
+from rnn_parity.bounds.balls import SLACK
+from rnn_parity.bounds.fast_step_bound import SMALL, Argument, Near, NotNearError
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.activations import WIDE
+from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.replay import blocks
 from rnn_parity.recurrence.sequences import Dropout, Sequences
+from rnn_parity.verdict.judge import Observations, judge
+from rnn_parity.verdict.results import Subject
 
 pytestmark = pytest.mark.filterwarnings("error")
 (ARITHMETIC,) = arithmetics(FLOAT32)
@@ -163,16 +168,85 @@ def test_a_wide_bound_of_equal_numbers_is_left_to_the_general_way():
     assert linear_steps(2.0**16, 0.0, [1, -1], [0, 0]) is None
 
 
-@pytest.mark.parametrize(("radius", "quick"), [(WIDE, False), (np.nextafter(WIDE, 0), True)])
-def test_a_radius_from_which_the_ends_are_taken_is_left_to_the_general_way(radius, quick):
+@pytest.mark.parametrize(("radius", "quick"), [(WIDE, False), (WIDE * (1 - 2.0**-24), True)])
+def test_a_radius_from_which_the_ends_are_taken_is_left_to_the_general_way(
+    radius, quick, monkeypatch
+):
     layer = rp.SimpleRNN([[1.0]], [[0.5]], activation="linear", dtype="float32")
     sequences = Sequences.of(layer, np.ones((1, 2, 1), np.float32)).samples(slice(0, 1))
-    observed = Observed(layer, sequences, rp.replay(layer, sequences.inputs).outputs)
+    block = next(blocks(layer, sequences))
+    near = Near(Steps(layer, ARITHMETIC, sequences))
+    monkeypatch.setattr(fast_step_bound, "gamma", lambda n, u: 1 / SLACK)
+    z = Argument(np.zeros((2, 1, 1), np.float32), np.full((2, 1, 1), radius, np.float32), 2)
+    if quick:
+        assert near.output(layer.activation, z, block, 0.0).moved.tolist() == [[[0]], [[0]]]
+    else:
+        with pytest.raises(NotNearError):
+            near.output(layer.activation, z, block, 0.0)
+
+
+# Formulas of one's own.
+
+FORMULAS = {
+    "in another order": (lambda x, h, U, W, b, a: a(b + h @ W + x @ U), True),
+    "of the gates' activation": (lambda x, h, U, W, b, s: s(h @ W + (x @ U + b)), True),
+    "an average": (lambda x, h, U, W, b, a: 0.25 * h + 0.75 * a(x @ U + h @ W + b), False),
+    "a state added": (lambda x, h, U, W, b, a: a(h + x @ U + h @ W + b), False),
+    "a difference": (lambda x, h, U, W, b, a: a(x @ U - h @ W + b), False),
+    "the other difference": (lambda x, h, U, W, b, a: a(-(h @ W) + x @ U + b), False),
+    "half of it": (lambda x, h, U, W, b, a: a((x @ U + h @ W + b) * 0.5), False),
+    "a constant": (lambda x, h, U, W, b, a: a(x @ U + h @ W + b + 0.5), False),
+    "W twice": (lambda x, h, U, W, b, a: a(x @ U + (h @ W) @ W + b), False),
+    "W after an activation": (lambda x, h, U, W, b, a: a(x @ U + a(h @ W) @ W + b), False),
+    "two activations": (lambda x, h, U, W, b, a: a(a(x @ U + h @ W + b)), False),
+    "no activation": (lambda x, h, U, W, b: x @ U + h @ W + b, False),
+    "half of the output": (lambda x, h, U, W, b, a: 0.5 * a(x @ U + h @ W + b), False),
+    "a vector": (lambda x, h, U, W, b, p, a: a(x @ U + p * (h @ W) + b), False),
+    "a vector added": (lambda x, h, U, W, b, p, a: a(p + x @ U + h @ W + b), False),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_only_the_activation_of_a_sum_has_a_quick_way(name):
+    """Other formulas of one gate are judged in the general way; either way says the same."""
+    formula, quick = FORMULAS[name]
+    own = {"p": ("decay", 1)} if " vector" in name else {}
+    members = {"GATES": ("h",), "VECTORS": own, "formula": staticmethod(formula)}
+    mine = type("Mine", (Layer,), members)
+    rng = np.random.default_rng(4)
+    arrays = (rng.normal(size=shape) / 4 for shape in ((3, 4), (4, 4), (4,)))
+    layer = mine(*arrays, dtype="float32", **{n: rng.normal(size=4) for n, _ in own.values()})
+    sequences = Sequences.of(layer, rng.normal(size=(2, 30, 3)).astype(np.float32))
+    sequences = sequences.samples(slice(0, 2))
+    outputs = rp.replay(layer, sequences.inputs).outputs.astype(np.float32)
+    steps, observed = Steps(layer, ARITHMETIC, sequences), Observed(layer, sequences, outputs)
     block = next(blocks(layer, sequences))
     observed.advance(block.steps)
-    near = Near(Steps(layer, ARITHMETIC, sequences))
-    near.argument_radius = lambda *_: np.full((2, 1, 1), radius, np.float64)
-    assert (near.steps(block, observed) is not None) == quick
+    ball = steps.observed(block, observed)
+    found = Near(steps).steps(block, observed)
+    assert (found is not None) == quick
+    if quick:
+        assert (found.radius >= ball.radius * (1 - 1e-5)).all()
+        residual = np.abs(observed.outputs - ball.value)
+        assert np.abs(found.residual - residual).max() <= 1e-3 * ball.radius.min()
+    assert judge(layer, sequences, Observations(outputs), Subject()).check.verdict == "parity"
+    outputs[1, 20, 2] += np.float32(1e-4)
+    check = judge(layer, sequences, Observations(outputs), Subject()).check
+    assert (check.verdict, check.first_divergence.timestep) == ("diverged", 20)
+
+
+def test_a_bias_in_two_parts_counts_as_both():
+    """9 and -8.75 in place of 1/4: 18 more of magnitude in each sum."""
+    layer = rp.SimpleRNN([[1.0]], [[0.5]], [0.25], "linear", dtype="float32")
+    two = layer.changed(addends=(np.array([9.0]), np.array([-8.75])))
+    radii = []
+    for one in (layer, two):
+        sequences = Sequences.of(one, np.ones((1, 2, 1), np.float32)).samples(slice(0, 1))
+        observed = Observed(one, sequences, rp.replay(one, sequences.inputs).outputs)
+        block = next(blocks(one, sequences))
+        observed.advance(block.steps)
+        radii.append(Near(Steps(one, ARITHMETIC, sequences)).steps(block, observed).radius[0, 0, 0])
+    assert radii == pytest.approx([3 * 1.25 * 2.0**-24, 4 * 18.75 * 2.0**-24], rel=1e-2)
 
 
 def test_what_a_large_weight_hides_is_no_parity():
