@@ -122,9 +122,9 @@ def check(given: Given) -> int:
         report = find(given)
     report = dataclasses.replace(report, strict=given["strict"])
     if "baseline" in given:
-        from rnn_parity.api.baseline import compared
+        from rnn_parity.api.recorded import against_baseline
 
-        report = compared(report, given["baseline"])
+        report = against_baseline(report, given["baseline"])
     colour, quiet = wants_colour(given["output"]), given["quiet"]
     text = report.render(given["format"], every=given["every"], colour=colour, quiet=quiet)
     answer(text, None if given["command"] == "record" else given["output"])
@@ -148,12 +148,17 @@ def sweep(given: Given) -> int:
     layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
     strength = None if given["strength"] == "full" else given["strength"]
     who = (given["workers"], given["dask"])
-    with contextlib.redirect_stdout(sys.stderr):
-        with journal(given["resume"]) as known, told(known), pool(*who) as workers, Insisting():
-            swept = engine.sweep(layers, strength, given["limit"], seed, workers, known, against)
-        scripts = {} if folder is None else bug_report.write_scripts(swept, folder)
+    asked = (layers, strength, given["limit"], seed)
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        journal(given["resume"]) as known,
+        told(known),
+        pool(*who) as workers,
+        Insisting(),
+    ):
+        swept = engine.sweep(*asked, workers, known, against, folder)
     options = {"layers": layers, "against": against, **named(given, "strength", "limit", "seed")}
-    report = SweepReport(swept, options, given["allow_known"], scripts)
+    report = SweepReport(swept, options, given["allow_known"])
     text = report.render(given["format"], colour=wants_colour(given["output"]))
     answer(text, given["output"])
     return report.exit_code
@@ -221,7 +226,7 @@ def find(given: Given) -> Report:
 
 def case_report(given: Given) -> Report:
     """Check a case, or all cases in a folder."""
-    from rnn_parity.api.rechecking import check_case, check_folder
+    from rnn_parity.api.recorded import check_case, check_folder
 
     job = check_folder if os.path.isdir(given["target"]) else check_case
     keras = "no_keras" not in given
@@ -232,7 +237,7 @@ def generated_report(given: Given) -> Report:
     """Check, or record, a generated layer."""
     from rnn_parity.api.functions import check_generated
     from rnn_parity.api.generated import GeneratedLayer
-    from rnn_parity.api.rechecking import record_generated
+    from rnn_parity.api.recorded import record_generated
     from rnn_parity.recurrence.layers import LAYERS
 
     fields = [field.name for field in dataclasses.fields(GeneratedLayer)]
@@ -257,7 +262,7 @@ def generated_report(given: Given) -> Report:
 def model_report(given: Given) -> Report:
     """Check, or record, the recurrent layers of a saved model."""
     from rnn_parity.api.functions import check_model
-    from rnn_parity.api.rechecking import record_model
+    from rnn_parity.api.recorded import record_model
 
     target = given["target"]
     refuse_target(target)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -13,10 +17,9 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.building import OF_RNN
-from rnn_parity.recurrence.activations import named
+from rnn_parity.recurrence.activations import Activation, named
 from rnn_parity.recurrence.formula import ACTIVATIONS, Facts
 from rnn_parity.recurrence.layers import LAYERS, read
-from rnn_parity.recurrence.source import activation_source, formula_source
 from rnn_parity.sweep.space import Configuration, Value
 from rnn_parity.system.files import reason, write_text
 from rnn_parity.verdict.sweep_results import CallNumbers, Finding, Numbers, Outcome, Swept
@@ -244,14 +247,8 @@ def comparison(configuration: Configuration) -> str:
 # The parts of a script, which the functions above fill in.
 
 IMPORTS = """\
-import math
-import os
-import sys
-from importlib.metadata import version
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import numpy as np
-import tensorflow as tf
 """
 
 BY_HAND = """\
@@ -362,3 +359,56 @@ for number, data in enumerate(CALLS):
 print(f"largest difference {{worst:.3g}}; rounding explains less than {{LIMIT}}")
 sys.exit(1 if worst > LIMIT else 0)
 """
+
+
+# The source text of formulas and activations.
+
+
+SPLIT = """\
+def split(z, parts):
+    return np.split(z, parts, axis=-1)
+"""
+REPLACED = {
+    "erfc": "erfc = np.vectorize(math.erfc)\n",
+    "sqrt": "from math import sqrt\n",
+}
+"""What a script takes in place of names that are not written out."""
+
+
+def formula_source(formula: Callable[..., Any]) -> str:
+    """A cell's formula as a function `step` of its letters, on plain arrays, and `split`."""
+    text = textwrap.dedent(inspect.getsource(formula)).removeprefix("@staticmethod\n")
+    text = re.sub(r"^def \w+\(", "def step(", text)
+    return f"{SPLIT}\n\n{without_types(text)}"
+
+
+def activation_source(activation: Activation, name: str) -> str:
+    """An activation as a function `name` of an array, and what that needs."""
+    function = activation.function
+    if not isinstance(function, FunctionType):  # one of NumPy's own
+        return f"{name} = np.{function.__name__}\n"
+    parts = [*needed(function), f"{name} = {function.__name__}\n"]
+    return "\n\n".join(dict.fromkeys(parts))
+
+
+def needed(function: FunctionType) -> Iterator[str]:
+    """The definitions of a function and of all that it uses of its module, what is used first."""
+    module = sys.modules[function.__module__]
+    for used in function.__code__.co_names:
+        value = vars(module).get(used)
+        if used in REPLACED:
+            yield REPLACED[used]
+        elif isinstance(value, FunctionType):
+            yield from needed(value)
+        elif isinstance(value, float):
+            yield f"{used} = {value!r}\n"
+    yield without_types(inspect.getsource(function))
+
+
+def without_types(text: str) -> str:
+    """A function's source without the annotations, which a script has no use for."""
+    head, body = text.split('"""', 1) if '"""' in text else text.split("\n", 1)
+    head = re.sub(r": (?:Any|Array(?: \| None)?)(?=[,=)\n]| =)", "", head)
+    head = re.sub(r"\) -> \w+:", "):", head).replace(" = None", "=None")
+    body = re.sub(r"^(    \w+): \w+ =", r"\1 =", body, flags=re.M)
+    return f'{head}"""{body}' if '"""' in text else f"{head}\n{body}"

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from rnn_parity.diagnosis.known_differences import known_difference
 from rnn_parity.errors import InputError
+from rnn_parity.sweep.bug_report import write_scripts
 from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.pool import Pool, Result
 from rnn_parity.sweep.space import SIZES, SPACES, Configuration, Site, Value, combinations
@@ -59,12 +60,14 @@ def sweep(
     pool: Pool,
     journal: Journal,
     against: str | None = None,
+    folder: str | None = None,
 ) -> Swept[Configuration]:
     """Check the combinations of each layer's options, and look into what failed.
 
     A covering array of this `strength`, or everything for None; the first `limit` of them if given.
-    What `journal` knows is not checked again. `against` names what is checked in place of Keras.
-    Raises `InputError` for what cannot be swept.
+    What `journal` knows is not checked again. `against` names what is checked in place of Keras. A
+    script for each finding is written to `folder`, which exists. Raises `InputError` for what
+    cannot be swept.
     """
     job = Job(pool, journal, seed, against)
     sites = [job.site(layer) for layer in layers]
@@ -78,7 +81,9 @@ def sweep(
     outcomes = {one: known[one] for one in configurations}
     new = len(outcomes.keys() - before)
     findings, unexplained = job.findings(outcomes)
-    return Swept(sites[0].environment, outcomes, findings, unexplained, new, seconds, pool.count)
+    environment = sites[0].environment
+    swept = Swept(environment, outcomes, findings, unexplained, new, seconds, pool.count)
+    return swept if folder is None else replace(swept, scripts=write_scripts(swept, folder))
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from catalogue import details, variants
 
 import rnn_parity as rp
 from rnn_parity.diagnosis.faults import Computation, masks, order, weights
-from rnn_parity.diagnosis.faults.masks import missing
-from rnn_parity.diagnosis.faults.order import correction, implied_order, nearest
+from rnn_parity.diagnosis.faults.sequences import correction, implied_order, missing, nearest
 from rnn_parity.diagnosis.faults.weights import corrections, narrower, uses_all_digits
 from rnn_parity.diagnosis.implied_weights import rows
 from rnn_parity.recurrence.precision import FORMATS

@@ -10,8 +10,7 @@ from mistakes import BACK, EVERY_MISTAKE
 
 import rnn_parity as rp
 from rnn_parity.diagnosis.faults import Computation
-from rnn_parity.diagnosis.faults.order import first_and_last, matching
-from rnn_parity.diagnosis.faults.states import state_causes
+from rnn_parity.diagnosis.faults.sequences import first_and_last, matching, state_causes
 from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.replay import replay

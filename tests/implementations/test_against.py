@@ -9,7 +9,7 @@ import rnn_parity as rp
 from rnn_parity.api.functions import check_generated, check_model
 from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.api.judging import judged
-from rnn_parity.api.rechecking import check_case, check_folder
+from rnn_parity.api.recorded import check_case, check_folder
 from rnn_parity.cases.case import write_case
 from rnn_parity.errors import InputError, MissingPackageError
 from rnn_parity.implementations.against import call_to_compute, layer_computed_by

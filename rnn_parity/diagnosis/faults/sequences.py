@@ -1,4 +1,4 @@
-"""Mistakes of order: timesteps, batch, units or features stand elsewhere than they should.
+"""Mistakes of what reaches a layer: order, masks, dropout and states; and of the states returned.
 
 Which order the units or features have is read off what was observed. A kernel with other rows is
 not near the right one, so that it is approached step by step, to first order each time (Gauss and
@@ -7,18 +7,27 @@ Newton; damped as Levenberg and Marquardt do).
 
 from __future__ import annotations
 
-from itertools import permutations
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice, permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
+from rnn_parity.bounds.balls import Ball, copied
+from rnn_parity.bounds.distance import distance, ratios
+from rnn_parity.bounds.observed import observed_part, observed_steps
+from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis.equations import Rows, has_equations, pieces
+from rnn_parity.diagnosis.faults.cells import STATES_SWAPPED
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
-from rnn_parity.diagnosis.implied_weights import rows
+from rnn_parity.diagnosis.implied_weights import all_rows, rows
 from rnn_parity.recurrence.layers import Array, Layer
-from rnn_parity.recurrence.replay import replay
+from rnn_parity.recurrence.replay import blocks, replay
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
+from rnn_parity.verdict.results import Cause
 
 Order = NDArray[np.intp]
 TELLING = 8
@@ -296,3 +305,264 @@ FEATURE_FAULTS = (
         alone=True,
     ),
 )
+
+
+# Masks and dropout.
+
+
+STEPS = 8
+"""First-order steps after which the scales of the inputs have arrived, or will not. Chosen."""
+FIRST_TIMESTEPS = 8
+"""Timesteps that tell which inputs were dropped, and as many more for each feature per unit."""
+
+
+def mask_ignored(c: Computation) -> Variants:
+    yield c.sequences_but(mask=None)
+
+
+def nothing_masked(c: Computation) -> str | None:
+    mask = c.sequences.mask
+    return "no timestep is masked" if mask is None or mask.all() else None
+
+
+def mask_not_reversed(c: Computation) -> Variants:
+    if c.layer.go_backwards and c.sequences.mask is not None:
+        yield c.sequences_but(mask=backwards(c.sequences.mask))
+
+
+def mask_symmetric(c: Computation) -> str | None:
+    mask = c.sequences.mask
+    same = mask is not None and np.array_equal(mask, backwards(mask))
+    return nothing_masked(c) or ("the mask is the same backwards" if same else None)
+
+
+def masked_output_not_zeroed(c: Computation) -> Variants:
+    if c.layer.zero_output_for_mask:
+        yield c.layer_but(zero_output_for_mask=False)
+
+
+MASK_FAULTS = (
+    Fault(
+        "mask-ignored",
+        "masked timesteps are computed like others",
+        "where the mask is false, keep the state and repeat the output",
+        mask_ignored,
+        nothing_masked,
+    ),
+    Fault(
+        "mask-not-reversed",
+        "the inputs are reversed and the mask is not",
+        "reverse the mask together with the inputs",
+        mask_not_reversed,
+        mask_symmetric,
+    ),
+    Fault(
+        "masked-output-not-zeroed",
+        "the output of a masked timestep repeats the one before instead of zeros",
+        "write zeros for masked timesteps (zero_output_for_mask)",
+        masked_output_not_zeroed,
+        nothing_masked,
+    ),
+)
+
+
+def every_second_input(c: Computation) -> Variants:
+    """Every second row of the kernel as zeros, the others doubled: what dropout would do."""
+    keep = np.arange(c.layer.features) % 2
+    kernel = c.layer.kernel * (2.0 * keep)[:, np.newaxis]
+    yield c.layer_but("inputs are dropped", kernel=kernel)
+
+
+def dropouts(c: Computation, outputs: Outputs) -> Variants:
+    """Input dropout: each sample has one mask of zeros and 1 / (1 - rate) for all its timesteps."""
+    layer, s = c.layer, c.sequences
+    if s.dropout is not NO_DROPOUT or not has_equations(layer):
+        return
+    scales = implied_scales(c, outputs)
+    used = scales[scales > 0.5]
+    scale = np.median(used) if len(used) else 0.0
+    if not scale > 1.001:
+        return
+    rate = round(1 - 1 / float(scale), 3)
+    factor = layer.precision.round(np.where(scales > scale / 2, 1 / (1 - rate), 0.0))
+    inputs = layer.precision.round(s.inputs * factor[:, np.newaxis])
+    yield c.sequences_but(f"inputs are dropped at a rate of {rate}", inputs=inputs)
+
+
+@np.errstate(all="ignore")
+def implied_scales(c: Computation, outputs: Outputs) -> Array:
+    """What the inputs seem to be multiplied with, `(B, F)`: approached step by step."""
+    layer, s = c.layer, c.sequences
+    count = FIRST_TIMESTEPS + FIRST_TIMESTEPS * layer.features // layer.units
+    few = observed_part(layer, s, outputs, slice(None), slice(0, count))
+    scales = np.ones((s.shape[0], layer.features))
+    for _ in range(STEPS):
+        scales = np.clip(scales + missing(layer, scales, *few), -1.0, 8.0)
+    return scales
+
+
+def missing(layer: Layer, scales: Array, sequences: Sequences, outputs: Outputs) -> Array:
+    """What is missing in the `scales` `(B, F)` that the inputs seem to be multiplied with."""
+    scaled = replace(sequences, inputs=sequences.inputs * scales[:, np.newaxis])
+    equations = all_rows(layer, scaled, outputs)
+    x = sequences.inputs.swapaxes(0, 1)[..., np.newaxis]
+    owed = []
+    for feature, row in enumerate(layer.kernel):
+        products = np.split(x[:, :, feature] * row, len(layer.GATES), axis=-1)
+        changes = [products[one.gate] if one.inputs else None for one in pieces(layer)]
+        owed.append(equations.shown(changes))
+    design = np.stack(owed, axis=-1)
+    change = np.zeros_like(scales)
+    for b in range(len(change)):
+        a, r = design[:, b].reshape(-1, layer.features), equations.residual[:, b].ravel()
+        if np.isfinite(a).all():
+            change[b] = np.linalg.lstsq(a, r, rcond=None)[0]
+    return change
+
+
+def without_dropout(c: Computation) -> Variants:
+    """No dropout; then, where inputs and state have some, none of each alone."""
+    masks = c.sequences.dropout
+    if masks is NO_DROPOUT:
+        return
+    yield c.sequences_but(dropout=NO_DROPOUT)
+    if masks.inputs is not None and masks.state is not None:
+        yield c.sequences_but("that of the inputs", dropout=replace(masks, inputs=None))
+        yield c.sequences_but("that of the state", dropout=replace(masks, state=None))
+
+
+DROPOUT_FAULTS = (
+    Fault(
+        "dropout-active",
+        "dropout is applied, as in training",
+        "run the layer with training=False",
+        every_second_input,
+        candidates=dropouts,
+        alone=True,
+    ),
+    Fault(
+        "dropout-ignored",
+        "dropout is left out in training",
+        "multiply inputs and state with the masks of a call in training",
+        without_dropout,
+    ),
+)
+
+
+# States: the initial ones, and those that are returned.
+
+
+def without_states(c: Computation) -> Variants:
+    """All states as zeros; then, where there are several, each alone."""
+    state = c.sequences.initial_state
+    yield c.sequences_but(initial_state=np.zeros_like(state))
+    for s in range(len(state)) if len(state) > 1 else ():
+        others = state.copy()
+        others[s] = 0
+        yield c.sequences_but(f"{c.layer.STATES[s]} alone", initial_state=others)
+
+
+def without_given_states(c: Computation) -> Variants:
+    """Variants without the given states; one by one only where several of them are not zeros."""
+    several = sum(state.any() for state in c.sequences.initial_state) > 1
+    return without_states(c) if several else islice(without_states(c), 1)
+
+
+def where_stateful_is(stateful: bool, variants: Callable[[Computation], Variants]) -> Any:
+    """Variants, or what is worth trying on outputs, of stateful layers alone, or of the others."""
+    return lambda c, *outputs: variants(c) if c.stateful == stateful else iter(())
+
+
+def zero_state(c: Computation) -> str | None:
+    zeros = [not state.any() for state in c.sequences.initial_state]
+    if all(zeros):
+        return "the initial state is zeros"
+    names = [name for name, zero in zip(c.layer.STATES, zeros, strict=True) if zero]
+    return f"the initial state {names[0]} is zeros" if names else None
+
+
+INITIAL_STATE_FAULTS = (
+    Fault(
+        "initial-state-ignored",
+        "the initial state is taken as zeros",
+        "start the loop from the given initial state",
+        where_stateful_is(False, without_states),
+        zero_state,
+        where_stateful_is(False, without_given_states),
+    ),
+    Fault(
+        "state-not-carried",
+        "a stateful layer starts each call from zeros",
+        "start a stateful layer's call from the last state of the call before",
+        where_stateful_is(True, without_states),
+        zero_state,
+        where_stateful_is(True, without_given_states),
+    ),
+)
+STALE = Fault(
+    "final-state-stale",
+    "the returned final state is not that of the last output",
+    "return the state after the last timestep",
+    lambda c: iter(()),
+)
+
+
+def state_causes(
+    reference: Computation, outputs: Outputs, final_state: tuple[NDArray[Any], ...]
+) -> tuple[Cause, ...]:
+    """Why returned states `(B, H)` are not those of right `outputs`: swapped, or of other steps."""
+    names, last = reference.layer.STATES, outputs.shape[1]
+    given = [state.astype(np.float64) for state in final_state]
+    swapped = STATES_SWAPPED.applies_to(reference.layer) and len(given) == 2
+    swapped = swapped and all(
+        is_state(reference, outputs, state, name, last)
+        for name, state in zip(reversed(names), given, strict=True)
+    )
+    if swapped:
+        return (STATES_SWAPPED.cause(f"{STATES_SWAPPED.meaning}, as they are returned"),)
+    found = []
+    for name, state in zip(names, given, strict=False):
+        count = likeliest(reference, state, name)
+        if not is_state(reference, outputs, state, name, count):
+            return ()
+        if count < last:
+            which = f"that of timestep {count - 1}" if count else "the initial state"
+            found.append(f"{name} is {which}")
+    return (STALE.cause(f"{STALE.meaning}: {' and '.join(found)}"),) if found else ()
+
+
+def likeliest(reference: Computation, given: Array, name: str) -> int:
+    """After how many timesteps the replayed state is nearest to `given`."""
+    index = reference.layer.STATES.index(name)
+    nearest, least = 0, np.abs(reference.sequences.initial_state[index] - given).max()
+    for block in blocks(reference.layer, reference.sequences):
+        apart = np.abs(block.states[index, 1:] - given).max(axis=(1, 2))
+        # The last one of those that a mask repeats.
+        n = len(apart) - int(apart[::-1].argmin())
+        if apart[n - 1] <= least:
+            nearest, least = block.steps.start + n, apart[n - 1]
+    return nearest
+
+
+def is_state(reference: Computation, outputs: Outputs, given: Array, name: str, count: int) -> bool:
+    """Whether `given` is the state called `name` after `count` timesteps, within rounding."""
+    for arithmetic in arithmetics(reference.layer.precision):
+        ball = state_ball(reference, outputs[:, :count], name, arithmetic)
+        if (ratios(distance(given, ball.value), ball) <= 1).all():
+            return True
+    return False
+
+
+def state_ball(reference: Computation, outputs: Outputs, name: str, arithmetic: Arithmetic) -> Ball:
+    """Where the state called `name` must lie after `outputs`."""
+    layer, sequences = reference.layer, reference.sequences.first(outputs.shape[1])
+    if not outputs.shape[1]:
+        return copied(sequences.initial_state[layer.STATES.index(name)], arithmetic)
+    steps = Steps(layer, arithmetic, sequences)
+    for block, observed in observed_steps(layer, sequences, outputs):
+        if name in layer.hidden:
+            steps.observed(block, observed)
+        state = observed.states[-1]
+    if name in layer.hidden:
+        return steps.hidden[layer.hidden.index(name)]
+    return copied(state, arithmetic)
