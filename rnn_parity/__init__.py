@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rnn_parity.api.functions import check, compare, replay
     from rnn_parity.errors import InputError, RnnParityError
+    from rnn_parity.recurrence.cells import GRU, LSTM, Cell, SimpleRNN
     from rnn_parity.recurrence.formula import split
-    from rnn_parity.recurrence.layers import GRU, LSTM, Cell, SimpleRNN
-    from rnn_parity.recurrence.replay import Trace
+    from rnn_parity.recurrence.time_loop import Trace
     from rnn_parity.report.report import Report
     from rnn_parity.verdict.order import Verdict
     from rnn_parity.verdict.results import (
@@ -68,8 +68,8 @@ _NAMES_BY_MODULE = {
     "api.functions": ("check", "compare", "replay"),
     "errors": ("InputError", "RnnParityError"),
     "recurrence.formula": ("split",),
-    "recurrence.layers": ("Cell", "GRU", "LSTM", "SimpleRNN"),
-    "recurrence.replay": ("Trace",),
+    "recurrence.cells": ("Cell", "GRU", "LSTM", "SimpleRNN"),
+    "recurrence.time_loop": ("Trace",),
     "report.report": ("Report",),
     "verdict.results": (
         *("BlindSpot", "Cause", "Check", "Divergence", "ImpliedWeight", "Sensitivity", "Shape"),

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.formula import split
-from rnn_parity.recurrence.layers import Layer
 
 
-class Minimal(Layer):
+class Minimal(Cell):
     """A minimal gated unit."""
 
     GATES = ("f", "h")
@@ -31,7 +31,7 @@ class Minimal(Layer):
         return h, h
 
 
-class Three(Layer):
+class Three(Cell):
     """Three states, with a constant in one of them, which reads the new c."""
 
     GATES = ("i", "f", "g")
@@ -53,7 +53,7 @@ class Three(Layer):
         return h, h, c, d
 
 
-class Averaged(Layer):
+class Averaged(Cell):
     """Its output is none of its states; one decays at each unit's own pace."""
 
     GATES = ("h", "o")
@@ -73,7 +73,7 @@ class Averaged(Layer):
         return n.s(o) * m - h / 2, n.a(z), m
 
 
-class Leaky(Layer):
+class Leaky(Cell):
     """One gate, a leak, and an output that is half of the state."""
 
     GATES = ("h",)

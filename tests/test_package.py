@@ -88,7 +88,7 @@ def test_the_names_come_from_their_modules():
     module = importlib.import_module("rnn_parity.api.functions")
     assert rnn_parity.check is module.check
     assert rnn_parity.Report is importlib.import_module("rnn_parity.report.report").Report
-    assert rnn_parity.SimpleRNN is importlib.import_module("rnn_parity.recurrence.layers").SimpleRNN
+    assert rnn_parity.SimpleRNN is importlib.import_module("rnn_parity.recurrence.cells").SimpleRNN
 
 
 def test_other_names_are_refused():

@@ -14,7 +14,7 @@ from rnn_parity.diagnosis.faults import Computation, faults_of
 from rnn_parity.diagnosis.faults.sequences import state_causes
 from rnn_parity.diagnosis.implied_weights import MOST_SHOWN, suggestion
 from rnn_parity.diagnosis.probe import Probe
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.system.progress import Tick, on_terminal, unseen
 from rnn_parity.system.threads import one_thread
@@ -24,7 +24,7 @@ from rnn_parity.verdict.results import Check, Subject
 
 @np.errstate(all="ignore")
 def examine(
-    layer: Layer,
+    layer: Cell,
     sequences: Sequences,
     observed: Observations,
     subject: Subject,

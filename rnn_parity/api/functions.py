@@ -30,12 +30,12 @@ from rnn_parity.implementations.onnx.model import (
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, directions
 from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import load_model
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
-from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
-from rnn_parity.recurrence.replay import Trace
-from rnn_parity.recurrence.replay import replay as replay_sequences
 from rnn_parity.recurrence.sequences import Sequences, boolean
+from rnn_parity.recurrence.time_loop import Trace
+from rnn_parity.recurrence.time_loop import replay as replay_sequences
 from rnn_parity.report.report import Report
 from rnn_parity.verdict.judge import Observations
 from rnn_parity.verdict.results import Check, Subject
@@ -65,7 +65,7 @@ def replay(
 
 
 def compare(
-    weights: Layer,
+    weights: Cell,
     inputs: ArrayLike,
     observed_outputs: ArrayLike,
     observed_final_state: Any = None,
@@ -85,9 +85,9 @@ def compare(
     return Report((examine(layer, sequences, observed, Subject(layer_class=type(layer).__name__)),))
 
 
-def weights_of(layer_or_weights: Any) -> Layer:
+def weights_of(layer_or_weights: Any) -> Cell:
     """Weights as they are, a Keras layer's weights otherwise."""
-    if isinstance(layer_or_weights, Layer):
+    if isinstance(layer_or_weights, Cell):
         return layer_or_weights
     if not hasattr(layer_or_weights, "get_weights") or isinstance(layer_or_weights, type):
         raise InputError(
@@ -127,7 +127,7 @@ def check(
     `InputError` for what Keras, the replay or an implementation cannot take.
     """
     others = others_of(against, training)
-    if isinstance(layer_or_model, Layer):
+    if isinstance(layer_or_model, Cell):
         refuse_unused(layer_name, mode)
         if not others:
             raise InputError("against: expected an implementation of these weights, received none")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rnn_parity.api.examination import examine
 from rnn_parity.bounds.step_bound import handed_on_radii
 from rnn_parity.implementations.against import calls_computed_by
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import Dropout, Sequences
 from rnn_parity.verdict.bidirectional import judge_merge
 from rnn_parity.verdict.judge import Observations
@@ -78,7 +78,7 @@ def doubted_as_a_whole(check: Check, unproven: str) -> Check:
     )
 
 
-def sequences_of(call: LayerCall, weights: Layer) -> Sequences:
+def sequences_of(call: LayerCall, weights: Cell) -> Sequences:
     """What a layer with these weights was given."""
     dropout = Dropout.of(call.dropout_inputs, call.dropout_recurrent)
     return Sequences.of(weights, call.inputs, call.mask, call.initial_state, dropout)

@@ -41,8 +41,8 @@ from rnn_parity.keras_adapter.building import rebuild_layer
 from rnn_parity.keras_adapter.dropout import EACH_STEP, IN_TRAINING, MASKS
 from rnn_parity.keras_adapter.observing import observe_layer
 from rnn_parity.recurrence.activations import Activation
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall
-from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import FORMATS, precision_of
 from rnn_parity.report.document import plain
 from rnn_parity.report.report import Report
@@ -440,7 +440,7 @@ def changed(then: Case, now: Case, names: Sequence[str]) -> list[str]:
     return [*lines, *filter(None, arrays)]
 
 
-def option(weights: Layer, name: str) -> Any:
+def option(weights: Cell, name: str) -> Any:
     """One option of a layer, as a person names it; None for one that it has not."""
     if name == "dtype":
         return weights.precision.name

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.magnitudes import gamma, narrow
 from rnn_parity.recurrence.activations import Activation
+from rnn_parity.recurrence.cells import Array
 from rnn_parity.recurrence.formula import Bias, Lettered
-from rnn_parity.recurrence.layers import Array
 
 SLACK = 1 + 2.0**-18
 """Radii are computed in float32: each formula's few roundings (2**-24 each) stay far below this."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.balls import Ball
-from rnn_parity.recurrence.layers import Array
+from rnn_parity.recurrence.cells import Array
 from rnn_parity.recurrence.precision import Precision
 
 # For each dtype: the integer of its size, its exponent bits, and the exponent 2 times its bias.

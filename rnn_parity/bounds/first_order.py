@@ -27,12 +27,12 @@ from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.errors import UnsupportedError
 from rnn_parity.recurrence.activations import CATALOGUE, WIDE, Activation
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
-from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.products import rows_by
-from rnn_parity.recurrence.replay import Block
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
+from rnn_parity.recurrence.time_loop import Block
 
 KERNEL, RECURRENT, STATE = "U", "W", "state"
 Term = tuple[str, int]
@@ -159,7 +159,7 @@ class Derivative:
 
 
 def derivative(
-    layer: Layer, projection: Array, h: Array | None, hidden: tuple[Array, ...], times_w: Any
+    layer: Cell, projection: Array, h: Array | None, hidden: tuple[Array, ...], times_w: Any
 ) -> Derivative:
     """The formula at `x U` `(t, B, G H)` and the states `(t, B, H)` before each step.
 

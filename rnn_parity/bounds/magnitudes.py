@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.products import Product, rows_by
 
 
@@ -80,7 +80,7 @@ class BoundedProduct(Product):
 
     def __init__(
         self,
-        layer: Layer,
+        layer: Cell,
         matrix: Array,
         masks: Array | None,
         parts: Iterable[tuple[int, int]],

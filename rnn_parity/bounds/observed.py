@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import Ball, copied
-from rnn_parity.recurrence.layers import Layer
-from rnn_parity.recurrence.replay import Block, layer_inputs, project
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import Sequences, time_major
+from rnn_parity.recurrence.time_loop import Block, layer_inputs, project
 
 
 class Observed:
@@ -25,7 +25,7 @@ class Observed:
     output, but lies in that step's ball as well.
     """
 
-    def __init__(self, layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> None:
+    def __init__(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> None:
         self.layer, self.sequences, self.source = layer, sequences, outputs
         first = next(iter(sequences.blocks(layer.width)))
         shape = (first.stop + 1, *sequences.initial_state.shape[1:])
@@ -97,7 +97,7 @@ def latest(
 
 
 def observed_steps(
-    layer: Layer, sequences: Sequences, outputs: NDArray[Any]
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any]
 ) -> Iterator[tuple[Block, Observed]]:
     """The steps from observed states, block by block and time first, with what was observed."""
     observed = Observed(layer, sequences, outputs)
@@ -113,7 +113,7 @@ def observed_steps(
 
 
 def observed_part(
-    layer: Layer,
+    layer: Cell,
     sequences: Sequences,
     outputs: NDArray[Any],
     samples: NDArray[Any] | slice,

@@ -24,10 +24,10 @@ from rnn_parity.bounds.balls import SLACK, Ball, Sum, apply, concatenated, const
 from rnn_parity.bounds.magnitudes import BoundedProduct, narrow
 from rnn_parity.bounds.observed import Observed, latest, observed_steps
 from rnn_parity.recurrence.activations import Activation
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
-from rnn_parity.recurrence.layers import Array, Layer
-from rnn_parity.recurrence.replay import Block, blocks
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import Block, blocks
 
 Mask = NDArray[np.bool_]
 WIDE = 2.0**-10
@@ -44,7 +44,7 @@ class Steps:
     after a block where they are known badly.
     """
 
-    def __init__(self, layer: Layer, arithmetic: Arithmetic, sequences: Sequences) -> None:
+    def __init__(self, layer: Cell, arithmetic: Arithmetic, sequences: Sequences) -> None:
         self.layer, self.arithmetic = layer, arithmetic
         self.dtype = arithmetic.radius_dtype
         dropout, facts = sequences.dropout, layer.facts
@@ -194,7 +194,7 @@ def applied(activation: Activation) -> Any:
 
 @np.errstate(all="ignore")
 def final_balls(
-    layer: Layer, sequences: Sequences, arithmetic: Arithmetic
+    layer: Cell, sequences: Sequences, arithmetic: Arithmetic
 ) -> tuple[Ball, tuple[Ball, ...]]:
     """The last output and the final states, `(B, H)` each, when nothing in between was observed.
 
@@ -220,7 +220,7 @@ def final_balls(
 
 @np.errstate(all="ignore")
 def handed_on_radii(
-    layer: Layer, sequences: Sequences, outputs: NDArray[Any]
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any]
 ) -> tuple[NDArray[Any], ...]:
     """How far from observed `outputs` `(B, T, H)`, and from each final state `(B, H)`, may lie what
     a compiled program hands on to what comes next.

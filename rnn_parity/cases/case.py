@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activations import CATALOGUE, Activation
+from rnn_parity.recurrence.cells import GRU, KERAS_CELLS, WEIGHTS, Cell
 from rnn_parity.recurrence.formula import ACTIVATIONS
 from rnn_parity.recurrence.layer_call import LayerCall
-from rnn_parity.recurrence.layers import GRU, LAYERS, WEIGHTS, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES
 from rnn_parity.system import files
 from rnn_parity.system.environment import environment, own_version
@@ -74,8 +74,8 @@ class Case:
     of a call in training are `dropout_inputs` `(G, B, F)` and `dropout_recurrent` `(G, B, H)`, None
     for no dropout there. `dtype` is the compute dtype; bfloat16 numbers are held in float32, which
     has them all. `config` is the layer's description of itself, with the cell's own entries beside
-    the others, `versions` what was installed. `recurrence`, a name of `layers.LAYERS`, is what the
-    layer computes.
+    the others, `versions` what was installed. `recurrence`, one of `cells.KERAS_CELLS`, is what
+    the layer computes.
     """
 
     layer_class: str
@@ -118,21 +118,21 @@ class Case:
             )
         return CATALOGUE[meant]
 
-    def weights(self) -> Layer:
+    def weights(self) -> Cell:
         """The recurrence that the recorded layer was to compute."""
-        kind: Any = LAYERS[self.recurrence]
+        kind: Any = KERAS_CELLS[self.recurrence]
         options = {
             name: self.activation(name) if name in ACTIVATIONS.values() else self.config.get(name)
             for name in kind.OPTIONS
         }
         options |= {name: bool(self.config.get(name)) for name in SEQUENCE_OPTIONS}
-        layer: Layer = kind(
+        layer: Cell = kind(
             self.kernel, self.recurrent_kernel, self.bias, dtype=self.dtype, **options
         )
         return layer
 
 
-def arrays_of(weights: Layer | Case, data: LayerCall | Case) -> dict[str, NDArray[Any]]:
+def arrays_of(weights: Cell | Case, data: LayerCall | Case) -> dict[str, NDArray[Any]]:
     """The arrays of a case by their names in the file; those of a state end in its name."""
     found = {name: getattr(weights, name) for name in WEIGHTS}
     found |= {name: getattr(data, name) for name in DATA}
@@ -159,9 +159,9 @@ def case_of(call: LayerCall, versions: Mapping[str, str | None]) -> Case:
     weights = call.weights
     if weights is None:
         raise InputError(f"not recorded: {call.not_compared}")
-    if type(weights).__name__ not in LAYERS:
+    if type(weights).__name__ not in KERAS_CELLS:
         raise InputError(
-            f"not recorded: a case holds one of {', '.join(LAYERS)}, received "
+            f"not recorded: a case holds one of {', '.join(KERAS_CELLS)}, received "
             f"{type(weights).__name__}"
         )
     dtype = weights.precision.name
@@ -192,12 +192,12 @@ def versions_now(device: str = "cpu") -> dict[str, str | None]:
     return {**environment(device), "rnn-parity": own_version()}
 
 
-def activations_of(weights: Layer) -> dict[str, Activation]:
+def activations_of(weights: Cell) -> dict[str, Activation]:
     """The activations of a layer by their names in its config."""
     return {ACTIVATIONS[letter]: found for letter, found in weights.letters.items()}
 
 
-def flat(config: Mapping[str, Any], weights: Layer) -> dict[str, Any]:
+def flat(config: Mapping[str, Any], weights: Cell) -> dict[str, Any]:
     """A layer's `config` with its cell's entries beside its own, and what it left out."""
     cell = config.get("cell") or {}
     merged = {**cell.get("config", {}), **config}
@@ -337,7 +337,7 @@ def read_meta(text: str, where: str) -> dict[str, Any]:
     for key, kind in types.items():
         if key not in found or not isinstance(found[key], kind):
             raise InputError(f"{where}: expected {key!r} in meta, received {found.get(key)!r:.40}")
-    for key, names in (("dtype", LAYER_DTYPES), ("recurrence", tuple(LAYERS))):
+    for key, names in (("dtype", LAYER_DTYPES), ("recurrence", tuple(KERAS_CELLS))):
         if found[key] not in names:
             expected = ", ".join(names)
             raise InputError(f"{where}: expected {key} {expected}, received {found[key]!r}")
@@ -346,7 +346,7 @@ def read_meta(text: str, where: str) -> dict[str, Any]:
 
 def check_arrays(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], where: str) -> None:
     """Raise `InputError` when two arrays, or the weights and the config, contradict each other."""
-    layer, config = LAYERS[meta["recurrence"]], meta["config"]
+    layer, config = KERAS_CELLS[meta["recurrence"]], meta["config"]
     both_rows = issubclass(layer, GRU) and config.get("reset_after")
     sizes: dict[str, int] = {"2": 2, "N": len(layer.GATES)}
     for name, axes in {**SHAPES, "bias": "2G" if both_rows else "G"}.items():
@@ -379,7 +379,7 @@ def check_description(
 ) -> None:
     """Raise `InputError` where meta says what its own entries or the weights refute."""
     name, recurrence = meta["layer_class"], meta["recurrence"]
-    if name in LAYERS and name != recurrence:
+    if name in KERAS_CELLS and name != recurrence:
         raise InputError(f"{where}: expected the recurrence {name} of a {name}, not {recurrence}")
     precision = FORMATS[meta["dtype"]]
     for weight in (name for name in WEIGHTS if name in arrays):

@@ -238,7 +238,7 @@ def generated_report(given: Given) -> Report:
     from rnn_parity.api.functions import check_generated
     from rnn_parity.api.generated import GeneratedLayer
     from rnn_parity.api.recorded import record_generated
-    from rnn_parity.recurrence.layers import LAYERS
+    from rnn_parity.recurrence.cells import KERAS_CELLS
 
     fields = [field.name for field in dataclasses.fields(GeneratedLayer)]
     options = named(given, *fields)
@@ -249,7 +249,7 @@ def generated_report(given: Given) -> Report:
         options.update(zip(OF_INPUT, inputs.shape, strict=True))
     spec = GeneratedLayer(**options)
     data = spec.calls * spec.batch * spec.timesteps * (spec.features + spec.units)
-    kind = LAYERS.get(LAYER_CLASSES.get(spec.layer, ""))
+    kind = KERAS_CELLS.get(LAYER_CLASSES.get(spec.layer, ""))
     gates = GATES_OF_TWO if kind is None else len(kind.GATES)
     check_size(data + gates * spec.units * (spec.features + spec.units + 1))
     mask = read_mask(given, (spec.batch, spec.timesteps))

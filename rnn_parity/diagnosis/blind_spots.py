@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.diagnosis.causes import fit_in
 from rnn_parity.diagnosis.faults import STALE, Computation, Fault, faults_of
-from rnn_parity.recurrence.layers import Array, Layer
-from rnn_parity.recurrence.replay import Trace, replay
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import Trace, replay
 from rnn_parity.system.threads import one_thread
 from rnn_parity.verdict.comparison import Last
 from rnn_parity.verdict.judge import Observations, held_states, judge
@@ -236,7 +236,7 @@ def states_of(trace: Trace) -> tuple[Array, ...]:
     return states if isinstance(states, tuple) else (states,)
 
 
-def beyond(layer: Layer, states: tuple[Array, ...], passed: PassedCheck) -> bool:
+def beyond(layer: Cell, states: tuple[Array, ...], passed: PassedCheck) -> bool:
     """Whether some returned state is beyond its bound in the arithmetic that explains the run."""
     last = passed.last
     held = held_states(layer, states, last.balls_of(states), last.replayed)

@@ -27,7 +27,7 @@ from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.first_step import FirstStep
 from rnn_parity.diagnosis.probe import Probe
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.system.progress import Tick, unseen
@@ -121,7 +121,7 @@ def causes(
 
 
 def first_rows(
-    layer: Layer, outputs: NDArray[Any], first: Divergence | None
+    layer: Cell, outputs: NDArray[Any], first: Divergence | None
 ) -> tuple[NDArray[np.intp], slice]:
     """The samples and the timesteps around the first divergence."""
     batch, timestep = (first.batch, first.timestep) if first else (0, 0)
@@ -225,7 +225,7 @@ def fits_of(variants: Sequence[Computation], evidence: Evidence) -> list[Fit]:
     ]
 
 
-def fit_of(layer: Layer, sequences: Sequences, outputs: NDArray[Any], evidence: Evidence) -> Fit:
+def fit_of(layer: Cell, sequences: Sequences, outputs: NDArray[Any], evidence: Evidence) -> Fit:
     """How well a layer explains outputs: a few of them, which refute most, first."""
     samples = evidence.samples[evidence.samples < len(outputs)]
     steps = evidence.steps if evidence.steps.stop <= outputs.shape[1] else slice(0, STEPS)
@@ -233,7 +233,7 @@ def fit_of(layer: Layer, sequences: Sequences, outputs: NDArray[Any], evidence: 
     return closest_fit(layer, sequences, outputs) if found.max_ratio <= 1 else found
 
 
-def closest_fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
+def closest_fit(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
     """The fit in the sharpest arithmetic that explains the outputs."""
     for arithmetic in arithmetics(layer.precision):
         found = fit_in(arithmetic, layer, sequences, outputs)
@@ -243,9 +243,7 @@ def closest_fit(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Fi
 
 
 @np.errstate(all="ignore")
-def fit_in(
-    arithmetic: Arithmetic, layer: Layer, sequences: Sequences, outputs: NDArray[Any]
-) -> Fit:
+def fit_in(arithmetic: Arithmetic, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
     """How well `layer` on `sequences` explains `outputs` `(B, T, H)`; stops once it does not."""
     worst, widths = 0.0, Widths.none(layer.units, sequences.shape[0])
     steps = Steps(layer, arithmetic, sequences)
@@ -328,7 +326,7 @@ def suspicion(
 
 
 def weight_causes(
-    layer: Layer, rounding: Computation | None, weights: tuple[ImpliedWeight, ...]
+    layer: Cell, rounding: Computation | None, weights: tuple[ImpliedWeight, ...]
 ) -> tuple[Cause, ...]:
     """Rounded weights where those explain the residuals; else a few single entries."""
     if rounding is not None:
@@ -344,7 +342,7 @@ def entry_of(w: ImpliedWeight) -> str:
     return f"{w.weight}{list(w.index)}"
 
 
-def of_a_sum(layer: Layer, weights: tuple[ImpliedWeight, ...]) -> str:
+def of_a_sum(layer: Cell, weights: tuple[ImpliedWeight, ...]) -> str:
     """What outputs cannot tell of a GRU's two biases, as a clause."""
     summed = any(w.weight == "bias" and w.index[-1] < 2 * layer.units for w in weights)
     if not (summed and layer.facts.bias_rows):

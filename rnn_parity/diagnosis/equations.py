@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.first_order import STATE, Derivative, FirstOrder, Key, Term, derivative
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.errors import UnsupportedError
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.products import Product, rows_by
-from rnn_parity.recurrence.replay import Block, input_sums, step_on_arrays
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
+from rnn_parity.recurrence.time_loop import Block, input_sums, step_on_arrays
 
 Columns = tuple[Array, ...]
 
@@ -38,7 +38,7 @@ class Piece:
     state: bool
     bias: tuple[int, ...]
 
-    def rows(self, layer: Layer) -> int:
+    def rows(self, layer: Cell) -> int:
         """How many rows of a column it has."""
         return layer.features * self.inputs + layer.units * self.state + bool(self.bias)
 
@@ -53,7 +53,7 @@ PIECES: dict[Callable[..., Any], tuple[Piece, ...]] = {}
 """The pieces of each formula that was asked for."""
 
 
-def pieces(layer: Layer) -> tuple[Piece, ...]:
+def pieces(layer: Cell) -> tuple[Piece, ...]:
     """The pieces of a column, from the top: gate by gate, those with inputs first.
 
     Raises `UnsupportedError` for a formula whose derivative has more parts than an equation has.
@@ -64,7 +64,7 @@ def pieces(layer: Layer) -> tuple[Piece, ...]:
     return PIECES[formula]
 
 
-def has_equations(layer: Layer) -> bool:
+def has_equations(layer: Cell) -> bool:
     """Whether a formula's derivative has no more parts than an equation has."""
     try:
         return bool(pieces(layer))
@@ -72,7 +72,7 @@ def has_equations(layer: Layer) -> bool:
         return False
 
 
-def pieces_of(layer: Layer) -> Iterator[Piece]:
+def pieces_of(layer: Cell) -> Iterator[Piece]:
     """The pieces of a formula, from its derivative in a layer of one unit."""
     one = small(layer)
     number, projection = np.zeros((1, 1, 1)), np.zeros((1, 1, one.width))
@@ -90,7 +90,7 @@ def pieces_of(layer: Layer) -> Iterator[Piece]:
             yield Piece(gate, "U" in names, "W" in names, rows)
 
 
-def small(layer: Layer) -> Layer:
+def small(layer: Cell) -> Cell:
     """A layer of one unit and one feature with this formula."""
     ones = np.ones((1, len(layer.GATES)))
     rows = (layer.facts.bias_rows,) * bool(layer.facts.bias_rows)
@@ -108,7 +108,7 @@ def keys_of(found: Derivative) -> list[Key]:
     return [*keys]
 
 
-def stacked(layer: Layer) -> Array:
+def stacked(layer: Cell) -> Array:
     """The weights of all units, `(P, H)`; zeros for no bias."""
     parts = []
     for piece in pieces(layer):
@@ -120,7 +120,7 @@ def stacked(layer: Layer) -> Array:
     return np.concatenate(parts)
 
 
-def sum_of_rows(layer: Layer, rows: tuple[int, ...], columns: slice) -> Array:
+def sum_of_rows(layer: Cell, rows: tuple[int, ...], columns: slice) -> Array:
     """What these rows of the bias add up to, `(1, H)`."""
     if layer.bias is None:
         return np.zeros((1, layer.units))
@@ -129,7 +129,7 @@ def sum_of_rows(layer: Layer, rows: tuple[int, ...], columns: slice) -> Array:
     return total
 
 
-def where(layer: Layer, k: int, j: int) -> tuple[str, tuple[int, ...]]:
+def where(layer: Cell, k: int, j: int) -> tuple[str, tuple[int, ...]]:
     """The name and the index of a weight from its place in `stacked`."""
     for piece in pieces(layer):
         if k < piece.rows(layer):
@@ -144,20 +144,20 @@ def where(layer: Layer, k: int, j: int) -> tuple[str, tuple[int, ...]]:
     return "bias", (piece.bias[0], column) if layer.facts.bias_rows else (column,)
 
 
-def value(layer: Layer, k: int, j: int) -> float:
+def value(layer: Cell, k: int, j: int) -> float:
     """The weight at that place, 0 for no bias."""
     name, index = where(layer, k, j)
     array = getattr(layer, name)
     return 0.0 if array is None else float(array[index])
 
 
-def told(layer: Layer, k: int, j: int, implied: float) -> str:
+def told(layer: Cell, k: int, j: int, implied: float) -> str:
     """What one weight is, in words, from its place in `stacked`."""
     name, index = where(layer, k, j)
     return f"{name}{list(index)} is {implied:.9g} instead of {value(layer, k, j):.9g}"
 
 
-def changed_at(layer: Layer, values: dict[tuple[int, int], float]) -> Layer:
+def changed_at(layer: Cell, values: dict[tuple[int, int], float]) -> Cell:
     """The layer with other values at these places of `stacked`."""
     arrays: dict[str, Array] = {}
     for (k, j), new in values.items():
@@ -541,7 +541,7 @@ def joined(rows: list[Rows]) -> Rows:
 class Equations:
     """The equations of a layer, block after block: its hidden states are carried along."""
 
-    def __init__(self, layer: Layer, sequences: Sequences) -> None:
+    def __init__(self, layer: Cell, sequences: Sequences) -> None:
         self.layer, self.dropout = layer, sequences.dropout
         self.hidden = sequences.initial_state[len(layer.STATES) - len(layer.hidden) :]
         self.times_w = Product(layer, layer.recurrent_kernel, sequences.dropout.state)

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.recurrence.activations import Activation
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
-from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product
-from rnn_parity.recurrence.replay import layer_inputs, project
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import layer_inputs, project
 
 T = TypeVar("T")
 
@@ -157,7 +157,7 @@ class FirstStep:
 
     @np.errstate(all="ignore")
     def far_off(
-        self, layers: Sequence[Layer], sequences: Sequences, outputs: NDArray[Any]
+        self, layers: Sequence[Cell], sequences: Sequences, outputs: NDArray[Any]
     ) -> list[bool]:
         """Whether `outputs` `(B, T, H)` are wrong in half of their digits in that step already.
 
@@ -197,7 +197,7 @@ class FirstStep:
             states = outputs[np.newaxis, rows.samples, rows.steps - 1].astype(np.float64)
         return Start(rows, states, rows.taken(outputs).astype(np.float64))
 
-    def projected(self, layer: Layer, s: Sequences, rows: FirstRows) -> FirstInputs:
+    def projected(self, layer: Cell, s: Sequences, rows: FirstRows) -> FirstInputs:
         """The inputs of the step and their projection."""
 
         def make() -> FirstInputs:
@@ -209,9 +209,7 @@ class FirstStep:
         given = rows, s.inputs, layer.kernel, layer.precision, layer.operands, s.dropout
         return self.once("projection", make, *given)
 
-    def step(
-        self, layers: Sequence[Layer], s: Sequences, start: Start, projection: Shared
-    ) -> Array:
+    def step(self, layers: Sequence[Cell], s: Sequences, start: Start, projection: Shared) -> Array:
         """The outputs of the step, `(L, 1, n, H)`."""
         layer, masks = layers[0], s.dropout.samples(start.rows.samples).state
         states = [start.states[k : k + 1] for k in range(len(start.states))]

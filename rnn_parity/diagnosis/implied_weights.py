@@ -24,7 +24,7 @@ from rnn_parity.bounds.observed import observed_part, observed_steps
 from rnn_parity.diagnosis.equations import Equations, Rows, flattened, joined, stacked, value, where
 from rnn_parity.diagnosis.probe import Probe, probed
 from rnn_parity.recurrence.activations import inverse_activation
-from rnn_parity.recurrence.layers import Array, Layer, SimpleRNN
+from rnn_parity.recurrence.cells import Array, Cell, SimpleRNN
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.results import ImpliedWeight
 
@@ -87,19 +87,19 @@ class Estimate:
 # The equations.
 
 
-def rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
+def rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The equations of as many steps as an estimate can use."""
     return some_rows(layer, sequences, outputs, max(2048, 2 * SHARE * len(stacked(layer))))
 
 
-def quick_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
+def quick_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The equations of few steps, for a look at every weight that costs little."""
     affordable = QUICK_WORK // (layer.width * (layer.features + layer.units))
     count = int(np.clip(affordable, QUICK_ROWS, QUICK_ROWS * len(layer.GATES)))
     return some_rows(layer, sequences, outputs, count)
 
 
-def some_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any], count: int) -> Rows:
+def some_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any], count: int) -> Rows:
     """About `count` equations for each unit: the first steps of evenly spaced samples.
 
     Few samples in full tell more than the first steps of many. Masked steps do not count, nor do
@@ -132,14 +132,14 @@ def distinct(sequences: Sequences) -> NDArray[np.intp]:
 
 
 @np.errstate(all="ignore")
-def all_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
+def all_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The equations of all steps."""
     equations = Equations(layer, sequences)
     return joined([equations.of_block(*o) for o in observed_steps(layer, sequences, outputs)])
 
 
 @np.errstate(all="ignore")
-def total_rows(layer: Layer, sequences: Sequences, outputs: NDArray[Any]) -> Rows | None:
+def total_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows | None:
     """The equations without the first-order step, for weights of a SimpleRNN that differ by much.
 
     `z = x U + h W + b` is read off the outputs through the inverse activation; None where that
@@ -297,7 +297,7 @@ def fits(equations: Rows, found: Estimate) -> bool | None:
 
 
 @np.errstate(all="ignore")
-def differences(layer: Layer, found: Estimate) -> tuple[ImpliedWeight, ...]:
+def differences(layer: Cell, found: Estimate) -> tuple[ImpliedWeight, ...]:
     """The entries that differ beyond doubt, most certain first."""
     sigma = np.abs(found.difference) / found.error
     real = (sigma > CERTAIN) & (np.abs(found.difference) > smallest_changes(layer))
@@ -313,7 +313,7 @@ def differences(layer: Layer, found: Estimate) -> tuple[ImpliedWeight, ...]:
     return tuple(sorted(weights, key=lambda w: -w.sigma))
 
 
-def smallest_changes(layer: Layer) -> Array:
+def smallest_changes(layer: Cell) -> Array:
     """For each unit `(H,)`, how large a change of its weights activations may pass for."""
     # An implementation may have biases beside Keras's, `(G, H)` each.
     addends = [addend.reshape(-1, layer.units) for addend in layer.input_addends]
@@ -326,7 +326,7 @@ def smallest_changes(layer: Layer) -> Array:
 
 
 @np.errstate(all="ignore")
-def confirmed(layer: Layer, equations: Rows, probe: Probe | None = None) -> Estimate:
+def confirmed(layer: Cell, equations: Rows, probe: Probe | None = None) -> Estimate:
     """The differences that are confirmed, and their errors; 0 and infinite for all other entries.
 
     Unit by unit, the one that explains most first: its changes are taken out of the residuals of
@@ -352,7 +352,7 @@ def confirmed(layer: Layer, equations: Rows, probe: Probe | None = None) -> Esti
 
 
 def confirmed_in_unit(
-    layer: Layer, equations: Rows, j: int, group: int, probe: Probe | None
+    layer: Cell, equations: Rows, j: int, group: int, probe: Probe | None
 ) -> tuple[Array, Array]:
     """The confirmed differences of unit j's weights `(P,)`, 0 for all others, and their errors."""
     matrix, residual = equations.of_unit(j, group)
@@ -419,7 +419,7 @@ def shown_by_all_parts(predicted: Array, residual: Array) -> bool:
 
 
 def suggestion(
-    layer: Layer, sequences: Sequences, outputs: NDArray[Any]
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any]
 ) -> tuple[str, tuple[ImpliedWeight, ...] | None]:
     """What the weights that diverged outputs imply hint at, and those weights where they fit."""
     equations = total_rows(layer, sequences, outputs)

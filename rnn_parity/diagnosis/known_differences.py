@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.recurrence.activations import custom
+from rnn_parity.recurrence.cells import KERAS_CELLS, LSTM, Cell
 from rnn_parity.recurrence.erf import erfc
-from rnn_parity.recurrence.layers import LAYERS, LSTM, Layer
 from rnn_parity.recurrence.precision import precision_of
-from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.system.choices import LAYER_CLASSES
 from rnn_parity.verdict.order import Status
 from rnn_parity.verdict.sweep_results import (
@@ -166,7 +166,7 @@ def with_activation(
     """
     own = configuration.entry
     weights = (numbers.kernel, numbers.recurrent_kernel, numbers.bias)
-    kind: Any = LAYERS[configuration.layer_class]
+    kind: Any = KERAS_CELLS[configuration.layer_class]
     given = {name: own[name] for name in ("recurrent_activation", "reset_after") if name in own}
     uses = 2 if kind is LSTM else 1  # an LSTM's step applies it to the gate g, then to c
     layers = [
@@ -184,7 +184,7 @@ def in_turn(functions: Sequence[Function]) -> Function:
 
 
 def nearest_outputs(
-    layers: Sequence[Layer], call: CallNumbers, backwards: bool, zeroed: bool
+    layers: Sequence[Cell], call: CallNumbers, backwards: bool, zeroed: bool
 ) -> Array:
     """The outputs of a call, every timestep of every sample by the layer that comes nearest."""
     order = slice(None, None, -1 if backwards else 1)

@@ -18,7 +18,7 @@ from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis.equations import changed_at, value, where
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
 
 Probe: TypeAlias = Callable[[Array, tuple[Array, ...]], NDArray[Any] | None]
@@ -37,7 +37,7 @@ either weight gives, so that half the way tells the two apart with one bound to 
 
 
 @np.errstate(all="ignore")
-def probed(layer: Layer, k: int, j: int, change: float, probe: Probe) -> bool | None:
+def probed(layer: Cell, k: int, j: int, change: float, probe: Probe) -> bool | None:
     """Whether the weight at `(k, j)` of `stack` is off by about `change`; None if that cannot tell.
 
     What the output does is nearer to the other weight's, or nearer to the layer's own.
@@ -58,8 +58,8 @@ def probed(layer: Layer, k: int, j: int, change: float, probe: Probe) -> bool | 
 
 
 def alone(
-    layer: Layer, k: int, j: int
-) -> tuple[Array, tuple[Array, ...], int, Callable[[Layer], tuple[Layer, Sequences]]]:
+    layer: Cell, k: int, j: int
+) -> tuple[Array, tuple[Array, ...], int, Callable[[Cell], tuple[Cell, Sequences]]]:
     """Inputs and states that show the weight at `(k, j)`; the small layer that they leave of one,
     with its own inputs and states, and the unit of it that is unit j.
     """
@@ -75,14 +75,14 @@ def alone(
         units = sorted({index[0], j})
         states[0, :, index[0]] = SIZES
 
-    def cut(one: Layer) -> tuple[Layer, Sequences]:
+    def cut(one: Cell) -> tuple[Cell, Sequences]:
         small = small_layer(one, feature, units)
         return small, Sequences(x[:, :, [feature]], None, states[:, :, units])
 
     return x, tuple(states), units.index(j), cut
 
 
-def small_layer(layer: Layer, feature: int, units: list[int]) -> Layer:
+def small_layer(layer: Cell, feature: int, units: list[int]) -> Cell:
     """What the outputs of `units` depend on when all other features and states are 0."""
     columns = [g * layer.units + j for g in range(len(layer.GATES)) for j in units]
     return layer.changed(
@@ -93,7 +93,7 @@ def small_layer(layer: Layer, feature: int, units: list[int]) -> Layer:
     )
 
 
-def one_step(layer: Layer, sequences: Sequences) -> Ball:
+def one_step(layer: Cell, sequences: Sequences) -> Ball:
     """Where the outputs `(B, H)` of the first step must lie."""
     steps = Steps(layer, arithmetics(layer.precision)[0], sequences)
     nothing = np.zeros((*sequences.shape, layer.units))

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations.request import Answer, Request
 from rnn_parity.implementations.sources import Source, sources, unproven
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall
-from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
 from rnn_parity.recurrence.sequences import Sequences, boolean, states
 
@@ -31,7 +31,7 @@ class Both:
 
     layer_name: str
     parts: tuple[LayerCall, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[Cell, ...]
     merge: LayerCall
     sequences: bool
 
@@ -68,7 +68,7 @@ def others_of(against: Any, training: bool = False) -> list[Source]:
     return [] if against is None else sources(against)
 
 
-def call_to_compute(weights: Layer, inputs: ArrayLike, mask: Any, initial_state: Any) -> LayerCall:
+def call_to_compute(weights: Cell, inputs: ArrayLike, mask: Any, initial_state: Any) -> LayerCall:
     """One call of a layer of which there are the weights alone; nobody has computed it yet."""
     x = real(inputs, "inputs")
     state = None if initial_state is None else states(weights, initial_state, "initial_state")
@@ -196,7 +196,7 @@ def halves_computed_by(both: Both, source: Source) -> Iterator[LayerCall]:
 
 
 def states_of_each(
-    states: tuple[NDArray[Any], ...], layer: Layer
+    states: tuple[NDArray[Any], ...], layer: Cell
 ) -> tuple[tuple[NDArray[Any], ...], ...]:
     """The final states of the forward and the backward layer; none where that is not told.
 
@@ -218,7 +218,7 @@ def naming_left_out(answer: Answer, states_are_compared: bool) -> Answer:
     return replace(answer, left_out=(*answer.left_out, *beside))
 
 
-def whole_answer(both: Both, layer: Layer, source: Source) -> Answer:
+def whole_answer(both: Both, layer: Cell, source: Source) -> Answer:
     """What `source` answers when it is asked for both layers, of which `layer` is one."""
     seen, units = both.parts[0], sum(one.units for one in both.layers)
     config = both.merge.config

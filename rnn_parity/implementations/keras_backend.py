@@ -33,7 +33,7 @@ from rnn_parity.cases.case import SEQUENCE_OPTIONS
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError, one_line
 from rnn_parity.implementations.request import Answer, Implementation, Request, keras_class
 from rnn_parity.recurrence.activations import CATALOGUE, Activation
-from rnn_parity.recurrence.layers import WEIGHTS
+from rnn_parity.recurrence.cells import WEIGHTS
 from rnn_parity.system.environment import version_of
 from rnn_parity.system.processes import TIME_LIMIT, end, ending, time_limit
 

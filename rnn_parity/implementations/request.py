@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import UnsupportedError
-from rnn_parity.recurrence.layers import LAYERS, Layer
+from rnn_parity.recurrence.cells import KERAS_CELLS, Cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +26,13 @@ class Request:
     reversed in time; empty for a layer alone.
     """
 
-    layer: Layer
+    layer: Cell
     inputs: NDArray[Any]
     mask: NDArray[np.bool_] | None = None
     initial_state: tuple[NDArray[Any], ...] | None = None
     layer_name: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
-    side_by_side: tuple[Layer, ...] = ()
+    side_by_side: tuple[Cell, ...] = ()
 
     @property
     def units(self) -> int:
@@ -57,7 +57,7 @@ class Answer:
     outputs: NDArray[Any]
     final_state: tuple[NDArray[Any], ...] = ()
     notes: tuple[str, ...] = ()
-    layer: Layer | None = None
+    layer: Cell | None = None
     left_out: tuple[str, ...] = ()
     part: str = ""
     last_output: NDArray[Any] | None = None
@@ -74,13 +74,13 @@ def path_and_part(source: str, *extensions: str) -> tuple[str, str | None]:
     return (match[1], match[2]) if match else (source, None)
 
 
-def keras_class(layer: Layer, who: str) -> str:
+def keras_class(layer: Cell, who: str) -> str:
     """The name of the class in Keras that computes what the layer does.
 
     Raises `UnsupportedError` for a cell of a user's own, which `who`, the beginning of the message,
     does not have.
     """
     name = type(layer).__name__
-    if LAYERS.get(name) is not type(layer):
-        raise UnsupportedError(f"{who}: expected one of {', '.join(LAYERS)}, received {name}")
+    if KERAS_CELLS.get(name) is not type(layer):
+        raise UnsupportedError(f"{who}: expected one of {', '.join(KERAS_CELLS)}, received {name}")
     return name

@@ -24,7 +24,7 @@ from rnn_parity.implementations.request import (
     keras_class,
     path_and_part,
 )
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.system.environment import version_of
 from rnn_parity.system.files import plain_file, readable
 
@@ -168,7 +168,7 @@ def pair_or_one(states: tuple[Any, ...]) -> tuple[Any, ...]:
     return (states,) if len(states) > 1 else states
 
 
-def module_of(torch: Any, stored: StoredModule, layer: Layer) -> Any:
+def module_of(torch: Any, stored: StoredModule, layer: Cell) -> Any:
     """PyTorch's module for `layer`, with the stored weights."""
     options = {"nonlinearity": nonlinearity(layer)} if type(layer).__name__ == "SimpleRNN" else {}
     made = getattr(torch.nn, MODULES[type(layer).__name__])(
@@ -183,7 +183,7 @@ def module_of(torch: Any, stored: StoredModule, layer: Layer) -> Any:
     return made.eval()
 
 
-def nonlinearity(layer: Layer) -> str:
+def nonlinearity(layer: Cell) -> str:
     """The layer's activation, which a `state_dict` does not tell, if `nn.RNN` has it."""
     name = layer.activation.name
     if name not in ("tanh", "relu"):
@@ -265,7 +265,7 @@ def named_modules(
     return found
 
 
-def module_for(path: str, modules: list[StoredModule], layer: Layer) -> StoredModule:
+def module_for(path: str, modules: list[StoredModule], layer: Cell) -> StoredModule:
     """The one that can be `layer`: by its shapes, then its direction, then equal weights."""
     wide, units, features = layer.width, layer.units, layer.features
     weights = {"weight_hh": (wide, units), "weight_ih": (wide, features)}
@@ -293,7 +293,7 @@ def module_for(path: str, modules: list[StoredModule], layer: Layer) -> StoredMo
     return fitting[0]
 
 
-def in_order(module: StoredModule, layer: Layer, name: str) -> Array:
+def in_order(module: StoredModule, layer: Cell, name: str) -> Array:
     """One of the tensors, exactly, with the gates in Keras's order along its last axis."""
     order = GATES[type(layer).__name__]
     blocks = np.split(module.tensors[name].double().numpy(), len(order))
@@ -301,20 +301,20 @@ def in_order(module: StoredModule, layer: Layer, name: str) -> Array:
     return found
 
 
-def biases(module: StoredModule, layer: Layer) -> tuple[Array, ...]:
+def biases(module: StoredModule, layer: Cell) -> tuple[Array, ...]:
     """Both biases; none where there are none."""
     names = [name for name in ("bias_ih", "bias_hh") if name in module.tensors]
     return tuple(in_order(module, layer, name) for name in names)
 
 
-def with_both_biases(module: StoredModule, layer: Layer) -> Layer:
+def with_both_biases(module: StoredModule, layer: Cell) -> Cell:
     """The layer as PyTorch computes it, which adds two biases where Keras has their sum."""
     if getattr(layer, "reset_after", False):
         return layer
     return layer.changed(addends=biases(module, layer))
 
 
-def as_keras(module: StoredModule, layer: Layer) -> dict[str, Array]:
+def as_keras(module: StoredModule, layer: Cell) -> dict[str, Array]:
     """The weights as Keras has them, rounded to the layer's precision; no bias where none is."""
     names = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh"}
     weights = {keras: in_order(module, layer, name) for keras, name in names.items()}
@@ -324,7 +324,7 @@ def as_keras(module: StoredModule, layer: Layer) -> dict[str, Array]:
     return {name: layer.precision.round(weight) for name, weight in weights.items()}
 
 
-def differences(module: StoredModule, layer: Layer) -> list[tuple[float, str]]:
+def differences(module: StoredModule, layer: Cell) -> list[tuple[float, str]]:
     """For each weight that is not the layer's: by how much, and a sentence about where most."""
     found = []
     theirs = as_keras(module, layer)
@@ -345,7 +345,7 @@ def differences(module: StoredModule, layer: Layer) -> list[tuple[float, str]]:
     return found
 
 
-def agreement(module: StoredModule, layer: Layer) -> str:
+def agreement(module: StoredModule, layer: Cell) -> str:
     """A sentence on whether the weights, mapped to Keras's order and biases, are the layer's."""
     found = differences(module, layer)
     if not found:

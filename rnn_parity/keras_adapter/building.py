@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rnn_parity.errors import InputError, MissingPackageError, one_line
 from rnn_parity.keras_adapter.parts import cells_of, input_shape
 from rnn_parity.keras_adapter.runtime import quiet, refusals, tensorflow_module
-from rnn_parity.recurrence.layers import LAYERS, WEIGHTS, Layer
+from rnn_parity.recurrence.cells import KERAS_CELLS, WEIGHTS, Cell
 from rnn_parity.system.choices import LAYER_CLASSES
 
 POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
@@ -241,7 +241,7 @@ def _policy(dtype: str | None) -> dict[str, str]:
 def rebuild_layer(
     layer_class: str,
     config: Mapping[str, Any],
-    weights: Layer,
+    weights: Cell,
     batch: int,
     dropout: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> Any:
@@ -268,7 +268,7 @@ def rebuild_layer(
 
 def constructor_arguments(layer_class: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor arguments among the entries of `config`."""
-    names = {*OF_EVERY_CELL, *LAYERS[kind].OPTIONS, *OF_RNN}
+    names = {*OF_EVERY_CELL, *KERAS_CELLS[kind].OPTIONS, *OF_RNN}
     known = {name: value for name, value in config.items() if name in names}
     for name in config.keys() - known.keys():
         if name not in HARMLESS and not name.endswith(HARMLESS_ENDINGS):
@@ -298,7 +298,7 @@ def constructed(layer_class: str, kind: str, arguments: Mapping[str, Any]) -> An
     if layer_class != "RNN":
         return getattr(layers, kind)(**arguments, **zeros)
     make = getattr(layers, f"{kind}Cell")
-    of_cell = (*OF_EVERY_CELL, *LAYERS[kind].OPTIONS, "implementation")
+    of_cell = (*OF_EVERY_CELL, *KERAS_CELLS[kind].OPTIONS, "implementation")
     cell = make(**{n: arguments[n] for n in of_cell if n in arguments}, **zeros)
     return layers.RNN(cell, **{n: arguments[n] for n in (*OF_RNN, "dtype") if n in arguments})
 
@@ -319,7 +319,7 @@ class Sizes:
     states: bool
 
 
-def exported(format: str, layer: Layer, config: Mapping[str, Any], sizes: Sizes) -> bytes:
+def exported(format: str, layer: Cell, config: Mapping[str, Any], sizes: Sizes) -> bytes:
     """The layer that `config` describes, with these weights, as "onnx" or "litert" writes it.
 
     The model's inputs are named inputs, h, c and mask, and all of its sizes are fixed. Raises
@@ -331,7 +331,7 @@ def exported(format: str, layer: Layer, config: Mapping[str, Any], sizes: Sizes)
         return WRITERS[format](alone(built, layer, sizes))
 
 
-def alone(built: Any, layer: Layer, sizes: Sizes) -> Any:
+def alone(built: Any, layer: Cell, sizes: Sizes) -> Any:
     """A functional model of the built Keras layer, called once."""
     keras = tensorflow_module().keras
 

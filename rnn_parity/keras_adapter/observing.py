@@ -38,8 +38,8 @@ from rnn_parity.keras_adapter.runtime import (
 )
 from rnn_parity.keras_adapter.weights import cell_weights, layer_weights
 from rnn_parity.recurrence.bidirectional import Handed, Merge
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
-from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
 
 STATES = ("initial_state", "final_state")
@@ -398,7 +398,7 @@ def not_seen(layer: Any, name: str, mode: str) -> LayerCall:
     return not_compared(kind, name, _config(layer), reason, mode)
 
 
-def _weights(call: RecordedCall) -> Layer:
+def _weights(call: RecordedCall) -> Cell:
     if call.cell is None:
         return layer_weights(call.layer)
     return cell_weights(call.cell, call.layer.go_backwards, call.layer.zero_output_for_mask)

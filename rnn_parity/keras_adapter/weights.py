@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from rnn_parity.errors import InputError, UnsupportedError, one_line
 from rnn_parity.keras_adapter.runtime import keras_major, tensorflow_module
 from rnn_parity.recurrence.activations import CATALOGUE, Activation, custom
+from rnn_parity.recurrence.cells import KERAS_CELLS, WEIGHTS, Cell, described
 from rnn_parity.recurrence.formula import ACTIVATIONS
-from rnn_parity.recurrence.layers import LAYERS, WEIGHTS, Layer, described
 
 
-def layer_weights(layer: Any) -> Layer:
+def layer_weights(layer: Any) -> Cell:
     """The weights and options of a built Keras layer whose recurrence is replayed.
 
     That is `SimpleRNN`, `LSTM` and `GRU`, those of `tf.compat.v1` included, and `RNN` around one of
@@ -31,9 +31,7 @@ def layer_weights(layer: Any) -> Layer:
     return cell_weights(layer.cell, layer.go_backwards, layer.zero_output_for_mask)
 
 
-def cell_weights(
-    cell: Any, go_backwards: bool = False, zero_output_for_mask: bool = False
-) -> Layer:
+def cell_weights(cell: Any, go_backwards: bool = False, zero_output_for_mask: bool = False) -> Cell:
     """The recurrence of a built cell that is replayed, in a layer with these options."""
     kind: Any = _kind_of(cell)
     assert kind is not None, "see unsupported_cell"
@@ -41,7 +39,7 @@ def cell_weights(
     options = {name: getattr(cell, name) for name in kind.OPTIONS if hasattr(cell, name)}
     for name in {*ACTIVATIONS.values()} & options.keys():
         options[name] = _activation(options[name])
-    layer: Layer = kind(
+    layer: Cell = kind(
         **weights,
         go_backwards=go_backwards,
         zero_output_for_mask=zero_output_for_mask,
@@ -63,7 +61,7 @@ def unsupported(layer: Any) -> str | None:
     name = type(layer).__name__
     if isinstance(layer, (layers.Bidirectional, layers.TimeDistributed)):
         return f"{name} is replayed in parts alone: check it, or replay the layers inside it"
-    kinds = [kind for kind in map(_generations, LAYERS) if isinstance(layer, kind)]
+    kinds = [kind for kind in map(_generations, KERAS_CELLS) if isinstance(layer, kind)]
     if not kinds and type(layer) is not layers.RNN:
         return f"{name} is not replayed"
     reason = unsupported_cell(layer, layer.cell)
@@ -87,9 +85,9 @@ def unsupported_cell(layer: Any, cell: Any) -> str | None:
     return None
 
 
-def _kind_of(cell: Any) -> type[Layer] | None:
+def _kind_of(cell: Any) -> type[Cell] | None:
     """The class that describes what a cell computes; None for a cell that nobody described."""
-    for kind in LAYERS.values():
+    for kind in KERAS_CELLS.values():
         if type(cell) in _generations(f"{kind.__name__}Cell"):
             return kind
     return next((kind for kind in described() if kind.keras_class is type(cell)), None)

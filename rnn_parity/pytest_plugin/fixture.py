@@ -15,7 +15,7 @@ from rnn_parity.api.functions import DEFAULT_MODE, keras_report, modes_to_run, o
 from rnn_parity.api.recorded import held, paths_of
 from rnn_parity.errors import InputError, RnnParityError, shown_lines
 from rnn_parity.pytest_plugin.outcome import failure, lines
-from rnn_parity.recurrence.layers import Layer, SimpleRNN
+from rnn_parity.recurrence.cells import Cell, SimpleRNN
 from rnn_parity.report.checks import is_compared
 from rnn_parity.report.report import Report
 
@@ -70,7 +70,7 @@ class RnnParity:
         """
         __tracebackhide__ = True
         # The session's mode is nothing to weights, which Keras does not run.
-        usual = DEFAULT_MODE if isinstance(layer_or_model, Layer) else self._mode
+        usual = DEFAULT_MODE if isinstance(layer_or_model, Cell) else self._mode
         mode = usual if mode is None else mode
         data = (layer_or_model, inputs, mask, initial_state, against, mode, layer_name, training)
         return self._hold(without_internals(rnn_parity.check, data))

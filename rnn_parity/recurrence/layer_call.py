@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.recurrence.bidirectional import Merge
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.cells import Cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class LayerCall:
     config: dict[str, Any]
     mode: str
     call: int | None
-    weights: Layer | None
+    weights: Cell | None
     not_compared: str | None
     inputs: NDArray[Any]
     outputs: NDArray[Any]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.cells import Array, Cell
 
 
-def operand(layer: Layer, a: Array) -> Array:
+def operand(layer: Cell, a: Array) -> Array:
     """An operand of a matrix product, as the layer takes it."""
     return a if layer.operands is None else layer.operands.round(a)
 
@@ -26,7 +26,7 @@ def rows_by(a: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
 class Product:
     """`a M` for a kernel M `(K, G H)` of a layer; `(a * mask) M` with `masks` `(G, B, K)`."""
 
-    def __init__(self, layer: Layer, matrix: Array, masks: Array | None = None) -> None:
+    def __init__(self, layer: Cell, matrix: Array, masks: Array | None = None) -> None:
         self.layer, self.matrix, self.masks = layer, matrix, masks
         self.parts: dict[tuple[int, int], Array] = {}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import real
 
 BLOCK_ROWS, BLOCK_ELEMENTS = 256, 1 << 15
@@ -69,7 +69,7 @@ class Sequences:
     @classmethod
     def of(
         cls,
-        layer: Layer,
+        layer: Cell,
         inputs: ArrayLike,
         mask: ArrayLike | None = None,
         initial_state: ArrayLike | TypingSequence[ArrayLike] | None = None,
@@ -119,7 +119,7 @@ class Sequences:
         return (slice(t, min(t + step, timesteps)) for t in range(0, timesteps, step))
 
 
-def states(layer: Layer, value: Any, name: str) -> list[NDArray[Any]]:
+def states(layer: Cell, value: Any, name: str) -> list[NDArray[Any]]:
     """One array `(B, H)` for each state of the layer: from a list of them, or from the only one."""
     count, expected = len(layer.STATES), ", ".join(layer.STATES)
     if count > 1 and isinstance(value, (list, tuple)):

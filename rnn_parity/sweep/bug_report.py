@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.building import OF_RNN
 from rnn_parity.recurrence.activations import Activation, named
+from rnn_parity.recurrence.cells import KERAS_CELLS, read
 from rnn_parity.recurrence.formula import ACTIVATIONS, Facts
-from rnn_parity.recurrence.layers import LAYERS, read
 from rnn_parity.sweep.space import Configuration, Value
 from rnn_parity.system.files import reason, write_text
 from rnn_parity.verdict.sweep_results import CallNumbers, Finding, Numbers, Outcome, Swept
@@ -157,12 +157,12 @@ def by_hand(configuration: Configuration, numbers: Numbers, keras: str) -> str:
 
 def formula_of(configuration: Configuration) -> Callable[..., Any]:
     """The formula of the cell."""
-    return LAYERS[configuration.layer_class].formula_of(**dict(configuration.values))
+    return KERAS_CELLS[configuration.layer_class].formula_of(**dict(configuration.values))
 
 
 def facts_of(configuration: Configuration) -> Facts:
     """What that formula does."""
-    return read(LAYERS[configuration.layer_class], formula_of(configuration))
+    return read(KERAS_CELLS[configuration.layer_class], formula_of(configuration))
 
 
 def activations(configuration: Configuration, keras: str) -> Iterator[str]:
@@ -217,7 +217,7 @@ def called(configuration: Configuration) -> str:
         sizes = {**own, str(own["open_size"]): None}
         shape = (sizes["timesteps"], own["features"])
         return OPEN.format(open_size=own["open_size"], shape=shape, batch=sizes["batch"])
-    nested = own["wrapper"] == "stacked" and len(LAYERS[configuration.layer_class].STATES) > 1
+    nested = own["wrapper"] == "stacked" and len(KERAS_CELLS[configuration.layer_class].STATES) > 1
     text = KERAS.format(
         dtype="variable_dtype" if own["stateful"] else "compute_dtype",
         nested="[states]" if nested else "states",
@@ -237,7 +237,7 @@ def comparison(configuration: Configuration) -> str:
         layer=configuration.layer_class,
         units=own["units"],
         digits=17 if own["dtype"] == "float64" else 9,
-        states=len(LAYERS[configuration.layer_class].STATES) * (1 + both),
+        states=len(KERAS_CELLS[configuration.layer_class].STATES) * (1 + both),
         returned=f"{outputs}, *states" if own["return_state"] or stored else outputs,
         also="    results += layer.states\n" if stored else "",
         carried="states" if own["stateful"] else "zeros",

@@ -182,8 +182,8 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
 
 def numbers_in(observations: Sequence[LayerCall], forward: Numbers | None) -> Numbers:
     """The numbers of one layer, all calls of which were observed."""
-    from rnn_parity.recurrence.replay import replay
     from rnn_parity.recurrence.sequences import Sequences
+    from rnn_parity.recurrence.time_loop import replay
 
     weights = observations[0].weights
     assert weights is not None

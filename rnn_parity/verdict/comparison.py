@@ -20,10 +20,10 @@ from rnn_parity.bounds.distance import distance, ratios, ulps
 from rnn_parity.bounds.first_order import Near, NearSteps
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FLOAT32, Precision
-from rnn_parity.recurrence.replay import Block, blocks, multiplications
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import Block, blocks, multiplications
 from rnn_parity.system.threads import over_batch
 from rnn_parity.verdict.resolution import Widths
 from rnn_parity.verdict.results import Divergence, Timesteps
@@ -76,7 +76,7 @@ class Comparison:
 
 
 def compare_outputs(
-    layer: Layer, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
 ) -> Comparison:
     """Hold `outputs` `(B, T, H)`, in processing order, against the replay of `sequences`."""
     found = over_batch(
@@ -89,7 +89,7 @@ def compare_outputs(
 
 @np.errstate(all="ignore")  # infinities and NaN are judged, not warned of
 def compare_samples(
-    layer: Layer,
+    layer: Cell,
     sequences: Sequences,
     outputs: NDArray[Any],
     arithmetic: Arithmetic,

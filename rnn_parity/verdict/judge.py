@@ -14,10 +14,10 @@ from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball, copied
 from rnn_parity.bounds.distance import distance, ratios, ulps
 from rnn_parity.bounds.step_bound import final_balls
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import Precision, precision_of, real
-from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences, states
+from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.verdict.comparison import Comparison, compare_outputs
 from rnn_parity.verdict.order import Verdict
 from rnn_parity.verdict.printed import prints, within_print
@@ -57,7 +57,7 @@ class Observations:
     last_output: NDArray[Any] | None = None
 
     @classmethod
-    def of(cls, layer: Layer, outputs: ArrayLike, final_state: Any = None) -> Observations:
+    def of(cls, layer: Cell, outputs: ArrayLike, final_state: Any = None) -> Observations:
         """From anything array-like; raises `InputError` for what does not hold real numbers."""
         state = () if final_state is None else states(layer, final_state, "observed final state")
         return cls(real(outputs, "observed outputs"), tuple(state))
@@ -75,7 +75,7 @@ class Judged:
     found: Comparison | None = None
 
 
-def judge(layer: Layer, sequences: Sequences, observed: Observations, subject: Subject) -> Judged:
+def judge(layer: Cell, sequences: Sequences, observed: Observations, subject: Subject) -> Judged:
     """Hold what was observed against the replay, in the sharpest arithmetic that explains it."""
     batch, timesteps = sequences.shape
     shape = Shape(batch, timesteps, layer.features, layer.units)
@@ -96,7 +96,7 @@ def judge(layer: Layer, sequences: Sequences, observed: Observations, subject: S
     return excused(judged, layer, sequences, observed)
 
 
-def excused(judged: Judged, layer: Layer, sequences: Sequences, observed: Observations) -> Judged:
+def excused(judged: Judged, layer: Cell, sequences: Sequences, observed: Observations) -> Judged:
     """`inconclusive` instead of `diverged` where too few printed digits explain the difference."""
     if judged.found is None or judged.check.first_divergence is None:
         return judged
@@ -129,7 +129,7 @@ def wrong_shape(observed: Observations, shape: Shape) -> str | None:
     return None
 
 
-def units_found(outputs: NDArray[Any], layer: Layer, sequences: Sequences) -> str:
+def units_found(outputs: NDArray[Any], layer: Cell, sequences: Sequences) -> str:
     """Which units are missing from outputs that have fewer, or are too many, to end a sentence."""
     batch, timesteps = sequences.shape
     if outputs.shape[:-1] not in ((batch, timesteps), (batch,)):
@@ -148,7 +148,7 @@ def units_found(outputs: NDArray[Any], layer: Layer, sequences: Sequences) -> st
 
 def judge_in(
     arithmetic: Arithmetic,
-    layer: Layer,
+    layer: Cell,
     sequences: Sequences,
     observed: Observations,
     check: Check,
@@ -183,7 +183,7 @@ def judge_in(
 
 def judge_last(
     arithmetic: Arithmetic,
-    layer: Layer,
+    layer: Cell,
     sequences: Sequences,
     observed: Observations,
     check: Check,
@@ -214,7 +214,7 @@ class Held:
 
 
 def held_last_output(
-    arithmetic: Arithmetic, layer: Layer, sequences: Sequences, observed: Observations
+    arithmetic: Arithmetic, layer: Cell, sequences: Sequences, observed: Observations
 ) -> list[Held]:
     """What a run that returned no sequence gave as its output, if there was one."""
     if observed.last_output is None:
@@ -230,7 +230,7 @@ def held_last_output(
 
 
 def held_states(
-    layer: Layer,
+    layer: Cell,
     states: Sequence[NDArray[Any]],
     balls: Sequence[Ball],
     replayed: Sequence[Array],
@@ -267,7 +267,7 @@ def state_row(name: str, state: NDArray[Any], ball: Ball, precision: Precision) 
 
 
 def unproven(
-    layer: Layer,
+    layer: Cell,
     sequences: Sequences,
     finite: bool,
     resolutions: Sequence[Resolution],

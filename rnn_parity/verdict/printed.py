@@ -16,9 +16,9 @@ from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.distance import distance, ratios
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
-from rnn_parity.recurrence.layers import Layer
-from rnn_parity.recurrence.replay import blocks
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import blocks
 
 MOST_DIGITS = 12
 """How many digits are tried. Chosen between the 9 that hold any float32 and the 17 of a float64."""
@@ -117,7 +117,7 @@ def nearest(x: NDArray[np.float64], decimals: NDArray[np.float64]) -> NDArray[np
 
 @np.errstate(all="ignore")
 def within_print(
-    layer: Layer,
+    layer: Cell,
     sequences: Sequences,
     outputs: NDArray[Any],
     arithmetic: Arithmetic,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.balls import Ball
-from rnn_parity.recurrence.layers import Array
+from rnn_parity.recurrence.cells import Array
 
 LIMIT = 0.75
 """A unit is resolved up to here. Chosen between what was measured of right default layers in their

@@ -5,7 +5,7 @@ import pytest
 from own_cells import Averaged, Leaky, Minimal, Three, layer_of, loop
 
 import rnn_parity as rp
-from rnn_parity.recurrence.layers import PeepholeLSTM
+from rnn_parity.recurrence.cells import PeepholeLSTM
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject

@@ -16,7 +16,7 @@ from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.bounds.step_bound import Steps
-from rnn_parity.recurrence.layers import LSTM
+from rnn_parity.recurrence.cells import LSTM
 from rnn_parity.recurrence.sequences import Sequences
 
 

@@ -14,10 +14,10 @@ from rnn_parity.bounds.first_order import SMALL, Argument, Near, NotNearError
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.activations import WIDE
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.precision import FLOAT32
-from rnn_parity.recurrence.replay import blocks
 from rnn_parity.recurrence.sequences import Dropout, Sequences
+from rnn_parity.recurrence.time_loop import blocks
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject
 
@@ -212,7 +212,7 @@ def test_only_the_activation_of_a_sum_has_a_quick_way(name):
     formula, quick = FORMULAS[name]
     own = {"p": ("decay", 1)} if " vector" in name else {}
     members = {"GATES": ("h",), "VECTORS": own, "formula": staticmethod(formula)}
-    mine = type("Mine", (Layer,), members)
+    mine = type("Mine", (Cell,), members)
     rng = np.random.default_rng(4)
     arrays = (rng.normal(size=shape) / 4 for shape in ((3, 4), (4, 4), (4,)))
     layer = mine(*arrays, dtype="float32", **{n: rng.normal(size=4) for n, _ in own.values()})

@@ -11,8 +11,8 @@ from rnn_parity.bounds.first_order import derivative
 from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.diagnosis.equations import Equations, changed_at, joined, stacked, value
 from rnn_parity.errors import UnsupportedError
+from rnn_parity.recurrence.cells import GRU, LSTM, Cell, PeepholeLSTM, SimpleRNN
 from rnn_parity.recurrence.formula import split
-from rnn_parity.recurrence.layers import GRU, LSTM, Layer, PeepholeLSTM, SimpleRNN
 from rnn_parity.recurrence.products import Product
 from rnn_parity.recurrence.sequences import Sequences
 
@@ -81,7 +81,7 @@ def test_the_gradient_goes_the_same_way_back(name):
     ],
 )
 def test_what_has_more_parts_than_an_equation_is_told(formula, message):
-    mine = type("Mine", (Layer,), {"GATES": ("h",), "formula": staticmethod(formula)})
+    mine = type("Mine", (Cell,), {"GATES": ("h",), "formula": staticmethod(formula)})
     layer = mine([[0.5, 1.0]], np.eye(2), dtype="float64")
     times_w = Product(layer, layer.recurrent_kernel)
     number = np.ones((1, 1, 2))

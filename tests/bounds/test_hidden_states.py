@@ -29,11 +29,11 @@ from rnn_parity.bounds.step_bound import (
     scan,
 )
 from rnn_parity.recurrence.activations import named
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.formula import split
-from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import FLOAT32, FLOAT64, FORMATS
-from rnn_parity.recurrence.replay import blocks
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import blocks
 
 BFLOAT16 = Arithmetic(FLOAT32, FORMATS["bfloat16"])
 IN_FLOAT32 = Arithmetic(FLOAT32, FLOAT32)
@@ -678,7 +678,7 @@ def test_units_that_are_mixed_tell_nothing():
     """An output of the new c through W, or of a step through W: no piece of a unit stands alone."""
     rng = np.random.default_rng(7)
 
-    class Mixed(Layer):
+    class Mixed(Cell):
         GATES, STATES = ("f", "o"), ("h", "c")
 
         def formula(x, h, c, U, W, b, a, s):  # noqa: N805

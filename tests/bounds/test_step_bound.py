@@ -12,8 +12,8 @@ from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.bounds.step_bound import Steps, final_balls
 from rnn_parity.recurrence.precision import FLOAT32, FLOAT64, FORMATS
-from rnn_parity.recurrence.replay import blocks
 from rnn_parity.recurrence.sequences import Dropout, Sequences
+from rnn_parity.recurrence.time_loop import blocks
 
 pytestmark = pytest.mark.filterwarnings("error")
 SINGLE, DOUBLE = Arithmetic(FLOAT32, FLOAT32), Arithmetic(FLOAT64, FLOAT64)

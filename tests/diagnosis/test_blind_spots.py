@@ -13,8 +13,8 @@ from mistakes import MISTAKES
 import rnn_parity as rp
 from rnn_parity.api.examination import examine
 from rnn_parity.diagnosis.faults import STALE, Computation, faults_of
-from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject
 

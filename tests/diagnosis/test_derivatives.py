@@ -6,7 +6,7 @@ from corpus import call_of, every_kind, right_run
 
 from rnn_parity.diagnosis.equations import Memory, Rows, changed_at, pieces, stacked, value, where
 from rnn_parity.diagnosis.implied_weights import all_rows
-from rnn_parity.recurrence.replay import replay
+from rnn_parity.recurrence.time_loop import replay
 
 
 def small(kind, seed):

@@ -12,9 +12,9 @@ import rnn_parity as rp
 from rnn_parity.diagnosis.faults import Computation
 from rnn_parity.diagnosis.faults.sequences import first_and_last, matching, state_causes
 from rnn_parity.recurrence.activations import CATALOGUE
-from rnn_parity.recurrence.layers import Layer
-from rnn_parity.recurrence.replay import replay
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
+from rnn_parity.recurrence.time_loop import replay
 
 TOLD_BY_LOOPS = [one for one in EVERY_MISTAKE if one.values[1].fault != "lower-precision"]
 """Where operands are rounded, a loop and the replay may round a tie either way."""
@@ -267,7 +267,7 @@ def test_every_other_activation_is_tried_once(which):
 
 
 def test_a_cell_without_activations_applies_no_other():
-    class Sum(Layer):
+    class Sum(Cell):
         GATES = ("h",)
 
         @staticmethod

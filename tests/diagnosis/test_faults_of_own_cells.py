@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
+from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.formula import split
-from rnn_parity.recurrence.layers import Layer
 
 B, T, F, H = 6, 30, 5, 5
 
 
-class Minimal(Layer):
+class Minimal(Cell):
     """A minimal gated unit."""
 
     GATES = ("f", "h")
@@ -23,7 +23,7 @@ class Minimal(Layer):
         return (1 - f) * h + f * a(x_h + (f * h) @ W_h)
 
 
-class Averages(Layer):
+class Averages(Cell):
     """Three states: h, and averages of it on two scales."""
 
     GATES = ("h", "m")
@@ -37,7 +37,7 @@ class Averages(Layer):
         return a(m + n), m, n
 
 
-class Readout(Layer):
+class Readout(Cell):
     """Its output is not its state."""
 
     GATES = ("c", "o")

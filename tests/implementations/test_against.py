@@ -16,7 +16,7 @@ from rnn_parity.implementations.against import call_to_compute, layer_computed_b
 from rnn_parity.implementations.request import Answer
 from rnn_parity.implementations.sources import Source, implementation
 from rnn_parity.keras_adapter import tensorflow_module
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.cells import Cell
 
 BACKWARDS = {"go_backwards": True}
 
@@ -221,7 +221,7 @@ def test_a_folder_of_cases_needs_a_source_for_all_of_them(here):
         check_folder(".", against="y.npy")
 
 
-class Halved(Layer):
+class Halved(Cell):
     """A cell of a user's own, which no framework has."""
 
     GATES = ("h",)

@@ -13,7 +13,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.implementations import numbers as module
 from rnn_parity.implementations.numbers import csv_text, encoded, implementation
 from rnn_parity.implementations.request import Request
-from rnn_parity.recurrence.layers import LSTM
+from rnn_parity.recurrence.cells import LSTM
 from rnn_parity.system.limits import VARIABLE
 
 DAMAGED = Path(__file__).parents[2] / "fixtures" / "damaged"

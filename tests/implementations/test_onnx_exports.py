@@ -10,7 +10,7 @@ import pytest
 
 import rnn_parity as rp
 from rnn_parity.api.functions import check_onnx
-from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
+from rnn_parity.recurrence.cells import GRU, LSTM, SimpleRNN
 
 B, T, F, H = 3, 5, 4, 6
 rng = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import pytest
 import rnn_parity as rp
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.implementations.onnx.operators import directions, operator_layers
-from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
+from rnn_parity.recurrence.cells import GRU, LSTM, SimpleRNN
 
 
 def numbered(op_type, gates, units=2, features=1, count=1):

@@ -11,7 +11,7 @@ from rnn_parity.api.recorded import check_case, record
 from rnn_parity.cases.case import read_case
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.building import rebuild_layer
-from rnn_parity.recurrence.layers import GRU, LSTM
+from rnn_parity.recurrence.cells import GRU, LSTM
 
 
 def test_a_rebuilt_layer_has_the_options():

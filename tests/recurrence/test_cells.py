@@ -1,6 +1,7 @@
 """Each cell's formula on plain numbers, by hand; and that it is the only place where it stands."""
 
 import inspect
+import linecache
 import textwrap
 
 import numpy as np
@@ -11,9 +12,11 @@ from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis.equations import Equations, joined
-from rnn_parity.recurrence import layers
-from rnn_parity.recurrence.layers import PeepholeLSTM
+from rnn_parity.recurrence import cells
+from rnn_parity.recurrence.cells import PeepholeLSTM
+from rnn_parity.recurrence.formula import letters_of
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.sweep.bug_report import formula_source
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject
 
@@ -89,8 +92,10 @@ def changed_class(kind, name, before, after):
     """The class with one piece of the text of its formula replaced."""
     source = textwrap.dedent(inspect.getsource(vars(kind)[name].__func__))
     assert source.count(before) == 1, source
-    found: dict = {}
-    exec(source.replace(before, after), vars(layers), found)
+    text, file, found = source.replace(before, after), f"<{after}>", {}
+    exec(compile(text, file, "exec"), vars(cells), found)
+    # For `inspect`, which a script's text comes from.
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
     return type(kind)("Changed", (kind,), {name: found[name], "OPTIONS": kind.OPTIONS})
 
 
@@ -105,6 +110,21 @@ def call_of(kind, name):
     layer = kind(kernel, recurrent, rng.normal(size=(2, width) if after else width), **own)
     states = rng.uniform(-1, 1, (len(kind.STATES), 2, 3))
     return layer, rng.normal(size=(2, 6, 2)), list(states) if len(states) > 1 else states[0]
+
+
+def by_script(layer, x, states):
+    """The outputs of a loop around the text that a script for a bug report has."""
+    names = {"np": np}
+    exec(formula_source(layer.formula), names)
+    letters = {"U": layer.kernel, "W": layer.recurrent_kernel, "b": layer.bias, **layer.vectors}
+    letters |= {letter: one.function for letter, one in layer.letters.items()}
+    given = {name: letters[name] for name in letters_of(names["step"]) if name in letters}
+    states, outputs = states if isinstance(states, list) else [states], []
+    for t in range(x.shape[1]):
+        found = names["step"](x[:, t], *states, **given)
+        states = list(found) if isinstance(found, tuple) else [found]
+        outputs.append(states[0])
+    return np.stack(outputs, axis=1)
 
 
 def what_it_makes(layer, x, states, outputs):
@@ -129,6 +149,8 @@ def test_one_changed_line_changes_everything(change):
     pairs = (what_it_makes(one, x, states, outputs) for one in (right, wrong))
     for one, other in zip(*pairs, strict=True):
         assert np.abs(one - other).max() > 0.01
+    for one, expected in ((right, outputs), (wrong, others)):
+        assert np.abs(by_script(one, x, states) - expected).max() < 1e-12
     # Each is right by its own formula: what it replays is what its steps are, and no other's.
     for layer, own, foreign in ((right, outputs, others), (wrong, others, outputs)):
         sequences = Sequences.of(layer, x, None, states)

@@ -7,8 +7,8 @@ import pytest
 
 import rnn_parity as rp
 from rnn_parity.errors import InputError
+from rnn_parity.recurrence.cells import Cell, PeepholeLSTM
 from rnn_parity.recurrence.formula import Facts, split
-from rnn_parity.recurrence.layers import Layer, PeepholeLSTM
 
 pytestmark = pytest.mark.filterwarnings("error")
 TABLE, LISTED = np.ones(3), [1.0, 2.0]
@@ -17,7 +17,7 @@ TABLE, LISTED = np.ones(3), [1.0, 2.0]
 def described(formula, gates=2, states=("h",), **more):
     """The class of a cell with this formula."""
     own = {"GATES": tuple("zrhg"[:gates]), "STATES": states, "formula": staticmethod(formula)}
-    return type("Mine", (Layer,), {**own, **more})
+    return type("Mine", (Cell,), {**own, **more})
 
 
 def sums(x, h, U, W, b):
@@ -127,9 +127,9 @@ def test_the_message_says_what_is_allowed():
 
 def test_a_class_without_gates_or_formula_is_refused():
     with pytest.raises(InputError, match="Mine: expected GATES; see"):
-        type("Mine", (Layer,), {"formula": staticmethod(lambda x, h: h)})
+        type("Mine", (Cell,), {"formula": staticmethod(lambda x, h: h)})
     with pytest.raises(InputError, match="Mine: expected formula; see"):
-        type("Mine", (Layer,), {"GATES": ("h",)})
+        type("Mine", (Cell,), {"GATES": ("h",)})
 
 
 def test_what_a_formula_may_do():
@@ -169,7 +169,7 @@ def test_the_facts_of_the_cells():
 
 
 def test_a_plain_function_serves_as_a_static_method():
-    class Mine(Layer):
+    class Mine(Cell):
         GATES = ("h",)
 
         def formula(x, h, U, W, a):  # noqa: N805

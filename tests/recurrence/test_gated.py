@@ -11,8 +11,8 @@ import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.step_bound import final_balls
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Dropout, Sequences
+from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject
 

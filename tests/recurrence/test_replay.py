@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnn_parity as rp
-from rnn_parity.recurrence.replay import Block
+from rnn_parity.recurrence.time_loop import Block
 
 pytestmark = pytest.mark.filterwarnings("error")
 # One unit, two features. x U + b is 0.125, 0.625 and -0.9375, all exact in binary.

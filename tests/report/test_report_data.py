@@ -10,8 +10,8 @@ import rnn_parity as rp
 from rnn_parity.api.functions import check_generated
 from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.diagnosis import blind_spots
-from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import replay
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 

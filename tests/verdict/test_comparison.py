@@ -10,8 +10,8 @@ from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.first_order import NearSteps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.precision import FLOAT32
-from rnn_parity.recurrence.replay import Block
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import Block
 from rnn_parity.verdict import comparison
 from rnn_parity.verdict.comparison import (
     Comparison,

@@ -3,7 +3,7 @@
 from rnn_parity.diagnosis.faults import cells, sequences, weights
 from rnn_parity.diagnosis.faults.fault import Computation, Fault
 from rnn_parity.diagnosis.faults.sequences import STALE
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.cells import Cell
 
 FAULTS: tuple[Fault, ...] = (
     *weights.BIAS_AND_KERNEL_FAULTS,
@@ -24,7 +24,7 @@ FAULTS: tuple[Fault, ...] = (
 """Every fault, in the order in which causes and blind spots are listed."""
 
 
-def faults_of(layer: Layer) -> list[Fault]:
+def faults_of(layer: Cell) -> list[Fault]:
     """The faults of the catalogue that a layer of this class can have."""
     return [fault for fault in FAULTS if fault.applies_to(layer)]
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.cells import GRU, LSTM, Array, Cell
 from rnn_parity.recurrence.formula import ACTIVATIONS
-from rnn_parity.recurrence.layers import GRU, LSTM, Array, Layer
 
 # Activations.
 
@@ -24,7 +24,7 @@ DISTINCT = tuple(name for name, activation in CATALOGUE.items() if name == activ
 """Every activation once: an alias has another's name."""
 
 
-def own_activations(layer: Layer) -> dict[str, str]:
+def own_activations(layer: Cell) -> dict[str, str]:
     """The names of the activations that the formula applies, by what they are of."""
     return {ACTIVATIONS[letter]: one.name for letter, one in layer.letters.items()}
 
@@ -87,14 +87,14 @@ OTHER_ORDERS = {
 """ONNX's and TensorFlow 1's order of an LSTM's gates; PyTorch's of a GRU's, and one more."""
 
 
-def reordered(layer: Layer, weights: Array, order: Sequence[str]) -> Array:
+def reordered(layer: Cell, weights: Array, order: Sequence[str]) -> Array:
     """The weights as an implementation takes them that expects the gates in `order`."""
     gates = weights.reshape(*weights.shape[:-1], len(order), layer.units)
     found: Array = gates[..., [order.index(gate) for gate in layer.GATES], :]
     return found.reshape(weights.shape)
 
 
-def moved(layer: Layer, order: Sequence[str]) -> dict[str, Array]:
+def moved(layer: Cell, order: Sequence[str]) -> dict[str, Array]:
     """The weights that another order of the gates changes."""
     own = {name: getattr(layer, name) for name in WEIGHTS}
     other = {n: reordered(layer, w, order) for n, w in own.items() if w is not None}
@@ -111,7 +111,7 @@ def usual_orders(c: Computation) -> Variants:
     return permuted(c, OTHER_ORDERS[type(c.layer)])
 
 
-def other_orders(layer: Layer) -> list[tuple[str, ...]]:
+def other_orders(layer: Cell) -> list[tuple[str, ...]]:
     return [order for order in permutations(layer.GATES) if order != layer.GATES]
 
 
@@ -159,7 +159,7 @@ def all_gate_activations(c: Computation, outputs: Outputs) -> Variants:
     return activations(c, "recurrent_activation", DISTINCT)
 
 
-def columns(layer: Layer, gate: str) -> slice:
+def columns(layer: Cell, gate: str) -> slice:
     """Where a gate's weights stand along the last axis."""
     g = layer.GATES.index(gate)
     return slice(g * layer.units, (g + 1) * layer.units)
@@ -297,7 +297,7 @@ def update_gate_inverted(c: Computation) -> Variants:
     yield c.layer_but(**changes)
 
 
-def two_biases(layer: Layer) -> tuple[Array, Array] | None:
+def two_biases(layer: Cell) -> tuple[Array, Array] | None:
     """A GRU's bias of the inputs and its recurrent one, where it has both."""
     first, second = layer.input_bias, layer.recurrent_bias
     return None if first is None or second is None else (first, second)

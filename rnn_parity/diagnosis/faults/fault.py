@@ -13,9 +13,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.layers import LAYERS, Array, Layer
-from rnn_parity.recurrence.replay import replay
+from rnn_parity.recurrence.cells import KERAS_CELLS, Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.verdict.results import Cause
 
 Outputs = NDArray[Any]
@@ -29,7 +29,7 @@ class Computation:
     steps that can be judged. `detail` says which variant of a fault it is.
     """
 
-    layer: Layer
+    layer: Cell
     sequences: Sequences
     stateful: bool = False
     detail: str = ""
@@ -67,7 +67,7 @@ class Computation:
 
 
 Variants = Iterator[Computation]
-EVERY_LAYER = tuple(LAYERS)
+EVERY_LAYER = tuple(KERAS_CELLS)
 """Keras's layers. What all of them can have, a cell of one's own can have, too."""
 
 
@@ -97,7 +97,7 @@ class Fault:
     general: bool = False
     layers: tuple[str, ...] = EVERY_LAYER
 
-    def applies_to(self, layer: Layer) -> bool:
+    def applies_to(self, layer: Cell) -> bool:
         """Whether a layer of this class can have it."""
         return self.layers == EVERY_LAYER or type(layer).__name__ in self.layers
 

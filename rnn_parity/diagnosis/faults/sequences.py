@@ -24,9 +24,9 @@ from rnn_parity.diagnosis.equations import Rows, has_equations, pieces
 from rnn_parity.diagnosis.faults.cells import STATES_SWAPPED
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import all_rows, rows
-from rnn_parity.recurrence.layers import Array, Layer
-from rnn_parity.recurrence.replay import blocks, replay
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
+from rnn_parity.recurrence.time_loop import blocks, replay
 from rnn_parity.verdict.results import Cause
 
 Order = NDArray[np.intp]
@@ -258,7 +258,7 @@ def implied_order(c: Computation, outputs: Outputs, order: Order) -> Order:
     return nearest(far)
 
 
-def correction(layer: Layer, equations: Rows, j: int, damping: float) -> Array:
+def correction(layer: Cell, equations: Rows, j: int, damping: float) -> Array:
     """What is missing in unit j's columns of the kernel, `(F, G)`."""
     matrix, residual = equations.of_unit(j)
     starts = np.cumsum([0, *(design.shape[2] for design in equations.designs)])
@@ -401,7 +401,7 @@ def implied_scales(c: Computation, outputs: Outputs) -> Array:
     return scales
 
 
-def missing(layer: Layer, scales: Array, sequences: Sequences, outputs: Outputs) -> Array:
+def missing(layer: Cell, scales: Array, sequences: Sequences, outputs: Outputs) -> Array:
     """What is missing in the `scales` `(B, F)` that the inputs seem to be multiplied with."""
     scaled = replace(sequences, inputs=sequences.inputs * scales[:, np.newaxis])
     equations = all_rows(layer, scaled, outputs)

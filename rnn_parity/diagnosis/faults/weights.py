@@ -9,7 +9,7 @@ import numpy as np
 from rnn_parity.diagnosis.equations import changed_at, has_equations, stacked, told, value
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import rows, total_rows
-from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
 
 DECIMALS = range(1, 9)
@@ -43,7 +43,7 @@ def zero_bias(c: Computation) -> str | None:
     return None if c.layer.bias is None or c.layer.bias.any() else "the bias is all zeros"
 
 
-def transposed(layer: Layer, weights: Array) -> Array:
+def transposed(layer: Cell, weights: Array) -> Array:
     """Each gate's square block, transposed."""
     gates = np.split(weights, len(layer.GATES), axis=1)
     return np.concatenate([gate.T for gate in gates], axis=1)
@@ -95,7 +95,7 @@ def unused_recurrent_kernel(c: Computation) -> str | None:
     )
 
 
-def narrower(layer: Layer) -> list[Precision]:
+def narrower(layer: Cell) -> list[Precision]:
     """The formats with fewer digits than the layer's own."""
     return [FORMATS[name] for name in NARROW if FORMATS[name].digits < layer.precision.digits]
 

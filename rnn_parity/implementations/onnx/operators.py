@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.recurrence.activations import Activation, clipped, named
+from rnn_parity.recurrence.cells import GRU, LSTM, Cell, PeepholeLSTM, SimpleRNN
 from rnn_parity.recurrence.formula import ACTIVATIONS
 from rnn_parity.recurrence.layer_call import LayerCall
-from rnn_parity.recurrence.layers import GRU, LSTM, Layer, PeepholeLSTM, SimpleRNN
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h")
 INPUTS = {"RNN": _INPUTS, "GRU": _INPUTS, "LSTM": (*_INPUTS, "initial_c", "P")}
@@ -94,7 +94,7 @@ def refuse(op_type: str, attributes: Mapping[str, Any], inputs: Mapping[str, Any
 
 def operator_layers(
     op_type: str, attributes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
-) -> dict[str, Layer]:
+) -> dict[str, Cell]:
     """The layer of each direction ("forward", "backward"), from the arrays W, R and B.
 
     A layer gives zeros for masked steps, as the operators do beyond `sequence_lens`. Raises
@@ -131,7 +131,7 @@ def direction_layer(
     weights: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, NDArray[Any] | None],
     functions: Sequence[Activation],
     options: dict[str, Any],
-) -> Layer:
+) -> Cell:
     """One direction's layer, from W `(G H, F)`, R `(G H, H)`, and B `(2 G H,)` and P `(3 H,)`, or
     None for each of these two.
     """
@@ -147,7 +147,7 @@ def direction_layer(
         made = SimpleRNN(kernel, recurrent_kernel, bias, functions[0], **options)
         return made.changed(addends=addends)
     f, g, *h = functions
-    kind: type[Layer] = GRU if op_type == "GRU" else LSTM
+    kind: type[Cell] = GRU if op_type == "GRU" else LSTM
     if P is not None or h not in ([], [g]):
         kind, options = PeepholeLSTM, {**options, "output_activation": h[0]}
         options["peephole"] = None if P is None else peephole(P)
@@ -211,7 +211,7 @@ def directions(
 
 
 def sequence_outputs(
-    arrays: Mapping[str, NDArray[Any]], d: int, batch_first: bool, layer: Layer
+    arrays: Mapping[str, NDArray[Any]], d: int, batch_first: bool, layer: Cell
 ) -> NDArray[Any]:
     """The outputs `(B, T, H)` of direction `d` in Y, in the processing order of its `layer`."""
     Y = arrays["Y"]
@@ -219,7 +219,7 @@ def sequence_outputs(
     return outputs[:, ::-1] if layer.go_backwards else outputs
 
 
-def as_runtime_computes(layer: Layer, inside: Container[str]) -> tuple[Layer, tuple[str, ...]]:
+def as_runtime_computes(layer: Cell, inside: Container[str]) -> tuple[Cell, tuple[str, ...]]:
     """`layer` as accurate as ONNX Runtime's operator, and notes on what that loses.
 
     As it is where no such operator is among the types `inside` the model: a loop computes its

@@ -26,12 +26,12 @@ Array = NDArray[np.float64]
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 """The weights that every cell has; the bias may be None."""
 Named = str | Callable[..., object] | Activation | None
-Self = TypeVar("Self", bound="Layer")
+Self = TypeVar("Self", bound="Cell")
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class Layer:
-    """A recurrent layer as data: a cell's weights, and the options that change what it computes.
+class Cell:
+    """A cell with its weights and the options of the layer that runs it: a layer as data.
 
     `kernel` is U, `(features, G units)`; `recurrent_kernel` is W, `(units, G units)`; `bias` is b,
     `(G units,)`, or `(n, G units)` where the formula takes its rows `b[0]` to `b[n - 1]`, or None;
@@ -223,13 +223,13 @@ class Layer:
         return None if self.bias is None or self.bias.ndim == 1 else self.bias[1]
 
 
-def read(kind: type[Layer], formula: Callable[..., Any]) -> Facts:
+def read(kind: type[Cell], formula: Callable[..., Any]) -> Facts:
     """What a formula of this class does; raises `InputError` for what is not allowed in one."""
     vectors = tuple((letter, width) for letter, (_, width) in kind.VECTORS.items())
     return facts(formula, len(kind.GATES), kind.STATES, vectors)
 
 
-class SimpleRNN(Layer):
+class SimpleRNN(Cell):
     """Keras's `SimpleRNN`: `h_t = a(x_t U + h_{t-1} W + b)`."""
 
     GATES = ("h",)
@@ -261,7 +261,7 @@ class SimpleRNN(Layer):
         )
 
 
-class LSTM(Layer):
+class LSTM(Cell):
     """Keras's `LSTM`. A state is a pair `(h, c)`.
 
     `i, f, g, o = split(x_t U + h_{t-1} W + b)`; `c_t = s(f) c_{t-1} + s(i) a(g)`;
@@ -279,7 +279,7 @@ class LSTM(Layer):
         return s(o) * a(c), c
 
 
-class GRU(Layer):
+class GRU(Cell):
     """Keras's `GRU`. With `reset_after` the bias is `(2, 3 units)`: the input's row and the
     recurrent one; `X = x_t U + b[0]`, `R = h_{t-1} W + b[1]`; `z = s(X_z + R_z)`,
     `r = s(X_r + R_r)`, `hh = a(X_h + r R_h)`. Without it, it is `(3 units,)`, and
@@ -342,7 +342,7 @@ class GRU(Layer):
         )
 
 
-class PeepholeLSTM(Layer):
+class PeepholeLSTM(Cell):
     """An LSTM whose gates see c, as ONNX defines it; the peephole `(3 units,)` is that of i, f, o.
 
     `i` and `f` see `c_{t-1}`, `o` sees `c_t`; `v`, the output activation, is applied to `c_t`.
@@ -365,13 +365,10 @@ class PeepholeLSTM(Layer):
         return s(o + p_o * c) * v(c), c
 
 
-def described(kind: type[Layer] = Layer) -> Iterator[type[Layer]]:
+def described(kind: type[Cell] = Cell) -> Iterator[type[Cell]]:
     """All classes of layers, those of a user's own cells among them."""
     for one in kind.__subclasses__():
         yield from (one, *described(one))
 
 
-LAYERS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (SimpleRNN, LSTM, GRU)}
-
-
-Cell = Layer
+KERAS_CELLS: dict[str, type[Cell]] = {kind.__name__: kind for kind in (SimpleRNN, LSTM, GRU)}

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.recurrence.activations import Activation
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
-from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.products import Product, operand
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences, time_major
 from rnn_parity.system.threads import over_batch
@@ -59,7 +59,7 @@ class Block:
         )
 
 
-def replay(layer: Layer, sequences: Sequences) -> Trace:
+def replay(layer: Cell, sequences: Sequences) -> Trace:
     """Replay a whole sequence."""
     outputs = np.empty((*sequences.shape, layer.units))
 
@@ -75,13 +75,13 @@ def replay(layer: Layer, sequences: Sequences) -> Trace:
     return Trace(outputs, tuple(final) if len(final) > 1 else final[0])
 
 
-def multiplications(layer: Layer, sequences: Sequences) -> int:
+def multiplications(layer: Cell, sequences: Sequences) -> int:
     """How many multiplications the matrix products of a whole replay take."""
     batch, timesteps = sequences.shape
     return batch * timesteps * layer.width * (layer.features + layer.units)
 
 
-def blocks(layer: Layer, sequences: Sequences) -> Iterator[Block]:
+def blocks(layer: Cell, sequences: Sequences) -> Iterator[Block]:
     """Replay block by block; the buffers are used again for every block."""
     steps = list(sequences.blocks(layer.width))
     size, batch = steps[0].stop, sequences.shape[0]
@@ -106,7 +106,7 @@ def blocks(layer: Layer, sequences: Sequences) -> Iterator[Block]:
         previous[...] = outputs[n - 1]
 
 
-def layer_inputs(layer: Layer, inputs: NDArray[Any], steps: slice, out: Array) -> Array:
+def layer_inputs(layer: Cell, inputs: NDArray[Any], steps: slice, out: Array) -> Array:
     """These timesteps of the inputs as the layer sees them: rounded to its compute dtype."""
     x = time_major(inputs, steps, out)
     if inputs.dtype.name != layer.precision.name:
@@ -114,14 +114,14 @@ def layer_inputs(layer: Layer, inputs: NDArray[Any], steps: slice, out: Array) -
     return operand(layer, x)
 
 
-def project(layer: Layer, x: Array, out: Array, dropout: Dropout = NO_DROPOUT) -> Array:
+def project(layer: Cell, x: Array, out: Array, dropout: Dropout = NO_DROPOUT) -> Array:
     """The products `x U` of all timesteps at once."""
     out[...] = Product(layer, layer.kernel, dropout.inputs)(x, slice(0, layer.width))
     return out
 
 
 def run_steps(
-    layer: Layer,
+    layer: Cell,
     step: Callable[..., tuple[Any, ...]],
     block: Block,
     mask: NDArray[np.bool_] | None,
@@ -147,14 +147,14 @@ def run_steps(
         outputs[t] = previous = np.where(keep, output, hidden)
 
 
-def input_sums(layer: Layer, projection: Array) -> Iterator[InputSum]:
+def input_sums(layer: Cell, projection: Array) -> Iterator[InputSum]:
     """The inputs x of each timestep, from the products `x U` `(t, B, G H)` of all of them."""
     bias, every = layer.input_bias, slice(0, layer.width)
     biased = projection if bias is None else projection + bias
     return map(InputSum, projection, biased, repeat(every))
 
 
-def step_on_arrays(layer: Layer, dropout: Dropout = NO_DROPOUT) -> Callable[..., tuple[Any, ...]]:
+def step_on_arrays(layer: Cell, dropout: Dropout = NO_DROPOUT) -> Callable[..., tuple[Any, ...]]:
     """The formula on plain arrays: a function of `InputSum` inputs and the states `(B, H)`."""
     every = slice(0, layer.width)
     letters: dict[str, Any] = {
