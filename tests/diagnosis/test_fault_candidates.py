@@ -6,7 +6,7 @@ import pytest
 from catalogue import details, variants
 
 import rnn_parity as rp
-from rnn_parity.diagnosis.faults import Computation, masks, order, weights
+from rnn_parity.diagnosis.faults import Computation, sequences, weights
 from rnn_parity.diagnosis.faults.sequences import correction, implied_order, missing, nearest
 from rnn_parity.diagnosis.faults.weights import corrections, narrower, uses_all_digits
 from rnn_parity.diagnosis.implied_weights import rows
@@ -64,7 +64,7 @@ def test_of_too_many_features_no_order_is_looked_for(features, count, monkeypatc
         guesses.append(guess.tolist())
         return rolled
 
-    monkeypatch.setattr(order, "implied_order", implied)
+    monkeypatch.setattr(sequences, "implied_order", implied)
     computation = linear(np.ones((features, 1)), np.ones((1, 1, features)))
     found = variants("features-permuted", computation, np.ones((1, 1, 1)))
     assert details(found) == [f"the order of the kernel's rows is {rolled.tolist()}"] * count
@@ -74,7 +74,7 @@ def test_of_too_many_features_no_order_is_looked_for(features, count, monkeypatc
 
 def test_no_more_than_three_guesses(monkeypatch):
     orders = [np.roll(np.arange(6), n) for n in range(1, 6)]
-    monkeypatch.setattr(order, "implied_order", lambda c, y, guess: orders.pop(0))
+    monkeypatch.setattr(sequences, "implied_order", lambda c, y, guess: orders.pop(0))
     (one,) = variants("features-permuted", random(1, 1, 6, 1), np.ones((1, 1, 1)))
     assert one.detail == "the order of the kernel's rows is [3, 4, 5, 0, 1, 2]"
 
@@ -128,7 +128,7 @@ STEPS = [
 def test_by_the_sixth_step_the_outputs_are_near_or_never(shares, arrives, monkeypatch):
     left = [*shares, *[0.0] * 10]
     missing_kernel = np.array([[1.0], [-1.0]])
-    monkeypatch.setattr(order, "correction", lambda *_: left.pop(0) * missing_kernel)
+    monkeypatch.setattr(sequences, "correction", lambda *_: left.pop(0) * missing_kernel)
     computation = linear([[1.0], [2.0]], [[[1.0, 0.0], [0.0, 1.0]]])
     guess = np.array([0, 1])
     found = implied_order(computation, np.array([[[2.0], [1.0]]]), guess)
@@ -246,7 +246,7 @@ def test_the_first_timesteps_tell_what_was_dropped():
     ],
 )
 def test_what_scales_say_of_dropout(scales, rate, kept, monkeypatch):
-    monkeypatch.setattr(masks, "missing", lambda layer, now, *few: np.array([scales]) - now)
+    monkeypatch.setattr(sequences, "missing", lambda layer, now, *few: np.array([scales]) - now)
     computation = linear(np.ones((6, 1)), np.ones((1, 1, 6)))
     found = variants("dropout-active", computation, np.ones((1, 1, 1)))
     if rate is None:
@@ -264,7 +264,7 @@ def test_scales_stay_between_minus_one_and_eight(change, end, monkeypatch):
         seen.append(scales.tolist())
         return np.full(scales.shape, change)
 
-    monkeypatch.setattr(masks, "missing", far)
+    monkeypatch.setattr(sequences, "missing", far)
     variants("dropout-active", linear([[1.0]], np.ones((1, 1, 1))), np.ones((1, 1, 1)))
     assert seen == [[[1.0]]] + [[[end]]] * 7
 
