@@ -40,8 +40,9 @@ class NotAtOnceError(Exception):
     """A formula uses a hidden state in a way that needs one timestep after the other."""
 
 
-class MixedUnitsError(Exception):
-    """A number of one unit is made of those of other units, whose pieces go their own ways."""
+class UnknownPieceError(Exception):
+    """Nobody knows what a piece of one unit's state gives: other units, whose pieces go their own
+    ways, are mixed with it, or an activation is a user's own, whose spread is an estimate."""
 
 
 class HiddenState(Lettered):
@@ -246,7 +247,7 @@ def own_radii(step: Step, given: Given, before: Balls) -> list[NDArray[Any]]:
         states = [trial if j == k else one for j, one in enumerate(before)]
         try:
             radius = step(given.x, *given.h, *states)[1 + k].ball().radius
-        except MixedUnitsError:
+        except UnknownPieceError:
             radius = step(given.x, *given.h, *before)[1 + k].ball().radius
         found.append(radius.reshape(-1, *radius.shape[-2:]).max(axis=0, keepdims=True))
     return found
@@ -296,7 +297,7 @@ def possible_pieces(
     try:
         output, *states = step(given.x, *given.h, *letters)
         output = output.ball()
-    except (NotAtOnceError, MixedUnitsError):
+    except (NotAtOnceError, UnknownPieceError):
         return None
     if k not in used or any(states[j] is not one for j, one in used.items()):
         return None

@@ -18,8 +18,8 @@ from rnn_parity.bounds.hidden_states import (
     SEGMENT,
     Balls,
     Given,
-    MixedUnitsError,
     NotAtOnceError,
+    UnknownPieceError,
     at_once,
     looked_at,
     one_by_one,
@@ -152,7 +152,7 @@ class Steps:
         spread: NDArray[Any] | float = 0.0
         h = self.operand(h.ball())
         if h.value.ndim == IN_PIECES:
-            raise MixedUnitsError
+            raise UnknownPieceError
         size = narrow(h.value, self.dtype)
         if h.radius.ndim:
             spread = self.state.magnitude(h.radius, columns)
@@ -188,8 +188,9 @@ def applied(activation: Activation) -> Any:
 
     def result(z: Any) -> Ball:
         argument = z.ball()
-        if activation.coupling is not None and argument.value.ndim == IN_PIECES:
-            raise MixedUnitsError
+        alone = activation.proven and activation.coupling is None
+        if not alone and argument.value.ndim == IN_PIECES:
+            raise UnknownPieceError
         return apply(activation, argument)
 
     return result
