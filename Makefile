@@ -41,7 +41,7 @@ fuzz: $(VENV)/main/.done  ## 10,000 damaged files: crashes, silent passes, hangs
 bench: $(VENV)/bench/.done  ## speed and memory, side by side with other implementations
 	PYTHONPATH=tests $(VENV)/bench/bin/python tests/benchmarks/bench.py --json bench.json
 	PYTHONPATH=tests $(VENV)/bench/bin/python tests/benchmarks/bench_diagnosis.py
-	PYTHONPATH=tests $(VENV)/bench/bin/python tests/benchmarks/bench_cell_state.py
+	PYTHONPATH=tests:tests/bounds $(VENV)/bench/bin/python tests/benchmarks/bench_cell_state.py
 
 # The tests under other releases of Keras; then a case of each recorded here and checked there.
 RECORD := record --mask random --initial-state random -q

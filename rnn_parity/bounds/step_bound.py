@@ -149,7 +149,7 @@ class Steps:
         spread: NDArray[Any] | float = 0.0
         h = self.operand(h.ball())
         if h.value.ndim == IN_PIECES:
-            raise MixedUnitsError
+            raise UnknownPieceError
         size = narrow(h.value, self.dtype)
         if h.radius.ndim:
             spread = self.state.magnitude(h.radius, columns)
@@ -185,8 +185,9 @@ def applied(activation: Activation) -> Any:
 
     def result(z: Any) -> Ball:
         argument = z.ball()
-        if activation.coupling is not None and argument.value.ndim == IN_PIECES:
-            raise MixedUnitsError
+        alone = activation.proven and activation.coupling is None
+        if not alone and argument.value.ndim == IN_PIECES:
+            raise UnknownPieceError
         return apply(activation, argument)
 
     return result
@@ -262,8 +263,9 @@ class NotAtOnceError(Exception):
     """A formula uses a hidden state in a way that needs one timestep after the other."""
 
 
-class MixedUnitsError(Exception):
-    """A number of one unit is made of those of other units, whose pieces go their own ways."""
+class UnknownPieceError(Exception):
+    """Nobody knows what a piece of one unit's state gives: other units, whose pieces go their own
+    ways, are mixed with it, or an activation is a user's own, whose spread is an estimate."""
 
 
 class HiddenState(Lettered):
@@ -468,7 +470,7 @@ def own_radii(step: Step, given: Given, before: Balls) -> list[NDArray[Any]]:
         states = [trial if j == k else one for j, one in enumerate(before)]
         try:
             radius = step(given.x, *given.h, *states)[1 + k].ball().radius
-        except MixedUnitsError:
+        except UnknownPieceError:
             radius = step(given.x, *given.h, *before)[1 + k].ball().radius
         found.append(radius.reshape(-1, *radius.shape[-2:]).max(axis=0, keepdims=True))
     return found
@@ -518,7 +520,7 @@ def possible_pieces(
     try:
         output, *states = step(given.x, *given.h, *letters)
         output = output.ball()
-    except (NotAtOnceError, MixedUnitsError):
+    except (NotAtOnceError, UnknownPieceError):
         return None
     if k not in used or any(states[j] is not one for j, one in used.items()):
         return None

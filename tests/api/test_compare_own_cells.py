@@ -109,15 +109,6 @@ def test_the_last_output_alone(kind, masked):
 
 
 @every_kind
-@pytest.mark.parametrize("masked", [False, True])
-def test_sixteen_bits_throughout(kind, masked):
-    case = Case(kind, masked, "float16", steps=12)
-    case.x = case.x.astype(np.float16)
-    outputs, states = case.computed("float16")
-    assert case.compared(outputs, states).checks[0].max_ratio <= 1
-
-
-@every_kind
 def test_dropout_is_a_kernel_with_some_rows_left_out(kind):
     """Of one sample, a mask of 0 and 2 for a gate is a mask of the rows of that gate's kernels."""
     case, rng = Case(kind, samples=1), np.random.default_rng(3)

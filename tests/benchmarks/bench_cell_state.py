@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 from tabulate import tabulate
-from test_carry import float32_run, open_lstm
+from test_hidden_states import float32_run, open_lstm
 
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.balls import Ball
@@ -29,8 +29,7 @@ def bounded(layer: LSTM, x: np.ndarray, outputs: np.ndarray, seen: bool) -> tupl
             steps.observed(block, observed)
         else:
             steps.outputs(block, Ball.exact(observed.states[:-1], steps.arithmetic))
-    c = steps.cell_state
-    assert c is not None
+    (c,) = steps.hidden
     return float((c.radius / np.abs(c.value)).max()), time.process_time() - start
 
 

@@ -275,6 +275,15 @@ def test_a_gate_of_either_sign_tells_c(sign):
     assert 0.6 - 2 * 0.4 * PIECE <= low <= 0.6 <= high <= 0.6 + 2 * 0.4 * PIECE
 
 
+def test_a_users_own_activation_tells_nothing():
+    """Its spread over a piece is an estimate."""
+    steps = Known(*(ball([[[v]]], 0) for v in (1.0, 0.0, 0.5)), ball([[0.5]], 0.4))
+    seen = ball([[[0.5 * np.tanh(0.6)]]], 0)
+    assert looked(steps, ball([[[0.5]]], 0.4), seen).radius < 0.1
+    steps.activation = applied(named(np.tanh))
+    assert looked(steps, ball([[[0.5]]], 0.4), seen).radius == np.float32(0.4)
+
+
 def test_an_activation_that_falls_and_rises_leaves_both_sides():
     """silu is -0.2 at -0.52 and at -2.27, and -0.2785 at least, between them."""
     low, high = left(0.0, 4.0, 1.0, -0.2, activation="silu")
