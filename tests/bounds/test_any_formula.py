@@ -8,10 +8,10 @@ output, and once more for what is carried to the next step.
 import numpy as np
 import pytest
 from own_cells import Averaged, Leaky, Minimal, Three, layer_of
-from rnn_parity.recurrence.layers import GRU, LSTM, PeepholeLSTM, SimpleRNN
 
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.step_bound import final_balls
+from rnn_parity.recurrence.cells import GRU, LSTM, PeepholeLSTM, SimpleRNN
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.judge import Observations, judge
