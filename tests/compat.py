@@ -24,7 +24,7 @@ TOUCH_KERAS = (
     "recurrence/test_activations.py",
     "sweep/test_sweep_against.py",
     "diagnosis/test_known_differences.py",
-    "sweep/test_sweep_repro.py",
+    "sweep/test_sweep_bug_report.py",
     "sweep/test_sweep_worker.py",
 )
 

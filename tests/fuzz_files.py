@@ -438,7 +438,7 @@ def settings(path: str) -> int:
 
 
 def baseline_seeds() -> list[bytes]:
-    from rnn_parity.api.rechecking import check_case
+    from rnn_parity.api.recorded import check_case
 
     return [check_case(reference(), keras=False).to_json().encode()]
 

@@ -4,7 +4,7 @@ What rounds otherwise on another machine (another order of summation, with or wi
 multiply-add) does so here, too: every setting below selects kernels that some processor runs.
 `make kernels` prints one line for each setting; what pytest said stands in build/kernels.
 Names of settings select some of them, other arguments go to pytest in place of `-n auto`:
-`tests/kernels.py Zen -n1 tests/test_readme.py`.
+`tests/kernels.py Zen -n1 tests/docs`.
 """
 
 from __future__ import annotations

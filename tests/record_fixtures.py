@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from rnn_parity.api.generated import GeneratedLayer
-from rnn_parity.api.rechecking import record_generated
+from rnn_parity.api.recorded import record_generated
 from rnn_parity.cases.case import versions_now
 from rnn_parity.keras_adapter import seed_masks
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rnn_parity.diagnosis.blind_spots import PassedCheck, later
 from rnn_parity.diagnosis.causes import causes, entry_of, suspicion
 from rnn_parity.diagnosis.faults import Computation, faults_of
-from rnn_parity.diagnosis.faults.states import state_causes
+from rnn_parity.diagnosis.faults.sequences import state_causes
 from rnn_parity.diagnosis.implied_weights import MOST_SHOWN, suggestion
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.layers import Layer

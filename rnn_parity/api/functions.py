@@ -1,8 +1,13 @@
-"""The public functions: check a layer or a model, replay one, compare what somebody observed."""
+"""The public functions: check a layer or a model, replay one, compare what somebody observed.
+
+An ONNX model is checked against its own weights, without Keras.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +16,21 @@ from numpy.typing import ArrayLike, NDArray
 from rnn_parity import keras_adapter
 from rnn_parity.api.examination import examine
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
-from rnn_parity.api.judging import judged
-from rnn_parity.errors import InputError
+from rnn_parity.api.judging import judged, judged_call, subject_of
+from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.implementations.against import call_to_compute, others_of
+from rnn_parity.implementations.onnx.graph import Operator, complete_feeds, exposed
+from rnn_parity.implementations.onnx.model import (
+    check_sizes,
+    read_model,
+    run_session,
+    runtime_name,
+    session,
+)
+from rnn_parity.implementations.onnx.operators import as_runtime_computes, directions
 from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import load_model
-from rnn_parity.recurrence.layer_call import LayerCall
+from rnn_parity.recurrence.layer_call import LayerCall, not_compared
 from rnn_parity.recurrence.layers import Layer
 from rnn_parity.recurrence.precision import real
 from rnn_parity.recurrence.replay import Trace
@@ -287,3 +301,62 @@ def modes_to_run(
 def keras_report(checks: Iterable[Check], notes: tuple[str, ...] = ()) -> Report:
     """The report on checks of what ran in this process's TensorFlow."""
     return Report(tuple(checks), device=keras_adapter.device(), notes=notes)
+
+
+def check_onnx(
+    path: str,
+    inputs: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None,
+    *,
+    layer_name: str | None = None,
+    seed: int = 0,
+    batch: int = 32,
+    timesteps: int = 28,
+) -> Report:
+    """Hold what ONNX Runtime computes in every RNN, LSTM and GRU against the replay.
+
+    `inputs` is the array for the model's first input, in the model's own order of axes, or arrays
+    by name; the others are random, with `batch` and `timesteps` for their open axes. `layer_name`
+    selects one operator. A bidirectional operator gives two checks; what is not replayed is named
+    as not compared. Raises `InputError` for a file that is no model or cannot be run, and
+    `MissingPackageError` without the extra `onnx`.
+    """
+    where = f"ONNX model {path!r}"
+    model, operators = exposed(read_model(path), where)
+    chosen = [operator for operator in operators if layer_name in (None, operator.name)]
+    if not operators:
+        return Report((), notes=(f"{path} has no recurrent operator",))
+    if not chosen:
+        names = ", ".join(operator.name for operator in operators)
+        raise InputError(f"--layer-name: expected one of {names}, received {layer_name!r}")
+    arrays: dict[str, NDArray[Any]] = {}
+    if model.graph.output:
+        loaded = session(model, where)
+        check = partial(check_sizes, model, where=where)
+        feeds = complete_feeds(
+            model.graph, loaded.get_inputs(), inputs, batch, timesteps, seed, check
+        )
+        outputs = [value.name for value in loaded.get_outputs()]
+        arrays = dict(zip(outputs, run_session(loaded, feeds, where), strict=True))
+    calls = (call for one in chosen for call in operator_calls(one, arrays))
+    return Report(
+        tuple(judged_call(one, subject_of(one, "model", path, runtime_name())) for one in calls)
+    )
+
+
+def operator_calls(operator: Operator, arrays: Mapping[str, NDArray[Any]]) -> list[LayerCall]:
+    """The call of each direction of an operator; one that is not compared where it is refused."""
+    name, op_type, attributes = operator.name, operator.op_type, operator.attributes
+    if operator.not_compared is not None:
+        return [not_compared(op_type, name, attributes, operator.not_compared)]
+    own = {name: arrays[tensor] for name, tensor in operator.tensors.items()}
+    try:
+        parts = directions(op_type, attributes, own)
+    except UnsupportedError as error:
+        return [not_compared(op_type, name, attributes, str(error))]
+    calls = []
+    for part in parts:
+        assert part.weights is not None
+        weights, notes = as_runtime_computes(part.weights, {op_type})
+        own_name = f"{name}/{part.layer_name}" if len(parts) > 1 else name
+        calls.append(replace(part, layer_name=own_name, weights=weights, notes=notes))
+    return calls

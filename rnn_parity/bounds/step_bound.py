@@ -2,33 +2,30 @@
 
 `residual[t] = |observed[t] - step(inputs[t], observed[t-1])|`: each step starts from the *observed*
 state, so nothing accumulates and all steps are independent of each other.
+
+A hidden state, such as an LSTM's c, is not observed: it is carried as a ball from step to step.
+Where a formula makes of it `c_t = p c_{t-1} + q`, with p and q from what was observed, all steps
+are evaluated at once; otherwise one after the other. While p is near 1, the radius grows with every
+step. But what the step puts out was observed, and tells c: the carried ball is cut into pieces, and
+those whose output is not the observed one are left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
-from rnn_parity.bounds.balls import Ball, Sum, apply, concatenated
-from rnn_parity.bounds.hidden_states import (
-    IN_PIECES,
-    SEGMENT,
-    Balls,
-    Given,
-    NotAtOnceError,
-    UnknownPieceError,
-    at_once,
-    looked_at,
-    one_by_one,
-)
+from rnn_parity.bounds.balls import SLACK, Ball, Sum, apply, concatenated, constant
 from rnn_parity.bounds.magnitudes import BoundedProduct, narrow
 from rnn_parity.bounds.observed import Observed, latest, observed_steps
 from rnn_parity.recurrence.activations import Activation
-from rnn_parity.recurrence.formula import Bias, Matrix, bound
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
+from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.recurrence.replay import Block, blocks
 from rnn_parity.recurrence.sequences import Sequences
 
@@ -241,3 +238,310 @@ def handed_on_radii(
         found[:, block.steps], last = radius.swapaxes(0, 1), radius[-1]
     states = () if layer.facts.own_output else (last,)
     return found, *states, *(2 * state.radius for state in steps.hidden)
+
+
+# Hidden states.
+
+
+SEGMENT = 256
+"""Timesteps between two looks at the observed output. Chosen: of a small layer with an open forget
+gate a look costs as much as 200 steps, and in 256 steps float32's radius grows by some 2**-14."""
+GROWN = 8
+"""A look is taken where the radius is more than 8 steps' own. Chosen: a look leaves some 4 of them,
+and where the forget gate is below 7/8 the radius stays below 8 without it."""
+PIECES = 32
+"""Each look leaves at most one of 32 pieces of the carried ball beyond what the output allows."""
+
+IN_PIECES = 4
+"""The axes of a number that has an axis of pieces, `(PIECES, 1, B, H)`."""
+
+Keep = NDArray[np.bool_] | None
+Step = Callable[..., tuple[Any, ...]]
+
+
+class NotAtOnceError(Exception):
+    """A formula uses a hidden state in a way that needs one timestep after the other."""
+
+
+class UnknownPieceError(Exception):
+    """Nobody knows what a piece of one unit's state gives: other units, whose pieces go their own
+    ways, are mixed with it, or an activation is a user's own, whose spread is an estimate."""
+
+
+class HiddenState(Lettered):
+    """A hidden state in a formula: `c_{t-1}`, or `p c_{t-1}`, or `p c_{t-1} + q`.
+
+    `number` tells what ball stands for it in any other operation.
+    """
+
+    def __init__(
+        self,
+        number: Callable[[HiddenState], Ball],
+        p: Ball | float | None = None,
+        q: Ball | None = None,
+    ) -> None:
+        self.number, self.p, self.q = number, p, q
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the ball that stands for it."""
+        return self.number(self).shape
+
+    def ball(self) -> Ball:
+        """The ball that stands for it."""
+        return self.number(self)
+
+    def __mul__(self, factor: Any) -> Any:
+        if self.p is None and isinstance(factor, (Ball, Sum, int, float)):
+            p = factor if isinstance(factor, (int, float)) else factor.ball()
+            return HiddenState(self.number, p)
+        return self.number(self) * factor
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Any) -> Any:
+        if self.p is not None and self.q is None and isinstance(other, Ball):
+            return HiddenState(self.number, self.p, other)
+        return self.number(self) + other
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self + -other
+
+    def __rsub__(self, other: Any) -> Any:
+        return -self.number(self) + other
+
+    def __neg__(self) -> Ball:
+        return -self.number(self)
+
+    def __getitem__(self, part: Any) -> Ball:
+        return self.number(self)[part]
+
+    def __matmul__(self, matrix: Any) -> Any:
+        return matrix.product(self.number(self), matrix.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What some steps start from: the sums `x U` and the balls of the observed state before each.
+
+    Both are `(t, B, ...)`. `keep` `(t, B, 1)` is False where a timestep is masked and the states
+    stay; None without a mask.
+    """
+
+    x: Sum
+    h: tuple[Ball, ...]
+    keep: Keep
+
+    def __getitem__(self, steps: Any) -> Given:
+        keep = None if self.keep is None else self.keep[steps]
+        return Given(self.x[steps], tuple(one[steps] for one in self.h), keep)
+
+
+Balls = tuple[Ball, ...]
+
+
+def at_once(step: Step, given: Given, before: Balls) -> tuple[Ball, Balls]:
+    """The output and the hidden states `(t, B, H)` after all steps, from those `before` `(B, H)`.
+
+    Raises `NotAtOnceError` unless each new state is `p c_{t-1} + q`, and nothing else is made of
+    `c_{t-1}`.
+    """
+    used: dict[int, tuple[HiddenState, Ball]] = {}
+
+    def standing_for(k: int) -> Callable[[HiddenState], Ball]:
+        def number(one: HiddenState) -> Ball:
+            if k not in used:
+                if one.p is None or one.q is None:
+                    raise NotAtOnceError
+                p = one.p if isinstance(one.p, Ball) else constant(one.p, one.q.arithmetic)
+                q, shape = one.q, (*given.x.shape[:2], before[k].shape[-1])
+                used[k] = one, recurrence(over(shape, p), over(shape, q), before[k], given.keep)
+            if used[k][0] is not one:
+                raise NotAtOnceError
+            return used[k][1]
+
+        return number
+
+    letters = [HiddenState(standing_for(k)) for k in range(len(before))]
+    output, *states = step(given.x, *given.h, *letters)
+    if not all(isinstance(one, HiddenState) for one in states):
+        raise NotAtOnceError
+    after = tuple(one.ball() for one in states)
+    # Another state's object in this one's place would be another recurrence.
+    if any(used.get(k, (None,))[0] is not one for k, one in enumerate(states)):
+        raise NotAtOnceError
+    return output.ball(), after
+
+
+def over(shape: tuple[int, ...], ball: Ball) -> Ball:
+    """A ball that may have fewer axes, such as that of a vector, as one of this shape."""
+    return Ball(
+        np.broadcast_to(ball.value, shape), np.broadcast_to(ball.radius, shape), ball.arithmetic
+    )
+
+
+def one_by_one(step: Step, given: Given, before: Balls) -> tuple[Ball, Balls]:
+    """The output and the hidden states `(t, B, H)` after each step, one step after the other."""
+    outputs, history = [], []
+    states = tuple(one[np.newaxis] for one in before)
+    for t in range(len(given.x.value)):
+        now = given[t : t + 1]
+        output, *found = (one.ball() for one in step(now.x, *now.h, *states))
+        outputs.append(output)
+        if now.keep is not None:
+            found = [new.where(now.keep, old) for new, old in zip(found, states, strict=True)]
+        states = tuple(found)
+        history.append(states)
+    return concatenated(outputs), tuple(map(concatenated, zip(*history, strict=True)))
+
+
+def recurrence(p: Ball, q: Ball, before: Ball, keep: Keep) -> Ball:
+    """All of `c_1 ... c_t` of `c_t = p_t c_{t-1} + q_t`, `p` and `q` `(t, B, H)`, `c_0` `(B, H)`.
+
+    The radius obeys a recurrence of the same kind, `rad_t = grow_t rad_{t-1} + add_t`, with one
+    rounding of the product and one of the sum, as the operations of `Ball` have them.
+    """
+    dtype, arithmetic = p.arithmetic.radius_dtype, p.arithmetic
+    factor, addend = p.value, q.value
+    if keep is not None:
+        factor, addend = np.where(keep, factor, 1.0), np.where(keep, addend, 0.0)
+    values = scan(factor, addend, before.value)
+    old = np.concatenate([before.value[np.newaxis], values[:-1]])
+    u, eta = arithmetic.unit * SLACK, arithmetic.results.smallest_normal
+    last = narrow(old, dtype)
+    widest = narrow(p.value, dtype) + p.radius
+    grow = widest * (SLACK * (1 + u) ** 2)
+    add = (last * (p.radius + u * widest) + eta) * (SLACK * (1 + u))
+    add += (q.radius + u * (narrow(values, dtype) + q.radius) + eta) * SLACK
+    if keep is not None:
+        grow, add = np.where(keep, grow, dtype(1)), np.where(keep, add, dtype(0))
+    first = np.broadcast_to(before.radius, before.shape)
+    radii = scan(grow, add, first)
+    known = np.concatenate([first[np.newaxis], radii[:-1]])
+    # The product overflows before an addend of the other sign could bring it back.
+    largest = np.maximum(grow * (last + known), narrow(values, dtype) + radii)
+    radii[~np.isfinite(values) | ~(largest < arithmetic.results.largest)] = np.inf
+    return Ball(values, radii, arithmetic)
+
+
+def scan(p: NDArray[Any], q: NDArray[Any], before: NDArray[Any] | float = 0.0) -> NDArray[Any]:
+    """`c_t = p_t c_{t-1} + q_t` for every t, in the dtype and the shape of q."""
+    c = np.empty_like(q)
+    for t in range(len(q)):
+        np.multiply(p[t], before, out=c[t])
+        c[t] += q[t]
+        before = c[t]
+    return c
+
+
+def looked_at(step: Step, given: Given, before: Balls, after: Balls, seen: Ball) -> Balls:
+    """The hidden states `after` one step `(1, B, H)`, cut down to what was `seen` of its output.
+
+    `given` and the states `before` are of that step alone. The step may have been computed once for
+    the output and once for what is carried: both are within its own radius of what exact arithmetic
+    makes of the states before. Where no piece would be left, nothing is cut: then the output itself
+    is beyond its bound.
+    """
+    cut = list(after)
+    for k, (ball, own) in enumerate(zip(after, own_radii(step, given, before), strict=True)):
+        worth = np.isfinite(ball.radius) & (ball.radius > GROWN * own)
+        if worth.any():
+            possible = possible_pieces(step, given, before, after, k, seen)
+            cut[k] = ball if possible is None else hull(ball, possible & worth, own)
+    return tuple(cut)
+
+
+def own_radii(step: Step, given: Given, before: Balls) -> list[NDArray[Any]]:
+    """How far from exact arithmetic one step may be, `(1, B, H)` for each state, whatever state
+    within the balls `before` it starts from.
+
+    Of `p c + q` alone it is convex in c, and so the largest at an end of the ball; otherwise it is
+    asked of each piece, whose width is then counted as well.
+    """
+    trials = [pieces(one) for one in before]
+    if len(before) == 1 and made_at_once(step, given, before):
+        (one,) = before
+        ends = np.concatenate([one.value - one.radius, one.value + one.radius])
+        trials = [Ball.exact(ends, one.arithmetic)]
+    found = []
+    for k, trial in enumerate(trials):
+        states = [trial if j == k else one for j, one in enumerate(before)]
+        try:
+            radius = step(given.x, *given.h, *states)[1 + k].ball().radius
+        except UnknownPieceError:
+            radius = step(given.x, *given.h, *before)[1 + k].ball().radius
+        found.append(radius.reshape(-1, *radius.shape[-2:]).max(axis=0, keepdims=True))
+    return found
+
+
+def made_at_once(step: Step, given: Given, before: Balls) -> bool:
+    """Whether each new state is `p c_{t-1} + q`, and nothing else is made of `c_{t-1}`."""
+    try:
+        at_once(step, given, tuple(one[0] for one in before))
+    except NotAtOnceError:
+        return False
+    return True
+
+
+def pieces(ball: Ball) -> Ball:
+    """The PIECES of a ball `(1, B, H)`, `(PIECES, 1, B, H)`, that cover it."""
+    middle = ball.value + offsets() * ball.radius
+    radius = ball.radius * (SLACK / PIECES) + np.abs(middle) * 2.0**-51
+    return Ball(middle, radius.astype(ball.radius.dtype), ball.arithmetic)
+
+
+def possible_pieces(
+    step: Step, given: Given, before: Balls, after: Balls, k: int, seen: Ball
+) -> NDArray[np.bool_] | None:
+    """Which pieces `(PIECES, 1, B, H)` of the k-th state may have put out what was seen.
+
+    None where the formula does not make the output of `p c_{t-1} + q`, so that it tells nothing.
+    """
+    trial = pieces(after[k])
+    new = {j: trial if j == k else one for j, one in enumerate(after)}
+    used: dict[int, HiddenState] = {}
+
+    def standing_for(j: int) -> Callable[[HiddenState], Ball]:
+        def number(one: HiddenState) -> Ball:
+            if one.p is None:
+                return before[j]
+            if one.q is None:
+                product: Ball = before[j] * one.p
+                return product
+            if used.setdefault(j, one) is not one:
+                raise NotAtOnceError
+            return new[j]
+
+        return number
+
+    letters = [HiddenState(standing_for(j)) for j in range(len(before))]
+    try:
+        output, *states = step(given.x, *given.h, *letters)
+        output = output.ball()
+    except (NotAtOnceError, UnknownPieceError):
+        return None
+    if k not in used or any(states[j] is not one for j, one in used.items()):
+        return None
+    apart = np.abs(output.value - seen.value) > output.radius + seen.radius
+    return ~np.broadcast_to(apart, trial.shape)
+
+
+def offsets() -> Array:
+    """The middles of the pieces of a ball of radius 1 around 0, `(PIECES, 1, 1, 1)`."""
+    return ((2 * np.arange(PIECES) + 1) / PIECES - 1).reshape(-1, 1, 1, 1)
+
+
+def hull(ball: Ball, possible: NDArray[np.bool_], own: NDArray[Any]) -> Ball:
+    """The `ball` `(1, B, H)` cut down to its `possible` pieces and twice the radius `own`."""
+    first = possible.argmax(axis=0)
+    last = PIECES - 1 - possible[::-1].argmax(axis=0)
+    reach, wider = ball.radius.astype(np.float64), 2.0 * own
+    low = ball.value + (2 * first / PIECES - 1) * reach * SLACK - wider
+    high = ball.value + (2 * (last + 1) / PIECES - 1) * reach * SLACK + wider
+    low, high = np.maximum(low, ball.value - reach), np.minimum(high, ball.value + reach)
+    middle = 0.5 * (high + low)
+    radius = (0.5 * (high - low) + np.abs(middle) * 2.0**-51) * SLACK
+    left = possible.any(axis=0) & (low <= high)
+    return Ball(middle, radius.astype(ball.radius.dtype), ball.arithmetic).where(left, ball)

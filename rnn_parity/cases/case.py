@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activations import CATALOGUE, Activation
+from rnn_parity.recurrence.formula import ACTIVATIONS
 from rnn_parity.recurrence.layer_call import LayerCall
-from rnn_parity.recurrence.layers import GRU, LAYERS, Layer
+from rnn_parity.recurrence.layers import GRU, LAYERS, WEIGHTS, Layer
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES
 from rnn_parity.system import files
 from rnn_parity.system.environment import environment, own_version
@@ -49,7 +50,6 @@ SHAPES = {
 """The axes of a case's arrays; one letter stands for one size throughout a case, N for the number
 of gates and G for the units of all of them. The bias of a GRU with `reset_after` is "2G"."""
 REQUIRED = ("inputs", "outputs", "kernel", "recurrent_kernel")
-WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 STATES = ("initial_state", "final_state")
 CHECKSUM_NAMES = {f"{name}_h": name for name in STATES}
 """What the checksum calls an array, where that is not its name."""
@@ -59,7 +59,8 @@ LEFT_OUT = {"recurrence": "SimpleRNN"}
 """What meta left out while there was nothing else."""
 DATA = ("inputs", "outputs", "mask", "last_output", "dropout_inputs", "dropout_recurrent")
 """The arrays that are fields of a case as they are; states and weights are several."""
-OPTIONS = ("go_backwards", "zero_output_for_mask", "reset_after")
+SEQUENCE_OPTIONS = ("go_backwards", "zero_output_for_mask")
+"""What changes the sequence that a layer computes, whatever its cell is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,20 +121,13 @@ class Case:
     def weights(self) -> Layer:
         """The recurrence that the recorded layer was to compute."""
         kind: Any = LAYERS[self.recurrence]
-        options: dict[str, Any] = {}
-        if "recurrent_activation" in kind.OPTIONS:
-            options["recurrent_activation"] = self.activation("recurrent_activation")
-        if issubclass(kind, GRU):
-            options["reset_after"] = self.config.get("reset_after")
+        options = {
+            name: self.activation(name) if name in ACTIVATIONS.values() else self.config.get(name)
+            for name in kind.OPTIONS
+        }
+        options |= {name: bool(self.config.get(name)) for name in SEQUENCE_OPTIONS}
         layer: Layer = kind(
-            self.kernel,
-            self.recurrent_kernel,
-            self.bias,
-            self.activation("activation"),
-            go_backwards=bool(self.config.get("go_backwards")),
-            zero_output_for_mask=bool(self.config.get("zero_output_for_mask")),
-            dtype=self.dtype,
-            **options,
+            self.kernel, self.recurrent_kernel, self.bias, dtype=self.dtype, **options
         )
         return layer
 
@@ -200,7 +194,7 @@ def versions_now(device: str = "cpu") -> dict[str, str | None]:
 
 def activations_of(weights: Layer) -> dict[str, Activation]:
     """The activations of a layer by their names in its config."""
-    return dict(zip(("activation", "recurrent_activation"), weights.activations, strict=False))
+    return {ACTIVATIONS[letter]: found for letter, found in weights.letters.items()}
 
 
 def flat(config: Mapping[str, Any], weights: Layer) -> dict[str, Any]:
@@ -211,7 +205,11 @@ def flat(config: Mapping[str, Any], weights: Layer) -> dict[str, Any]:
     for name, activation in activations_of(weights).items():
         if not isinstance(merged.get(name), str):
             merged[name] = activation.name  # Keras 2 describes LeakyReLU as a layer
-    options = {name: getattr(weights, name) for name in OPTIONS if hasattr(weights, name)}
+    own = (
+        *SEQUENCE_OPTIONS,
+        *(name for name in weights.OPTIONS if name not in ACTIVATIONS.values()),
+    )
+    options = {name: getattr(weights, name) for name in own}
     sizes = {"units": weights.units, "use_bias": weights.bias is not None}
     return {**merged, **options, **sizes}
 

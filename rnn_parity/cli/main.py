@@ -22,6 +22,7 @@ from rnn_parity.cli.options import (
     unique,
 )
 from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, shown_lines
+from rnn_parity.system.choices import LAYER_CLASSES
 from rnn_parity.system.limits import check_numbers
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from rnn_parity.report.report import Report
     from rnn_parity.sweep.journal import Journal
 
-GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
 GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
 INTERRUPTED = 130
@@ -84,9 +84,9 @@ def fail(message: str) -> int:
 def run(arguments: Sequence[str] | None) -> int:
     """Parse the command line and do what it asks for; the exit code."""
     given = vars(parser().parse_args(arguments))
-    jobs = {"check": check, "record": check, "sweep": sweep, "faults": list_faults}
-    jobs["explain"] = explain
-    return jobs[given["command"]](given)
+    commands = {"check": check, "record": check, "sweep": sweep}
+    commands |= {"faults": list_faults, "explain": explain}
+    return commands[given["command"]](given)
 
 
 # The commands.
@@ -122,9 +122,9 @@ def check(given: Given) -> int:
         report = find(given)
     report = dataclasses.replace(report, strict=given["strict"])
     if "baseline" in given:
-        from rnn_parity.api.baseline import compared
+        from rnn_parity.api.recorded import against_baseline
 
-        report = compared(report, given["baseline"])
+        report = against_baseline(report, given["baseline"])
     colour, quiet = wants_colour(given["output"]), given["quiet"]
     text = report.render(given["format"], every=given["every"], colour=colour, quiet=quiet)
     answer(text, None if given["command"] == "record" else given["output"])
@@ -135,7 +135,7 @@ def sweep(given: Given) -> int:
     """Sweep and answer; the exit code of the report."""
     check_output(given)
     from rnn_parity.report.sweeps import SweepReport
-    from rnn_parity.sweep import engine, repro
+    from rnn_parity.sweep import bug_report, engine
     from rnn_parity.sweep.interrupt import Insisting
     from rnn_parity.sweep.journal import journal
     from rnn_parity.sweep.pool import pool
@@ -144,16 +144,21 @@ def sweep(given: Given) -> int:
     refuse_sweep(given)
     against, folder, seed = given["source"], given["repro"], given["seed"]
     if folder is not None:
-        repro.make_folder(folder)
+        bug_report.make_folder(folder)
     layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
     strength = None if given["strength"] == "full" else given["strength"]
     who = (given["workers"], given["dask"])
-    with contextlib.redirect_stdout(sys.stderr):
-        with journal(given["resume"]) as known, told(known), pool(*who) as workers, Insisting():
-            swept = engine.sweep(layers, strength, given["limit"], seed, workers, known, against)
-        scripts = {} if folder is None else repro.write_scripts(swept, folder)
+    asked = (layers, strength, given["limit"], seed)
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        journal(given["resume"]) as known,
+        told(known),
+        pool(*who) as workers,
+        Insisting(),
+    ):
+        swept = engine.sweep(*asked, workers, known, against, folder)
     options = {"layers": layers, "against": against, **named(given, "strength", "limit", "seed")}
-    report = SweepReport(swept, options, given["allow_known"], scripts)
+    report = SweepReport(swept, options, given["allow_known"])
     text = report.render(given["format"], colour=wants_colour(given["output"]))
     answer(text, given["output"])
     return report.exit_code
@@ -212,7 +217,7 @@ def find(given: Given) -> Report:
     if given["target"] is None:
         return generated_report(given)
     if is_onnx(given):
-        from rnn_parity.api.onnx_check import check_onnx
+        from rnn_parity.api.functions import check_onnx
 
         options = named(given, "layer_name", "batch", "timesteps", "seed")
         return check_onnx(given["target"], read_inputs(given, (1, 2, 3, 4)), **options)
@@ -221,7 +226,7 @@ def find(given: Given) -> Report:
 
 def case_report(given: Given) -> Report:
     """Check a case, or all cases in a folder."""
-    from rnn_parity.api.rechecking import check_case, check_folder
+    from rnn_parity.api.recorded import check_case, check_folder
 
     job = check_folder if os.path.isdir(given["target"]) else check_case
     keras = "no_keras" not in given
@@ -232,7 +237,8 @@ def generated_report(given: Given) -> Report:
     """Check, or record, a generated layer."""
     from rnn_parity.api.functions import check_generated
     from rnn_parity.api.generated import GeneratedLayer
-    from rnn_parity.api.rechecking import record_generated
+    from rnn_parity.api.recorded import record_generated
+    from rnn_parity.recurrence.layers import LAYERS
 
     fields = [field.name for field in dataclasses.fields(GeneratedLayer)]
     options = named(given, *fields)
@@ -243,7 +249,8 @@ def generated_report(given: Given) -> Report:
         options.update(zip(OF_INPUT, inputs.shape, strict=True))
     spec = GeneratedLayer(**options)
     data = spec.calls * spec.batch * spec.timesteps * (spec.features + spec.units)
-    gates = GATES.get(spec.layer, GATES_OF_TWO)
+    kind = LAYERS.get(LAYER_CLASSES.get(spec.layer, ""))
+    gates = GATES_OF_TWO if kind is None else len(kind.GATES)
     check_size(data + gates * spec.units * (spec.features + spec.units + 1))
     mask = read_mask(given, (spec.batch, spec.timesteps))
     settled = {"inputs": inputs, "mask": mask, **ways(given)}
@@ -255,7 +262,7 @@ def generated_report(given: Given) -> Report:
 def model_report(given: Given) -> Report:
     """Check, or record, the recurrent layers of a saved model."""
     from rnn_parity.api.functions import check_model
-    from rnn_parity.api.rechecking import record_model
+    from rnn_parity.api.recorded import record_model
 
     target = given["target"]
     refuse_target(target)

@@ -13,11 +13,16 @@ from typing import Any, NoReturn, TypeAlias
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.sources import KINDS, recognised
 from rnn_parity.report import FORMATS
-from rnn_parity.system.choices import ALL_MODES, INITIAL_STATES, MASKS, MODES
+from rnn_parity.system.choices import (
+    ALL_MODES,
+    INITIAL_STATES,
+    LAYER_CLASSES,
+    MASKS,
+    MODES,
+    WRAPPERS,
+)
 from rnn_parity.system.environment import own_version
 
-LAYERS = ("simple_rnn", "lstm", "gru")
-WRAPPERS = ("rnn", "stacked", "bidirectional")
 LARGEST = 2**31 - 1
 """The largest size, and the largest seed, that TensorFlow can count."""
 
@@ -147,7 +152,7 @@ def add_subject(command: Parser, target: str) -> None:
     """What is checked, on which data, and how Keras runs it."""
     command.add_argument("target", nargs="?", metavar="TARGET", default=None, help=target)
     add = command.add_argument_group("generated layer").add_argument
-    add("--layer", choices=(*LAYERS, *WRAPPERS), help="its class (default simple_rnn)")
+    add("--layer", choices=(*LAYER_CLASSES, *WRAPPERS), help="its class (default simple_rnn)")
     add("--units", type=size, metavar="N", help="its units (default 16)")
     add("--features", type=size, metavar="N", help="features of its inputs (default 32)")
     add("--batch", type=size, metavar="N", help="samples; for a model too (default 32)")
@@ -202,7 +207,7 @@ def add_sweep(commands: Commands) -> None:
         epilog=SWEEP_ENDS,
     )
     add = sweep.add_argument_group("what is checked").add_argument
-    add("--layer", choices=(*LAYERS, "all"), default="simple_rnn", help="default simple_rnn")
+    add("--layer", choices=(*LAYER_CLASSES, "all"), default="simple_rnn", help="default simple_rnn")
     add(
         "--strength",
         type=strength,

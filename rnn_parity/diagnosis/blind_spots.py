@@ -25,10 +25,12 @@ from rnn_parity.verdict.printed import prints
 from rnn_parity.verdict.results import BlindSpot, LaterSensitivity, Sensitivity, Subject
 
 SAMPLES, STEPS = 4, 32
-"""Rows on which nearly every fault shows already; only what hides there is tried on all."""
+"""Samples and first timesteps in which nearly every fault shows already; only what hides there is
+tried on all. Chosen.
+"""
 CLEARLY = 1.05
-"""A ratio from which on a few rows prove what the whole run would show. The quick way that whole
-runs are judged by has bounds that are wider by less than that.
+"""The ratio from which on a few rows prove what the whole run would show. Derived: the quick way
+that whole runs are judged by has bounds that are wider by less.
 """
 BOUNDED = {"tanh", "sigmoid", "softsign", "hard_tanh"}
 """Activations whose outputs saturate at their limits."""
@@ -79,25 +81,20 @@ def later(passed: PassedCheck) -> Sensitivity:
 @np.errstate(all="ignore")
 def sensitivity(passed: PassedCheck) -> Sensitivity:
     """Which faults this check would have called `diverged`, and which not, with the reason."""
-    with one_thread():
-        return seen_of(passed)
-
-
-def seen_of(passed: PassedCheck) -> Sensitivity:
-    """Fault by fault."""
     reference = passed.reference
     visible, blind = [], []
-    for fault in faults_of(reference.layer):
-        if fault is STALE:
-            reason = unseen_state(passed)
-        elif next(fault.variants(reference), None) is None:
-            continue
-        else:
-            reason = fault.blind(reference) or hiding(fault, passed)
-        if reason is None:
-            visible.append(fault.id)
-        else:
-            blind.append(BlindSpot(fault.id, reason))
+    with one_thread():
+        for fault in faults_of(reference.layer):
+            if fault is STALE:
+                reason = unseen_state(passed)
+            elif next(fault.variants(reference), None) is None:
+                continue
+            else:
+                reason = fault.blind(reference) or hiding(fault, passed)
+            if reason is None:
+                visible.append(fault.id)
+            else:
+                blind.append(BlindSpot(fault.id, reason))
     return Sensitivity(tuple(visible), tuple(blind))
 
 

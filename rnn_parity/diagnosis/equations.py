@@ -368,7 +368,7 @@ class Rows:
 
     @np.errstate(all="ignore")
     def even(self, weights: Array) -> Rows:
-        """The same equations, each over what it rounds: otherwise large numbers alone decide."""
+        """These equations, each over what it rounds: otherwise large numbers alone decide."""
         size = self.size(weights) + np.abs(self.observed)
         good = np.isfinite(size) & (size > 0)
         return self.scaled(np.divide(1.0, size, out=np.zeros_like(size), where=good))
@@ -397,7 +397,7 @@ class Rows:
         return found
 
     def but_weights(self, change: Array) -> Rows:
-        """The same equations, had the weights been others by `change`, to first order."""
+        """These equations, had the weights been others by `change`, to first order."""
         if not change.any():
             return self
         return replace(self, residual=self.residual - self.changed(change))

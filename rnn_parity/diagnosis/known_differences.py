@@ -24,6 +24,7 @@ from rnn_parity.recurrence.layers import LAYERS, LSTM, Layer
 from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.system.choices import LAYER_CLASSES
 from rnn_parity.verdict.order import Status
 from rnn_parity.verdict.sweep_results import (
     CallNumbers,
@@ -38,7 +39,7 @@ Function = Callable[[Array], Array]
 Marks = Callable[[Combination, Outcome, Numbers | None], bool]
 """Whether a smallest configuration, by what came of it and its numbers, shows one mistake."""
 
-EVERY_LAYER = ("simple_rnn", "lstm", "gru")
+EVERY_LAYER = tuple(LAYER_CLASSES)
 A_MASK = ("right", "left", "random")
 OF_THE_RECURRENCE = (
     *("dtype", "mask", "initial_state", "calls", "stateful", "return_sequences", "return_state"),

@@ -17,10 +17,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -33,10 +31,8 @@ from rnn_parity.errors import InputError, SourceFailedError
 from rnn_parity.implementations import numbers
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.system.files import reason
+from rnn_parity.system.processes import TIME_LIMIT, end, ending, time_limit
 
-TIME_LIMIT = "RNN_PARITY_TIME_LIMIT"
-"""The environment variable with the seconds that a program may take."""
-SECONDS = "60"
 PLACE = re.compile(r"\{(input|output|mask|initial_state_h|initial_state_c)\}(\.\w+)?")
 """A file's place in the command, with the extension that says its format."""
 FORMATS = {"output": (".npy", ".npz", ".csv")}
@@ -70,18 +66,6 @@ def implementation(command: str) -> Implementation:
     if shutil.which(words[0]) is None:
         raise InputError(f"{where}: expected a program that can be run, found none of that name")
     return partial(answer_of_program, words, time_limit(), where)
-
-
-def time_limit() -> float:
-    """The seconds that a program may take."""
-    given = os.environ.get(TIME_LIMIT, SECONDS)
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < inf:
-        raise InputError(f"{TIME_LIMIT}: expected seconds, received {given!r}")
-    return seconds
 
 
 def answer_of_program(words: Sequence[str], limit: float, where: str, request: Request) -> Answer:
@@ -224,21 +208,6 @@ def started(arguments: Sequence[str], where: str) -> subprocess.Popen[bytes]:
         )
     except OSError as error:
         raise InputError(f"{where}: cannot be started: {reason(error)}") from None
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End everything that is left of the program's process group."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def ending(code: int) -> str:
-    """How a program ended, from what `Popen` calls its return code."""
-    if code > 0:
-        return f"ended with exit code {code}"
-    names = {number.value: number.name for number in signal.Signals}
-    return f"crashed with {names.get(-code, f'signal {-code}')}"
 
 
 class Listener:

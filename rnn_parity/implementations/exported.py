@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from rnn_parity.cases.case import flat
-from rnn_parity.implementations.request import Answer, Implementation, Request
+from rnn_parity.implementations.request import Answer, Implementation, Request, keras_class
 
 RUNTIMES = {"onnx": ".onnx.runtime", "litert": ".litert"}
 
@@ -27,9 +27,10 @@ def implementation(format: str) -> Implementation:
     runtime.required(format)
 
     def compute(request: Request) -> Answer:
-        from rnn_parity.keras_adapter.export import Sizes, exported
+        from rnn_parity.keras_adapter.building import Sizes, exported
 
         layer = request.layer
+        keras_class(layer, format)
         config = {"dtype": layer.precision.name, **flat(request.config, layer)}
         batch, timesteps, _ = request.inputs.shape
         mask, states = request.mask is not None, request.initial_state is not None

@@ -29,22 +29,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import rnn_parity
+from rnn_parity.cases.case import SEQUENCE_OPTIONS
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError, one_line
-from rnn_parity.implementations.command import TIME_LIMIT, end, ending, time_limit
-from rnn_parity.implementations.request import Answer, Implementation, Request
+from rnn_parity.implementations.request import Answer, Implementation, Request, keras_class
 from rnn_parity.recurrence.activations import CATALOGUE, Activation
+from rnn_parity.recurrence.layers import WEIGHTS
 from rnn_parity.system.environment import version_of
+from rnn_parity.system.processes import TIME_LIMIT, end, ending, time_limit
 
 BACKENDS = {"jax": "jax", "torch": "torch", "numpy": "jax", "openvino": "openvino"}
 """Keras's backends, which are the names of the extras too, and the package that each needs (that of
 NumPy uses some of JAX)."""
-OPTIONS = ("go_backwards", "zero_output_for_mask", "reset_after", "units")
-ACTIVATIONS = ("activation", "recurrent_activation")
 Message = dict[str, NDArray[Any]]
 OPTION, STATE, BACKWARD = "option_", "state_", "backward_"
 """What the names of the constructor's arguments, of the states, and of all that belongs to the
 second layer of a `Bidirectional` begin with."""
-WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
 
 def installed() -> list[str]:
@@ -108,15 +107,14 @@ def question(request: Request, name: str) -> dict[str, ArrayLike]:
         return forward | {BACKWARD + n: value for n, value in backward.items()}
     layer = request.layer
     message: dict[str, ArrayLike] = {
-        "layer_class": type(layer).__name__,
+        "layer_class": keras_class(layer, name),
         "dtype": layer.precision.name,
         "inputs": layer.precision.round(request.inputs, "inputs"),
     }
     message |= {n: w for n in WEIGHTS if (w := getattr(layer, n)) is not None}
-    options = {n: getattr(layer, n) for n in OPTIONS if hasattr(layer, n)}
-    for n in ACTIVATIONS:
-        if hasattr(layer, n):
-            options[n] = keras_name(getattr(layer, n), name)
+    options = {n: getattr(layer, n) for n in (*SEQUENCE_OPTIONS, "units", *layer.OPTIONS)}
+    for n, value in options.items():
+        options[n] = keras_name(value, name) if isinstance(value, Activation) else value
     options |= {"use_bias": layer.bias is not None, "unroll": bool(request.config.get("unroll"))}
     message |= {OPTION + n: value for n, value in options.items()}
     if request.mask is not None:

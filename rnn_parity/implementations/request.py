@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.errors import UnsupportedError
+from rnn_parity.recurrence.layers import LAYERS, Layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,3 +72,15 @@ def path_and_part(source: str, *extensions: str) -> tuple[str, str | None]:
     pattern = rf"(.+?\.(?:{'|'.join(extensions)}))(?:#(.+))?"
     match = re.fullmatch(pattern, source, re.IGNORECASE)
     return (match[1], match[2]) if match else (source, None)
+
+
+def keras_class(layer: Layer, who: str) -> str:
+    """The name of the class in Keras that computes what the layer does.
+
+    Raises `UnsupportedError` for a cell of a user's own, which `who`, the beginning of the message,
+    does not have.
+    """
+    name = type(layer).__name__
+    if LAYERS.get(name) is not type(layer):
+        raise UnsupportedError(f"{who}: expected one of {', '.join(LAYERS)}, received {name}")
+    return name

@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError, UnsupportedError, one_line
-from rnn_parity.implementations.request import Answer, Implementation, Request, path_and_part
+from rnn_parity.implementations.request import (
+    Answer,
+    Implementation,
+    Request,
+    keras_class,
+    path_and_part,
+)
 from rnn_parity.recurrence.layers import Array, Layer
 from rnn_parity.system.environment import version_of
 from rnn_parity.system.files import plain_file, readable
@@ -84,6 +90,7 @@ def implementation(source: str) -> Implementation:
     others = other_tensors(tensors)
 
     def compute(request: Request) -> Answer:
+        keras_class(request.layer, repr(path))
         chosen = module_for(path, candidates, request.layer)
         outputs, states = run_module(path, chosen, request)
         return Answer(

@@ -1,4 +1,4 @@
-"""Keras layers made here: from options, with random weights, or from a recorded description.
+"""Keras layers made here: from options, or from a recorded description; alone, to be exported.
 
 Random weights hide nothing: they are distinct and non-zero. Wrappers and stacks are made from the
 arguments of what is inside them, as Keras's own layers are.
@@ -7,26 +7,29 @@ arguments of what is inside them, as Keras's own layers are.
 from __future__ import annotations
 
 import inspect
+import io
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError, one_line
+from rnn_parity.errors import InputError, MissingPackageError, one_line
 from rnn_parity.keras_adapter.parts import cells_of, input_shape
 from rnn_parity.keras_adapter.runtime import quiet, refusals, tensorflow_module
-from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.layers import LAYERS, WEIGHTS, Layer
+from rnn_parity.system.choices import LAYER_CLASSES
 
 POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
-LAYER_CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
-OF_EVERY_CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout", "dtype")
-OF_CELL = {
-    "SimpleRNN": OF_EVERY_CELL,
-    "LSTM": (*OF_EVERY_CELL, "recurrent_activation"),
-    "GRU": (*OF_EVERY_CELL, "recurrent_activation", "reset_after"),
-}
+OF_EVERY_CELL = ("units", "use_bias", "dropout", "recurrent_dropout", "dtype")
+"""The arguments of every cell, beside the `OPTIONS` of its class in `recurrence`."""
 OF_RNN = (
     "go_backwards",
     "return_sequences",
@@ -48,6 +51,8 @@ HARMLESS = (
 )
 """Entries that change nothing in a layer whose weights and dropout masks are given."""
 HARMLESS_ENDINGS = ("_initializer", "_regularizer", "_constraint")
+EXPORT_OPTIONS = {"stateful": False, "time_major": False, "return_sequences": True}
+"""The states are inputs of the model, all that it takes is batch first, and it hides no output."""
 RECURRENT_GAIN = 0.9
 """The recurrent kernel is this times an orthogonal matrix: the state neither dies nor explodes."""
 
@@ -255,7 +260,7 @@ def rebuild_layer(
     with refusals(f"{layer_class} rebuilt from its config"):
         layer = constructed(layer_class, kind, arguments)
         layer.build(input_shape(layer, batch, None, weights.features))
-        for name in ("kernel", "recurrent_kernel", "bias"):
+        for name in WEIGHTS:
             if getattr(weights, name) is not None:
                 getattr(layer.cell, name).assign(getattr(weights, name))
     return layer
@@ -263,7 +268,7 @@ def rebuild_layer(
 
 def constructor_arguments(layer_class: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor arguments among the entries of `config`."""
-    names = {*OF_CELL[kind], *OF_RNN, "dtype"}
+    names = {*OF_EVERY_CELL, *LAYERS[kind].OPTIONS, *OF_RNN}
     known = {name: value for name, value in config.items() if name in names}
     for name in config.keys() - known.keys():
         if name not in HARMLESS and not name.endswith(HARMLESS_ENDINGS):
@@ -293,7 +298,7 @@ def constructed(layer_class: str, kind: str, arguments: Mapping[str, Any]) -> An
     if layer_class != "RNN":
         return getattr(layers, kind)(**arguments, **zeros)
     make = getattr(layers, f"{kind}Cell")
-    of_cell = (*OF_CELL[kind], "implementation")
+    of_cell = (*OF_EVERY_CELL, *LAYERS[kind].OPTIONS, "implementation")
     cell = make(**{n: arguments[n] for n in of_cell if n in arguments}, **zeros)
     return layers.RNN(cell, **{n: arguments[n] for n in (*OF_RNN, "dtype") if n in arguments})
 
@@ -302,3 +307,70 @@ def policy_name(dtype: Any) -> Any:
     """The name of a dtype policy, which both generations of Keras may describe as an object."""
     config = dtype.get("config") if isinstance(dtype, Mapping) else None
     return config.get("name") if isinstance(config, Mapping) else dtype
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What an exported model takes: inputs `(batch, timesteps, F)`, maybe a mask and states."""
+
+    batch: int
+    timesteps: int
+    mask: bool
+    states: bool
+
+
+def exported(format: str, layer: Layer, config: Mapping[str, Any], sizes: Sizes) -> bytes:
+    """The layer that `config` describes, with these weights, as "onnx" or "litert" writes it.
+
+    The model's inputs are named inputs, h, c and mask, and all of its sizes are fixed. Raises
+    `InputError` for what the exporter refuses, `MissingPackageError` where it is not installed.
+    """
+    kind = type(layer).__name__
+    built = rebuild_layer(kind, {**config, **EXPORT_OPTIONS}, layer, sizes.batch)
+    with refusals(f"{format}: {kind}"), redirect_stdout(io.StringIO()):
+        return WRITERS[format](alone(built, layer, sizes))
+
+
+def alone(built: Any, layer: Layer, sizes: Sizes) -> Any:
+    """A functional model of the built Keras layer, called once."""
+    keras = tensorflow_module().keras
+
+    def port(name: str, *shape: int, dtype: str | None = None) -> Any:
+        dtype = dtype or built.compute_dtype
+        return keras.Input(shape, batch_size=sizes.batch, name=name, dtype=dtype)
+
+    inputs, options = [port("inputs", sizes.timesteps, layer.features)], {}
+    if sizes.states:
+        options["initial_state"] = [port(name, layer.units) for name in layer.STATES]
+        inputs += options["initial_state"]
+    if sizes.mask:
+        options["mask"] = port("mask", sizes.timesteps, dtype="bool")
+        inputs.append(options["mask"])
+    model = keras.Model(inputs, built(inputs[0], **options))
+    zeros = [np.zeros(one.shape, keras.backend.standardize_dtype(one.dtype)) for one in inputs]
+    model(zeros)  # only what was called can be exported
+    return model
+
+
+def as_onnx(model: Any) -> bytes:
+    """Keras 3's own export, through tf2onnx."""
+    if find_spec("tf2onnx") is None:
+        raise MissingPackageError(
+            "onnx: exporting a layer needs tf2onnx; install it with: "
+            "pip install 'rnn-parity[export]'"
+        )
+    if not hasattr(model, "export") or not hasattr(tensorflow_module().keras, "ops"):
+        raise InputError("onnx: expected Keras 3.8 or later, which exports to ONNX")
+    with TemporaryDirectory(prefix="rnn-parity-") as folder:
+        path = os.path.join(folder, "model.onnx")
+        model.export(path, format="onnx", verbose=False)
+        return Path(path).read_bytes()
+
+
+def as_litert(model: Any) -> bytes:
+    """TensorFlow's converter to LiteRT, in float32 throughout."""
+    content: bytes = tensorflow_module().lite.TFLiteConverter.from_keras_model(model).convert()
+    return content
+
+
+WRITERS: Mapping[str, Callable[[Any], bytes]] = {"onnx": as_onnx, "litert": as_litert}

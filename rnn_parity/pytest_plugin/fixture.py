@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 import rnn_parity
 from rnn_parity import keras_adapter
-from rnn_parity.api import regression
 from rnn_parity.api.functions import DEFAULT_MODE, keras_report, modes_to_run, observe
+from rnn_parity.api.recorded import held, paths_of
 from rnn_parity.errors import InputError, RnnParityError, shown_lines
 from rnn_parity.pytest_plugin.outcome import failure, lines
 from rnn_parity.recurrence.layers import Layer, SimpleRNN
@@ -124,7 +124,7 @@ class RnnParity:
             for one in modes_to_run(mode)
             for seen in observe(layer_or_model, inputs, mask, state, one)
         ]
-        paths = regression.paths_of(path, len(found))
+        paths = paths_of(path, len(found))
         if self._taken & {path, *paths}:
             raise InputError(
                 f"name: expected another one for each case of a test, received {name!r} twice"
@@ -132,7 +132,7 @@ class RnnParity:
         self._taken |= {path, *paths}
         in_model = keras_adapter.is_model(layer_or_model)
         results = [
-            regression.held(seen, file, self._shown(file), self._update, in_model)
+            held(seen, file, self._shown(file), self._update, in_model)
             for seen, file in zip(found, paths, strict=True)
         ]
         checks = [check for one in results for check in one.checks]

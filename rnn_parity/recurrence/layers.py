@@ -37,7 +37,7 @@ class Layer:
     `(G units,)`, or `(n, G units)` where the formula takes its rows `b[0]` to `b[n - 1]`, or None;
     a vector is `(g units,)`, zeros unless given. They are kept in float64, after rounding to
     `dtype`, the layer's compute dtype: when not given it is the dtype of `kernel` (float32 for
-    integers and lists).
+    integers).
 
     An activation is a Keras name, None (linear) or an `Activation`. `go_backwards` takes the inputs
     and the mask in reverse. `zero_output_for_mask` makes the output of a masked step zeros instead

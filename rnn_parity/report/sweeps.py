@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from rnn_parity.report.page import (
@@ -43,7 +43,6 @@ class SweepReport(Renderable, Generic[C]):
     swept: Swept[C]
     options: Mapping[str, Any]
     allow_known: bool = False
-    scripts: Mapping[C, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Status:
@@ -113,7 +112,7 @@ class SweepReport(Renderable, Generic[C]):
             "smallest": self.check_entry(finding.configuration, finding.outcome, finding.causes),
             "count": len(finding.members),
             "configurations": [one.entry for one in finding.members],
-            "script": self.scripts.get(finding.configuration),
+            "script": self.swept.scripts.get(finding.configuration),
         }
 
     def check_entry(
@@ -213,8 +212,8 @@ class SweepReport(Renderable, Generic[C]):
         if configuration["open_size"] == "none":
             given = [f"--{n} {value}" for n in ("seed", "against") if (value := self.options[n])]
             yield "again", " ".join([configuration.command, *given])
-        if configuration in self.scripts:
-            yield "script", self.scripts[configuration]
+        if configuration in self.swept.scripts:
+            yield "script", self.swept.scripts[configuration]
 
     @property
     def sentence(self) -> str:

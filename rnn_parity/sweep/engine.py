@@ -1,19 +1,29 @@
-"""A sweep from its options to what it found."""
+"""A sweep from its options to what it found: hundreds of failures as a few findings.
+
+Equal causes stand together: a failure belongs to a known cause when it has the options that matter
+there. To be sure that it hides nothing else, each of these options in turn is given its default:
+what still fails then is a failure of its own, and is looked into like the others.
+
+A finding is shown by the smallest configuration, which delta debugging finds (Zeller and
+Hildebrandt, *Simplifying and isolating failure-inducing input*, IEEE Transactions on Software
+Engineering 28, 2002) on the options that do not have their defaults.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
+from typing import NamedTuple
 
 from rnn_parity.diagnosis.known_differences import known_difference
 from rnn_parity.errors import InputError
+from rnn_parity.sweep.bug_report import write_scripts
 from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.pool import Pool, Result
-from rnn_parity.sweep.shrink import Group, grouped
-from rnn_parity.sweep.space import Configuration, Site, combinations
+from rnn_parity.sweep.space import SIZES, SPACES, Configuration, Site, Value, combinations
 from rnn_parity.sweep.worker import check_configuration, describe, explain_configuration, numbers_of
 from rnn_parity.system.environment import own_version
 from rnn_parity.verdict.order import STATUSES, Status
@@ -25,6 +35,22 @@ WITNESSES = 4
 IDENTITY = ("numpy", "tensorflow", "keras", "device")
 """What outcomes depend on, besides this program and the seed."""
 
+OutcomesOf = Callable[[Sequence[Configuration]], Mapping[Configuration, Outcome]]
+"""The outcomes of some configurations, and maybe of more."""
+
+MOST_GROUPS = 60
+"""How many causes are looked into; with more of them, nothing is right."""
+
+First = Callable[[Sequence[Configuration]], Configuration | None]
+"""The first of some configurations that shows it; None where none does."""
+
+FUNCTIONS = ("activation", "recurrent_activation")
+"""Options each value of which may be wrong by itself."""
+SEVERAL = 3
+"""How many functions must show it before one of them stands for another: chosen."""
+MIRRORED = {"left": "right", "right": "left"}
+"""What a mask is to a layer that runs backwards, for one that runs forwards."""
+
 
 def sweep(
     layers: Sequence[str],
@@ -34,12 +60,14 @@ def sweep(
     pool: Pool,
     journal: Journal,
     against: str | None = None,
+    folder: str | None = None,
 ) -> Swept[Configuration]:
     """Check the combinations of each layer's options, and look into what failed.
 
     A covering array of this `strength`, or everything for None; the first `limit` of them if given.
-    What `journal` knows is not checked again. `against` names what is checked in place of Keras.
-    Raises `InputError` for what cannot be swept.
+    What `journal` knows is not checked again. `against` names what is checked in place of Keras. A
+    script for each finding is written to `folder`, which exists. Raises `InputError` for what
+    cannot be swept.
     """
     job = Job(pool, journal, seed, against)
     sites = [job.site(layer) for layer in layers]
@@ -53,7 +81,9 @@ def sweep(
     outcomes = {one: known[one] for one in configurations}
     new = len(outcomes.keys() - before)
     findings, unexplained = job.findings(outcomes)
-    return Swept(sites[0].environment, outcomes, findings, unexplained, new, seconds, pool.count)
+    environment = sites[0].environment
+    swept = Swept(environment, outcomes, findings, unexplained, new, seconds, pool.count)
+    return swept if folder is None else replace(swept, scripts=write_scripts(swept, folder))
 
 
 @dataclass(frozen=True)
@@ -156,3 +186,174 @@ def shared(causes: tuple[Cause, ...], others: Iterable[tuple[Cause, ...]]) -> tu
     """The causes that explain others as well: a few numbers fit many by chance."""
     seen = [{cause.fault for cause in found} for found in others]
     return tuple(cause for cause in causes if all(cause.fault in one for one in seen))
+
+
+@dataclass
+class Group:
+    """Failures with one cause: the smallest configuration that shows it, and who else does.
+
+    `forms` are the options that matter, with the values with which they were met.
+    """
+
+    smallest: Configuration
+    verdict: Status
+    forms: list[Mapping[str, Value]] = field(default_factory=list)
+    members: dict[Configuration, None] = field(default_factory=dict)
+
+    def form_of(self, failure: Failure) -> Mapping[str, Value] | None:
+        """The form that the failure has, if it has one."""
+        forms = self.forms if failure.verdict == self.verdict else []
+        return next(filter(failure.configuration.has, forms), None)
+
+
+class Failure(NamedTuple):
+    """A configuration that fails, and the one of the sweep that it comes from."""
+
+    configuration: Configuration
+    verdict: Status
+    origin: Configuration
+
+
+def grouped(
+    outcomes: Mapping[Configuration, Outcome], outcomes_of: OutcomesOf, at_once: int = 1
+) -> tuple[list[Group], list[Configuration]]:
+    """The causes of what failed, and what was not looked into because they were too many.
+
+    `outcomes_of` is asked for more configurations, `at_once` of them at a time.
+    """
+    groups: list[Group] = []
+    waiting = [Failure(c, o.verdict, c) for c, o in outcomes.items() if o.verdict != "parity"]
+    while waiting:
+        explained, waiting = split(waiting, groups)
+        waiting += hidden(explained, outcomes_of)
+        if waiting and not explained:
+            if len(groups) == MOST_GROUPS:
+                break
+            add_group(groups, waiting[0], outcomes_of, at_once)
+    return groups, list(dict.fromkeys(failure.origin for failure in waiting))
+
+
+def split(
+    waiting: Sequence[Failure], groups: Sequence[Group]
+) -> tuple[list[tuple[Failure, Mapping[str, Value]]], list[Failure]]:
+    """The failures that a group explains, each with its form there, and the others."""
+    explained, others = [], []
+    for failure in waiting:
+        found = ((group, group.form_of(failure)) for group in groups)
+        group, form = next((pair for pair in found if pair[1] is not None), (None, None))
+        if group is None or form is None:
+            others.append(failure)
+        else:
+            group.members[failure.origin] = None
+            explained.append((failure, form))
+    return explained, others
+
+
+def hidden(
+    explained: Sequence[tuple[Failure, Mapping[str, Value]]], outcomes_of: OutcomesOf
+) -> list[Failure]:
+    """What still fails when one of the options that explain a failure has its default."""
+    origins = {
+        (failure.configuration.without(name), failure.origin): None
+        for failure, form in explained
+        for name in form
+    }
+    outcomes = outcomes_of(list(dict.fromkeys(one for one, _ in origins)))
+    found = [Failure(one, outcomes[one].verdict, origin) for one, origin in origins]
+    return [failure for failure in found if failure.verdict != "parity"]
+
+
+def add_group(groups: list[Group], failure: Failure, outcomes_of: OutcomesOf, at_once: int) -> None:
+    """Find out what matters of a failure: a new form of a known group, or a new group."""
+
+    def first(ones: Sequence[Configuration]) -> Configuration | None:
+        for start in range(0, len(ones), at_once):
+            some = ones[start : start + at_once]
+            outcomes = outcomes_of(some)
+            shown = (one for one in some if outcomes[one].verdict == failure.verdict)
+            if (found := next(shown, None)) is not None:
+                return found
+        return None
+
+    smallest = shrink(failure.configuration, first)
+    known = (g for g in groups if (g.smallest, g.verdict) == (smallest, failure.verdict))
+    group = next(known, None)
+    if group is None:
+        group = Group(smallest, failure.verdict)
+        groups.append(group)
+    group.forms.append({name: failure.configuration[name] for name in smallest.changed})
+
+
+def shrink(configuration: Configuration, first: First) -> Configuration:
+    """The smallest configuration found: every option that does not matter has its default.
+
+    Those that matter have the first value, and every size is the smallest, with which it shows.
+    """
+    while True:
+        smaller = forwards(fewest_options(configuration, first), first)
+        smaller = smallest_sizes(first_values(smaller, first), first)
+        if smaller == configuration:
+            return smaller
+        configuration = smaller
+
+
+def forwards(configuration: Configuration, first: First) -> Configuration:
+    """Forwards with the mirrored mask, where that shows it too: it is the same thing, only simpler.
+
+    `fewest_options` does not find it, for it leaves what it keeps as it is.
+    """
+    mirror = MIRRORED.get(str(configuration["mask"]))
+    if not configuration["go_backwards"] or mirror not in SPACES[configuration.layer]["mask"]:
+        return configuration
+    simpler = configuration.without("go_backwards").but({"mask": mirror})
+    return first([simpler]) or configuration
+
+
+def fewest_options(configuration: Configuration, first: First) -> Configuration:
+    """The algorithm ddmin: no single remaining option can be given its default."""
+    default = Configuration.default(configuration.layer)
+    kept, parts = list(configuration.changed), 2
+
+    def only(names: list[str]) -> Configuration:
+        return configuration.but({n: default[n] for n in configuration.changed if n not in names})
+
+    if first([only([])]):
+        return only([])
+    while len(kept) > 1:
+        size = -(-len(kept) // parts)
+        pieces = [kept[i : i + size] for i in range(0, len(kept), size)]
+        without = [[name for name in kept if name not in piece] for piece in pieces]
+        tries = [*pieces, *without] if parts > 2 else pieces
+        smaller = [only(names) for names in tries]
+        shown = first(smaller)
+        if shown is not None:
+            found = tries[smaller.index(shown)]
+            parts = 2 if found in pieces else max(parts - 1, 2)
+            kept = found
+        elif parts >= len(kept):
+            break
+        else:
+            parts = min(2 * parts, len(kept))
+    return only(kept)
+
+
+def first_values(configuration: Configuration, first: First) -> Configuration:
+    """Every option that matters with its first value, after the default, that shows it.
+
+    A function may be wrong by itself: it makes place for another only where several show the same.
+    """
+    space = SPACES[configuration.layer]
+    for name, value in configuration.changed.items():
+        before = [configuration.but({name: v}) for v in space[name][1 : space[name].index(value)]]
+        if name in FUNCTIONS and not all(first([one]) for one in before[:SEVERAL]):
+            continue
+        configuration = first(before) or configuration
+    return configuration
+
+
+def smallest_sizes(configuration: Configuration, first: First) -> Configuration:
+    """Every size as small as possible, one after the other."""
+    for name in SIZES:
+        tries = [configuration.but({name: n}) for n in range(1, int(configuration[name]))]
+        configuration = first(tries) or configuration
+    return configuration

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.system.choices import INITIAL_STATES, LAYER_CLASSES, MASKS, MODES
 
 Value: TypeAlias = str | int | float | bool
 Space: TypeAlias = Mapping[str, tuple[Value, ...]]
@@ -42,9 +43,9 @@ OF_KERAS_2 = tuple(name for name in NAMES if name[0].isupper())
 COMMON: Space = {
     "activation": ("tanh", *NAMES),
     "dtype": ("float32", "float64", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16"),
-    "mode": ("eager", "graph", "xla", "predict"),
-    "mask": ("none", "right", "left", "random"),
-    "initial_state": ("zeros", "random"),
+    "mode": MODES,
+    "mask": MASKS,
+    "initial_state": INITIAL_STATES,
     "calls": (1, 2, 3),
     # Called on arrays; or in a functional model whose Input leaves this size open.
     "open_size": ("none", "timesteps", "batch"),
@@ -75,7 +76,6 @@ GATED: Space = {
     "implementation": (2, 1),
     "use_cudnn": ("auto", False),
 }
-CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 SPACES: Mapping[str, Space] = {
     "simple_rnn": COMMON,
     "lstm": {**GATED, "unit_forget_bias": (True, False)},
@@ -148,7 +148,7 @@ class Configuration:
     @property
     def layer_class(self) -> str:
         """The name of the layer's class in Keras."""
-        return CLASSES[self.layer]
+        return LAYER_CLASSES[self.layer]
 
     @property
     def sizes(self) -> dict[str, Value]:

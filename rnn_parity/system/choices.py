@@ -5,6 +5,10 @@ The standard library alone, so that the command line knows them before anything 
 
 from __future__ import annotations
 
+LAYER_CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
+"""The names of layers, and those of their classes in Keras."""
+WRAPPERS = ("rnn", "stacked", "bidirectional")
+"""What a layer can be wrapped in: a cell in an `RNN`, a stack of cells, a `Bidirectional`."""
 MODES = ("eager", "graph", "xla", "predict")
 """How Keras runs a layer or a model."""
 ALL_MODES = "all"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import Ball, concatenated
 from rnn_parity.bounds.distance import distance, ratios, ulps
-from rnn_parity.bounds.fast_step_bound import Near, NearSteps
+from rnn_parity.bounds.first_order import Near, NearSteps
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.layers import Array, Layer

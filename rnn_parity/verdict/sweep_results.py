@@ -144,7 +144,8 @@ class Swept(Generic[C]):
     """What a sweep found: the outcome of every configuration, in order, and the causes behind them.
 
     `new` counts what was checked now and not read from a file, in `seconds`, by `workers`.
-    `unexplained` failed, but there were too many causes to look into them all.
+    `unexplained` failed, but there were too many causes to look into them all. `scripts` are the
+    files that show the findings of some configurations.
     """
 
     environment: Mapping[str, str | None]
@@ -154,6 +155,7 @@ class Swept(Generic[C]):
     new: int
     seconds: float
     workers: int
+    scripts: Mapping[C, str] = field(default_factory=dict)
 
     @property
     def checked(self) -> dict[C, Outcome]:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from rnn_parity.api.baseline import compared, read, regressions
+from rnn_parity.api.recorded import against_baseline, read_report, regressions
 from rnn_parity.errors import InputError
 from rnn_parity.pytest_plugin.outcome import merged
 from rnn_parity.report.report import Report
@@ -22,7 +22,7 @@ def check(verdict="parity", bits=27.0, name="a", path="c.npz", **subject):
 
 def held(tmp_path, before, now):
     (tmp_path / "b.json").write_text(Report(tuple(before)).to_json())
-    return compared(Report(tuple(now), notes=("a note",)), tmp_path / "b.json")
+    return against_baseline(Report(tuple(now), notes=("a note",)), tmp_path / "b.json")
 
 
 def test_the_same_report_is_no_worse(tmp_path):
@@ -91,7 +91,7 @@ def session(path, **tests):
     """The checks in what pytest writes of `tests`: each one's checks, which have equal names."""
     texts = {f"t.py::{name}": [Report(tuple(found)).to_json()] for name, found in tests.items()}
     path.write_text(merged(texts))
-    return read(path)
+    return read_report(path)
 
 
 def test_the_checks_of_two_tests_are_told_apart(tmp_path):
@@ -144,14 +144,14 @@ def test_what_got_worse_is_shown(tmp_path):
 def test_what_is_no_report(tmp_path, text, expected):
     (tmp_path / "b.json").write_text(text)
     with pytest.raises(InputError, match="expected a report that --format json wrote") as caught:
-        compared(Report(()), tmp_path / "b.json")
+        against_baseline(Report(()), tmp_path / "b.json")
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_no_file(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
-        compared(Report(()), tmp_path / "none.json")
+        against_baseline(Report(()), tmp_path / "none.json")
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(InputError, match="received something that is not a plain file"):
-        compared(Report(()), tmp_path / "pipe.json")
+        against_baseline(Report(()), tmp_path / "pipe.json")

@@ -11,7 +11,7 @@ import pytest
 from hand_case import OUTPUTS, VERSIONS, make
 
 from rnn_parity.api.generated import GeneratedLayer
-from rnn_parity.api.rechecking import (
+from rnn_parity.api.recorded import (
     check_case,
     check_folder,
     moved,
@@ -54,7 +54,7 @@ def test_wrong_recorded_outputs_diverge(path):
 def test_without_keras_tensorflow_is_not_imported(path):
     code = f"""
 import sys
-from rnn_parity.api.rechecking import check_case, check_folder
+from rnn_parity.api.recorded import check_case, check_folder
 assert check_case({str(path)!r}, keras=False) and check_folder({str(path.parent)!r}, keras=False)
 assert not {{"tensorflow", "keras", "tf_keras"}} & set(sys.modules)
 """

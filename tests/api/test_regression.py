@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
-from rnn_parity.api.regression import changed, difference, given, held, paths_of
+from rnn_parity.api.recorded import changed, difference, given, held, paths_of
 from rnn_parity.cases.case import case_of, read_case, versions_now, write_case
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.layer_call import LayerCall

@@ -6,7 +6,7 @@ from hand_case import make
 
 import rnn_parity as rp
 from rnn_parity.api.examination import examine
-from rnn_parity.api.rechecking import check_case
+from rnn_parity.api.recorded import check_case
 from rnn_parity.cases.case import read_case, write_case
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
 from rnn_parity.verdict.judge import Observations, judge

@@ -7,10 +7,10 @@ import pytest
 from helpers import loop, random_weights
 
 import rnn_parity as rp
-from rnn_parity.bounds import fast_step_bound
+from rnn_parity.bounds import first_order as fast_step_bound
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.balls import SLACK
-from rnn_parity.bounds.fast_step_bound import SMALL, Argument, Near, NotNearError
+from rnn_parity.bounds.first_order import SMALL, Argument, Near, NotNearError
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.activations import WIDE

@@ -11,12 +11,15 @@ from helpers import rounded
 import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball, Sum
-from rnn_parity.bounds.hidden_states import (
+from rnn_parity.bounds.observed import observed_steps
+from rnn_parity.bounds.step_bound import (
     GROWN,
     PIECES,
     SEGMENT,
     Given,
     NotAtOnceError,
+    Steps,
+    applied,
     at_once,
     looked_at,
     one_by_one,
@@ -25,8 +28,6 @@ from rnn_parity.bounds.hidden_states import (
     recurrence,
     scan,
 )
-from rnn_parity.bounds.observed import observed_steps
-from rnn_parity.bounds.step_bound import Steps, applied
 from rnn_parity.recurrence.activations import named
 from rnn_parity.recurrence.formula import split
 from rnn_parity.recurrence.layers import Layer

@@ -15,7 +15,7 @@ from helpers import loop, random_weights
 from plugin_suite import runner, section
 
 from rnn_parity.api.generated import GeneratedLayer
-from rnn_parity.api.rechecking import record_generated
+from rnn_parity.api.recorded import record_generated
 from rnn_parity.cases.case import write_case
 from rnn_parity.cli import main as cli
 

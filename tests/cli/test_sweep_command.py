@@ -61,7 +61,8 @@ def results(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SPACES, "simple_rnn", SMALL)
         first = swept(*resume, "--limit 20")
-        yield folder, first, swept(*resume, "--allow-known --repro", folder / "repro")
+        whole = swept(*resume, "--allow-known --repro", folder / "repro")
+    return folder, first, whole
 
 
 def test_a_sweep_finds_what_is_known_and_nothing_else(results):

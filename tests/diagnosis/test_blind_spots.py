@@ -5,20 +5,20 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
+from catalogue import computation, variants
 from corpus import GATED, call_of, every_kind, examined, right_run, simulate
 from hiding import HIDDEN, hidden_run
 from mistakes import MISTAKES
 
 import rnn_parity as rp
 from rnn_parity.api.examination import examine
-from rnn_parity.diagnosis.faults import FAULTS, STALE, Computation, faults_of
+from rnn_parity.diagnosis.faults import STALE, Computation, faults_of
 from rnn_parity.recurrence.replay import replay
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject
 
 SIZE = (32, 28, 32, 16)
-BY_ID = {fault.id: fault for fault in FAULTS}
 NO_STATE = "the initial state is zeros"
 
 
@@ -62,7 +62,7 @@ def test_with_every_option_nothing_is_hidden(kind, stateful):
 def test_what_hides_a_fault_is_said(fault, kind, size, changes, reason):
     run = hidden_run(kind, size, changes)
     visible, blind = seen(run)
-    applies = any(BY_ID[fault].variants(Computation(*call_of(run), run.stateful)))
+    applies = bool(variants(fault, computation(run)))
     assert blind.get(fault) == (reason if applies else None)
     assert fault not in visible
 

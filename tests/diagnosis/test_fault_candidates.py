@@ -3,32 +3,17 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from catalogue import details, variants
 
 import rnn_parity as rp
-from rnn_parity.diagnosis.faults import FAULTS, Computation, masks, order, weights
-from rnn_parity.diagnosis.faults.masks import missing
-from rnn_parity.diagnosis.faults.order import correction, implied_order, nearest
+from rnn_parity.diagnosis.faults import Computation, masks, order, weights
+from rnn_parity.diagnosis.faults.sequences import correction, implied_order, missing, nearest
 from rnn_parity.diagnosis.faults.weights import corrections, narrower, uses_all_digits
 from rnn_parity.diagnosis.implied_weights import rows
 from rnn_parity.recurrence.precision import FORMATS
 from rnn_parity.recurrence.sequences import Dropout, Sequences
 
-BY_ID = {fault.id: fault for fault in FAULTS}
-
-
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-def candidates(fault, computation, outputs):
-    return list(BY_ID[fault].candidates(computation, outputs))
-
-
-def variants(fault, computation):
-    return list(BY_ID[fault].variants(computation))
-
-
-def details(found):
-    return [one.detail for one in found]
 
 
 def random(batch, timesteps, features, units, kind=rp.SimpleRNN, bias=True, scale=1.0, **options):
@@ -58,13 +43,13 @@ def linear(kernel, x, bias=None, dtype="float64"):
 
 
 def test_every_order_of_a_few_features_is_tried():
-    found = candidates("features-permuted", random(1, 1, 3, 2), np.zeros((1, 1, 2)))
+    found = variants("features-permuted", random(1, 1, 3, 2), np.zeros((1, 1, 2)))
     orders = ["[0, 2, 1]", "[1, 0, 2]", "[1, 2, 0]", "[2, 0, 1]", "[2, 1, 0]"]
     assert details(found) == [f"the order of the kernel's rows is {order}" for order in orders]
     computation = linear([[1.0], [2.0], [3.0]], np.ones((1, 1, 3)))
-    third = candidates("features-permuted", computation, np.zeros((1, 1, 1)))[2]
+    third = variants("features-permuted", computation, np.zeros((1, 1, 1)))[2]
     assert third.layer.kernel.tolist() == [[2], [3], [1]]
-    assert len(candidates("features-permuted", random(1, 1, 5, 2), np.zeros((1, 1, 2)))) == 119
+    assert len(variants("features-permuted", random(1, 1, 5, 2), np.zeros((1, 1, 2)))) == 119
 
 
 ORDER = [5, 0, 3, 4, 2, 1]
@@ -81,7 +66,7 @@ def test_of_too_many_features_no_order_is_looked_for(features, count, monkeypatc
 
     monkeypatch.setattr(order, "implied_order", implied)
     computation = linear(np.ones((features, 1)), np.ones((1, 1, features)))
-    found = candidates("features-permuted", computation, np.ones((1, 1, 1)))
+    found = variants("features-permuted", computation, np.ones((1, 1, 1)))
     assert details(found) == [f"the order of the kernel's rows is {rolled.tolist()}"] * count
     # The guess that is found again is the last.
     assert guesses == [list(range(features)), rolled.tolist()] * count
@@ -90,7 +75,7 @@ def test_of_too_many_features_no_order_is_looked_for(features, count, monkeypatc
 def test_no_more_than_three_guesses(monkeypatch):
     orders = [np.roll(np.arange(6), n) for n in range(1, 6)]
     monkeypatch.setattr(order, "implied_order", lambda c, y, guess: orders.pop(0))
-    (one,) = candidates("features-permuted", random(1, 1, 6, 1), np.ones((1, 1, 1)))
+    (one,) = variants("features-permuted", random(1, 1, 6, 1), np.ones((1, 1, 1)))
     assert one.detail == "the order of the kernel's rows is [3, 4, 5, 0, 1, 2]"
 
 
@@ -114,7 +99,7 @@ def test_units_that_tell_nothing_do_not_tell_the_order():
         precision=FORMATS["float64"],
     )
     wrong = computation.layer_but(kernel=computation.layer.kernel[ORDER])
-    (one,) = candidates("features-permuted", computation, wrong.computed())
+    (one,) = variants("features-permuted", computation, wrong.computed())
     assert one.detail == f"the order of the kernel's rows is {ORDER}"
 
 
@@ -124,7 +109,7 @@ def test_every_gate_tells_the_order():
     kernel[:, :4] = 0.25  # the gate z alone tells nothing
     computation = computation.layer_but(kernel=kernel)
     wrong = computation.layer_but(kernel=kernel[ORDER])
-    (one,) = candidates("features-permuted", computation, wrong.computed())
+    (one,) = variants("features-permuted", computation, wrong.computed())
     assert one.detail == f"the order of the kernel's rows is {ORDER}"
 
 
@@ -194,9 +179,9 @@ def test_every_second_input_dropped():
 def test_where_dropout_is_meant_none_is_looked_for():
     computation = random(3, 20, 4, 4)
     outputs = computation.sequences_but(inputs=2 * computation.sequences.inputs).computed()
-    assert len(candidates("dropout-active", computation, outputs)) == 1
+    assert len(variants("dropout-active", computation, outputs)) == 1
     masks = Dropout(np.full((1, 3, 4), 2.0))
-    assert candidates("dropout-active", computation.sequences_but(dropout=masks), outputs) == []
+    assert variants("dropout-active", computation.sequences_but(dropout=masks), outputs) == []
 
 
 def test_what_is_missing_in_the_inputs_scales_by_hand():
@@ -221,11 +206,20 @@ def test_a_sample_that_is_not_finite_tells_nothing_of_its_inputs():
     assert np.isfinite(found).all()
 
 
+def test_small_scales_are_found_in_one_step():
+    computation = random(3, 20, 4, 4, rp.GRU, scale=0.5).layer_but(precision=FORMATS["float64"])
+    off = 1e-5 * np.random.default_rng(1).normal(size=(3, 4))
+    x = computation.sequences.inputs * (1 + off)[:, np.newaxis]
+    outputs = computation.sequences_but(inputs=x).computed()
+    found = missing(computation.layer, np.ones((3, 4)), computation.sequences, outputs)
+    np.testing.assert_allclose(found, off, atol=1e-8)
+
+
 def test_inputs_of_one_timestep_may_have_been_dropped():
     computation = random(2, 1, 4, 8)
     x = computation.sequences.inputs * np.array([[[2, 0, 2, 2]], [[0, 2, 2, 0]]])
     outputs = computation.sequences_but(inputs=x).computed()
-    (one,) = candidates("dropout-active", computation, outputs)
+    (one,) = variants("dropout-active", computation, outputs)
     assert one.detail == "inputs are dropped at a rate of 0.5"
 
 
@@ -235,7 +229,7 @@ def test_the_first_timesteps_tell_what_was_dropped():
     x = computation.sequences.inputs * np.array([[[2, 0, 2, 2]], [[0, 2, 2, 0]], [[2, 2, 2, 2]]])
     outputs = computation.sequences_but(inputs=x).computed()
     outputs[:, 16:] = 0.9
-    (one,) = candidates("dropout-active", computation, outputs)
+    (one,) = variants("dropout-active", computation, outputs)
     assert one.detail == "inputs are dropped at a rate of 0.5"
 
 
@@ -254,7 +248,7 @@ def test_the_first_timesteps_tell_what_was_dropped():
 def test_what_scales_say_of_dropout(scales, rate, kept, monkeypatch):
     monkeypatch.setattr(masks, "missing", lambda layer, now, *few: np.array([scales]) - now)
     computation = linear(np.ones((6, 1)), np.ones((1, 1, 6)))
-    found = candidates("dropout-active", computation, np.ones((1, 1, 1)))
+    found = variants("dropout-active", computation, np.ones((1, 1, 1)))
     if rate is None:
         assert found == []
         return
@@ -271,7 +265,7 @@ def test_scales_stay_between_minus_one_and_eight(change, end, monkeypatch):
         return np.full(scales.shape, change)
 
     monkeypatch.setattr(masks, "missing", far)
-    candidates("dropout-active", linear([[1.0]], np.ones((1, 1, 1))), np.ones((1, 1, 1)))
+    variants("dropout-active", linear([[1.0]], np.ones((1, 1, 1))), np.ones((1, 1, 1)))
     assert seen == [[[1.0]]] + [[[end]]] * 7
 
 
@@ -297,14 +291,16 @@ def test_rounded_weights():
     parts = [one.layer.kernel, one.layer.recurrent_kernel, one.layer.bias]
     printed = np.float32([0.1235, 0.9876, 0.3333])  # 0.98765 in float32 is below that tie
     assert [float(w.item()) for w in parts] == printed.astype(float).tolist()
-    found = candidates("weights-rounded", computation, np.zeros((1, 1, 1)))
+    found = variants("weights-rounded", computation, np.zeros((1, 1, 1)))
     names = [*HALVES, *(f"{k} decimals" for k in range(1, 9))]
     assert details(found) == [f"all weights are rounded to {name}" for name in names]
     # 1/3 is 1.0101...b / 4: of 11 digits 1365 / 4096, of 8 digits 171 / 512.
     assert [one.layer.bias.item() for one in found[1:3]] == [1365 / 4096, 171 / 512]
     assert found[5].layer.kernel.item() == np.float32(0.123)
     without = computation.layer_but(bias=None)
-    assert all(one.layer.bias is None for one in candidates("weights-rounded", without, None))
+    assert all(
+        one.layer.bias is None for one in variants("weights-rounded", without, np.zeros((1, 1, 1)))
+    )
 
 
 def test_narrow_products_round_the_kernels_and_what_they_multiply():
@@ -327,22 +323,22 @@ def test_everything_in_a_format_of_which_all_outputs_are():
     outputs = narrow_outputs("float16").astype(np.float32)
     # After the first 8 samples and 32 timesteps nothing counts.
     outputs[8:], outputs[:, 32:] = 1 / 3, 1 / 3
-    *_, last = found = candidates("lower-precision", computation, outputs)
+    *_, last = found = variants("lower-precision", computation, outputs)
     assert len(found) == 4
     assert last.detail == "everything is computed in float16"
     assert last.layer.precision.name == "float16"
     assert last.sequences.initial_state.ravel()[0] == 1365 / 4096
     assert np.array_equal(last.layer.kernel, computation.layer.kernel.astype(np.float16))
     outputs[7, 31] = 1 / 3
-    assert len(candidates("lower-precision", computation, outputs)) == 3
+    assert len(variants("lower-precision", computation, outputs)) == 3
 
 
 def test_everything_in_bfloat16():
     computation = random(9, 33, 2, 2)
     outputs = narrow_outputs(ml_dtypes.bfloat16).astype(np.float64)
-    *_, last = candidates("lower-precision", computation, outputs)
+    *_, last = variants("lower-precision", computation, outputs)
     assert last.detail == "everything is computed in bfloat16"
-    assert len(candidates("lower-precision", computation, np.full((1, 3, 2), 1 / 3))) == 3
+    assert len(variants("lower-precision", computation, np.full((1, 3, 2), 1 / 3))) == 3
 
 
 EIGHT = FORMATS["bfloat16"]
@@ -420,7 +416,7 @@ def test_other_weights_are_told_with_their_numbers(kind, activation):
     computation = random(6, 20, 3, 4, kind, activation=activation)
     bias = (0, 2) if kind is rp.GRU else (2,)
     wrong = changed(computation, kernel=[((1, 2), 0.75)], bias=[(bias, -0.5)])
-    (one,) = candidates("weights-differ", computation, wrong.computed().astype(np.float32))
+    (one,) = variants("weights-differ", computation, wrong.computed().astype(np.float32))
     told = {part.split(" is ")[0]: part.split(" is ")[1] for part in one.detail.split("; ")}
     new = {name: float(text.split(" instead of ")[0]) for name, text in told.items()}
     assert new.keys() == {"kernel[1, 2]", f"bias{list(bias)}"}
@@ -438,7 +434,7 @@ def test_single_entries_are_in_half_of_the_units_at_most(units, wrong, found):
     computation = random(6, 40, 3, units)
     pairs = [((j,), 0.5 + 0.01 * j) for j in range(wrong)]
     outputs = changed(computation, bias=pairs).computed()
-    assert len(candidates("weights-differ", computation, outputs)) == found
+    assert len(variants("weights-differ", computation, outputs)) == found
 
 
 @pytest.mark.parametrize(("count", "found"), [(8, 1), (9, 0)])
@@ -446,7 +442,7 @@ def test_more_than_eight_entries_are_another_mistake(count, found):
     computation = random(8, 60, 12, 4)
     pairs = [((k, 1), 0.1 * k) for k in range(count)]
     outputs = changed(computation, kernel=pairs).computed()
-    candidate = candidates("weights-differ", computation, outputs)
+    candidate = variants("weights-differ", computation, outputs)
     assert len(candidate) == found
     for one in candidate:
         assert one.detail.count("instead of") == count
@@ -458,7 +454,7 @@ def test_how_far_a_sum_may_be_off(off, found):
     computation = linear([[1.0]], [[[1.0]]], dtype="float32")
     outputs = np.array([[[1 + off * 2.0**-24]]])
     with np.errstate(invalid="ignore"):  # of a state of zeros nothing is known
-        assert len(candidates("weights-differ", computation, outputs)) == found
+        assert len(variants("weights-differ", computation, outputs)) == found
 
 
 def test_a_weight_that_is_quite_another():
@@ -467,7 +463,7 @@ def test_a_weight_that_is_quite_another():
     x = np.random.default_rng(0).uniform(1, 3, (2, 20, 1))
     computation = Computation(layer, Sequences.of(layer, x))
     outputs = computation.layer_but(kernel=np.array([[-0.25]])).computed()
-    (one,) = candidates("weights-differ", computation, outputs)
+    (one,) = variants("weights-differ", computation, outputs)
     assert one.layer.kernel.item() == pytest.approx(-0.25, abs=1e-6)
     assert one.detail.startswith("kernel[0, 0] is -0.25")
 
@@ -486,5 +482,5 @@ def test_no_other_entry_while_those_found_bring_a_unit_nearer_by_half(shares, mo
     monkeypatch.setattr(weights, "corrections", some)
     computation = linear(np.ones((1, 4)), np.ones((1, 1, 1)))
     # Unit 0 is off by 8 and unit 1 by 1.
-    candidates("weights-differ", computation, np.array([[[9.0, 2.0, 1.0, 1.0]]]))
+    variants("weights-differ", computation, np.array([[[9.0, 2.0, 1.0, 1.0]]]))
     assert asked[:4] == [True, True, *map(bool, more)]

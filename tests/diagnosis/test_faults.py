@@ -8,7 +8,7 @@ from corpus import GATED, LSTM, call_of, every_kind, examined, right_run, simula
 from mistakes import EVERY_MISTAKE, MISTAKES, OF_GRU, gate_block
 
 from rnn_parity.diagnosis.faults import FAULTS, STALE, Computation, faults_of
-from rnn_parity.diagnosis.faults.states import state_causes
+from rnn_parity.diagnosis.faults.sequences import state_causes
 
 SMALL = (2, 5, 3, 4)
 SIZES = {kind: [SMALL, (16, 20, 12, 8)] for kind in GATED}

@@ -9,13 +9,14 @@ import rnn_parity as rp
 from rnn_parity.api.functions import check_generated, check_model
 from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.api.judging import judged
-from rnn_parity.api.rechecking import check_case, check_folder
+from rnn_parity.api.recorded import check_case, check_folder
 from rnn_parity.cases.case import write_case
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, MissingPackageError
 from rnn_parity.implementations.against import call_to_compute, layer_computed_by
 from rnn_parity.implementations.request import Answer
-from rnn_parity.implementations.sources import Source
+from rnn_parity.implementations.sources import Source, implementation
 from rnn_parity.keras_adapter import tensorflow_module
+from rnn_parity.recurrence.layers import Layer
 
 BACKWARDS = {"go_backwards": True}
 
@@ -218,3 +219,27 @@ def test_a_folder_of_cases_needs_a_source_for_all_of_them(here):
     np.save("y.npy", OUTPUTS)
     with pytest.raises(InputError, match="expected one call of a layer"):
         check_folder(".", against="y.npy")
+
+
+class Halved(Layer):
+    """A cell of a user's own, which no framework has."""
+
+    GATES = ("h",)
+
+    @staticmethod
+    def formula(x, h, U, W, b, a):
+        return 0.5 * h + a(x @ U + h @ W + b)
+
+
+@pytest.mark.parametrize("source", ["keras:numpy", "litert", "onnx"])
+def test_a_cell_that_only_its_user_has_is_refused_by_name(source):
+    layer = Halved([[1.0]], [[0.0]], activation="linear")
+    x = np.ones((1, 2, 1))
+    # 1, then 1 / 2 + 1.
+    assert rp.check(layer, x, against=[[[1.0], [1.5]]])
+    try:
+        implementation(source)
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    with pytest.raises(InputError, match="expected one of SimpleRNN, LSTM, GRU, received Halved"):
+        rp.check(layer, x, against=source)

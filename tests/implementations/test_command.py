@@ -9,8 +9,9 @@ import pytest
 
 from rnn_parity import LSTM, SimpleRNN
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.command import TIME_LIMIT, implementation
+from rnn_parity.implementations.command import implementation
 from rnn_parity.implementations.request import Request
+from rnn_parity.system.processes import TIME_LIMIT
 
 B, T, F, H = 2, 3, 2, 2
 INPUTS = np.arange(12, dtype="float32").reshape(B, T, F) / 3

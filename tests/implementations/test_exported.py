@@ -11,6 +11,7 @@ from rnn_parity import keras_adapter as ka
 from rnn_parity.errors import InputError, MissingPackageError
 from rnn_parity.implementations.exported import implementation
 from rnn_parity.implementations.request import Request
+from rnn_parity.keras_adapter import building
 
 KERAS_3 = hasattr(ka.tensorflow_module().keras, "ops")
 ABLE = {
@@ -103,8 +104,6 @@ def test_a_missing_runtime_is_named(format, package, monkeypatch):
 
 @pytest.mark.skipif(KERAS_3, reason="Keras 3 exports to ONNX")
 def test_keras_2_has_no_export_to_onnx(monkeypatch):
-    from rnn_parity.keras_adapter import export
-
-    monkeypatch.setattr(export, "find_spec", lambda name: True)
+    monkeypatch.setattr(building, "find_spec", lambda name: True)
     with pytest.raises(InputError, match=r"expected Keras 3\.8 or later, which exports to ONNX"):
-        export.onnx(None)
+        building.as_onnx(None)

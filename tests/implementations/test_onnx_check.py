@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx_models import FLOAT, B, F, H, T, arrays, helper, model, node, onnx, saved, single
 
-from rnn_parity.api.onnx_check import check_onnx
+from rnn_parity.api.functions import check_onnx
 from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
 

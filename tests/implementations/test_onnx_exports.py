@@ -9,7 +9,7 @@ import onnx_models  # noqa: F401  # which skips these tests without ONNX
 import pytest
 
 import rnn_parity as rp
-from rnn_parity.api.onnx_check import check_onnx
+from rnn_parity.api.functions import check_onnx
 from rnn_parity.recurrence.layers import GRU, LSTM, SimpleRNN
 
 B, T, F, H = 3, 5, 4, 6

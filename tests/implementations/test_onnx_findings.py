@@ -22,7 +22,7 @@ from onnx_models import (
 )
 
 import rnn_parity as rp
-from rnn_parity.api.onnx_check import check_onnx
+from rnn_parity.api.functions import check_onnx
 from rnn_parity.implementations.onnx.operators import as_runtime_computes
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx_models import F, H, X, arrays, helper, model, node, onnx, saved
 
-from rnn_parity.api.onnx_check import check_onnx
+from rnn_parity.api.functions import check_onnx
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.onnx.operators import operator_layers
 from rnn_parity.implementations.onnx.runtime import implementation

@@ -9,7 +9,7 @@ pytest.importorskip("onnxruntime")
 from onnx_models import B, F, H, T, arrays, model, node, run, saved  # noqa: E402
 
 import rnn_parity as rp  # noqa: E402
-from rnn_parity.api.onnx_check import check_onnx  # noqa: E402
+from rnn_parity.api.functions import check_onnx  # noqa: E402
 from rnn_parity.errors import InputError  # noqa: E402
 from rnn_parity.implementations.onnx.operators import directions, operator_layers  # noqa: E402
 

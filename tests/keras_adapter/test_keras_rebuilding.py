@@ -7,7 +7,7 @@ import pytest
 from hand_case import CONFIG, make
 
 from rnn_parity import keras_adapter
-from rnn_parity.api.rechecking import check_case, record
+from rnn_parity.api.recorded import check_case, record
 from rnn_parity.cases.case import read_case
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.building import rebuild_layer

@@ -9,7 +9,7 @@ from keras_training import BOTH, GATES, KERAS_3, TRAINED, build, judge
 
 import rnn_parity as rp
 from rnn_parity import keras_adapter as ka
-from rnn_parity.api.rechecking import check_case, record
+from rnn_parity.api.recorded import check_case, record
 from rnn_parity.cases.case import read_case
 from rnn_parity.cli.main import main
 from rnn_parity.errors import InputError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
-from rnn_parity.api.rechecking import record
+from rnn_parity.api.recorded import record
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter import observe_layer, tensorflow_module
 

@@ -8,7 +8,7 @@ import pytest
 import rnn_parity as rp
 from rnn_parity.recurrence.activations import CATALOGUE, named
 from rnn_parity.recurrence.layers import PeepholeLSTM
-from rnn_parity.recurrence.source import activation_source, formula_source
+from rnn_parity.sweep.bug_report import activation_source, formula_source
 
 Z = np.array([[-3.0, -1.0, -0.25, 0.0, 0.75, 1.0, 2.5]])
 FORMULAS = {

@@ -44,7 +44,7 @@ SWEEP = (
     START
     + """
 import time
-from rnn_parity.sweep import shrink as module, worker
+from rnn_parity.sweep import engine, worker
 from rnn_parity.sweep.space import SPACES
 
 SPACES["simple_rnn"] = {{
@@ -53,7 +53,7 @@ SPACES["simple_rnn"] = {{
     "zero_output_for_mask": (False, True),
     "units": (2,),
 }}
-shrink = module.shrink
+shrink = engine.shrink
 
 def shrinking(configuration, first):
     os.write(1, b"shrinking\\n")
@@ -76,7 +76,7 @@ def late(configuration, first):
     worker._checked = checks
     return shrinking(configuration, first)
 
-module.shrink = late if {swallows} else shrinking
+engine.shrink = late if {swallows} else shrinking
 sys.argv[:] = ["rnn-parity", "sweep", "--strength", "full", "--against", "port:wrong", {resume}]
 runpy.run_module("rnn_parity", run_name="__main__", alter_sys=True)
 """

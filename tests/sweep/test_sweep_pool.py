@@ -55,6 +55,7 @@ def python(folder, *lines):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -124,6 +125,25 @@ class TestProcesses:
             "    print(dict(one.as_completed(printed, [1])))",
         )
         assert running.communicate() == ("{1: 1}\n", "not the answer\n")
+
+    def test_ctrl_c_ends_them_at_once_and_they_say_nothing(self, tmp_path):
+        running = python(
+            tmp_path,
+            "import signal",
+            "from rnn_parity.sweep.pool import pool",
+            "from sweep_jobs import for_ever_but_one",
+            # Who starts the tests may ignore it, which a child inherits.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)",
+            "try:",
+            "    with pool(workers=1) as one:",
+            "        for pair in one.as_completed(for_ever_but_one, [1, 2]):",
+            "            print(*pair, flush=True)",
+            "except KeyboardInterrupt:",
+            "    print('interrupted')",
+        )
+        assert running.stdout.readline() == "1 1\n"
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal sends it: to the workers as well
+        assert running.communicate() == ("interrupted\n", "")
 
     def test_they_end_when_their_parent_is_killed(self, tmp_path):
         running = python(

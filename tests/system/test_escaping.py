@@ -96,7 +96,7 @@ def test_a_sweep_does_not_pass_them_on(format):
     versions = {"python": EVIL, "numpy": EVIL, "tensorflow": EVIL, "keras": EVIL, "device": EVIL}
     outcomes = {one: diverged, other: refused}
     swept = Swept(versions, outcomes, findings, (), 2, seconds=2.0, workers=2)
-    report = SweepReport(swept, {"against": EVIL, "seed": 0}, scripts={one: EVIL})
+    report = SweepReport(replace(swept, scripts={one: EVIL}), {"against": EVIL, "seed": 0})
     text = report.render(format)
     assert not ACTS.search(text)
     if format != "github":

@@ -7,7 +7,7 @@ from helpers import in_blocks_of
 import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import Ball
-from rnn_parity.bounds.fast_step_bound import NearSteps
+from rnn_parity.bounds.first_order import NearSteps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.replay import Block

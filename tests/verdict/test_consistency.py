@@ -10,7 +10,7 @@ from hand_case import OUTPUTS, make
 from sample_checks import NOT_COMPARED, PARITY
 
 import rnn_parity as rp
-from rnn_parity.api.baseline import compared, read
+from rnn_parity.api.recorded import against_baseline, read_report
 from rnn_parity.cases.case import write_case
 from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
@@ -43,8 +43,8 @@ def reports():
 @pytest.mark.parametrize("report", [*reports()], ids=lambda r: r.summary[:40])
 def test_own_reports_are_read_again(tmp_path, report):
     (tmp_path / "b.json").write_text(report.to_json())
-    assert len(read(str(tmp_path / "b.json"))) == len(report.checks)
-    assert compared(report, tmp_path / "b.json").worse == ()
+    assert len(read_report(str(tmp_path / "b.json"))) == len(report.checks)
+    assert against_baseline(report, tmp_path / "b.json").worse == ()
 
 
 DOCUMENT = json.loads(rp.compare(WEIGHTS, X, RIGHT, RIGHT[:, -1]).to_json())
@@ -109,7 +109,7 @@ def test_what_contradicts_itself_is_named(tmp_path, path, value, words):
     file = tmp_path / "b.json"
     file.write_text(json.dumps(changed(DOCUMENT, path, value)))
     with pytest.raises(InputError, match="contradicts itself: ") as caught:
-        compared(Report(()), file)
+        against_baseline(Report(()), file)
     assert words in str(caught.value), caught.value
     assert "\n" not in str(caught.value)
 

@@ -1,24 +1,24 @@
 """The fault catalogue, by what the mistakes are about; what a cell alone can have is in `cells`."""
 
-from rnn_parity.diagnosis.faults import cells, masks, order, states, weights
+from rnn_parity.diagnosis.faults import cells, sequences, weights
 from rnn_parity.diagnosis.faults.fault import Computation, Fault
-from rnn_parity.diagnosis.faults.states import STALE
+from rnn_parity.diagnosis.faults.sequences import STALE
 from rnn_parity.recurrence.layers import Layer
 
 FAULTS: tuple[Fault, ...] = (
     *weights.BIAS_AND_KERNEL_FAULTS,
-    *states.INITIAL_STATE_FAULTS,
+    *sequences.INITIAL_STATE_FAULTS,
     *cells.ACTIVATION_FAULTS,
     *cells.GATE_FAULTS,
     *cells.LSTM_FAULTS,
     *cells.GRU_FAULTS,
-    *order.DIRECTION_FAULTS,
-    *masks.MASK_FAULTS,
-    *order.SHIFT_FAULTS,
+    *sequences.DIRECTION_FAULTS,
+    *sequences.MASK_FAULTS,
+    *sequences.SHIFT_FAULTS,
     STALE,
-    *order.UNIT_FAULTS,
-    *order.FEATURE_FAULTS,
-    *masks.DROPOUT_FAULTS,
+    *sequences.UNIT_FAULTS,
+    *sequences.FEATURE_FAULTS,
+    *sequences.DROPOUT_FAULTS,
     *weights.NUMBER_FAULTS,
 )
 """Every fault, in the order in which causes and blind spots are listed."""

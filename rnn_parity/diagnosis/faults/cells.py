@@ -48,7 +48,7 @@ def all_activations(c: Computation, outputs: Outputs) -> Variants:
 
 
 def hard_sigmoid_slope(c: Computation) -> Variants:
-    """The other version wherever the layer has one; then, where it has several, in each alone."""
+    """The other hard_sigmoid wherever a layer has one; then, of several, in each place alone."""
     own = own_activations(c.layer)
     hard = {which: OTHER_HARD[name] for which, name in own.items() if name in HARD}
     for some in (list(hard), *([which] for which in hard if len(hard) > 1)):
@@ -95,7 +95,7 @@ def reordered(layer: Layer, weights: Array, order: Sequence[str]) -> Array:
 
 
 def moved(layer: Layer, order: Sequence[str]) -> dict[str, Array]:
-    """Those of the weights that another order of the gates changes."""
+    """The weights that another order of the gates changes."""
     own = {name: getattr(layer, name) for name in WEIGHTS}
     other = {n: reordered(layer, w, order) for n, w in own.items() if w is not None}
     return {name: w for name, w in other.items() if not np.array_equal(w, own[name])}
@@ -211,7 +211,7 @@ def but_forget_bias(c: Computation, detail: str, change: Callable[[Array], Array
 
 
 def forget_bias_missing(c: Computation) -> Variants:
-    """Without the 1 of `unit_forget_bias`; and, where that is not all of it, without any of it."""
+    """The bias without the 1 of `unit_forget_bias`; and, where that is not all of it, as zeros."""
     if c.layer.bias is None:
         return
     yield but_forget_bias(c, "it is 1 less", lambda b: b - 1)
@@ -280,7 +280,7 @@ LSTM_FAULTS = (
 # GRU alone: the gates z and r, and the two biases.
 
 MIRRORED = ("sigmoid", "hard_sigmoid", "hard_sigmoid_keras2", "sparse_sigmoid")
-"""Those with `1 - s(x) = s(-x)`."""
+"""Activations with `1 - s(x) = s(-x)`."""
 
 
 def update_gate_inverted(c: Computation) -> Variants:
@@ -328,7 +328,7 @@ def zero_candidate_bias(c: Computation) -> str | None:
 
 
 def reset_after_flipped(c: Computation) -> Variants:
-    """Two biases become their sum; one becomes the inputs', or for the candidate the recurrent."""
+    """The other formula: two biases become their sum, one the inputs' or the recurrent one."""
     assert isinstance(c.layer, GRU)
     bias, both = c.layer.bias, two_biases(c.layer)
     if c.layer.reset_after:

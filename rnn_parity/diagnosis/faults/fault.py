@@ -104,8 +104,3 @@ class Fault:
     def cause(self, explanation: str) -> Cause:
         """This fault as the cause of what was observed, where no fit was measured."""
         return Cause(self.id, explanation, None, self.remedy)
-
-
-def backwards(array: NDArray[Any] | None) -> Any:
-    """`(B, T, ...)` in the other order of time."""
-    return None if array is None else array[:, ::-1]

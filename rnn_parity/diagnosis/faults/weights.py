@@ -15,9 +15,7 @@ from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
 DECIMALS = range(1, 9)
 """Decimals that weights may have been printed with. Chosen: more are within float32's rounding."""
 PRINTED = 4
-"""The decimals of a check's own test whether it would see rounded weights. Chosen:
-as many as PyTorch prints.
-"""
+"""Decimals by which a check tries whether it would see rounded weights: PyTorch prints so many."""
 NARROW = ("tfloat32", "float16", "bfloat16")
 """The formats that weights and products may have been rounded to, widest first."""
 FEW = 8
@@ -27,7 +25,7 @@ ROUNDS = 16
 
 
 def bias_dropped(c: Computation) -> Variants:
-    """Of several rows, also that of the inputs alone; the other one is a GRU's fault of its own."""
+    """Without any bias; of several rows, also without that of the inputs alone."""
     bias = c.layer.bias
     if bias is None:
         return
@@ -137,7 +135,7 @@ def narrow_products(c: Computation) -> Variants:
 
 
 def narrow_arithmetic(c: Computation, outputs: Outputs) -> Variants:
-    """Also everything in a narrower dtype, where every observed number is one of its numbers."""
+    """Narrow products; or all of it in a narrower dtype, where all observed numbers have that."""
     yield from narrow_products(c)
     some = outputs[:8, :32].astype(np.float64)
     for p in narrower(c.layer):
@@ -175,7 +173,7 @@ def other_weights(c: Computation, outputs: Outputs) -> Variants:
 
 @np.errstate(all="ignore")
 def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], float]:
-    """The other weights by their places in `stack`; none where more than a few would be needed.
+    """The other weights by their places in `stacked`; none where more than a few would be needed.
 
     Each round sets up the equations of the layer that the one before has found.
     """

@@ -225,7 +225,7 @@ def as_runtime_computes(layer: Layer, inside: Container[str]) -> tuple[Layer, tu
     As it is where no such operator is among the types `inside` the model: a loop computes its
     activations as accurately as others do.
     """
-    kind = OPERATORS[type(layer).__name__]
+    kind = OPERATORS.get(type(layer).__name__, "")
     changes, notes = {}, []
     for letter, function in layer.letters.items():
         name = function.name.partition(" clipped")[0]

@@ -2,9 +2,8 @@
 
 import pytest
 
-from rnn_parity.sweep import shrink as module
-from rnn_parity.sweep.engine import shared, witnesses
-from rnn_parity.sweep.shrink import Group, grouped, shrink
+from rnn_parity.sweep import engine
+from rnn_parity.sweep.engine import Group, grouped, shared, shrink, witnesses
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sweep_results import Outcome
@@ -208,7 +207,7 @@ def test_what_fails_by_default_is_one_finding():
 
 
 def test_too_many_causes_are_not_all_looked_into(monkeypatch):
-    monkeypatch.setattr(module, "MOST_GROUPS", 1)
+    monkeypatch.setattr(engine, "MOST_GROUPS", 1)
     outcomes = failures(SPARSE, {**MASKED, "mask": "left"})
     groups, rest = grouped(outcomes, run)
     assert len(groups) == 1

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from rnn_parity.sweep.repro import limit, literal, script
+from rnn_parity.sweep.bug_report import limit, literal, script
 from rnn_parity.sweep.space import Configuration
 from rnn_parity.sweep.worker import check_configuration, numbers_of
 from rnn_parity.system.environment import keras_version

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -13,26 +17,13 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.building import OF_RNN
-from rnn_parity.recurrence.activations import named
+from rnn_parity.recurrence.activations import Activation, named
 from rnn_parity.recurrence.formula import ACTIVATIONS, Facts
 from rnn_parity.recurrence.layers import LAYERS, read
-from rnn_parity.recurrence.source import activation_source, formula_source
-from rnn_parity.sweep.space import CLASSES, Configuration, Value
-from rnn_parity.sweep.templates import (
-    BOTH,
-    BY_HAND,
-    COMPARE,
-    IMPORTS,
-    KERAS,
-    LAYER,
-    OPEN,
-    RUN,
-    TIME_MAJOR,
-)
+from rnn_parity.sweep.space import Configuration, Value
 from rnn_parity.system.files import reason, write_text
 from rnn_parity.verdict.sweep_results import CallNumbers, Finding, Numbers, Outcome, Swept
 
-STATES = {"simple_rnn": 1, "lstm": 2, "gru": 1}
 CELLS = {
     "none": "[layer.cell]",
     "rnn": "[layer.cell]",
@@ -166,12 +157,12 @@ def by_hand(configuration: Configuration, numbers: Numbers, keras: str) -> str:
 
 def formula_of(configuration: Configuration) -> Callable[..., Any]:
     """The formula of the cell."""
-    return LAYERS[CLASSES[configuration.layer]].formula_of(**dict(configuration.values))
+    return LAYERS[configuration.layer_class].formula_of(**dict(configuration.values))
 
 
 def facts_of(configuration: Configuration) -> Facts:
     """What that formula does."""
-    return read(LAYERS[CLASSES[configuration.layer]], formula_of(configuration))
+    return read(LAYERS[configuration.layer_class], formula_of(configuration))
 
 
 def activations(configuration: Configuration, keras: str) -> Iterator[str]:
@@ -198,7 +189,7 @@ def layer(configuration: Configuration, numbers: Numbers) -> str:
 def constructed(configuration: Configuration) -> str:
     """The expression that makes the layer, and what it is wrapped in."""
     dtype, wrapper = configuration["dtype"], configuration["wrapper"]
-    name, units = CLASSES[configuration.layer], configuration["units"]
+    name, units = configuration.layer_class, configuration["units"]
     arguments = {**configuration.but({"wrapper": "none"}).arguments, "dtype": dtype}
     if dtype not in ("float32", "float64"):
         arguments["recurrent_initializer"] = "zeros"  # the default needs what 16 bits lack
@@ -226,7 +217,7 @@ def called(configuration: Configuration) -> str:
         sizes = {**own, str(own["open_size"]): None}
         shape = (sizes["timesteps"], own["features"])
         return OPEN.format(open_size=own["open_size"], shape=shape, batch=sizes["batch"])
-    nested = own["wrapper"] == "stacked" and STATES[configuration.layer] > 1
+    nested = own["wrapper"] == "stacked" and len(LAYERS[configuration.layer_class].STATES) > 1
     text = KERAS.format(
         dtype="variable_dtype" if own["stateful"] else "compute_dtype",
         nested="[states]" if nested else "states",
@@ -243,11 +234,181 @@ def comparison(configuration: Configuration) -> str:
         outputs = MERGED[str(own["merge_mode"])]
     stored = own["stateful"] and not own["return_state"] and own["wrapper"] == "none"
     return COMPARE.format(
-        layer=CLASSES[configuration.layer],
+        layer=configuration.layer_class,
         units=own["units"],
         digits=17 if own["dtype"] == "float64" else 9,
-        states=STATES[configuration.layer] * (1 + both),
+        states=len(LAYERS[configuration.layer_class].STATES) * (1 + both),
         returned=f"{outputs}, *states" if own["return_state"] or stored else outputs,
         also="    results += layer.states\n" if stored else "",
         carried="states" if own["stateful"] else "zeros",
     )
+
+
+# The parts of a script, which the functions above fill in.
+
+IMPORTS = """\
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+"""
+
+BY_HAND = """\
+{activations}
+
+{step}
+
+def {name}(inputs, states, mask=None, weights=WEIGHTS[0]):
+    # The recurrence as documented, in float64; outputs in the order of processing.
+    U, W, b = weights
+    outputs, output = [], np.zeros_like(states[0])
+    for t in {order}:
+        new = step(inputs[:, t].astype("float64"), *states, U=U, W=W, b=b, {letters})
+        new = new if isinstance(new, tuple) else (new,)
+        keep = np.ones((len(inputs), 1), bool) if mask is None else mask[:, t, None]
+        output = np.where(keep, new[0], {masked})
+        states = [np.where(keep, n, s) for n, s in zip(new, states)]
+        outputs.append(output)
+    return np.stack(outputs, axis=1), states
+"""
+
+BOTH = """\
+def by_hand(inputs, states, mask=None):
+    # Forwards and backwards: the latter on everything reversed, its outputs reversed again.
+    n = len(states) // 2
+    y, first = one_way(inputs, states[:n], mask)
+    mask = None if mask is None else mask[:, ::-1]
+    z, last = one_way(inputs[:, ::-1], states[n:], mask, WEIGHTS[1])
+    return ({y}, {z}), [*first, *last]
+"""
+
+KERAS = """\
+def call(data):
+    options = {{"mask": data["mask"]}} if "mask" in data else {{}}
+    if "states" in data:
+        states = [tf.cast(s, layer.{dtype}) for s in data["states"]]
+        options["initial_state"] = {nested}
+    return layer(data["inputs"], **options)
+"""
+
+TIME_MAJOR = """\
+batch_major = call
+
+
+def call(data):  # the layer takes and returns (timesteps, batch, ...)
+    data = {**data, "inputs": tf.transpose(data["inputs"], (1, 0, 2))}
+    if "mask" in data:
+        data["mask"] = tf.transpose(data["mask"])
+    first, *rest = tf.nest.flatten(batch_major(data))
+    return [tf.transpose(first, (1, 0, 2)) if layer.return_sequences else first, *rest]
+"""
+
+RUN = {
+    "eager": "run = call\n",
+    "graph": "run = tf.function(call)\n",
+    "xla": "run = tf.function(call, jit_compile=True)\n",
+    "predict": """\
+class Model(tf.keras.Model):
+    def call(self, data):
+        return call(data)
+
+
+model = Model()
+
+
+def run(data):
+    return model.predict(data, batch_size=len(data["inputs"]), verbose=0)
+""",
+}
+
+LAYER = """\
+layer = {layer}
+layer.build({shape})
+for cell, (U, W, b) in zip({cells}, WEIGHTS):
+    cell.kernel.assign(U)
+    cell.recurrent_kernel.assign(W)
+{bias}"""
+
+OPEN = """\
+# The layer in a functional model, whose Input leaves the size of {open_size} open.
+symbol = tf.keras.Input({shape}, batch_size={batch}, dtype=CALLS[0]["inputs"].dtype.name)
+functional = tf.keras.Model(symbol, layer(symbol))
+
+
+def call(data):
+    return functional(data["inputs"], mask=data.get("mask"))
+"""
+
+COMPARE = """\
+np.set_printoptions(precision={digits})
+package = tf.keras.layers.Layer.__module__.partition(".")[0]
+print(f"TensorFlow {{tf.__version__}}, {{package}} {{version(package)}}, {layer}")
+worst, zeros = 0.0, [np.zeros((len(CALLS[0]["inputs"]), {units}))] * {states}
+carried = zeros
+for number, data in enumerate(CALLS):
+    results = run(data)
+    results = tf.nest.flatten(results)
+    outputs, states = by_hand(data["inputs"], data.get("states", carried), data.get("mask"))
+    right = [{returned}]
+{also}    for got, wanted in zip(results, right):
+        got = np.array(tf.cast(got, "float64"))
+        gap = np.abs(got - wanted).max()
+        worst = max(worst, np.inf if np.isnan(gap) else gap)
+        if not gap <= LIMIT:
+            print(f"call {{number}}, Keras:\\n{{got}}\\ncall {{number}}, by hand:\\n{{wanted}}")
+    carried = {carried}
+
+print(f"largest difference {{worst:.3g}}; rounding explains less than {{LIMIT}}")
+sys.exit(1 if worst > LIMIT else 0)
+"""
+
+
+# The source text of formulas and activations.
+
+
+SPLIT = """\
+def split(z, parts):
+    return np.split(z, parts, axis=-1)
+"""
+REPLACED = {
+    "erfc": "erfc = np.vectorize(math.erfc)\n",
+    "sqrt": "from math import sqrt\n",
+}
+"""What a script takes in place of names that are not written out."""
+
+
+def formula_source(formula: Callable[..., Any]) -> str:
+    """A cell's formula as a function `step` of its letters, on plain arrays, and `split`."""
+    text = textwrap.dedent(inspect.getsource(formula)).removeprefix("@staticmethod\n")
+    text = re.sub(r"^def \w+\(", "def step(", text)
+    return f"{SPLIT}\n\n{without_types(text)}"
+
+
+def activation_source(activation: Activation, name: str) -> str:
+    """An activation as a function `name` of an array, and what that needs."""
+    function = activation.function
+    if not isinstance(function, FunctionType):  # one of NumPy's own
+        return f"{name} = np.{function.__name__}\n"
+    parts = [*needed(function), f"{name} = {function.__name__}\n"]
+    return "\n\n".join(dict.fromkeys(parts))
+
+
+def needed(function: FunctionType) -> Iterator[str]:
+    """The definitions of a function and of all that it uses of its module, what is used first."""
+    module = sys.modules[function.__module__]
+    for used in function.__code__.co_names:
+        value = vars(module).get(used)
+        if used in REPLACED:
+            yield REPLACED[used]
+        elif isinstance(value, FunctionType):
+            yield from needed(value)
+        elif isinstance(value, float):
+            yield f"{used} = {value!r}\n"
+    yield without_types(inspect.getsource(function))
+
+
+def without_types(text: str) -> str:
+    """A function's source without the annotations, which a script has no use for."""
+    head, body = text.split('"""', 1) if '"""' in text else text.split("\n", 1)
+    head = re.sub(r": (?:Any|Array(?: \| None)?)(?=[,=)\n]| =)", "", head)
+    head = re.sub(r"\) -> \w+:", "):", head).replace(" = None", "=None")
+    body = re.sub(r"^(    \w+): \w+ =", r"\1 =", body, flags=re.M)
+    return f'{head}"""{body}' if '"""' in text else f"{head}\n{body}"

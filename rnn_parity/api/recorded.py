@@ -1,0 +1,563 @@
+"""What was recorded: cases written and checked again, and reports held against earlier ones.
+
+A case is checked by holding Keras now, Keras then and the replay against each other. A layer under
+test is held against its recorded cases, which are written where they are missing. A report is held
+against an earlier one: a job that fails when anything got worse.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, zip_longest
+from json import JSONDecodeError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity import keras_adapter
+from rnn_parity.api.functions import generated_calls, keras_report, model_calls, modes_to_run
+from rnn_parity.api.generated import GeneratedLayer
+from rnn_parity.api.judging import judged
+from rnn_parity.bounds.distance import distance, ulps
+from rnn_parity.cases.case import (
+    SEQUENCE_OPTIONS,
+    Case,
+    case_of,
+    read_case,
+    versions_now,
+    write_case,
+)
+from rnn_parity.errors import InputError
+from rnn_parity.implementations.against import others_of, refuse_several
+from rnn_parity.implementations.numbers import encoded
+from rnn_parity.implementations.sources import Source
+from rnn_parity.keras_adapter.building import rebuild_layer
+from rnn_parity.keras_adapter.dropout import EACH_STEP, IN_TRAINING, MASKS
+from rnn_parity.keras_adapter.observing import observe_layer
+from rnn_parity.recurrence.activations import Activation
+from rnn_parity.recurrence.layer_call import LayerCall
+from rnn_parity.recurrence.layers import Layer
+from rnn_parity.recurrence.precision import FORMATS, precision_of
+from rnn_parity.report.document import plain
+from rnn_parity.report.report import Report
+from rnn_parity.system.files import content, reason, write_bytes
+from rnn_parity.system.limits import SHARE_OF_TEXT
+from rnn_parity.verdict.consistency import contradiction, document_contradiction, parsed
+from rnn_parity.verdict.order import WORST_FIRST
+from rnn_parity.verdict.results import Check, Subject
+from rnn_parity.verdict.sentences import number
+
+
+def check_case(
+    path: str | os.PathLike[str],
+    *,
+    mode: str | None = None,
+    keras: bool = True,
+    against: Any = None,
+) -> Report:
+    """Check the case in the file `path`: what was recorded, and what Keras computes now.
+
+    Both are held against the replay of the recorded weights, with the meaning that they had then;
+    a note says how far the two are from each other. `mode` runs Keras in another mode than the
+    recorded one. Without `keras`, TensorFlow is not imported and the recorded outputs alone are
+    checked; with `against`, as in `check`, what other implementations compute alone is. Raises
+    `InputError` for what is no case, and for what Keras cannot rebuild.
+    """
+    others = others_of(against)
+    keras = keras and not others
+    checks = case_checks(read_case(path), os.fspath(path), mode, keras, others)
+    return keras_report(checks) if keras else Report(tuple(checks))
+
+
+def check_folder(
+    path: str | os.PathLike[str],
+    *,
+    mode: str | None = None,
+    keras: bool = True,
+    against: Any = None,
+) -> Report:
+    """Check every case (`.npz`) in a folder and the folders below it, in the order of their names.
+
+    All of them are read before the first is run. Raises `InputError` as `check_case` does.
+    """
+    try:
+        paths = sorted(str(file) for file in Path(path).rglob("*.npz") if file.is_file())
+    except OSError as error:
+        raise InputError(f"folder {os.fspath(path)!r}: cannot be read: {error}") from None
+    cases = [(read_case(name), name) for name in paths]
+    others = others_of(against)
+    refuse_several([recorded(case) for case, _ in cases], others)
+    keras = keras and not others
+    checks = [
+        check for case, name in cases for check in case_checks(case, name, mode, keras, others)
+    ]
+    notes = () if checks else (f"{os.fspath(path)} has no case (.npz)",)
+    return keras_report(checks, notes) if keras and checks else Report(tuple(checks), notes=notes)
+
+
+def case_checks(
+    case: Case, path: str, mode: str | None, keras: bool, others: Sequence[Source] = ()
+) -> list[Check]:
+    """The check of what was recorded, then one for each mode in which Keras runs now.
+
+    In place of both, one for each of `others`.
+    """
+    if others:
+        return list(judged([recorded(case)], "case", path, others))
+    ways = modes_to_run(case.mode if mode is None else mode) if keras else ()
+    return then_and_now(case, path, (rerun(case, one) for one in ways))
+
+
+def then_and_now(case: Case, path: str, now: Iterable[LayerCall]) -> list[Check]:
+    """What was recorded and each of `now`, held against the replay of the recorded weights."""
+    (old,) = judged([recorded(case)], "case", path)
+    against = f"recorded outputs, {versions_of(case.versions)}"
+    checks = [replace(old, subject=replace(old.subject, against=against))]
+    for seen in now:
+        (new,) = judged([seen], "case", path)
+        checks.append(replace(new, notes=(*new.notes, change(case, old, new, seen))))
+    return checks
+
+
+def recorded(case: Case) -> LayerCall:
+    """What was recorded, as the call of a layer."""
+    return LayerCall(
+        layer_class=case.layer_class,
+        layer_name=case.layer_name,
+        config=dict(case.config),
+        mode=case.mode,
+        call=case.call,
+        weights=case.weights(),
+        not_compared=None,
+        inputs=case.inputs,
+        outputs=case.outputs,
+        mask=case.mask,
+        initial_state=case.initial_state,
+        last_output=case.last_output,
+        final_state=case.final_state,
+        dropout_inputs=case.dropout_inputs,
+        dropout_recurrent=case.dropout_recurrent,
+        notes=(IN_TRAINING,) * bool(masks_of(case)),
+    )
+
+
+def masks_of(case: Case) -> dict[str, NDArray[Any]]:
+    """The dropout masks of a call in training, by name; none for any other."""
+    masks = {name: getattr(case, name) for name in MASKS}
+    return {name: array for name, array in masks.items() if array is not None}
+
+
+def rerun(case: Case, mode: str) -> LayerCall:
+    """What the layer computes in the Keras installed now, with the dropout masks of then."""
+    then, masks = recorded(case), masks_of(case)
+    layer = rebuild_layer(case.layer_class, case.config, case.weights(), len(case.inputs), masks)
+    (now,) = observe_layer(
+        layer, case.inputs, case.mask, case.initial_state, mode, bool(masks), masks
+    )
+    computed = {name: getattr(now, name) for name in ("outputs", "last_output", "final_state")}
+    notes = (*then.notes, *(note for note in now.notes if note not in (IN_TRAINING, EACH_STEP)))
+    return replace(then, mode=mode, notes=notes, kernel=now.kernel, **computed)
+
+
+def versions_of(found: Mapping[str, str | None]) -> str:
+    """The versions that numbers depend on most."""
+    return f"TensorFlow {found.get('tensorflow')}, Keras {found.get('keras')}"
+
+
+def change(case: Case, old: Check, new: Check, now: LayerCall) -> str:
+    """What changed since `case` was recorded: the numbers, and what they were held to prove."""
+    since = f"recorded with {versions_of(case.versions)}, now {versions_of(versions_now())}"
+    moved_by = movement(case, now)
+    if old.verdict == new.verdict:
+        verdicts = f"{new.verdict} with the replay then and now"
+    else:
+        verdicts = f"{old.verdict} with the replay then, {new.verdict} now"
+    kind = ""
+    if moved_by and old.verdict == new.verdict == "parity":
+        kind = ", within rounding"
+    elif new.verdict == "diverged" != old.verdict:
+        kind = ", a real change"
+    return f"{since}: {moved_by or 'the outputs are the same, bit for bit'}{kind}; {verdicts}"
+
+
+def movement(case: Case, now: LayerCall) -> str:
+    """How far the outputs and states moved since they were recorded; empty when they did not."""
+    pairs = [
+        ("outputs", case.outputs, now.outputs),
+        ("last output", case.last_output, now.last_output),
+        *(
+            (f"final state {name}", then, found)
+            for name, then, found in zip_longest("hc", case.final_state, now.final_state)
+        ),
+    ]
+    return " and ".join(filter(None, (moved(*pair) for pair in pairs)))
+
+
+def moved(name: str, then: NDArray[Any] | None, now: NDArray[Any] | None) -> str:
+    """How far one array moved, empty for not at all, or that only one side has it."""
+    if then is None or now is None:
+        return "" if then is now else f"the {name} {'appeared' if then is None else 'disappeared'}"
+    if then.shape != now.shape:
+        return f"the {name} took shape {now.shape} instead of {then.shape}"
+    before, after = then.astype(np.float64), now.astype(np.float64)
+    if np.array_equal(before, after, equal_nan=True):
+        return ""
+    deviation = distance(after, before)
+    precision = precision_of(now.dtype.name)
+    far = float(ulps(deviation, before, precision).max())
+    # From a number next to zero, any distance is as many units as the format has numbers.
+    units = f" ({far:.0f} ULP)" if far < 2.0**precision.digits else ""
+    return f"the {name} moved by at most {number(float(deviation.max()))}{units}"
+
+
+def record(
+    calls: Iterable[LayerCall],
+    path: str | os.PathLike[str],
+    kind: str = "layer",
+    inputs_as: str | None = None,
+) -> Report:
+    """Write one case per call, and the report on what was recorded.
+
+    One goes to `path`; several go beside it, with what tells them apart in the name: the layer,
+    the call, the mode. What is not replayed is not recorded and stays `inconclusive`. With
+    `inputs_as`, a name that ends in .npy or .csv, the inputs are written as well, for another
+    program to read. Raises `InputError` for a case that cannot be held as data or written.
+    """
+    if Path(path).suffix != ".npz":
+        raise InputError(f"-o {str(path)!r}: expected a name that ends in .npz; name a case")
+    found = list(calls)
+    names = file_names(Path(path), found)
+    installed = versions_now(keras_adapter.device())
+    cases = [
+        (name, case_of(seen, installed))
+        for name, seen in zip(names, found, strict=True)
+        if seen.weights is not None
+    ]
+    for name, case in cases:
+        write_case(name, case)
+    written = [name for name, _ in cases] + write_inputs(found, inputs_as)
+    checks = [
+        replace(check, subject=replace(check.subject, path=name))
+        for name, check in zip(names, judged(found, kind), strict=True)
+    ]
+    return keras_report(checks, tuple(f"recorded {name}" for name in written))
+
+
+def write_inputs(calls: Sequence[LayerCall], path: str | None) -> list[str]:
+    """Write what reached each layer that is replayed; the names of the files."""
+    if path is None:
+        return []
+    names = file_names(Path(path), calls)
+    data = [
+        (name, encoded(seen.inputs, Path(name).suffix))
+        for name, seen in zip(names, calls, strict=True)
+        if seen.weights is not None
+    ]
+    for name, numbers in data:
+        write_bytes(name, numbers)
+    return [name for name, _ in data]
+
+
+def file_names(path: Path, calls: Sequence[LayerCall]) -> list[str]:
+    """A file name for each call, distinct and without anything that a path would read."""
+    parts = [(seen.layer_name, seen.call, seen.mode) for seen in calls]
+    telling = [i for i in range(3) if len({part[i] for part in parts}) > 1]
+    names = []
+    for part in parts:
+        words = [f"call{part[i]}" if i == 1 else str(part[i]) for i in telling]
+        safe = [re.sub(r"[^A-Za-z0-9._]+", "_", word) for word in words]
+        names.append(str(path.with_name("-".join((path.stem, *safe)) + path.suffix)))
+    if len(set(names)) != len(names):
+        raise InputError(f"{str(path)!r}: two layers would be recorded in one file; rename one")
+    return names
+
+
+def record_generated(
+    spec: GeneratedLayer,
+    path: str | os.PathLike[str],
+    *,
+    inputs: NDArray[Any] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    mode: str = "graph",
+    inputs_as: str | None = None,
+    training: bool = False,
+) -> Report:
+    """Record the layer that `spec` describes, run as `check_generated` runs it."""
+    calls = generated_calls(spec, inputs, mask, mode, training)
+    return record(calls, path, "generated", inputs_as)
+
+
+def record_model(
+    path: str,
+    out: str | os.PathLike[str],
+    *,
+    inputs: NDArray[Any] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    layer_name: str | None = None,
+    mode: str = "graph",
+    seed: int = 0,
+    batch: int = 32,
+    timesteps: int = 28,
+    safe_mode: bool = True,
+    inputs_as: str | None = None,
+    training: bool = False,
+) -> Report:
+    """Record every recurrent layer of a saved model, run as `check_model` runs it."""
+    calls = list(
+        model_calls(
+            path, inputs, mask, layer_name, mode, seed, batch, timesteps, safe_mode, training
+        )
+    )
+    if not calls:
+        return keras_report((), (f"{path} has no recurrent layer",))
+    return record(calls, out, "model", inputs_as)
+
+
+# A layer held against the cases recorded of it.
+
+
+COMPUTED = ("outputs", "last_output", "final_state")
+FROM_OTHERS = ("inputs", "initial_state")
+"""What a layer inside a model is given by the layers before it, which rounds as they do."""
+UPDATE = "--rnn-parity-update"
+
+
+@dataclass(frozen=True)
+class Held:
+    """The checks of one layer call, and the message of what was missing or changed, if anything."""
+
+    checks: Sequence[Check]
+    message: str = ""
+
+
+def paths_of(path: Path, count: int) -> list[Path]:
+    """The files of `count` cases: `path` (.npz), or several beside it, numbered as they ran.
+
+    Names would not do: Keras numbers the layers that have none through the whole process.
+    """
+    several = [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(count)]
+    return [path] if count == 1 else several
+
+
+def held(seen: LayerCall, path: Path, shown: str, update: bool, in_model: bool = False) -> Held:
+    """Hold `seen` against the case in `path`, which messages call `shown`.
+
+    A missing case is written; with `update`, one that changed, cannot be read or was not in parity
+    is written anew; neither of a layer that is not in parity now. What reaches a layer `in_model`
+    may have moved by rounding on its way. Raises `InputError` for a case that cannot be read or
+    written.
+    """
+    if seen.weights is None:
+        return Held(list(judged([seen], "layer")))
+    case = case_of(seen, versions_now(keras_adapter.device()))
+    if not path.exists():
+        return unproven(case, seen, path, shown, [], write=True)
+    try:
+        then = read_case(path)
+    except InputError as error:
+        if not update:
+            raise
+        return unproven(case, seen, path, shown, [str(error)], write=True)
+    names = given(then, case)
+    way = [name for name in names if in_model and rounded_alike(name, then, case)]
+    changes = changed(then, case, [name for name in names if name not in way])
+    if changes:
+        old, new = versions_of(then.versions), versions_of(case.versions)
+        since = f"recorded with {old}, now {new}" if old != new else f"then and now with {new}"
+        return unproven(case, seen, path, shown, [*changes, since], write=update)
+    moves = changed(then, case, way)
+    notes = (*seen.notes, *(f"moved by rounding on the way to the layer: {one}" for one in moves))
+    checks = then_and_now(then, shown, [replace(seen, notes=notes)])
+    if update and checks[0].verdict != "parity":
+        return unproven(case, seen, path, shown, [f"outputs: {checks[0].summary}"], write=True)
+    return Held(checks)
+
+
+def unproven(
+    case: Case, seen: LayerCall, path: Path, shown: str, changes: list[str], write: bool
+) -> Held:
+    """What was `seen` cannot be held against a case that is missing or has `changes`."""
+    (now,) = judged([seen], "layer")
+    if now.verdict != "parity":
+        return Held([now])
+    if write:
+        write_below(path, case)
+    what = "changed since it was recorded" if changes else "no case was recorded yet"
+    if not changes:
+        todo = "look at it with rnn-parity check, commit it and run the test again"
+    elif write:
+        todo = "rewritten: commit it and run the test again"
+    else:
+        todo = f"if it is meant to change, run pytest with {UPDATE}, which rewrites the case"
+    head = f"{what}: {shown}" if changes else f"{what}; written now: {shown}"
+    subject = Subject("case", shown, case.layer_class, case.layer_name, case.config, case.mode)
+    summary = "; ".join([what, *changes])
+    message = "\n".join([head, *(f"  {change}" for change in changes), f"  to do     {todo}"])
+    return Held([now, Check(subject, "inconclusive", summary)], message)
+
+
+def write_below(path: Path, case: Case) -> None:
+    """Write `case` to `path`, with the folders above it; raises `InputError` where it cannot."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {str(path)!r}: {reason(error)}") from None
+    write_case(path, case)
+
+
+def given(then: Case, now: Case) -> list[str]:
+    """The names of the arrays that the layer was given, then or now."""
+    return [name for name in {**then.arrays, **now.arrays} if not name.startswith(COMPUTED)]
+
+
+def rounded_alike(name: str, then: Case, now: Case) -> bool:
+    """Whether an array that other layers computed is the same but for their rounding.
+
+    How far that goes nobody can say without replaying them. Half of the digits, relative to the
+    largest entry, is far beyond what rounding does and far below what a person changes.
+    """
+    old, new = then.arrays.get(name), now.arrays.get(name)
+    if not name.startswith(FROM_OTHERS) or old is None or new is None or old.shape != new.shape:
+        return False
+    limit = math.sqrt(FORMATS[now.dtype].unit_roundoff) * np.abs(old).max()
+    return bool((distance(old, new) <= limit).all())
+
+
+def changed(then: Case, now: Case, names: Sequence[str]) -> list[str]:
+    """How a layer's options and the arrays of these names differ then and now, one line each."""
+    before, after = then.weights(), now.weights()
+    pairs = [("recurrence", then.recurrence, now.recurrence)]
+    names_of_options = dict.fromkeys((*before.OPTIONS, *after.OPTIONS, *SEQUENCE_OPTIONS, "dtype"))
+    pairs += [(name, option(before, name), option(after, name)) for name in names_of_options]
+    lines = [f"{name}: {old} then, {new} now" for name, old, new in pairs if old != new]
+    arrays = [difference(name, then.arrays.get(name), now.arrays.get(name)) for name in names]
+    return [*lines, *filter(None, arrays)]
+
+
+def option(weights: Layer, name: str) -> Any:
+    """One option of a layer, as a person names it; None for one that it has not."""
+    if name == "dtype":
+        return weights.precision.name
+    value = getattr(weights, name, None)
+    return value.name if isinstance(value, Activation) else value
+
+
+def difference(name: str, then: NDArray[Any] | None, now: NDArray[Any] | None) -> str:
+    """How one array changed: its first entry that did; empty when none did."""
+    if then is None or now is None:
+        return "" if then is now else f"{name}: none {'then' if then is None else 'now'}"
+    if then.shape != now.shape:
+        return f"{name}: shape {then.shape} then, {now.shape} now"
+    differ = np.argwhere((then != now) & ~((then != then) & (now != now)))  # NaN is not itself
+    if not len(differ):
+        return ""
+    first = tuple(int(i) for i in differ[0])
+    old, new = (f"{float(array[first]):.9g}" for array in (then, now))
+    where = f"{name}{list(first)}: {old} then, {new} now"
+    return where if len(differ) == 1 else f"{where}, the first of {len(differ)} changed entries"
+
+
+# A report held against an earlier one.
+
+
+MOST_BITS = 1.0
+"""How many effective bits may be lost: as much as another order of summation costs."""
+KEY = ("path", "layer_class", "layer_name", "mode", "call", "against")
+"""The entries of a subject that tell checks apart; so does the test, in what pytest wrote."""
+
+
+def against_baseline(report: Report, path: str | os.PathLike[str]) -> Report:
+    """`report` with what got worse than in the JSON report in the file `path`.
+
+    That is a verdict, a check that disappeared, or more than one effective bit. Raises
+    `InputError`, one line, for a file that is no report of this program.
+    """
+    worse = tuple(regressions(read_report(os.fspath(path)), plain(report.checks)))
+    notes = (*report.notes, *(f"worse than the baseline: {sentence}" for sentence in worse))
+    return replace(report, notes=notes, worse=worse)
+
+
+def read_report(path: str) -> list[Mapping[str, Any]]:
+    """The checks in the JSON report `path`."""
+    name, wanted = f"--baseline {path!r}", "a report that --format json wrote"
+    where = f"{name}: expected {wanted}"
+    try:
+        text = content(path, name, wanted, SHARE_OF_TEXT)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{where}, which cannot be read: {reason(error)}") from None
+    try:
+        document = parsed(text)
+    except (ValueError, RecursionError) as error:
+        no_json = (JSONDecodeError, RecursionError, UnicodeDecodeError)
+        why = "" if isinstance(error, no_json) else f": {error}"
+        raise InputError(f"{where}, received something else{why}") from None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != Report.schema:
+        raise InputError(f"{where}, {Report.schema}, received schema {schema!r}; write it again")
+    checks = document.get("checks")
+    if not isinstance(checks, list) or not all(map(is_check, checks)):
+        raise InputError(f"{where}, received one with damaged checks; write it again")
+    if not checks:
+        raise InputError(f"{where}, received one without a check, which proves nothing")
+    for i, check in enumerate(checks):
+        if contradiction(check):
+            which = f"check {i} ({check_name(check)})"
+            raise InputError(f"{where}; {which} contradicts itself: {contradiction(check)}")
+    wrong = document_contradiction(document)
+    if wrong is not None:
+        raise InputError(f"{where}; this one contradicts itself: {wrong}")
+    return checks
+
+
+def is_check(value: Any) -> bool:
+    """Whether `value` has what is compared, whatever it says."""
+    return isinstance(value, dict) and isinstance(value.get("subject"), dict)
+
+
+def regressions(before: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What got worse between the checks of two reports, as sentences."""
+    present, worse = keyed(now), []
+    for key, old in keyed(before).items():
+        name = check_name(old)
+        new = present.get(key)
+        if new is None:
+            worse.append(f"{name}: it was {old['verdict']} and is no longer checked")
+        elif WORST_FIRST.index(new["verdict"]) < WORST_FIRST.index(old["verdict"]):
+            worse.append(f"{name}: was {old['verdict']}, is {new['verdict']}: {new['summary']}")
+        elif lost(old, new) > MOST_BITS:
+            bits = (float(check["effective_bits"]) for check in (old, new))
+            worse.append("{}: effective bits fell from {:.1f} to {:.1f}".format(name, *bits))
+    return worse
+
+
+def keyed(checks: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+    """The checks by what tells them apart; those that nothing does are numbered."""
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for check in checks:
+        parts = [str(check.get("test")), *(str(check["subject"].get(name)) for name in KEY)]
+        key = next(key for n in count() if (key := (*parts, n)) not in found)
+        found[key] = check
+    return found
+
+
+def lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:
+    """How many effective bits went; 0 where either check has none."""
+    if old["effective_bits"] is None or new["effective_bits"] is None:
+        return 0.0
+    before, after = float(old["effective_bits"]), float(new["effective_bits"])
+    return 0.0 if before == after else before - after  # also where both are infinite
+
+
+def check_name(check: Mapping[str, Any]) -> str:
+    """What was checked, in a few words."""
+    subject = check["subject"]
+    parts = [subject.get(name) for name in ("path", "layer_name", "mode", "against")]
+    return ", ".join(str(part) for part in (check.get("test"), *parts) if part)

@@ -1,0 +1,568 @@
+"""Mistakes of what reaches a layer: order, masks, dropout and states; and of the states returned.
+
+Which order the units or features have is read off what was observed. A kernel with other rows is
+not near the right one, so that it is approached step by step, to first order each time (Gauss and
+Newton; damped as Levenberg and Marquardt do).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice, permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
+from rnn_parity.bounds.balls import Ball, copied
+from rnn_parity.bounds.distance import distance, ratios
+from rnn_parity.bounds.observed import observed_part, observed_steps
+from rnn_parity.bounds.step_bound import Steps
+from rnn_parity.diagnosis.equations import Rows, has_equations, pieces
+from rnn_parity.diagnosis.faults.cells import STATES_SWAPPED
+from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.implied_weights import all_rows, rows
+from rnn_parity.recurrence.layers import Array, Layer
+from rnn_parity.recurrence.replay import blocks, replay
+from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
+from rnn_parity.verdict.results import Cause
+
+Order = NDArray[np.intp]
+TELLING = 8
+"""Samples, timesteps and units in which an order shows. Chosen."""
+FEW_FEATURES, MOST_FEATURES = 5, 128
+"""Every order of few features is tried; that of too many would take long to find. Chosen: 5 have
+120 orders, 6 would have 720.
+"""
+DAMPING = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 0.0, 0.0, 0.0)
+"""The damping of each step towards the kernel that the outputs imply. Chosen."""
+RESTARTS = 3
+"""Times that the approach starts, each time from the order that it found before. Chosen."""
+TELLING_STEPS, NEARER = 6, 0.3
+"""By this step less than that share of the squares is left, or the approach leads nowhere.
+Measured: up to 0.08 where features are permuted, 0.4 to 1 where something else is wrong.
+"""
+
+
+# Timesteps and batch.
+
+
+def backwards(array: NDArray[Any] | None) -> Any:
+    """`(B, T, ...)` in the other order of time."""
+    return None if array is None else array[:, ::-1]
+
+
+def inputs_reversed(c: Computation) -> Variants:
+    x, mask = c.sequences.inputs, c.sequences.mask
+    yield c.sequences_but(inputs=backwards(x), mask=backwards(mask))
+
+
+def outputs_not_reversed(c: Computation) -> Variants:
+    yield c.but(rearrange=backwards, undo=lambda c, y: (c.sequences, backwards(y)))
+
+
+def one_timestep(c: Computation) -> str | None:
+    return "there is one timestep" if c.sequences.shape[1] == 1 else None
+
+
+def time_shifted(c: Computation) -> Variants:
+    """Outputs early: observed[t] is output t + 1; and late: observed[t] is output t - 1."""
+
+    def early(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
+        s, count = c.sequences, c.sequences.shape[1]
+        if s.mask is None and not c.layer.hidden and count > 2:
+            state = outputs[np.newaxis, :, 0].astype(np.float64)
+            later = Sequences(s.inputs[:, 2:], None, state, s.dropout)
+            return later, outputs[:, 1 : count - 1]
+        # Output 0 was not observed; the replayed one stands in for it.
+        first, rest = replay(c.layer, s.first(1)), outputs[:, : count - 1]
+        if s.mask is None:
+            state = np.reshape(first.final_state, (len(c.layer.STATES), -1, c.layer.units))
+            return Sequences(s.inputs[:, 1:], None, state, s.dropout), rest
+        if rest.shape[::2] != first.outputs.shape[::2]:
+            return s, outputs
+        zero = first.outputs
+        if not c.layer.zero_output_for_mask:
+            # But it was, where the next timestep is masked and repeats it.
+            zero = np.where(s.mask[:, 1, np.newaxis, np.newaxis], zero, rest[:, :1])
+        return s, np.concatenate([zero, rest], axis=1)
+
+    def late(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
+        return c.sequences.first(outputs.shape[1] - 1), outputs[:, 1:]
+
+    if c.sequences.shape[1] > 1:
+        yield c.but("one step early", rearrange=lambda y: np.roll(y, -1, axis=1), undo=early)
+        yield c.but("one step late", rearrange=pushed, undo=late)
+
+
+def pushed(outputs: Array) -> Array:
+    late = np.zeros_like(outputs)
+    late[:, 1:] = outputs[:, :-1]
+    return late
+
+
+def batch_time_swapped(c: Computation) -> Variants:
+    """The outputs stand time first; or the recurrence itself ran along the batch."""
+
+    def swapped(array: NDArray[Any]) -> Any:
+        return array.swapaxes(0, 1)
+
+    yield c.but(
+        "the outputs stand time first",
+        rearrange=swapped,
+        undo=lambda c, y: (c.sequences, swapped(y)),
+    )
+    s = c.sequences
+    if s.mask is None and not s.initial_state.any() and s.dropout is NO_DROPOUT:
+        zeros = np.zeros((len(s.initial_state), s.shape[1], c.layer.units))
+        along = Sequences(swapped(s.inputs), None, zeros)
+        yield c.but(
+            "the recurrence ran along the batch",
+            sequences=along,
+            rearrange=swapped,
+            undo=lambda c, y: (c.sequences, swapped(y)),
+        )
+
+
+def one_by_one(c: Computation) -> str | None:
+    return "there is one sample and one timestep" if c.sequences.shape == (1, 1) else None
+
+
+DIRECTION_FAULTS = (
+    Fault(
+        "inputs-reversed",
+        "the inputs are taken in the other order: go_backwards not honoured, or twice",
+        "take the inputs last to first where go_backwards is set, only there",
+        inputs_reversed,
+        one_timestep,
+    ),
+    Fault(
+        "outputs-not-reversed",
+        "the outputs stand in the other order of time",
+        "keep the outputs in the order in which they are computed",
+        outputs_not_reversed,
+        one_timestep,
+    ),
+)
+SHIFT_FAULTS = (
+    Fault(
+        "time-shifted",
+        "the outputs stand one timestep early or late",
+        "store output t at index t: append it after the step, not before",
+        time_shifted,
+        one_timestep,
+    ),
+    Fault(
+        "batch-time-swapped",
+        "the batch axis and the time axis are swapped",
+        "bring inputs and outputs to (batch, timesteps, ...)",
+        batch_time_swapped,
+        one_by_one,
+    ),
+)
+
+
+# Units and features.
+
+
+def first_and_last(count: int) -> Order:
+    """The order that swaps the first and the last."""
+    order = np.arange(count)
+    order[[0, -1]] = order[[-1, 0]]
+    return order
+
+
+def matching(seen: Array, expected: Array) -> Order | None:
+    """The order with the row `seen[i]` nearest to `expected[order[i]]`; None if nothing moved."""
+    order = np.array([np.abs(row - expected).max(axis=1).argmin() for row in seen])
+    straight = np.arange(len(order))
+    moved = np.array_equal(np.sort(order), straight) and not np.array_equal(order, straight)
+    return order if moved else None
+
+
+def permuted_units(c: Computation, order: Order) -> Computation:
+    """Outputs whose unit j is the right one's unit `order[j]`."""
+    back = np.argsort(order)
+    return c.but(
+        f"the unit order is {order.tolist()}",
+        rearrange=lambda y: y[..., order],
+        undo=lambda c, y: (c.sequences, y[..., back]),
+    )
+
+
+def swapped_units(c: Computation) -> Variants:
+    if c.layer.units > 1:
+        yield permuted_units(c, first_and_last(c.layer.units))
+
+
+def unit_orders(c: Computation, outputs: Outputs) -> Variants:
+    """The order that maps the replayed first outputs to the observed ones, if it is one."""
+    few = c.sequences.samples(slice(TELLING)).first(TELLING)
+    right, seen = (
+        y.reshape(-1, c.layer.units).T
+        for y in (replay(c.layer, few).outputs, outputs[:TELLING, :TELLING].astype(np.float64))
+    )
+    order = matching(seen, right)
+    if order is not None:
+        yield permuted_units(c, order)
+
+
+def permuted_features(c: Computation, order: Order) -> Computation:
+    """An implementation whose kernel row k is the right one's row `order[k]`."""
+    detail = f"the order of the kernel's rows is {order.tolist()}"
+    return c.layer_but(detail, kernel=c.layer.kernel[order])
+
+
+def swapped_features(c: Computation) -> Variants:
+    if c.layer.features > 1:
+        yield permuted_features(c, first_and_last(c.layer.features))
+
+
+def feature_orders(c: Computation, outputs: Outputs) -> Variants:
+    """Every order of a few features; of more, the one of the kernel that the outputs imply."""
+    features = c.layer.features
+    if features <= FEW_FEATURES:
+        for one in list(permutations(range(features)))[1:]:
+            yield permuted_features(c, np.array(one))
+    elif features <= MOST_FEATURES and has_equations(c.layer):
+        order = before = np.arange(features)
+        for _ in range(RESTARTS):
+            order, before = implied_order(c, outputs, order), order
+            if np.array_equal(order, before):
+                break
+        if not np.array_equal(order, np.arange(features)):
+            yield permuted_features(c, order)
+
+
+@np.errstate(all="ignore")
+def implied_order(c: Computation, outputs: Outputs, order: Order) -> Order:
+    """For each feature, the kernel's row that is most like the one it meets; `order` is a guess.
+
+    The columns of a few units tell it: they follow from the outputs of each unit alone. The guess
+    itself is returned where no kernel comes near those outputs.
+    """
+    kernel, units, off = c.layer.kernel[order], np.empty(0, np.intp), []
+    for damping in DAMPING:
+        equations = rows(c.layer.changed(kernel=kernel), c.sequences, outputs)
+        if not len(units):
+            units = np.argsort(-(equations.residual**2).sum((0, 1)))[:TELLING]
+        off.append(float((equations.residual[..., units] ** 2).sum()))
+        if len(off) == TELLING_STEPS and not off[-1] < NEARER * off[0]:
+            return order
+        for j in units.tolist():
+            kernel[:, j :: c.layer.units] += correction(c.layer, equations, j, damping)
+    told = np.concatenate([np.arange(j, c.layer.width, c.layer.units) for j in units])
+    far = np.abs(kernel[:, np.newaxis, told] - c.layer.kernel[:, told]).sum(axis=2)
+    return nearest(far)
+
+
+def correction(layer: Layer, equations: Rows, j: int, damping: float) -> Array:
+    """What is missing in unit j's columns of the kernel, `(F, G)`."""
+    matrix, residual = equations.of_unit(j)
+    starts = np.cumsum([0, *(design.shape[2] for design in equations.designs)])
+    met = [p for p, one in enumerate(pieces(layer)) if one.inputs and p not in equations.mixed]
+    a = np.concatenate([matrix[:, starts[p] : starts[p] + layer.features] for p in met], axis=1)
+    gram = a.T @ a
+    gram[np.diag_indices(len(gram))] *= 1 + damping
+    change = np.zeros((layer.features, len(layer.GATES)))
+    try:
+        solution = np.linalg.solve(gram, a.T @ residual)
+    except np.linalg.LinAlgError:  # a unit that never changes tells nothing
+        return change
+    gates = [pieces(layer)[p].gate for p in met]
+    change[:, gates] = solution.reshape(len(met), -1).T
+    return change
+
+
+def nearest(far: Array) -> Order:
+    """One row for each feature from the distances `(F, F)`: the nearest pair that is left first."""
+    order, left = np.zeros(len(far), np.intp), np.nan_to_num(far, nan=np.inf)
+    for _ in order:
+        feature, row = np.unravel_index(int(left.argmin()), left.shape)
+        order[feature] = row
+        left[feature], left[:, row] = np.inf, np.inf
+    return order
+
+
+UNIT_FAULTS = (
+    Fault(
+        "units-permuted",
+        "the units stand in another order",
+        "order the units as in the columns of the kernel",
+        swapped_units,
+        candidates=unit_orders,
+    ),
+)
+FEATURE_FAULTS = (
+    Fault(
+        "features-permuted",
+        "the features stand in another order",
+        "feed the features in the order of the kernel's rows",
+        swapped_features,
+        candidates=feature_orders,
+        alone=True,
+    ),
+)
+
+
+# Masks and dropout.
+
+
+STEPS = 8
+"""First-order steps after which the scales of the inputs have arrived, or will not. Chosen."""
+FIRST_TIMESTEPS = 8
+"""Timesteps that tell which inputs were dropped, and as many more for each feature per unit."""
+
+
+def mask_ignored(c: Computation) -> Variants:
+    yield c.sequences_but(mask=None)
+
+
+def nothing_masked(c: Computation) -> str | None:
+    mask = c.sequences.mask
+    return "no timestep is masked" if mask is None or mask.all() else None
+
+
+def mask_not_reversed(c: Computation) -> Variants:
+    if c.layer.go_backwards and c.sequences.mask is not None:
+        yield c.sequences_but(mask=backwards(c.sequences.mask))
+
+
+def mask_symmetric(c: Computation) -> str | None:
+    mask = c.sequences.mask
+    same = mask is not None and np.array_equal(mask, backwards(mask))
+    return nothing_masked(c) or ("the mask is the same backwards" if same else None)
+
+
+def masked_output_not_zeroed(c: Computation) -> Variants:
+    if c.layer.zero_output_for_mask:
+        yield c.layer_but(zero_output_for_mask=False)
+
+
+MASK_FAULTS = (
+    Fault(
+        "mask-ignored",
+        "masked timesteps are computed like others",
+        "where the mask is false, keep the state and repeat the output",
+        mask_ignored,
+        nothing_masked,
+    ),
+    Fault(
+        "mask-not-reversed",
+        "the inputs are reversed and the mask is not",
+        "reverse the mask together with the inputs",
+        mask_not_reversed,
+        mask_symmetric,
+    ),
+    Fault(
+        "masked-output-not-zeroed",
+        "the output of a masked timestep repeats the one before instead of zeros",
+        "write zeros for masked timesteps (zero_output_for_mask)",
+        masked_output_not_zeroed,
+        nothing_masked,
+    ),
+)
+
+
+def every_second_input(c: Computation) -> Variants:
+    """Every second row of the kernel as zeros, the others doubled: what dropout would do."""
+    keep = np.arange(c.layer.features) % 2
+    kernel = c.layer.kernel * (2.0 * keep)[:, np.newaxis]
+    yield c.layer_but("inputs are dropped", kernel=kernel)
+
+
+def dropouts(c: Computation, outputs: Outputs) -> Variants:
+    """Input dropout: each sample has one mask of zeros and 1 / (1 - rate) for all its timesteps."""
+    layer, s = c.layer, c.sequences
+    if s.dropout is not NO_DROPOUT or not has_equations(layer):
+        return
+    scales = implied_scales(c, outputs)
+    used = scales[scales > 0.5]
+    scale = np.median(used) if len(used) else 0.0
+    if not scale > 1.001:
+        return
+    rate = round(1 - 1 / float(scale), 3)
+    factor = layer.precision.round(np.where(scales > scale / 2, 1 / (1 - rate), 0.0))
+    inputs = layer.precision.round(s.inputs * factor[:, np.newaxis])
+    yield c.sequences_but(f"inputs are dropped at a rate of {rate}", inputs=inputs)
+
+
+@np.errstate(all="ignore")
+def implied_scales(c: Computation, outputs: Outputs) -> Array:
+    """What the inputs seem to be multiplied with, `(B, F)`: approached step by step."""
+    layer, s = c.layer, c.sequences
+    count = FIRST_TIMESTEPS + FIRST_TIMESTEPS * layer.features // layer.units
+    few = observed_part(layer, s, outputs, slice(None), slice(0, count))
+    scales = np.ones((s.shape[0], layer.features))
+    for _ in range(STEPS):
+        scales = np.clip(scales + missing(layer, scales, *few), -1.0, 8.0)
+    return scales
+
+
+def missing(layer: Layer, scales: Array, sequences: Sequences, outputs: Outputs) -> Array:
+    """What is missing in the `scales` `(B, F)` that the inputs seem to be multiplied with."""
+    scaled = replace(sequences, inputs=sequences.inputs * scales[:, np.newaxis])
+    equations = all_rows(layer, scaled, outputs)
+    x = sequences.inputs.swapaxes(0, 1)[..., np.newaxis]
+    owed = []
+    for feature, row in enumerate(layer.kernel):
+        products = np.split(x[:, :, feature] * row, len(layer.GATES), axis=-1)
+        changes = [products[one.gate] if one.inputs else None for one in pieces(layer)]
+        owed.append(equations.shown(changes))
+    design = np.stack(owed, axis=-1)
+    change = np.zeros_like(scales)
+    for b in range(len(change)):
+        a, r = design[:, b].reshape(-1, layer.features), equations.residual[:, b].ravel()
+        if np.isfinite(a).all():
+            change[b] = np.linalg.lstsq(a, r, rcond=None)[0]
+    return change
+
+
+def without_dropout(c: Computation) -> Variants:
+    """No dropout; then, where inputs and state have some, none of each alone."""
+    masks = c.sequences.dropout
+    if masks is NO_DROPOUT:
+        return
+    yield c.sequences_but(dropout=NO_DROPOUT)
+    if masks.inputs is not None and masks.state is not None:
+        yield c.sequences_but("that of the inputs", dropout=replace(masks, inputs=None))
+        yield c.sequences_but("that of the state", dropout=replace(masks, state=None))
+
+
+DROPOUT_FAULTS = (
+    Fault(
+        "dropout-active",
+        "dropout is applied, as in training",
+        "run the layer with training=False",
+        every_second_input,
+        candidates=dropouts,
+        alone=True,
+    ),
+    Fault(
+        "dropout-ignored",
+        "dropout is left out in training",
+        "multiply inputs and state with the masks of a call in training",
+        without_dropout,
+    ),
+)
+
+
+# States: the initial ones, and those that are returned.
+
+
+def without_states(c: Computation) -> Variants:
+    """All states as zeros; then, where there are several, each alone."""
+    state = c.sequences.initial_state
+    yield c.sequences_but(initial_state=np.zeros_like(state))
+    for s in range(len(state)) if len(state) > 1 else ():
+        others = state.copy()
+        others[s] = 0
+        yield c.sequences_but(f"{c.layer.STATES[s]} alone", initial_state=others)
+
+
+def without_given_states(c: Computation) -> Variants:
+    """Variants without the given states; one by one only where several of them are not zeros."""
+    several = sum(state.any() for state in c.sequences.initial_state) > 1
+    return without_states(c) if several else islice(without_states(c), 1)
+
+
+def where_stateful_is(stateful: bool, variants: Callable[[Computation], Variants]) -> Any:
+    """Variants, or what is worth trying on outputs, of stateful layers alone, or of the others."""
+    return lambda c, *outputs: variants(c) if c.stateful == stateful else iter(())
+
+
+def zero_state(c: Computation) -> str | None:
+    zeros = [not state.any() for state in c.sequences.initial_state]
+    if all(zeros):
+        return "the initial state is zeros"
+    names = [name for name, zero in zip(c.layer.STATES, zeros, strict=True) if zero]
+    return f"the initial state {names[0]} is zeros" if names else None
+
+
+INITIAL_STATE_FAULTS = (
+    Fault(
+        "initial-state-ignored",
+        "the initial state is taken as zeros",
+        "start the loop from the given initial state",
+        where_stateful_is(False, without_states),
+        zero_state,
+        where_stateful_is(False, without_given_states),
+    ),
+    Fault(
+        "state-not-carried",
+        "a stateful layer starts each call from zeros",
+        "start a stateful layer's call from the last state of the call before",
+        where_stateful_is(True, without_states),
+        zero_state,
+        where_stateful_is(True, without_given_states),
+    ),
+)
+STALE = Fault(
+    "final-state-stale",
+    "the returned final state is not that of the last output",
+    "return the state after the last timestep",
+    lambda c: iter(()),
+)
+
+
+def state_causes(
+    reference: Computation, outputs: Outputs, final_state: tuple[NDArray[Any], ...]
+) -> tuple[Cause, ...]:
+    """Why returned states `(B, H)` are not those of right `outputs`: swapped, or of other steps."""
+    names, last = reference.layer.STATES, outputs.shape[1]
+    given = [state.astype(np.float64) for state in final_state]
+    swapped = STATES_SWAPPED.applies_to(reference.layer) and len(given) == 2
+    swapped = swapped and all(
+        is_state(reference, outputs, state, name, last)
+        for name, state in zip(reversed(names), given, strict=True)
+    )
+    if swapped:
+        return (STATES_SWAPPED.cause(f"{STATES_SWAPPED.meaning}, as they are returned"),)
+    found = []
+    for name, state in zip(names, given, strict=False):
+        count = likeliest(reference, state, name)
+        if not is_state(reference, outputs, state, name, count):
+            return ()
+        if count < last:
+            which = f"that of timestep {count - 1}" if count else "the initial state"
+            found.append(f"{name} is {which}")
+    return (STALE.cause(f"{STALE.meaning}: {' and '.join(found)}"),) if found else ()
+
+
+def likeliest(reference: Computation, given: Array, name: str) -> int:
+    """After how many timesteps the replayed state is nearest to `given`."""
+    index = reference.layer.STATES.index(name)
+    nearest, least = 0, np.abs(reference.sequences.initial_state[index] - given).max()
+    for block in blocks(reference.layer, reference.sequences):
+        apart = np.abs(block.states[index, 1:] - given).max(axis=(1, 2))
+        # The last one of those that a mask repeats.
+        n = len(apart) - int(apart[::-1].argmin())
+        if apart[n - 1] <= least:
+            nearest, least = block.steps.start + n, apart[n - 1]
+    return nearest
+
+
+def is_state(reference: Computation, outputs: Outputs, given: Array, name: str, count: int) -> bool:
+    """Whether `given` is the state called `name` after `count` timesteps, within rounding."""
+    for arithmetic in arithmetics(reference.layer.precision):
+        ball = state_ball(reference, outputs[:, :count], name, arithmetic)
+        if (ratios(distance(given, ball.value), ball) <= 1).all():
+            return True
+    return False
+
+
+def state_ball(reference: Computation, outputs: Outputs, name: str, arithmetic: Arithmetic) -> Ball:
+    """Where the state called `name` must lie after `outputs`."""
+    layer, sequences = reference.layer, reference.sequences.first(outputs.shape[1])
+    if not outputs.shape[1]:
+        return copied(sequences.initial_state[layer.STATES.index(name)], arithmetic)
+    steps = Steps(layer, arithmetic, sequences)
+    for block, observed in observed_steps(layer, sequences, outputs):
+        if name in layer.hidden:
+            steps.observed(block, observed)
+        state = observed.states[-1]
+    if name in layer.hidden:
+        return steps.hidden[layer.hidden.index(name)]
+    return copied(state, arithmetic)
