@@ -24,7 +24,7 @@ from rnn_parity.recurrence.erf import erfc
 from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
-from rnn_parity.system.choices import LAYER_CLASSES
+from rnn_parity.system.choices import LAYER_CLASSES, MASKS
 from rnn_parity.verdict.order import Status
 from rnn_parity.verdict.sweep_results import (
     CallNumbers,
@@ -40,7 +40,7 @@ Marks = Callable[[Combination, Outcome, Numbers | None], bool]
 """Whether a smallest configuration, by what came of it and its numbers, shows one mistake."""
 
 EVERY_LAYER = tuple(LAYER_CLASSES)
-A_MASK = ("right", "left", "random")
+A_MASK = tuple(mask for mask in MASKS if mask != "none")
 OF_THE_RECURRENCE = (
     *("dtype", "mask", "initial_state", "calls", "stateful", "return_sequences", "return_state"),
     *("use_bias", "unit_forget_bias", "recurrent_activation", "reset_after"),

@@ -1,4 +1,4 @@
-"""One entry of the weights, shown alone: a step in which it multiplies the only number there is.
+"""A probe of one suspected weight: a step in which it multiplies the only number there is.
 
 Where the implementation itself can be run, that settles a suspicion. All inputs and states are 0
 but the one that the weight multiplies, and the unit's own state and c, without which some gates

@@ -1,4 +1,4 @@
-"""Which input of an exported model takes what of a layer's call, and which output gives what.
+"""The inputs and outputs of an exported model: which takes or gives what of a layer's call.
 
 Shapes tell, in ONNX and LiteRT models alike.
 

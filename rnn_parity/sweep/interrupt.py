@@ -1,4 +1,4 @@
-"""Ctrl-C ends a sweep, whoever swallows it."""
+"""Ctrl-C ends a sweep, even where a library catches the interrupt and goes on."""
 
 from __future__ import annotations
 

@@ -127,12 +127,17 @@ def files_by_room() -> str:
         lines = [
             f"- `{path.relative_to(ROOT)}`: {first_sentence(path)}"
             for path in sorted(folder.rglob("*.py"))
-            if path.name != "__init__.py"
+            if path.name != "__init__.py" or has_code(path)
         ]
         sections.append(
             "\n".join([f"**{room}**: {first_sentence(folder / '__init__.py')}", "", *lines])
         )
     return "\n\n".join(sections) + "\n"
+
+
+def has_code(path: Path) -> bool:
+    """Whether a module holds more than its docstring."""
+    return len(ast.parse(path.read_text()).body) > 1
 
 
 def first_sentence(path: Path) -> str:
