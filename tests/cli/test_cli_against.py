@@ -99,25 +99,25 @@ def test_bad_usage_is_one_line(here, line, words, capsys):
     ("source", "code", "words"),
     [
         (
-            "mine:crashes",
+            "faulty:crashes",
             1,
-            "against 'mine:crashes': it failed: IndexError: list index out of range",
+            "against 'faulty:crashes': it failed: IndexError: list index out of range",
         ),
-        ("mine:ends", 1, "against 'mine:ends': it failed: SystemExit: 0"),
-        ("mine:many", 1, "expected outputs and the final state h, received 2 states"),
-        ("mine:refuses", 2, "against 'mine:refuses': it refused: NotImplementedError: not yet"),
-        ("mine:none", 2, "against 'mine:none': expected a function of mine"),
+        ("faulty:ends", 1, "against 'faulty:ends': it failed: SystemExit: 0"),
+        ("faulty:many", 1, "expected outputs and the final state h, received 2 states"),
+        ("faulty:refuses", 2, "against 'faulty:refuses': it refused: NotImplementedError: not yet"),
+        ("faulty:none", 2, "against 'faulty:none': expected a function of faulty"),
     ],
 )
 def test_a_crash_is_a_failure_and_a_refusal_is_none(here, source, code, words, capsys):
     write_case("case.npz", make())
-    (here / "mine.py").write_text(
+    (here / "faulty.py").write_text(
         "def crashes(x): return [][3]\n"
         "def ends(x): raise SystemExit(0)\n"
         "def many(x): return x, x[:, -1], x[:, -1]\n"
         "def refuses(x): raise NotImplementedError('not yet')\n"
     )
-    sys.modules.pop("mine", None)
+    sys.modules.pop("faulty", None)
     assert cli.main(["check", "case.npz", "--no-keras", "--against", source]) == code
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

@@ -41,7 +41,8 @@ def report(outcomes, *findings, allow_known=False, unexplained=(), **options):
     swept = Swept(
         ENVIRONMENT, outcomes, findings, tuple(unexplained), len(outcomes), seconds=2.0, workers=2
     )
-    return SweepReport(swept, {**OPTIONS, **options}, allow_known, {ZEROED: "repro/1.py"})
+    swept = replace(swept, scripts={ZEROED: "repro/1.py"})
+    return SweepReport(swept, {**OPTIONS, **options}, allow_known)
 
 
 REFUSED = Outcome("refused", "no such thing as 'ELU'", seconds=0.125)
