@@ -349,7 +349,7 @@ def softmax_sum(z: Array, size: Radius) -> Array:
 
 
 def log_softmax_sum(z: Array, size: Radius) -> Array:
-    """The same as an absolute error: of the sum's logarithm."""
+    """The sum of n terms in any order, as an absolute error of its logarithm: n roundings."""
     return np.full_like(z, z.shape[-1])
 
 

@@ -44,7 +44,7 @@ class Dropout:
         return cls(*(None if m is None else m.astype(np.float64) for m in (inputs, state)))
 
     def samples(self, part: slice | NDArray[Any]) -> Dropout:
-        """The same for some of the samples."""
+        """The dropout masks of some of the samples."""
         if self is NO_DROPOUT:
             return self
         return Dropout(*(None if m is None else m[:, part] for m in (self.inputs, self.state)))
@@ -99,13 +99,13 @@ class Sequences:
         return self.inputs.shape[0], self.inputs.shape[1]
 
     def samples(self, part: slice | NDArray[Any]) -> Sequences:
-        """The same for some of the samples."""
+        """The sequences of some of the samples."""
         mask = None if self.mask is None else self.mask[part]
         dropout = self.dropout.samples(part)
         return Sequences(self.inputs[part], mask, self.initial_state[:, part], dropout)
 
     def first(self, timesteps: int) -> Sequences:
-        """The same for the first timesteps."""
+        """The sequences up to their first `timesteps`."""
         mask = None if self.mask is None else self.mask[:, :timesteps]
         return replace(self, inputs=self.inputs[:, :timesteps], mask=mask)
 

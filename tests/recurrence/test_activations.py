@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rnn_parity as rp
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.recurrence.activations import CATALOGUE, REFUSED, Activation, custom, named
 
@@ -146,6 +147,26 @@ def test_a_users_own_activation_is_an_estimate():
     named_ones = CATALOGUE.values()
     assert activation.absolute > max(a.absolute for a in named_ones)
     assert activation.relative > max(a.relative for a in named_ones)
+
+
+def test_an_activation_described_elsewhere_has_a_proven_bound():
+    """arctan, whose slope is 1 / (1 + z^2) and whose second derivative is below 2/3."""
+    arctan = Activation("arctan", np.arctan, 4, 0, None, lambda z, y: 1 / (1 + z * z), 0.65)
+    rng = np.random.default_rng(0)
+    kernel, recurrent, x = (
+        rng.normal(size=size).astype(np.float32) for size in ((3, 4), (4, 4), (5, 6, 3))
+    )
+    layer = rp.SimpleRNN(kernel, recurrent, None, arctan)
+    h, outputs = np.zeros((5, 4), np.float32), []
+    for t in range(6):
+        h = np.arctan(x[:, t] @ kernel + h @ recurrent)
+        outputs.append(h)
+    outputs = np.stack(outputs, axis=1)
+    report = rp.compare(layer, x, outputs)
+    assert report.verdict == "parity", report
+    assert report.checks[0].notes == ()
+    outputs[1, 2, 3] *= np.float32(1 + 2.0**-18)
+    assert rp.compare(layer, x, outputs).checks[0].first_divergence.timestep == 2
 
 
 def test_a_users_own_activation_must_keep_the_shape():

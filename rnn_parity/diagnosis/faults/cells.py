@@ -11,7 +11,7 @@ import numpy as np
 
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.recurrence.activations import CATALOGUE
-from rnn_parity.recurrence.cells import GRU, LSTM, Array, Cell
+from rnn_parity.recurrence.cells import GRU, LSTM, WEIGHTS, Array, Cell
 from rnn_parity.recurrence.formula import ACTIVATIONS
 
 # Activations.
@@ -79,7 +79,6 @@ ACTIVATION_FAULTS = (
 
 # LSTM and GRU: the gates.
 
-WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 OTHER_ORDERS = {
     LSTM: (("i", "o", "f", "c"), ("i", "c", "f", "o")),
     GRU: (("r", "z", "h"), ("z", "h", "r")),
