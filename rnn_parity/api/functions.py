@@ -27,7 +27,7 @@ from rnn_parity.implementations.onnx.model import (
     runtime_name,
     session,
 )
-from rnn_parity.implementations.onnx.operators import as_runtime_computes, directions
+from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
 from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.recurrence.cells import Cell
@@ -328,6 +328,8 @@ def check_onnx(
     if not chosen:
         names = ", ".join(operator.name for operator in operators)
         raise InputError(f"--layer-name: expected one of {names}, received {layer_name!r}")
+    for one in chosen:
+        check_clip(one.op_type, one.attributes)
     arrays: dict[str, NDArray[Any]] = {}
     if model.graph.output:
         loaded = session(model, where)

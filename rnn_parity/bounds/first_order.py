@@ -196,7 +196,16 @@ def derivative(
     }
     states = [FirstOrder(value, (frozenset({(STATE, k)}),)) for k, value in enumerate(hidden)]
     observed = () if h is None else (h,)
-    output, *new = bound(layer.formula, letters)(projection, *observed, *states)
+    shape = (*projection.shape[:2], units)
+
+    def number(found: Any) -> FirstOrder:
+        """What a formula returned: a state that it only hands on has no derivative."""
+        if isinstance(found, FirstOrder):
+            return found
+        return FirstOrder(np.broadcast_to(found, shape), (frozenset(),))
+
+    found = bound(layer.formula, letters)(projection, *observed, *states)
+    output, *new = map(number, found)
     return Derivative(output, tuple(new), operands)
 
 

@@ -66,7 +66,7 @@ def narrow(a: Array, dtype: type[np.floating[Any]]) -> NDArray[Any]:
     Infinite where a is beyond the range of that dtype; 0 where a itself is infinite or NaN: such a
     term decides the result without any rounding.
     """
-    size: NDArray[Any] = np.abs(a, dtype=dtype, casting="same_kind")
+    size: NDArray[Any] = np.asarray(np.abs(a, dtype=dtype, casting="same_kind"))
     if not np.isfinite(size.max()):
         size[~np.isfinite(a)] = 0
     return size

@@ -108,8 +108,8 @@ def explain(given: Given) -> int:
     from rnn_parity.report.manual import contents, explained
 
     width = get_terminal_size().columns
-    topic = given["topic"]
-    deliver((contents(width) if topic is None else explained(topic, width)) + "\n")
+    topic = " ".join(given["topic"])
+    deliver((explained(topic, width) if given["topic"] else contents(width)) + "\n")
     return 0
 
 

@@ -92,7 +92,7 @@ def parser() -> Parser:
         help="show a page of the manual: a fault, a known difference, a word of a report",
         description="Show a page of the manual; without TOPIC, list all pages.",
     )
-    explain.add_argument("topic", nargs="?", metavar="TOPIC", help="such as bias-dropped")
+    explain.add_argument("topic", nargs="*", metavar="TOPIC", help="such as bias-dropped")
     add_sweep(commands)
     return main
 

@@ -35,7 +35,7 @@ def cell_weights(cell: Any, go_backwards: bool = False, zero_output_for_mask: bo
     """The recurrence of a built cell that is replayed, in a layer with these options."""
     kind: Any = _kind_of(cell)
     assert kind is not None, "see unsupported_cell"
-    weights = {name: _numbers(cell, name) for name in (*WEIGHTS, *kind.vector_names())}
+    weights = {name: _numbers(cell, name, kind) for name in (*WEIGHTS, *kind.vector_names())}
     options = {name: getattr(cell, name) for name in kind.OPTIONS if hasattr(cell, name)}
     for name in {*ACTIVATIONS.values()} & options.keys():
         options[name] = _activation(options[name])
@@ -49,8 +49,16 @@ def cell_weights(cell: Any, go_backwards: bool = False, zero_output_for_mask: bo
     return layer
 
 
-def _numbers(cell: Any, name: str) -> NDArray[Any] | None:
-    """One of a cell's weights; None for one that it does not have."""
+def _numbers(cell: Any, name: str, kind: type[Cell]) -> NDArray[Any] | None:
+    """One of a cell's weights; None where it says that it has none, or no formula asks for it.
+
+    Raises `InputError` for a weight that is not found: as zeros it would prove nothing.
+    """
+    if not hasattr(cell, name) and kind.uses(name):
+        raise InputError(
+            f"the cell {type(cell).__name__}: expected its weight {name!r} as an attribute, for "
+            f"{kind.__name__} describes it; name it so, or set it to None where there is none"
+        )
     found = getattr(cell, name, None)
     return None if found is None else np.asarray(found.numpy())
 
@@ -76,8 +84,18 @@ def unsupported(layer: Any) -> str | None:
 def unsupported_cell(layer: Any, cell: Any) -> str | None:
     """Why a cell that this layer runs is not replayed; None if it is."""
     name = type(layer).__name__
-    if _kind_of(cell) is None:
-        return f"{name} with the cell {type(cell).__name__} is not replayed"
+    kind = _kind_of(cell)
+    if kind is None:
+        return (
+            f"{name} with the cell {type(cell).__name__} is not replayed; how to describe one: "
+            "rnn-parity explain cells"
+        )
+    sizes = [*tensorflow_module().nest.flatten(cell.state_size)]
+    if len(sizes) != len(kind.STATES) or len({*sizes}) > 1:
+        return (
+            f"{name} with the cell {type(cell).__name__} has states of sizes {sizes}, where "
+            f"{kind.__name__} describes {', '.join(kind.STATES)}, as many numbers each as units"
+        )
     if cell.compute_dtype != layer.compute_dtype:
         return (
             f"{name} computes in {layer.compute_dtype} around a cell that uses {cell.compute_dtype}"
@@ -87,10 +105,13 @@ def unsupported_cell(layer: Any, cell: Any) -> str | None:
 
 def _kind_of(cell: Any) -> type[Cell] | None:
     """The class that describes what a cell computes; None for a cell that nobody described."""
+    own = [kind for kind in described() if kind.keras_class is type(cell)]
+    if own:  # described again, as in a notebook, the newest description counts
+        return own[-1]
     for kind in KERAS_CELLS.values():
         if type(cell) in _generations(f"{kind.__name__}Cell"):
             return kind
-    return next((kind for kind in described() if kind.keras_class is type(cell)), None)
+    return None
 
 
 def _generations(name: str) -> tuple[Any, ...]:

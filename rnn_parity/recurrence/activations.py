@@ -78,6 +78,12 @@ class Activation:
         np.copyto(out, y)
         return out
 
+    def __reduce__(self) -> Any:
+        """Pickled by name where the catalogue has it; its functions cannot be."""
+        if CATALOGUE.get(self.name) is self:
+            return named, (self.name,)
+        return object.__reduce_ex__(self, 2)
+
     @property
     def rises(self) -> bool:
         """Whether `f` never falls, elementwise, and its allowance depends on `|y|` alone."""

@@ -19,17 +19,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activations import Activation, named
-from rnn_parity.recurrence.formula import ACTIVATIONS, BIAS, Facts, facts, letters_of, split
+from rnn_parity.recurrence.formula import (
+    ACTIVATIONS,
+    BIAS,
+    INPUTS,
+    KERNEL,
+    RECURRENT_KERNEL,
+    Facts,
+    facts,
+    letters_of,
+    split,
+)
 from rnn_parity.recurrence.precision import Precision, precision_of, real, weight
 
 Array = NDArray[np.float64]
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 """The weights that every cell has; the bias may be None."""
+KNOWN_LETTERS = (INPUTS, KERNEL, RECURRENT_KERNEL, BIAS, *ACTIVATIONS)
+"""The letters that stand for the same in every formula."""
 Named = str | Callable[..., object] | Activation | None
 Self = TypeVar("Self", bound="Cell")
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Cell:
     """A cell with its weights and the options of the layer that runs it: a layer as data.
 
@@ -78,22 +90,20 @@ class Cell:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in ("GATES", "formula"):
-            if not hasattr(cls, name):
-                raise InputError(f"{cls.__name__}: expected {name}; see rnn_parity.Cell")
-        if inspect.isfunction(vars(cls).get("formula")):
-            cls.formula = staticmethod(cls.formula)
-        if "OPTIONS" not in vars(cls) and not isinstance(cls.formula, property):
-            try:
-                found = read(cls, cls.formula)
-            except InputError as error:
-                raise InputError(f"{cls.__name__}: {error}") from None
-            cls.OPTIONS = tuple(ACTIVATIONS[letter] for letter in found.activations)
+        try:
+            check_description(cls)
+            if inspect.isfunction(vars(cls).get("formula")):
+                cls.formula = staticmethod(cls.formula)
+            if "OPTIONS" not in vars(cls):
+                found = read(cls, cls.formula_of())
+                cls.OPTIONS = tuple(ACTIVATIONS[letter] for letter in found.activations)
+        except InputError as error:
+            raise InputError(f"{cls.__name__}: {error}") from None
 
     def __init__(
         self,
         kernel: ArrayLike,
-        recurrent_kernel: ArrayLike,
+        recurrent_kernel: ArrayLike | None,
         bias: ArrayLike | None = None,
         activation: Named = "tanh",
         recurrent_activation: Named = "sigmoid",
@@ -105,6 +115,10 @@ class Cell:
     ) -> None:
         for name in options.keys() - {*self.OPTIONS, *self.vector_names()}:
             raise InputError(f"{type(self).__name__}: unknown option {name!r}; leave it out")
+        usual = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+        for name, given in zip(usual, (activation, recurrent_activation), strict=True):
+            if name not in self.OPTIONS and given != usual[name]:
+                raise InputError(f"{name}: the formula applies none; leave it out")
         options |= {"recurrent_activation": recurrent_activation, "activation": activation}
         vars(self).update(
             go_backwards=bool(go_backwards),
@@ -118,14 +132,21 @@ class Cell:
         vars(self).update(self._weights(kernel, recurrent_kernel, bias))
         for name, width in self.VECTORS.values():
             shape = (width * self.units,)
-            value = np.zeros(shape) if options.get(name) is None else options[name]
+            if name not in options:
+                raise InputError(f"{name}: expected a vector of shape {shape}, or None for zeros")
+            value = np.zeros(shape) if options[name] is None else options[name]
             vars(self)[name] = weight(name, value, shape, self.precision)
 
+    def __repr__(self) -> str:
+        names = ", ".join(activation.name for activation in self.activations)
+        sizes = f"features={self.features}, units={self.units}"
+        return f"<{type(self).__name__}: {sizes}, {names or 'linear'}, {self.precision.name}>"
+
     def _weights(
-        self, kernel: ArrayLike, recurrent_kernel: ArrayLike, bias: ArrayLike | None
+        self, kernel: ArrayLike, recurrent_kernel: ArrayLike | None, bias: ArrayLike | None
     ) -> dict[str, Array | None]:
         """The kernels and the bias, checked and rounded."""
-        if bias is not None and BIAS not in letters_of(self.formula):
+        if bias is not None and not self.uses("bias"):
             raise InputError(f"bias: expected None, for the formula has no {BIAS}")
         gates, shape = len(self.GATES), real(kernel, "kernel").shape
         if len(shape) == 2 and shape[1] % gates:
@@ -135,6 +156,10 @@ class Cell:
             )
         units = shape[1] // gates or None if len(shape) == 2 else None
         width = None if units is None else gates * units
+        if recurrent_kernel is None:
+            if self.uses("recurrent_kernel"):
+                raise InputError("recurrent_kernel: expected an array, received None")
+            recurrent_kernel = np.zeros((units or 1, width or gates))
         rows = (self.facts.bias_rows,) if self.facts.bias_rows else ()
         return {
             name: None if value is None else weight(name, value, shape, self.precision)
@@ -149,6 +174,13 @@ class Cell:
     def vector_names(cls) -> list[str]:
         """The names of the vectors."""
         return [name for name, _ in cls.VECTORS.values()]
+
+    @classmethod
+    def uses(cls, weight: str) -> bool:
+        """Whether the formula has the letter of the weight of this name."""
+        letters = dict(zip(WEIGHTS, (KERNEL, RECURRENT_KERNEL, BIAS), strict=True))
+        letters |= {name: letter for letter, (name, _) in cls.VECTORS.items()}
+        return letters[weight] in letters_of(cls.formula_of())
 
     @classmethod
     def formula_of(cls, **options: Any) -> Callable[..., Any]:
@@ -221,6 +253,44 @@ class Cell:
     def recurrent_bias(self) -> Array | None:
         """What is added to `h_{t-1} W`, `(G units,)`."""
         return None if self.bias is None or self.bias.ndim == 1 else self.bias[1]
+
+
+def check_description(kind: type[Cell]) -> None:
+    """Raise `InputError` for a class that does not say what a cell is, or says it twice."""
+    for name in ("GATES", "formula"):
+        if not hasattr(kind, name):
+            raise InputError(f"expected {name}; see rnn-parity explain cells")
+    for name in ("GATES", "STATES"):
+        value = getattr(kind, name)
+        names = list(value) if isinstance(value, (tuple, list, str)) else []
+        plain = all(isinstance(one, str) and one.isidentifier() for one in names)
+        if not names or not plain or len(set(names)) < len(names):
+            raise InputError(f"{name}: expected a tuple of different names, received {value!r}")
+        setattr(kind, name, tuple(names))
+    if not isinstance(kind.VECTORS, dict):
+        raise InputError(f"VECTORS: expected a dict, received {kind.VECTORS!r}")
+    taken = {*KNOWN_LETTERS, *kind.STATES}
+    if clash := set(kind.STATES) & {*KNOWN_LETTERS}:
+        raise InputError(f"STATES: {', '.join(sorted(clash))} is the letter of something else")
+    for letter, described in kind.VECTORS.items():
+        pair = isinstance(described, tuple) and len(described) == 2
+        name, gates = described if pair else ("", 0)
+        if not isinstance(name, str) or not name.isidentifier() or type(gates) is not int:
+            raise InputError(
+                f"VECTORS[{letter!r}]: expected a name and a number of gates, such as "
+                f"('peephole', 3), received {described!r}"
+            )
+        if gates < 1 or letter in taken or hasattr(Cell, name) or name in Cell.__annotations__:
+            raise InputError(
+                f"VECTORS[{letter!r}]: expected a letter and a name of its own and at least one "
+                f"gate, received {described!r}"
+            )
+        if letter not in letters_of(kind.formula_of()):
+            raise InputError(f"VECTORS[{letter!r}]: the formula does not use it")
+        taken |= {letter}
+    names = kind.vector_names()
+    if len(set(names)) < len(names):
+        raise InputError(f"VECTORS: expected different names, received {', '.join(names)}")
 
 
 def read(kind: type[Cell], formula: Callable[..., Any]) -> Facts:

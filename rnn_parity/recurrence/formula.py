@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NoReturn
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, one_line
 
 Formula = Callable[..., Any]
 
 INPUTS, KERNEL, RECURRENT_KERNEL, BIAS = "x", "U", "W", "b"
 ACTIVATIONS = {"a": "activation", "s": "recurrent_activation", "v": "output_activation"}
 """The letters of activations, with the names of the options that set them."""
+LARGEST = 2.0**127
+"""A constant beyond this is infinite in float32."""
 ALLOWED = "it may use +, -, *, @ with the matrices, split, and the activations that are its letters"
 
 
@@ -30,6 +32,8 @@ def split(z: Any, parts: int) -> list[Any]:
     """The parts of the last axis, one for each gate: of a number, a matrix or a bias."""
     if isinstance(z, Symbolic):
         return z.split(parts)
+    if parts == 1:
+        return [z]
     size = z.shape[-1] // parts
     return [z[..., g * size : (g + 1) * size] for g in range(parts)]
 
@@ -252,6 +256,8 @@ class Symbol(Symbolic):
             other.misused()
         if not isinstance(other, (Symbol, int, float)):
             refuse(f"combines a number with {type(other).__name__}")
+        if not isinstance(other, Symbol) and not abs(other) <= LARGEST:
+            refuse("uses a constant that is not finite, or beyond the range of float32")
         if isinstance(other, Symbol) and other.gates != self.gates:
             refuse(f"combines numbers of {self.gates} and of {other.gates} gates")
         return Symbol(self.reading, self.gates)
@@ -297,7 +303,7 @@ def times(a: Symbolic, matrix: Any) -> Symbol:
         refuse(f"multiplies with @ by what is none of its matrices: {type(matrix).__name__}")
     of_inputs = matrix.name == KERNEL
     if isinstance(a, SymbolicInputs) != of_inputs or (a.gates != 1 and not of_inputs):
-        expected = "the inputs x" if of_inputs else "a state, or a number of one gate,"
+        expected = "the inputs x" if of_inputs else "a state or a number of one gate"
         refuse(f"multiplies {matrix.name} by something else than {expected}")
     notes = matrix.reading.kernel if of_inputs else matrix.reading.recurrent
     notes.add((matrix.first, matrix.last))
@@ -367,8 +373,15 @@ def facts(formula: Formula, gates: int, states: tuple[str, ...], vectors: Any = 
         **{name: Symbol(reading, width) for name, width in vectors},
         **dict.fromkeys(ACTIVATIONS, activated),
     }
-    found = results(formula(**{name: values[name] for name in names}))
+    try:
+        found = results(formula(**{name: values[name] for name in names}))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"formula: it fails: {one_line(error)}; {ALLOWED}") from None
     own_output = checked_results(found, states)
+    if not reading.kernel:
+        raise InputError("formula: expected x @ U in it, for otherwise the inputs change nothing")
     return Facts(
         tuple(sorted(reading.kernel)),
         tuple(sorted(reading.recurrent)),
@@ -380,8 +393,14 @@ def facts(formula: Formula, gates: int, states: tuple[str, ...], vectors: Any = 
 
 @cache
 def letters_of(formula: Formula) -> list[str]:
-    """The names of a formula's arguments."""
-    return list(inspect.signature(formula).parameters)
+    """The names of a formula's arguments; raises `InputError` for what is no such function."""
+    try:
+        parameters = inspect.signature(formula).parameters
+    except (TypeError, ValueError):
+        raise InputError(f"formula: expected a function, received {formula!r}") from None
+    if any(one.kind is not one.POSITIONAL_OR_KEYWORD for one in parameters.values()):
+        raise InputError("formula: expected plain arguments, received *, / or keyword-only ones")
+    return list(parameters)
 
 
 def results(found: Any) -> tuple[Any, ...]:
@@ -390,12 +409,16 @@ def results(found: Any) -> tuple[Any, ...]:
 
 
 def checked_results(found: Sequence[Any], states: tuple[str, ...]) -> bool:
-    """Whether a formula returns an output beside its states; `InputError` for another count."""
-    wrong = [one for one in found if not isinstance(one, Symbol) or one.gates != 1]
-    if wrong or len(found) - len(states) not in (0, 1):
-        raise InputError(
-            f"formula: expected it to return {', '.join(states)} (the first being the output), or "
-            f"the output and then {', '.join(states)}, of one gate's width each; received "
-            f"{len(found)} results"
-        )
+    """Whether a formula returns an output beside its states; `InputError` for anything else."""
+    expected = (
+        f"formula: expected it to return {', '.join(states)} (the first being the output), or the "
+        f"output and then {', '.join(states)}, numbers of one gate's width each; received"
+    )
+    if len(found) - len(states) not in (0, 1):
+        raise InputError(f"{expected} {len(found)} results")
+    for one in found:
+        if not isinstance(one, Symbol):
+            raise InputError(f"{expected} {type(one).__name__} among them")
+        if one.gates != 1:
+            raise InputError(f"{expected} one of {one.gates} gates")
     return len(found) > len(states)

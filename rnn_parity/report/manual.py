@@ -40,6 +40,8 @@ CODE_OR_EMPHASIS = re.compile(r"`([^`]*)`|\*\*([^*]+)\*\*|(?<!\w)\*([^*\s][^*]*)
 UNDERLINES = "=-"
 """What stands under a title, and under a heading in the page."""
 
+LONGEST = 40
+"""How much of a topic that is not known is shown again."""
 PADDING = 2
 """How much wider than its header tabulate makes a column."""
 
@@ -103,10 +105,11 @@ def explained(wanted: str, width: int) -> str:
     for one in wanted.split("+"):
         topic = re.sub(r"[\s_]+", "-", one.strip().lower())
         if topic not in pages:
-            near = difflib.get_close_matches(topic, pages, 1, 0)[0]
+            near = difflib.get_close_matches(topic, pages, 1)
+            meant = f"; did you mean {near[0]}?" if near else ";"
+            shown = repr(one[:LONGEST])
             raise InputError(
-                f"explain {one!r}: there is no such page; did you mean {near}? rnn-parity explain "
-                "lists all"
+                f"explain {shown}: there is no such page{meant} rnn-parity explain lists all"
             )
         found.append(rendered(topic, pages[topic], width))
     return "\n\n\n".join(found)

@@ -144,7 +144,8 @@ def test_peepholes():
     outputs = rp.replay(layer, x).outputs.astype(np.float32)
     assert rp.compare(layer, x, outputs)
     lstm = rp.LSTM(layer.kernel, layer.recurrent_kernel, layer.bias, dtype="float32")
-    none = PeepholeLSTM(layer.kernel, layer.recurrent_kernel, layer.bias, dtype="float32")
+    weights = layer.kernel, layer.recurrent_kernel, layer.bias
+    none = PeepholeLSTM(*weights, dtype="float32", peephole=None)
     np.testing.assert_array_equal(rp.replay(lstm, x).outputs, rp.replay(none, x).outputs)
     for other in (np.zeros(12), np.roll(layer.peephole, 4)):
         wrong = rp.replay(layer.changed(peephole=other), x).outputs.astype(np.float32)

@@ -165,6 +165,65 @@ def test_record_refuses_them_by_name(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_weight_that_is_not_found_is_no_zeros():
+    """A cell that keeps its bias under another name than the description has, and forgets it."""
+
+    class Forgetful(tf.keras.layers.Layer):
+        state_size = output_size = 4
+
+        def build(self, shape):
+            self.kernel = self.add_weight(name="kernel", shape=(3, 4))
+            self.recurrent_kernel = self.add_weight(name="recurrent_kernel", shape=(4, 4))
+            self.b = self.add_weight(name="bias", shape=(4,), initializer="ones")
+
+        def call(self, x, states):
+            h = tf.tanh(x @ self.kernel + states[0] @ self.recurrent_kernel)
+            return 0.5 * h, [h]
+
+    class Biased(Halved):
+        keras_class = Forgetful
+
+    layer = tf.keras.layers.RNN(Forgetful(), return_sequences=True)
+    layer(X)
+    with pytest.raises(InputError, match="Forgetful: expected its weight 'bias' as an attribute"):
+        rp.check(layer, X)
+    layer.cell.bias = None  # it says that it has none
+    assert rp.check(layer, X).verdict == "parity"
+    assert Biased.keras_class is Forgetful
+
+
+def test_states_of_other_sizes_are_named():
+    layer = layer_of("averaging")
+    layer(X)
+    layer.cell.state_size = [4, 4]
+    check = rp.check(layer, X, mode="eager").checks[0]
+    assert check.verdict == "inconclusive"
+    assert "states of sizes [4, 4], where Averaging describes h, c, mean" in check.summary
+
+
+def test_the_newest_description_counts():
+    """As in a notebook, where a class is defined again; and for a cell of Keras's own."""
+
+    class Thirds(Weights):
+        def call(self, x, states):
+            (z,) = self.sums(x, states[0])
+            return tf.tanh(z) / 3, [tf.tanh(z) / 3]
+
+    def described(factor):
+        def formula(x, h, U, W, b, a):
+            return factor * a(x @ U + h @ W + b)
+
+        return type("Mine", (rp.Cell,), {"GATES": "h", "keras_class": Thirds, "formula": formula})
+
+    layer = tf.keras.layers.RNN(Thirds(4), return_sequences=True)
+    layer(X)
+    first = described(0.5)
+    assert rp.check(layer, X).verdict == "diverged"
+    second = described(1 / 3)
+    assert rp.check(layer, X).verdict == "parity"
+    assert first is not second
+
+
 def test_a_cell_that_nobody_described_is_named():
     class Unknown(MinimalCell):
         pass
@@ -173,4 +232,4 @@ def test_a_cell_that_nobody_described_is_named():
     layer(X)
     check = rp.check(layer, X).checks[0]
     assert check.verdict == "inconclusive"
-    assert "the cell Unknown is not replayed" in check.summary
+    assert "the cell Unknown is not replayed; how to describe one" in check.summary

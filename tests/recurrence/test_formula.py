@@ -1,13 +1,15 @@
 """What a formula may do, and what is refused by name when its class is made."""
 
 import math
+import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 import rnn_parity as rp
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.cells import Cell, PeepholeLSTM
+from rnn_parity.recurrence.cells import Cell, PeepholeLSTM, SimpleRNN
 from rnn_parity.recurrence.formula import Facts, split
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -85,7 +87,11 @@ REFUSED = {
     "takes the element 0 of the bias": lambda x, h, U, b: split(x @ U + b[1][0], 2)[0],
     "the bias b as a whole in one place": lambda x, h, U, b: split(x @ U + b + b[0], 2)[0],
     "expected letters out of .*, received w, y": lambda x, h, U, w, y: h,
-    "expected letters out of .*, received rest": lambda x, h, *rest: h,
+    "expected plain arguments": lambda x, h, *rest: h,
+    "expected x @ U in it": lambda x, h, U: h,
+    "it fails: 'SymbolicInputs' object is not callable": lambda x, h, U: x(x @ U),
+    "a constant that is not finite": lambda x, h, U: split(x @ U, 2)[0] * float("nan"),
+    "or beyond the range of float32": lambda x, h, U: split(x @ U, 2)[0] * 10**400,
     "expected its arguments to begin with x, h$": lambda h, x, U: h,
     "expected its arguments to begin with x, h": lambda x, U, h: h,
     "to return h .*received 3 results": lambda x, h, U: (h, h, h),
@@ -132,6 +138,61 @@ def test_a_class_without_gates_or_formula_is_refused():
         type("Mine", (Cell,), {"GATES": ("h",)})
 
 
+@pytest.mark.parametrize(
+    ("description", "said"),
+    [
+        ({"GATES": 2}, "GATES: expected a tuple of different names, received 2"),
+        ({"GATES": ("f", "f")}, "GATES: expected a tuple of different names"),
+        ({"STATES": ("h", "b")}, "STATES: b is the letter of something else"),
+        ({"VECTORS": ["p"]}, "VECTORS: expected a dict"),
+        ({"VECTORS": {"p": "peephole"}}, r"VECTORS\['p'\]: expected a name and a number of gates"),
+        ({"VECTORS": {"p": ("peephole", 0)}}, "a name of its own and at least one gate"),
+        ({"VECTORS": {"p": ("units", 1)}}, "a name of its own"),
+        ({"VECTORS": {"a": ("peephole", 1)}}, "a letter and a name of its own"),
+        ({"VECTORS": {"q": ("peephole", 1)}}, "the formula does not use it"),
+        ({"VECTORS": {"p": ("same", 1), "q": ("same", 1)}}, "expected different names"),
+        ({"formula": max}, "formula: expected a function"),
+        ({"formula": None}, "formula: expected a function"),
+    ],
+)
+def test_what_a_description_may_not_say_is_refused_by_name(description, said):
+    def formula(x, h, U, W, b, a, p):
+        return a(x @ U + h @ W + b + p)
+
+    def of_two(x, h, U, W, b, a, p, q):
+        return a(x @ U + h @ W + b + p + q)
+
+    two = len(description.get("VECTORS", ())) > 1
+    whole = {"GATES": ("h",), "VECTORS": {"p": ("peephole", 1)}}
+    whole["formula"] = of_two if two else formula
+    with pytest.raises(InputError, match=f"^Mine: .*{said}"):
+        type("Mine", (Cell,), whole | description)
+
+
+def test_what_a_layer_is_not_told_is_no_zeros():
+    """A vector that is left out, and what the formula does not use, are refused."""
+
+    class Mine(Cell):
+        GATES = "h"
+        VECTORS: ClassVar = {"p": ("peephole", 1)}
+
+        @staticmethod
+        def formula(x, h, U, b, p):
+            return x @ U + b + p * h
+
+    kernel = np.ones((2, 3))
+    with pytest.raises(InputError, match=r"peephole: expected a vector of shape \(3,\), or None"):
+        Mine(kernel, None)
+    with pytest.raises(InputError, match="activation: the formula applies none; leave it out"):
+        Mine(kernel, None, peephole=None, activation="relu")
+    layer = Mine(kernel, None, peephole=[1, 2, 3])
+    assert not layer.recurrent_kernel.any()
+    assert repr(layer) == "<Mine: features=2, units=3, linear, float64>"
+    assert repr(pickle.loads(pickle.dumps(SimpleRNN(kernel, np.ones((3, 3)))))) == (
+        "<SimpleRNN: features=2, units=3, tanh, float64>"
+    )
+
+
 def test_what_a_formula_may_do():
     """All that is allowed, and what is noted of it."""
 
@@ -151,7 +212,7 @@ def test_what_a_formula_may_do():
     assert names == {"a": "relu", "s": "sigmoid", "v": "relu"}
     assert layer.vectors["p"].tolist() == [1, 2, 3]
     assert layer.hidden == ("h", "c")
-    silent = mine(np.ones((2, 3)), np.ones((1, 3)), output_activation="linear")
+    silent = mine(np.ones((2, 3)), np.ones((1, 3)), output_activation="linear", push=None)
     assert (silent.activation.name, silent.letters["v"].name) == ("tanh", "linear")
     assert silent.vectors["p"].tolist() == [0, 0, 0]
 

@@ -82,14 +82,19 @@ def refuse(op_type: str, attributes: Mapping[str, Any], inputs: Mapping[str, Any
     for name, value in attributes.items():
         if name not in REPLAYED and (name, value) != ("input_forget", 0):
             raise UnsupportedError(f"the attribute {name}={value} of {op_type} is not replayed")
-    clip = attributes.get("clip", 1.0)
-    if not 0 < clip < np.inf:
-        raise InputError(f"clip of {op_type}: expected a number above 0, received {clip}")
+    check_clip(op_type, attributes)
     direction = attributes.get("direction", "forward")
     if direction not in DIRECTIONS:
         raise UnsupportedError(
             f"direction: expected one of {', '.join(DIRECTIONS)}, received {direction!r}"
         )
+
+
+def check_clip(op_type: str, attributes: Mapping[str, Any]) -> None:
+    """Raise `InputError` for a `clip` that bounds nothing, or leaves nothing."""
+    clip = attributes.get("clip", 1.0)
+    if not 0 < clip < np.inf:
+        raise InputError(f"clip of {op_type}: expected a finite number above 0, received {clip}")
 
 
 def operator_layers(
