@@ -247,8 +247,14 @@ def comparison(configuration: Configuration) -> str:
 # The parts of a script, which the functions above fill in.
 
 IMPORTS = """\
+import math
+import os
+import sys
+from importlib.metadata import version
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import numpy as np
+import tensorflow as tf
 """
 
 BY_HAND = """\

@@ -39,9 +39,16 @@ def finding(one, outcome, known=None, members=None, causes=()):
 
 def report(outcomes, *findings, allow_known=False, unexplained=(), **options):
     swept = Swept(
-        ENVIRONMENT, outcomes, findings, tuple(unexplained), len(outcomes), seconds=2.0, workers=2
+        ENVIRONMENT,
+        outcomes,
+        findings,
+        tuple(unexplained),
+        len(outcomes),
+        seconds=2.0,
+        workers=2,
+        scripts={ZEROED: "repro/1.py"},
     )
-    return SweepReport(swept, {**OPTIONS, **options}, allow_known, {ZEROED: "repro/1.py"})
+    return SweepReport(swept, {**OPTIONS, **options}, allow_known)
 
 
 REFUSED = Outcome("refused", "no such thing as 'ELU'", seconds=0.125)
