@@ -25,10 +25,10 @@ from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.system.choices import LAYER_CLASSES, MASKS
+from rnn_parity.verdict.configuration import Configuration
 from rnn_parity.verdict.order import Status
 from rnn_parity.verdict.sweep_results import (
     CallNumbers,
-    Combination,
     DifferenceText,
     Numbers,
     Outcome,
@@ -36,7 +36,7 @@ from rnn_parity.verdict.sweep_results import (
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
-Marks = Callable[[Combination, Outcome, Numbers | None], bool]
+Marks = Callable[[Configuration, Outcome, Numbers | None], bool]
 """Whether a smallest configuration, by what came of it and its numbers, shows one mistake."""
 
 EVERY_LAYER = tuple(LAYER_CLASSES)
@@ -68,7 +68,7 @@ class KnownDifference(DifferenceText):
 
     def matches(
         self,
-        configuration: Combination,
+        configuration: Configuration,
         outcome: Outcome,
         numbers: Numbers | None,
         against: str | None,
@@ -86,7 +86,7 @@ class KnownDifference(DifferenceText):
 
 
 def zeroed_by_the_mask_as_given(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
 ) -> bool:
     """Outputs are exactly 0 wherever the mask is False before it is reversed, unlike the replay."""
     (call,) = numbers.calls if numbers else (None,)
@@ -100,7 +100,7 @@ def zeroed_by_the_mask_as_given(
 def computes(functions: Mapping[str, Sequence[Function]]) -> Marks:
     """The outputs are those of a layer whose activation, by its name, is another function."""
 
-    def marks(configuration: Combination, outcome: Outcome, numbers: Numbers | None) -> bool:
+    def marks(configuration: Configuration, outcome: Outcome, numbers: Numbers | None) -> bool:
         return numbers is not None and any(
             reproduced(configuration, numbers, with_activation(configuration, numbers, [function]))
             for function in functions[str(configuration["activation"])]
@@ -110,7 +110,7 @@ def computes(functions: Mapping[str, Sequence[Function]]) -> Marks:
 
 
 def sums_all_cumulative_sums(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
 ) -> bool:
     """The outputs are those of Keras 3.15's sparsemax, wherever rounding puts the support's end."""
     if numbers is None:
@@ -123,7 +123,7 @@ def sums_all_cumulative_sums(
     return reproduced(configuration, numbers, with_activation(configuration, numbers, ways))
 
 
-def reproduced(configuration: Combination, numbers: Numbers, outputs: Sequence[Array]) -> bool:
+def reproduced(configuration: Configuration, numbers: Numbers, outputs: Sequence[Array]) -> bool:
     """Whether these are the observed outputs of all calls, and the replay's are far from them."""
     calls = numbers.calls
     wrong = max(np.abs(call.outputs - call.expected).max() for call in calls)
@@ -134,13 +134,13 @@ def reproduced(configuration: Combination, numbers: Numbers, outputs: Sequence[A
     return bool(off < max(0.01 * wrong, last_digits) and off < 0.1 * wrong)
 
 
-def unit_roundoff(configuration: Combination) -> float:
+def unit_roundoff(configuration: Configuration) -> float:
     """That of the compute dtype."""
     return precision_of(str(configuration["dtype"]).removeprefix("mixed_")).unit_roundoff
 
 
 def squared_in_float16(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
 ) -> bool:
     """The outputs leave the numbers just where those of a layer do that squares in float16."""
     if numbers is None:
@@ -156,7 +156,7 @@ def squared_in_float16(
 
 
 def with_activation(
-    configuration: Combination, numbers: Numbers, ways: Sequence[Function]
+    configuration: Configuration, numbers: Numbers, ways: Sequence[Function]
 ) -> list[Array]:
     """The outputs of all calls, had the layer this activation.
 
@@ -264,14 +264,14 @@ def gelu_by_float32_factor(z: Array) -> Array:
 
 
 def accurate_to_float32(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
 ) -> bool:
     """A float64 layer with no more than float32's precision, and no less."""
     return outcome.effective_bits is not None and 22 < outcome.effective_bits < 44
 
 
 def repeated_where_zeros_are_due(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
 ) -> bool:
     """Forwards: where the mask is False, every output is the one before, unlike the replay."""
     (call,) = numbers.calls if numbers else (None,)
@@ -284,7 +284,7 @@ def repeated_where_zeros_are_due(
 
 
 def shows_the_first_state(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
+    configuration: Configuration, outcome: Outcome, numbers: Numbers | None
 ) -> bool:
     """Forwards: before the first timestep that is not masked, the outputs are the first state."""
     calls = numbers.calls if numbers else ()
@@ -554,7 +554,7 @@ KNOWN_DIFFERENCES = (
 
 
 def known_difference(
-    configuration: Combination,
+    configuration: Configuration,
     outcome: Outcome,
     numbers: Numbers | None,
     against: str | None = None,

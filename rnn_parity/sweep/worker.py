@@ -19,16 +19,8 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
 from rnn_parity.implementations.sources import KINDS, Source, recognised, sources
-from rnn_parity.sweep.space import (
-    OF_KERAS,
-    OF_RUN,
-    OF_WRAPPER,
-    RULES,
-    SPACES,
-    Configuration,
-    Site,
-    example,
-)
+from rnn_parity.sweep.space import OF_KERAS, RULES, SPACES, Site, example
+from rnn_parity.verdict.configuration import OF_RUN, OF_WRAPPER, Configuration
 from rnn_parity.verdict.order import WORST_FIRST, Status
 from rnn_parity.verdict.results import Cause, Check
 from rnn_parity.verdict.sweep_results import Array, CallNumbers, Numbers, Outcome
