@@ -37,9 +37,8 @@ from rnn_parity.keras_adapter.runtime import (
     tensorflow_module,
 )
 from rnn_parity.keras_adapter.weights import cell_weights, layer_weights
-from rnn_parity.recurrence.bidirectional import Handed, Merge
 from rnn_parity.recurrence.cells import Cell
-from rnn_parity.recurrence.layer_call import LayerCall, not_compared
+from rnn_parity.recurrence.layer_call import Handed, LayerCall, Merge, not_compared
 from rnn_parity.recurrence.precision import real
 
 STATES = ("initial_state", "final_state")
