@@ -375,7 +375,7 @@ def lost_mask(arguments: Mapping[str, Any]) -> tuple[str, ...]:
     )
     return (
         f"the inputs carry a mask, but Keras does not hand it to this layer{given}: masked steps "
-        "are computed what_slices_share the others; pass mask= to the layer explicitly",
+        "are computed like the others; pass mask= to the layer explicitly",
     )
 
 
