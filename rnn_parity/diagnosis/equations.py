@@ -151,12 +151,6 @@ def value(layer: Cell, k: int, j: int) -> float:
     return 0.0 if array is None else float(array[index])
 
 
-def told(layer: Cell, k: int, j: int, implied: float) -> str:
-    """What one weight is, in words, from its place in `stacked`."""
-    name, index = where(layer, k, j)
-    return f"{name}{list(index)} is {implied:.9g} instead of {value(layer, k, j):.9g}"
-
-
 def changed_at(layer: Cell, values: dict[tuple[int, int], float]) -> Cell:
     """The layer with other values at these places of `stacked`."""
     arrays: dict[str, Array] = {}
