@@ -189,10 +189,9 @@ def numbers_in(observations: Sequence[LayerCall], forward: Numbers | None) -> Nu
                 seen.mask,
                 tuple(map(wide, seen.initial_state or ())),
                 wide(seen.outputs),
-                None if seen.last_output is None else wide(seen.last_output),
                 tuple(map(wide, seen.final_state)),
                 trace.outputs,
-                trace.final_state if isinstance(trace.final_state, tuple) else (trace.final_state,),
+                trace.states,
             )
         )
     arrays = (weights.kernel, weights.recurrent_kernel, weights.bias)

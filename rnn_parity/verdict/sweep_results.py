@@ -59,7 +59,6 @@ class CallNumbers:
     mask: NDArray[np.bool_] | None
     initial_state: tuple[Array, ...]
     outputs: Array
-    last_output: Array | None
     final_state: tuple[Array, ...]
     expected: Array
     expected_state: tuple[Array, ...]

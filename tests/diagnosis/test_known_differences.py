@@ -233,7 +233,6 @@ def numbers_by_hand(outputs, expected, mask=None, state=None, kernel=(1.0,), rec
         mask=None if mask is None else np.array([mask]),
         initial_state=() if state is None else (np.full((1, 1), float(state)),),
         outputs=outputs[None],
-        last_output=None,
         final_state=(),
         expected=expected[None],
         expected_state=(),
