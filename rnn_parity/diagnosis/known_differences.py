@@ -518,9 +518,5 @@ def known_difference(
 
     `against` is who computed it, where that was not Keras on TensorFlow.
     """
-    matching = (
-        known
-        for known in KNOWN_DIFFERENCES
-        if known.matches(configuration, outcome, numbers, against)
-    )
-    return next(matching, None)
+    given = (configuration, outcome, numbers, against)
+    return next((known for known in KNOWN_DIFFERENCES if known.matches(*given)), None)

@@ -35,7 +35,8 @@ def cell_weights(cell: Any, go_backwards: bool = False, zero_output_for_mask: bo
     """The recurrence of a built cell that is replayed, in a layer with these options."""
     kind: Any = _kind_of(cell)
     assert kind is not None, "see unsupported_cell"
-    weights = {name: _numbers(cell, name) for name in (*WEIGHTS, *kind.vector_names())}
+    variables = {name: getattr(cell, name, None) for name in (*WEIGHTS, *kind.vector_names())}
+    weights = {n: None if v is None else np.asarray(v.numpy()) for n, v in variables.items()}
     options = {name: getattr(cell, name) for name in kind.OPTIONS if hasattr(cell, name)}
     for name in {*ACTIVATIONS.values()} & options.keys():
         options[name] = _activation(options[name])
@@ -47,12 +48,6 @@ def cell_weights(cell: Any, go_backwards: bool = False, zero_output_for_mask: bo
         **options,
     )
     return layer
-
-
-def _numbers(cell: Any, name: str) -> NDArray[Any] | None:
-    """One of a cell's weights; None for one that it does not have."""
-    found = getattr(cell, name, None)
-    return None if found is None else np.asarray(found.numpy())
 
 
 def unsupported(layer: Any) -> str | None:
