@@ -452,7 +452,7 @@ HEADER = {"seed": 0, "keras": "3.15.1"}
 
 def journal_seeds() -> list[bytes]:
     from rnn_parity.sweep.journal import journal
-    from rnn_parity.sweep.space import Configuration
+    from rnn_parity.sweep.space import default_of
     from rnn_parity.verdict.results import Divergence
     from rnn_parity.verdict.sweep_results import Outcome
 
@@ -462,8 +462,8 @@ def journal_seeds() -> list[bytes]:
         path = Path(folder) / "a.jsonl"
         with journal(str(path)) as file:
             file.begin(HEADER)
-            file.add(Configuration.default("simple_rnn"), bad)
-            file.add(Configuration.default("lstm"), Outcome("refused", "no", seconds=0.5))
+            file.add(default_of("simple_rnn"), bad)
+            file.add(default_of("lstm"), Outcome("refused", "no", seconds=0.5))
         return [path.read_bytes()]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.diagnosis.blind_spots import PassedCheck, later
-from rnn_parity.diagnosis.causes import causes, entry_of, suspicion
+from rnn_parity.diagnosis.causes import causes, suspicion
 from rnn_parity.diagnosis.faults import Computation, faults_of
 from rnn_parity.diagnosis.faults.sequences import state_causes
 from rnn_parity.diagnosis.implied_weights import MOST_SHOWN, suggestion
@@ -104,7 +104,8 @@ def doubted(
         return check
     which = ""
     if found.weights:
-        which = f": {len(found.weights)} of them, {entry_of(found.weights[0])} first"
+        first = found.weights[0]
+        which = f": {len(found.weights)} of them, {first.weight}{list(first.index)} first"
     return replace(
         check,
         verdict="suspect",

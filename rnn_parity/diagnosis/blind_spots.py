@@ -17,7 +17,7 @@ from rnn_parity.diagnosis.causes import fit_in
 from rnn_parity.diagnosis.faults import STALE, Computation, Fault, faults_of
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
-from rnn_parity.recurrence.time_loop import Trace, replay
+from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.system.threads import one_thread
 from rnn_parity.verdict.comparison import Last
 from rnn_parity.verdict.judge import Observations, held_states, judge
@@ -163,7 +163,7 @@ def whole_run(variant: Computation, passed: PassedCheck) -> Observations:
     trace = replay(variant.layer, variant.sequences)
     if variant.rearrange is not None:
         return Observations(rounded(variant, variant.rearrange(trace.outputs)))
-    found = tuple(rounded(variant, state) for state in states_of(trace))
+    found = tuple(rounded(variant, state) for state in trace.states)
     return Observations(rounded(variant, trace.outputs), found[: len(seen.final_state)])
 
 
@@ -225,15 +225,9 @@ def stale_states(passed: PassedCheck) -> tuple[Array, ...]:
     before = reference.sequences.shape[1] - 1
     states = tuple(reference.sequences.initial_state)
     if before:
-        found = states_of(replay(reference.layer, reference.sequences.first(before)))
+        found = replay(reference.layer, reference.sequences.first(before)).states
         states = tuple(rounded(reference, state) for state in found)
     return (*known, *states[len(known) : count])
-
-
-def states_of(trace: Trace) -> tuple[Array, ...]:
-    """The final states of a replay, `(B, H)` each."""
-    states = trace.final_state
-    return states if isinstance(states, tuple) else (states,)
 
 
 def beyond(layer: Cell, states: tuple[Array, ...], passed: PassedCheck) -> bool:

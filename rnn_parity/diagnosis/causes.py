@@ -34,6 +34,7 @@ from rnn_parity.system.progress import Tick, unseen
 from rnn_parity.verdict.judge import effective_bits
 from rnn_parity.verdict.resolution import Widths, resolution
 from rnn_parity.verdict.results import Cause, Divergence, ImpliedWeight
+from rnn_parity.verdict.sentences import other_value
 
 SAMPLES, STEPS = 3, 16
 """Samples, and timesteps around the first divergence, on which a candidate is tried first. Chosen:
@@ -333,13 +334,8 @@ def weight_causes(
         return (ROUNDED.cause(rounding.detail),)
     if len(weights) > FEW:
         return ()
-    names = [f"{entry_of(w)} is {w.implied:.9g} instead of {w.expected:.9g}" for w in weights]
-    return (DIFFERENT.cause("; ".join(names) + of_a_sum(layer, weights)),)
-
-
-def entry_of(w: ImpliedWeight) -> str:
-    """A weight's entry as one writes it: kernel[3, 7]."""
-    return f"{w.weight}{list(w.index)}"
+    values = [other_value(w.weight, w.index, w.expected, w.implied) for w in weights]
+    return (DIFFERENT.cause("; ".join(values) + of_a_sum(layer, weights)),)
 
 
 def of_a_sum(layer: Cell, weights: tuple[ImpliedWeight, ...]) -> str:

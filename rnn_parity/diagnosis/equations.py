@@ -151,12 +151,6 @@ def value(layer: Cell, k: int, j: int) -> float:
     return 0.0 if array is None else float(array[index])
 
 
-def told(layer: Cell, k: int, j: int, implied: float) -> str:
-    """What one weight is, in words, from its place in `stacked`."""
-    name, index = where(layer, k, j)
-    return f"{name}{list(index)} is {implied:.9g} instead of {value(layer, k, j):.9g}"
-
-
 def changed_at(layer: Cell, values: dict[tuple[int, int], float]) -> Cell:
     """The layer with other values at these places of `stacked`."""
     arrays: dict[str, Array] = {}
@@ -199,6 +193,18 @@ class ThroughW:
         """How a unit moves itself, `(t, B, H)`."""
         found: Array = self.gain * self.slope * np.diag(self.matrix)
         return found
+
+
+def joined_through(parts: Sequence[tuple[ThroughW, ...]]) -> tuple[ThroughW, ...]:
+    """What goes through W in timesteps that follow each other."""
+    return tuple(
+        replace(
+            one[0],
+            slope=np.concatenate([part.slope for part in one]),
+            gain=np.concatenate([part.gain for part in one]),
+        )
+        for one in zip(*parts, strict=True)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,20 +277,12 @@ class Memory:
     def joined(self, others: Sequence[Memory]) -> Memory:
         """This and what follows it in time."""
         every = (self, *others)
-        through = [
-            replace(
-                one,
-                slope=np.concatenate([m.through[i].slope for m in every]),
-                gain=np.concatenate([m.through[i].gain for m in every]),
-            )
-            for i, one in enumerate(self.through)
-        ]
         slopes = zip(*(m.slopes for m in every), strict=True)
         return Memory(
             tuple(np.concatenate(parts, axis=1) for parts in slopes),
             np.concatenate([m.forget for m in every], axis=2),
             np.concatenate([m.shows for m in every], axis=1),
-            tuple(through),
+            joined_through([m.through for m in every]),
         )
 
 
@@ -519,14 +517,7 @@ def joined(rows: list[Rows]) -> Rows:
     }
     slopes = zip(*(r.slopes for r in rows), strict=True)
     joined["slopes"] = tuple(np.concatenate(arrays) for arrays in slopes)
-    joined["through"] = tuple(
-        replace(
-            one,
-            slope=np.concatenate([r.through[i].slope for r in rows]),
-            gain=np.concatenate([r.through[i].gain for r in rows]),
-        )
-        for i, one in enumerate(first.through)
-    )
+    joined["through"] = joined_through([r.through for r in rows])
     if first.memory is not None:
         joined["memory"] = first.memory.joined([r.memory for r in rows[1:] if r.memory])
     # Most pieces have the same design: one copy does.

@@ -25,10 +25,10 @@ from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.system.choices import LAYER_CLASSES, MASKS
+from rnn_parity.verdict.configuration import Configuration
 from rnn_parity.verdict.order import Status
 from rnn_parity.verdict.sweep_results import (
     CallNumbers,
-    Combination,
     DifferenceText,
     Numbers,
     Outcome,
@@ -36,8 +36,8 @@ from rnn_parity.verdict.sweep_results import (
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
-Marks = Callable[[Combination, Outcome, Numbers | None], bool]
-"""Whether a smallest configuration, by what came of it and its numbers, shows one mistake."""
+Marks = Callable[[Configuration, Numbers], bool]
+"""Whether the numbers of a smallest configuration show one mistake."""
 
 EVERY_LAYER = tuple(LAYER_CLASSES)
 A_MASK = tuple(mask for mask in MASKS if mask != "none")
@@ -54,11 +54,14 @@ OTHER_BACKENDS = ("keras:jax", "keras:torch", "keras:numpy", "keras:openvino")
 class KnownDifference(DifferenceText):
     """One mistake of Keras's: the options that matter, what is wrong and what would be right."""
 
-    layers: tuple[str, ...]
     options: Mapping[str, tuple[str | int | float | bool, ...]]
-    verdict: Status
-    marks: Marks
-
+    marks: Marks | None = None
+    """What the numbers show where it diverged."""
+    bits: tuple[float, float] | None = None
+    """Between which effective bits it diverged, in place of marks."""
+    message: str = ""
+    """Words of the message with which it is refused, in place of marks."""
+    layers: tuple[str, ...] = EVERY_LAYER
     against: tuple[str | None, ...] = (None,)
     """Who makes the mistake: None is Keras on TensorFlow, others are named as sources are."""
     beside: tuple[str, ...] = ()
@@ -68,7 +71,7 @@ class KnownDifference(DifferenceText):
 
     def matches(
         self,
-        configuration: Combination,
+        configuration: Configuration,
         outcome: Outcome,
         numbers: Numbers | None,
         against: str | None,
@@ -80,17 +83,26 @@ class KnownDifference(DifferenceText):
             and against in self.against
             and self.options.keys() <= changed.keys() <= {*self.options, *self.beside}
             and all(changed[name] in values for name, values in self.options.items())
-            and outcome.verdict in (self.verdict, *self.also)
-            and self.marks(configuration, outcome, numbers)
+            and outcome.verdict in ("refused" if self.message else "diverged", *self.also)
+            and self.shows(configuration, outcome, numbers)
         )
 
+    def shows(
+        self, configuration: Configuration, outcome: Outcome, numbers: Numbers | None
+    ) -> bool:
+        """Whether what came of a configuration bears the marks of this mistake."""
+        if self.message:
+            return self.message in outcome.summary
+        if self.bits is not None:
+            least, most = self.bits
+            return outcome.effective_bits is not None and least < outcome.effective_bits < most
+        return self.marks is not None and numbers is not None and self.marks(configuration, numbers)
 
-def zeroed_by_the_mask_as_given(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
-) -> bool:
+
+def zeroed_by_the_mask_as_given(configuration: Configuration, numbers: Numbers) -> bool:
     """Outputs are exactly 0 wherever the mask is False before it is reversed, unlike the replay."""
-    (call,) = numbers.calls if numbers else (None,)
-    if call is None or call.mask is None:
+    (call,) = numbers.calls
+    if call.mask is None:
         return False
     zeros = np.all(call.outputs == 0, axis=-1)
     expected = np.all(call.expected == 0, axis=-1)
@@ -100,8 +112,8 @@ def zeroed_by_the_mask_as_given(
 def computes(functions: Mapping[str, Sequence[Function]]) -> Marks:
     """The outputs are those of a layer whose activation, by its name, is another function."""
 
-    def marks(configuration: Combination, outcome: Outcome, numbers: Numbers | None) -> bool:
-        return numbers is not None and any(
+    def marks(configuration: Configuration, numbers: Numbers) -> bool:
+        return any(
             reproduced(configuration, numbers, with_activation(configuration, numbers, [function]))
             for function in functions[str(configuration["activation"])]
         )
@@ -109,12 +121,8 @@ def computes(functions: Mapping[str, Sequence[Function]]) -> Marks:
     return marks
 
 
-def sums_all_cumulative_sums(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
-) -> bool:
+def sums_all_cumulative_sums(configuration: Configuration, numbers: Numbers) -> bool:
     """The outputs are those of Keras 3.15's sparsemax, wherever rounding puts the support's end."""
-    if numbers is None:
-        return False
     u = unit_roundoff(configuration)
     ways = [
         partial(keras_3_15_sparsemax, other_way=places, unit_roundoff=u)
@@ -123,7 +131,7 @@ def sums_all_cumulative_sums(
     return reproduced(configuration, numbers, with_activation(configuration, numbers, ways))
 
 
-def reproduced(configuration: Combination, numbers: Numbers, outputs: Sequence[Array]) -> bool:
+def reproduced(configuration: Configuration, numbers: Numbers, outputs: Sequence[Array]) -> bool:
     """Whether these are the observed outputs of all calls, and the replay's are far from them."""
     calls = numbers.calls
     wrong = max(np.abs(call.outputs - call.expected).max() for call in calls)
@@ -134,17 +142,13 @@ def reproduced(configuration: Combination, numbers: Numbers, outputs: Sequence[A
     return bool(off < max(0.01 * wrong, last_digits) and off < 0.1 * wrong)
 
 
-def unit_roundoff(configuration: Combination) -> float:
+def unit_roundoff(configuration: Configuration) -> float:
     """That of the compute dtype."""
     return precision_of(str(configuration["dtype"]).removeprefix("mixed_")).unit_roundoff
 
 
-def squared_in_float16(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
-) -> bool:
+def squared_in_float16(configuration: Configuration, numbers: Numbers) -> bool:
     """The outputs leave the numbers just where those of a layer do that squares in float16."""
-    if numbers is None:
-        return False
     u = unit_roundoff(configuration)
     ways = [
         partial(squareplus_by_float16_squares, largest=65504 * (1 + roundings * u))
@@ -156,7 +160,7 @@ def squared_in_float16(
 
 
 def with_activation(
-    configuration: Combination, numbers: Numbers, ways: Sequence[Function]
+    configuration: Configuration, numbers: Numbers, ways: Sequence[Function]
 ) -> list[Array]:
     """The outputs of all calls, had the layer this activation.
 
@@ -200,7 +204,7 @@ def nearest_outputs(
         found = np.stack([trace.outputs[:, 0] for trace in traces])
         best = distance_to_observed(found, observed).argmin(axis=0)
         # (S, V, B, H), with S states and V layers to choose from.
-        finals = np.stack([np.reshape(t.final_state, (-1, *shown.shape)) for t in traces], axis=1)
+        finals = np.stack([trace.states for trace in traces], axis=1)
         state = tuple(finals[:, best, samples])
         hidden = np.zeros_like(shown) if zeroed else shown
         shown = np.where(mask[:, now], found[best, samples], hidden)
@@ -263,19 +267,10 @@ def gelu_by_float32_factor(z: Array) -> Array:
     return 0.5 * z * erfc(-z * float(np.float32(0.5**0.5)))
 
 
-def accurate_to_float32(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
-) -> bool:
-    """A float64 layer with no more than float32's precision, and no less."""
-    return outcome.effective_bits is not None and 22 < outcome.effective_bits < 44
-
-
-def repeated_where_zeros_are_due(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
-) -> bool:
+def repeated_where_zeros_are_due(configuration: Configuration, numbers: Numbers) -> bool:
     """Forwards: where the mask is False, every output is the one before, unlike the replay."""
-    (call,) = numbers.calls if numbers else (None,)
-    if call is None or call.mask is None:
+    (call,) = numbers.calls
+    if call.mask is None:
         return False
     masked, right = ~call.mask[:, 1:], (call.expected != 0).any(axis=-1)
     repeated = (call.outputs[:, 1:] == call.outputs[:, :-1]).all(axis=-1)
@@ -283,13 +278,11 @@ def repeated_where_zeros_are_due(
     return bool(repeated[masked].all() and wrong[:, 1:][masked].any())
 
 
-def shows_the_first_state(
-    configuration: Combination, outcome: Outcome, numbers: Numbers | None
-) -> bool:
+def shows_the_first_state(configuration: Configuration, numbers: Numbers) -> bool:
     """Forwards: before the first timestep that is not masked, the outputs are the first state."""
-    calls = numbers.calls if numbers else ()
     # Zeros are shown by everybody.
-    tell = [c for c in calls if c.mask is not None and any(s.any() for s in c.initial_state[:1])]
+    masked = [call for call in numbers.calls if call.mask is not None]
+    tell = [call for call in masked if any(state.any() for state in call.initial_state[:1])]
     return bool(tell) and all(map(shows_its_first_state, tell))
 
 
@@ -300,11 +293,6 @@ def shows_its_first_state(call: CallNumbers) -> bool:
     first = np.broadcast_to(call.initial_state[0][:, None], call.outputs.shape)
     due = (call.expected[leading] == 0).all() and (first[leading] != 0).any()
     return bool(due and (call.outputs[leading] == first[leading]).all())
-
-
-def says(words: str) -> Marks:
-    """Keras's message has these words."""
-    return lambda configuration, outcome, numbers: words in outcome.summary
 
 
 STEP_BY_STEP = ("keras:jax", "keras:numpy")
@@ -318,14 +306,12 @@ NOT_SHOWN = "it is zeros, as on TensorFlow: no output is there yet to be repeate
 KNOWN_DIFFERENCES = (
     KnownDifference(
         "zeroed-by-the-mask-as-given",
-        EVERY_LAYER,
         {
             "go_backwards": (True,),
             "unroll": (True,),
             "zero_output_for_mask": (True,),
             "mask": A_MASK,
         },
-        "diverged",
         keras="2.15 to 3.15",
         wrong="unrolled, the inputs are taken last to first, but the outputs are zeroed by the "
         "mask in the order in which it was given: one linear unit without bias, all weights 1, "
@@ -338,9 +324,7 @@ KNOWN_DIFFERENCES = (
     ),
     KnownDifference(
         "sparsemax-threshold",
-        EVERY_LAYER,
         {"activation": ("sparsemax",)},
-        "diverged",
         keras="3.15 (keras issue 23425)",
         wrong="the threshold tau is taken from the sum of all cumulative sums of the support: "
         "sparsemax([1, 1]) gives [0, 0]",
@@ -353,9 +337,7 @@ KNOWN_DIFFERENCES = (
     ),
     KnownDifference(
         "float32-constants-in-float64",
-        EVERY_LAYER,
         {"activation": ("leaky_relu", "gelu"), "dtype": ("float64",)},
-        "diverged",
         keras="2.15 to 3.15",
         wrong="constants are rounded to float32 first: leaky_relu(-1) gives -0.20000000298, with "
         "the slope float32(0.2); gelu is off by 5e-9, with float32(sqrt(2)), in TensorFlow 2.21 "
@@ -371,9 +353,7 @@ KNOWN_DIFFERENCES = (
     ),
     KnownDifference(
         "squareplus-squares-in-float16",
-        EVERY_LAYER,
         {"activation": ("squareplus",), "dtype": ("float16", "mixed_float16")},
-        "diverged",
         keras="3.15",
         wrong="the argument is squared in float16, whose largest number is 65504: squareplus(256) "
         "is infinity",
@@ -383,40 +363,34 @@ KNOWN_DIFFERENCES = (
     ),
     KnownDifference(
         "unrolled-last-output-is-not-zeroed",
-        EVERY_LAYER,
         {
             "return_sequences": (False,),
             "unroll": (True,),
             "zero_output_for_mask": (True,),
             "mask": A_MASK,
         },
-        "refused",
         keras="2.15",
         wrong="unrolled, only the last output is kept, and the mask of all timesteps is applied to "
         "it: the call fails because their shapes differ",
         right="the last timestep's mask belongs to the last output, as without unroll",
-        marks=says("is not compatible with supplied shape"),
+        message="is not compatible with supplied shape",
     ),
     KnownDifference(
         "sparsemax-of-float16-in-a-graph",
-        EVERY_LAYER,
         {
             "activation": ("sparsemax",),
             "dtype": ("mixed_float16", "float16"),
             "mode": ("graph", "xla", "predict"),
         },
-        "refused",
         keras="3.15",
         wrong="the numbers 1, 2, ... are made by tf.range in float16, which TensorFlow refuses in "
         "a graph: tf.function(lambda: tf.range(1, 3, dtype=tf.float16))() fails, eagerly it works",
         right="they can be made as integers and cast, so that a graph does what eager calls do",
-        marks=says("Range[Tidx=DT_HALF]"),
+        message="Range[Tidx=DT_HALF]",
     ),
     KnownDifference(
         "bidirectional-zeroed-by-the-mask-as-given",
-        EVERY_LAYER,
         {"wrapper": ("bidirectional",), "unroll": (True,), "mask": A_MASK},
-        "diverged",
         keras="2.15 to 3.15",
         wrong="the backward layer runs backwards with zero_output_for_mask and is zeroed by the "
         "mask in the order in which it was given: one linear unit without bias, all weights 1, "
@@ -429,72 +403,61 @@ KNOWN_DIFFERENCES = (
     ),
     KnownDifference(
         "mask-of-a-stack-of-one-cell",
-        EVERY_LAYER,
         {"wrapper": ("stacked",), "mask": A_MASK},
-        "refused",
         keras="3.15",
         wrong="the state of a stack of one cell is a list of one, the masked loop carries a tuple, "
         "and the call fails: RNN([SimpleRNNCell(1)]) with a mask",
         right="what RNN(SimpleRNNCell(1)) gives, and Keras 2 for the stack",
-        marks=says("don't have the same nested structure"),
+        message="don't have the same nested structure",
     ),
     KnownDifference(
         "unrolled-stack-of-one-lstm",
-        ("lstm",),
         {"wrapper": ("stacked",), "unroll": (True,)},
-        "refused",
+        layers=("lstm",),
         keras="3.15",
         wrong="unrolled, a stack of one LSTMCell is given only the first of its two states: "
         "RNN([LSTMCell(1)], unroll=True)",
         right="what the same layer gives without unroll",
-        marks=says("list index out of range"),
+        message="list index out of range",
     ),
     KnownDifference(
         "states-of-a-stateful-bidirectional",
-        EVERY_LAYER,
         {"wrapper": ("bidirectional",), "stateful": (True,), "return_state": (True,)},
-        "refused",
         keras="3.15",
         wrong="the shapes of the states are made by a generator, which is multiplied by the number "
         "of states: Bidirectional(SimpleRNN(1, stateful=True, return_state=True)) cannot be called",
         right="the output and the states of both layers, as in Keras 2",
-        marks=says("unsupported operand type(s) for *: 'generator' and 'int'"),
+        message="unsupported operand type(s) for *: 'generator' and 'int'",
     ),
     KnownDifference(
         "state-of-a-stateful-stack-in-a-graph",
-        EVERY_LAYER,
         {
             "wrapper": ("stacked",),
             "stateful": (True,),
             "initial_state": ("random",),
             "mode": ("graph", "xla", "predict"),
         },
-        "refused",
         keras="2.15",
         wrong="the stored states of a stack are a tuple and the given ones a list, and the choice "
         "between them cannot be made in a graph: RNN([SimpleRNNCell(1)], stateful=True) with "
         "initial_state in a tf.function",
         right="what the same call gives without tf.function, and what Keras 3 gives",
-        marks=says("true_fn and false_fn arguments to tf.cond must have the same"),
+        message="true_fn and false_fn arguments to tf.cond must have the same",
     ),
     # On other backends than TensorFlow.
     KnownDifference(
         "float64-in-float32",
-        EVERY_LAYER,
         {"dtype": ("float64",)},
-        "diverged",
         keras="3.15",
         wrong="64-bit types become 32-bit ones on every backend but TensorFlow: a linear unit with "
         "the weight 0.1 and the input 1 gives 0.10000000149011612",
         right="0.1, to the 16 digits of the float64 that the layer was asked for",
-        marks=accurate_to_float32,
+        bits=(22, 44),  # no more than float32's precision, and no less
         against=OTHER_BACKENDS,
     ),
     KnownDifference(
         "unrolled-zeros-repeat-the-output",
-        EVERY_LAYER,
         {"unroll": (True,), "zero_output_for_mask": (True,), "mask": A_MASK},
-        "diverged",
         keras="3.15",
         wrong="unrolled, zero_output_for_mask is ignored: one linear unit without bias, all "
         "weights 1, inputs [1, 1], mask [T, F] give [1, 1]",
@@ -505,9 +468,7 @@ KNOWN_DIFFERENCES = (
     ),
     KnownDifference(
         "initial-state-in-place-of-zeros",
-        EVERY_LAYER,
         {"mask": A_MASK, "initial_state": ("random",)},
-        "diverged",
         keras="3.15",
         wrong=SHOWN,
         right=NOT_SHOWN,
@@ -516,9 +477,7 @@ KNOWN_DIFFERENCES = (
     ),
     KnownDifference(
         "stored-state-in-place-of-zeros",
-        EVERY_LAYER,
         {"mask": A_MASK, "calls": (2, 3), "stateful": (True,)},
-        "diverged",
         keras="3.15",
         wrong=f"{SHOWN}; so does the state that a stateful layer kept",
         right=NOT_SHOWN,
@@ -527,26 +486,22 @@ KNOWN_DIFFERENCES = (
     ),
     KnownDifference(
         "unrolled-backwards-mask-has-no-shape",
-        EVERY_LAYER,
         {"unroll": (True,), "go_backwards": (True,), "mask": A_MASK},
-        "refused",
         keras="3.15",
         wrong="unrolled, the mask is a tuple of timesteps by the time that it is reversed, and the "
         "call fails",
         right="the mask can be reversed as the inputs are, which works without unroll",
-        marks=says("'tuple' object has no attribute 'shape'"),
+        message="'tuple' object has no attribute 'shape'",
         against=("keras:torch",),
     ),
     KnownDifference(
         "float64-and-float32-in-one-select",
-        EVERY_LAYER,
         {"dtype": ("float64",), "mask": A_MASK},
-        "refused",
         keras="3.15",
         wrong="a masked float64 layer chooses between new outputs in float32 and old ones in "
         "float64, which OpenVINO refuses",
         right="both have the layer's dtype, float64",
-        marks=says("'element::Type::merge(result_et"),
+        message="'element::Type::merge(result_et",
         against=("keras:openvino",),
     ),
 )
@@ -554,7 +509,7 @@ KNOWN_DIFFERENCES = (
 
 
 def known_difference(
-    configuration: Combination,
+    configuration: Configuration,
     outcome: Outcome,
     numbers: Numbers | None,
     against: str | None = None,
@@ -563,9 +518,5 @@ def known_difference(
 
     `against` is who computed it, where that was not Keras on TensorFlow.
     """
-    matching = (
-        known
-        for known in KNOWN_DIFFERENCES
-        if known.matches(configuration, outcome, numbers, against)
-    )
-    return next(matching, None)
+    given = (configuration, outcome, numbers, against)
+    return next((known for known in KNOWN_DIFFERENCES if known.matches(*given)), None)

@@ -215,9 +215,7 @@ def hidden_first(
     names: Sequence[str], states: tuple[Array, ...], last: Array | None
 ) -> tuple[tuple[Array, ...], tuple[str, ...]]:
     """The final states, h before c: by name, by what equals the last output, or with a note."""
-    if is_told(names):
-        return states, ()
-    if len(states) < 2:
+    if is_told(names) or len(states) < 2:
         return states, ()
     told = [i for i, state in enumerate(states) if last is not None and np.array_equal(state, last)]
     if len(told) != 1:

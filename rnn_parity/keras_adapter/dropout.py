@@ -94,7 +94,9 @@ class DropoutMasks:
 @contextmanager
 def noted_masks(layer: Any, training: Any) -> Iterator[DropoutMasks]:
     """Notes the masks that the layer uses in this block; `training` is the call's argument."""
-    drawn = DropoutMasks(layer, is_training(training))
+    # Where a graph decides, Keras 2's masks do.
+    is_training = bool(tensorflow_module().is_symbolic_tensor(training) or training)
+    drawn = DropoutMasks(layer, is_training)
 
     def noting(key: tuple[int, str], draw: Method) -> Method:
         def drawing(*args: Any, **kwargs: Any) -> Any:
@@ -142,11 +144,6 @@ def mask_methods(layer: Any) -> list[tuple[Any, str]]:
 def method(name: str) -> str:
     """What Keras calls the method that gives the masks of this name."""
     return f"get_{MASKS[name]}_mask" + "_for_cell" * (keras_major() == 2)
-
-
-def is_training(training: Any) -> bool:
-    """Whether a call's argument makes dropout active; where a graph decides, Keras 2's masks do."""
-    return bool(tensorflow_module().is_symbolic_tensor(training) or training)
 
 
 def by_gate(cell: Any, masks: Any) -> list[Any]:

@@ -32,9 +32,10 @@ def input_signature(model: Any) -> list[InputSpec]:
 
     Raises `InputError` for a model that does not know them (a subclassed one).
     """
+    # Keras 3 has names of dtypes, Keras 2 TensorFlow's dtypes.
     return [
-        InputSpec(tensor.name, tuple(tensor.shape), _dtype_name(tensor))
-        for tensor in _input_tensors(model)
+        InputSpec(one.name, tuple(one.shape), str(getattr(one.dtype, "name", one.dtype)))
+        for one in _input_tensors(model)
     ]
 
 
@@ -133,8 +134,3 @@ def _readers(tensor: Any) -> list[Any]:
         if hasattr(reader, "_flatten_layers"):
             found += reader._flatten_layers()
     return found
-
-
-def _dtype_name(tensor: Any) -> str:
-    """Keras 3 has names, Keras 2 TensorFlow's dtypes."""
-    return str(getattr(tensor.dtype, "name", tensor.dtype))

@@ -233,13 +233,9 @@ def _describe_keras(path: Path) -> Saved:
         stored = sum(_stored(path, archive, name) for name in names)
         pickles = any(name.endswith(".npz") for name in names)
         version = str(json.loads(archive.read("metadata.json"))["keras_version"])
-        return Saved(version, _loaded(archive.read("config.json")), stored, pickles)
-
-
-def _loaded(text: bytes) -> Any:
-    """The part of a description that is used: how the model was compiled is not."""
-    config = json.loads(text)
-    return {name: value for name, value in config.items() if name != "compile_config"}
+        config = json.loads(archive.read("config.json"))
+        config.pop("compile_config", None)  # how the model was compiled is not used
+        return Saved(version, config, stored, pickles)
 
 
 def _stored(path: Path, archive: zipfile.ZipFile, name: str) -> int:
@@ -307,15 +303,11 @@ def _reason(
             "use the TensorFlow that wrote it"
             + (", or install tf_keras and set TF_USE_LEGACY_KERAS=1" if here == "3" else "")
         )
-    names = _unresolved(saved.config, _known(custom_objects)) or _complained_of(text)
-    if names:
+    # Keras 2 complains of 'function' when it cannot read what it wrote itself.
+    complained_of = [name for name in UNKNOWN.findall(text) if name != "function"]
+    if names := _unresolved(saved.config, _known(custom_objects)) or complained_of:
         return _unknown_to_keras(path, repr(names[0]))
     return f"{path}: Keras cannot load it: {one_line(error)}"
-
-
-def _complained_of(message: str) -> list[str]:
-    # Keras 2 complains of 'function' when it cannot read what it wrote itself.
-    return [name for name in UNKNOWN.findall(message) if name != "function"]
 
 
 def _known(custom_objects: Mapping[str, Any] | None) -> set[str]:
@@ -475,9 +467,8 @@ def code_of_layer(name: str, config: Mapping[str, Any]) -> str | None:
     if name in OPERATIONS and not is_operation(config.get("function")):
         return f"the operation {config.get('function')!r:.80}, not on the list of safe ones"
     attribute = config.get("attr_name")
-    if name in METHODS and not (isinstance(attribute, str) and attribute.isidentifier()):
-        return f"a layer of the method {attribute!r:.80}"
-    if name in METHODS and str(attribute).startswith("_"):
+    is_public = isinstance(attribute, str) and attribute.isidentifier() and attribute[0] != "_"
+    if name in METHODS and not is_public:
         return f"a layer of the method {attribute!r:.80}"
     if isinstance(config.get("vocabulary"), str):
         return "a layer that reads its vocabulary from another file"

@@ -36,10 +36,8 @@ from rnn_parity.keras_adapter.runtime import (
     runner,
     tensorflow_module,
 )
-from rnn_parity.keras_adapter.weights import cell_weights, layer_weights
-from rnn_parity.recurrence.bidirectional import Handed, Merge
-from rnn_parity.recurrence.cells import Cell
-from rnn_parity.recurrence.layer_call import LayerCall, not_compared
+from rnn_parity.keras_adapter.weights import cell_weights
+from rnn_parity.recurrence.layer_call import Handed, LayerCall, Merge, not_compared
 from rnn_parity.recurrence.precision import real
 
 STATES = ("initial_state", "final_state")
@@ -329,7 +327,9 @@ def layer_call(
         fields |= {name: found for name in STATES if (found := indexed_arrays(arrays, name))}
     if reason is None:
         try:
-            weights = _weights(call)
+            layer = call.layer
+            cell = layer.cell if call.cell is None else call.cell
+            weights = cell_weights(cell, layer.go_backwards, layer.zero_output_for_mask)
         except UnsupportedError as error:  # its activation cannot be evaluated
             reason = str(error)
     kernel = None
@@ -396,12 +396,6 @@ def not_seen(layer: Any, name: str, mode: str) -> LayerCall:
         "tf.function or loop of its own"
     )
     return not_compared(kind, name, _config(layer), reason, mode)
-
-
-def _weights(call: RecordedCall) -> Cell:
-    if call.cell is None:
-        return layer_weights(call.layer)
-    return cell_weights(call.cell, call.layer.go_backwards, call.layer.zero_output_for_mask)
 
 
 def _config(layer: Any, cell: Any = None) -> dict[str, Any]:

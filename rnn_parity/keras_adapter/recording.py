@@ -271,8 +271,10 @@ def recorded_calls(
             bidirectional_call(layer, name, call_tensors(layer, arguments, result), list(inside()))
         ]
     elif reason := not_replayed(layer):
-        result, tensors = unreplayed_tensors(arguments, run)
-        found = [RecordedCall(layer, name, reason, tensors)]
+        result = run()
+        seen = call_tensors(layer, arguments, result)
+        first = {"inputs": seen.inputs, "outputs": seen.returned[0]}
+        found = [RecordedCall(layer, name, reason, first)]
     else:
         with noted_masks(layer, arguments.get("training")) as masks:
             record = stack_calls if stacked_cells(layer) else single_cell_call
@@ -375,7 +377,7 @@ def lost_mask(arguments: Mapping[str, Any]) -> tuple[str, ...]:
     )
     return (
         f"the inputs carry a mask, but Keras does not hand it to this layer{given}: masked steps "
-        "are computed what_slices_share the others; pass mask= to the layer explicitly",
+        "are computed like the others; pass mask= to the layer explicitly",
     )
 
 
@@ -395,16 +397,6 @@ def not_replayed(layer: Any) -> str | None:
     if not hasattr(layer, "cell") and hasattr(layer, "state_size"):
         return f"{type(layer).__name__} is called step by step by a layer of the model's own"
     return None if stacked_cells(layer) else unsupported(layer)
-
-
-def unreplayed_tensors(
-    arguments: Mapping[str, Any], run: Callable[[], Any]
-) -> tuple[Any, dict[str, Any]]:
-    """The result of a layer that is not replayed; its first input and its first output alone."""
-    flatten = tensorflow_module().nest.flatten
-    result = run()
-    inputs = flatten(next(iter(arguments.values())))[0]
-    return result, {"inputs": inputs, "outputs": flatten(result)[0]}
 
 
 @dataclass(eq=False)

@@ -1,16 +1,50 @@
-"""What passed through one recurrent layer in one call, as data, whoever computed it."""
+"""What passed through a recurrent layer or a `Bidirectional` in one call, whoever computed it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.bidirectional import Merge
 from rnn_parity.recurrence.cells import Cell
+
+
+@dataclass(frozen=True, eq=False)
+class Handed:
+    """What a layer was given, and all that it returned: outputs before states, batch first.
+
+    `inputs` is `(B, T, ...)`, `mask` `(B, T)` or None. `initial_state` is empty where none was
+    given.
+    """
+
+    inputs: NDArray[Any]
+    mask: NDArray[np.bool_] | None
+    initial_state: Sequence[NDArray[Any]]
+    returned: Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Merge:
+    """One call of a `Bidirectional` and of its two layers.
+
+    `mode` is its merge mode; `sequences` tells whether the layers return sequences `(B, T, ...)`.
+    `states` names the states that one of the two returns (none where they are not returned).
+    """
+
+    mode: str | None
+    sequences: bool
+    states: Sequence[str]
+    whole: Handed
+    forward: Handed
+    backward: Handed
+
+    @property
+    def parts(self) -> dict[str, Handed]:
+        """The two layers."""
+        return {"forward": self.forward, "backward": self.backward}
 
 
 @dataclass(frozen=True, eq=False)

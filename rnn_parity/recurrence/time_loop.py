@@ -31,6 +31,11 @@ class Trace:
     outputs: Array
     final_state: Any
 
+    @property
+    def states(self) -> tuple[Array, ...]:
+        """The final states, `(B, H)` each, however many there are."""
+        return self.final_state if isinstance(self.final_state, tuple) else (self.final_state,)
+
 
 @dataclass(frozen=True, eq=False)
 class Block:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic
+from typing import Any
 
 from rnn_parity.report.page import (
     PLAIN,
@@ -20,10 +20,11 @@ from rnn_parity.report.page import (
 )
 from rnn_parity.report.report import Report
 from rnn_parity.report.wording import caused, digits, environment_line, more, sentence
+from rnn_parity.verdict.configuration import Configuration
 from rnn_parity.verdict.order import Status, decisive, exit_code
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sentences import number
-from rnn_parity.verdict.sweep_results import C, Combination, Finding, Outcome, Swept
+from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
 COUNTED: tuple[Status, ...] = (
     *("parity", "suspect", "diverged", "inconclusive"),
@@ -33,14 +34,13 @@ HEADERS = ("layer", "checks", *COUNTED)
 
 
 @dataclass(frozen=True, eq=False)
-class SweepReport(Renderable, Generic[C]):
+class SweepReport(Renderable):
     """What a sweep found, and the options under which it did.
 
-    With `allow_known`, known mistakes of Keras's are no reason to fail. `scripts` are the files
-    that were written, by the smallest configurations that they run.
+    With `allow_known`, known mistakes of Keras's are no reason to fail.
     """
 
-    swept: Swept[C]
+    swept: Swept
     options: Mapping[str, Any]
     allow_known: bool = False
 
@@ -64,7 +64,7 @@ class SweepReport(Renderable, Generic[C]):
         found |= {finding.verdict for finding in swept.findings if not self.allows(finding)}
         return exit_code(found | ({"parity"} if allowed else set()))
 
-    def allows(self, finding: Finding[C]) -> bool:
+    def allows(self, finding: Finding) -> bool:
         """Whether a finding is no reason to fail."""
         known = self.allow_known and finding.known is not None
         return known and finding.verdict in ("diverged", "inconclusive")
@@ -104,7 +104,7 @@ class SweepReport(Renderable, Generic[C]):
             if outcome.verdict == status
         ]
 
-    def finding_entry(self, finding: Finding[C]) -> dict[str, Any]:
+    def finding_entry(self, finding: Finding) -> dict[str, Any]:
         """An entry of `sweep.findings`."""
         return {
             "verdict": finding.verdict,
@@ -116,7 +116,7 @@ class SweepReport(Renderable, Generic[C]):
         }
 
     def check_entry(
-        self, configuration: C, outcome: Outcome, causes: Sequence[Cause] = ()
+        self, configuration: Configuration, outcome: Outcome, causes: Sequence[Cause] = ()
     ) -> dict[str, Any]:
         """An entry of `checks`: the worst call of one configuration, by another source or Keras.
 
@@ -188,7 +188,7 @@ class SweepReport(Renderable, Generic[C]):
             facts[-1] += f" by {swept.workers} workers" * (swept.workers > 1)
         return f"{'; '.join(facts)}; each worker per second: {', '.join(modes)}"
 
-    def section(self, finding: Finding[C]) -> Section:
+    def section(self, finding: Finding) -> Section:
         """A finding: an error where it is not known, or where a source failed."""
         new = finding.verdict == "failed"
         new |= finding.verdict == "diverged" and finding.known is None
@@ -196,7 +196,7 @@ class SweepReport(Renderable, Generic[C]):
         facts = tuple(self.facts(finding))
         return Section(title(finding), TOOL, level, finding.verdict, findings=facts)
 
-    def facts(self, finding: Finding[C]) -> Iterator[tuple[str, str]]:
+    def facts(self, finding: Finding) -> Iterator[tuple[str, str]]:
         """What a finding is, each fact with its heading."""
         configuration, outcome, known = finding.configuration, finding.outcome, finding.known
         yield "smallest", described(configuration)
@@ -243,7 +243,7 @@ class SweepReport(Renderable, Generic[C]):
         return f" (for {len(found)} reason{'s' * (len(found) > 1)}{which})"
 
 
-def few(swept: Swept[C]) -> str:
+def few(swept: Swept) -> str:
     """What is said where fewer than half of the configurations came to a check; else nothing."""
     checked, total = len(swept.checked), len(swept.outcomes)
     if 2 * checked >= total:
@@ -251,23 +251,23 @@ def few(swept: Swept[C]) -> str:
     return f"fewer than half of the configurations were checked, {checked} of {total}"
 
 
-def title(finding: Finding[C]) -> str:
+def title(finding: Finding) -> str:
     """The verdict, whether Keras is known for it, and how often it was met."""
     known = f", known: {finding.known.id}" if finding.known else ""
     count = len(finding.members)
     return f"{finding.verdict.upper()}{known}, in {count} configuration{'s' * (count != 1)}"
 
 
-def described(configuration: Combination) -> str:
+def described(configuration: Configuration) -> str:
     """What matters of a configuration, in words."""
     options = [f"{name}={value}" for name, value in configuration.changed.items()]
     sizes = [f"{name} {value}" for name, value in configuration.sizes.items()]
     return f"{configuration.layer} with {', '.join([*options, *sizes])}"
 
 
-def refusals(findings: Sequence[Finding[C]]) -> list[tuple[int, str]]:
+def refusals(findings: Sequence[Finding]) -> list[tuple[int, str]]:
     """What was refused, how often and in which words; equal ones together."""
-    alike: dict[tuple[str, ...], list[Finding[C]]] = {}
+    alike: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
         if finding.verdict == "refused":
             changed, message = finding.configuration.changed, finding.outcome.summary
@@ -277,7 +277,7 @@ def refusals(findings: Sequence[Finding[C]]) -> list[tuple[int, str]]:
     return [(sum(len(f.members) for f in found), refusal(found)) for found in alike.values()]
 
 
-def refusal(found: Sequence[Finding[C]]) -> str:
+def refusal(found: Sequence[Finding]) -> str:
     """The options that were refused, with all of their values, and the first message."""
     values: dict[str, dict[str, None]] = {}
     for finding in found:

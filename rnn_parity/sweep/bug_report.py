@@ -20,8 +20,8 @@ from rnn_parity.keras_adapter.building import OF_RNN
 from rnn_parity.recurrence.activations import Activation, named
 from rnn_parity.recurrence.cells import KERAS_CELLS, read
 from rnn_parity.recurrence.formula import ACTIVATIONS, Facts
-from rnn_parity.sweep.space import Configuration, Value
 from rnn_parity.system.files import reason, write_text
+from rnn_parity.verdict.configuration import Configuration, Value
 from rnn_parity.verdict.sweep_results import CallNumbers, Finding, Numbers, Outcome, Swept
 
 CELLS = {
@@ -47,7 +47,7 @@ def make_folder(path: str) -> None:
         raise InputError(f"--repro {path!r}: cannot be made: {reason(error)}") from None
 
 
-def write_scripts(swept: Swept[Configuration], folder: str) -> dict[Configuration, str]:
+def write_scripts(swept: Swept, folder: str) -> dict[Configuration, str]:
     """Write a script for each finding that numbers show; their paths."""
     paths = {}
     keras = swept.environment["keras"] or ""
@@ -63,7 +63,7 @@ def write_scripts(swept: Swept[Configuration], folder: str) -> dict[Configuratio
     return paths
 
 
-def description(finding: Finding[Configuration], keras: str) -> str:
+def description(finding: Finding, keras: str) -> str:
     """What stands at the top of a script."""
     options = ", ".join(f"{name}={value}" for name, value in finding.configuration.changed.items())
     known = finding.known

@@ -23,9 +23,10 @@ from rnn_parity.errors import InputError
 from rnn_parity.sweep.bug_report import write_scripts
 from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.pool import Pool, Result
-from rnn_parity.sweep.space import SIZES, SPACES, Configuration, Site, Value, combinations
+from rnn_parity.sweep.space import SPACES, Site, combinations, default_of
 from rnn_parity.sweep.worker import check_configuration, describe, explain_configuration, numbers_of
 from rnn_parity.system.environment import own_version
+from rnn_parity.verdict.configuration import SIZES, Configuration, Value
 from rnn_parity.verdict.order import STATUSES, Status
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
@@ -61,7 +62,7 @@ def sweep(
     journal: Journal,
     against: str | None = None,
     folder: str | None = None,
-) -> Swept[Configuration]:
+) -> Swept:
     """Check the combinations of each layer's options, and look into what failed.
 
     A covering array of this `strength`, or everything for None; the first `limit` of them if given.
@@ -142,7 +143,7 @@ class Job:
 
     def findings(
         self, outcomes: Mapping[Configuration, Outcome]
-    ) -> tuple[tuple[Finding[Configuration], ...], tuple[Configuration, ...]]:
+    ) -> tuple[tuple[Finding, ...], tuple[Configuration, ...]]:
         """The causes behind what failed, the worst first, and what was not looked into."""
         groups, rest = grouped(
             outcomes, lambda ones: self.outcomes(ones, "causes"), self.pool.count
@@ -151,9 +152,7 @@ class Job:
         found.sort(key=lambda f: (STATUSES.index(f.verdict), f.known is not None, -len(f.members)))
         return tuple(found), tuple(rest)
 
-    def finding(
-        self, group: Group, outcomes: Mapping[Configuration, Outcome]
-    ) -> Finding[Configuration]:
+    def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
         """A group with the numbers of its smallest configuration, by which it is recognised."""
         outcome, numbers = self.journal.known[group.smallest], None
         causes: tuple[Cause, ...] = ()
@@ -311,7 +310,7 @@ def forwards(configuration: Configuration, first: First) -> Configuration:
 
 def fewest_options(configuration: Configuration, first: First) -> Configuration:
     """The algorithm ddmin: no single remaining option can be given its default."""
-    default = Configuration.default(configuration.layer)
+    default = default_of(configuration.layer)
     kept, parts = list(configuration.changed), 2
 
     def only(names: list[str]) -> Configuration:

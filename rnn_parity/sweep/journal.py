@@ -15,9 +15,10 @@ from typing import Any, BinaryIO
 
 from rnn_parity.errors import InputError
 from rnn_parity.report.document import plain
-from rnn_parity.sweep.space import SIZES, SPACES, Configuration
+from rnn_parity.sweep.space import SPACES, default_of
 from rnn_parity.system.files import reason
 from rnn_parity.system.limits import check_content
+from rnn_parity.verdict.configuration import SIZES, Configuration
 from rnn_parity.verdict.consistency import NUMBERS, contradiction, is_whole, number, parsed
 from rnn_parity.verdict.order import STATUSES
 from rnn_parity.verdict.results import Divergence
@@ -143,14 +144,14 @@ def lock(file: BinaryIO, path: str) -> None:
 
 def configuration_of(entry: Mapping[str, Any]) -> Configuration:
     """The configuration of an `entry`; raises `ValueError` or `KeyError` for anything else."""
-    layer, values = entry["layer"], []
+    layer, values = entry["layer"], {}
     for name, known in SPACES[layer].items():
         value = entry[name]
         kinds = [type(one) for one in known]
         if type(value) not in kinds or not (value > 0 if name in SIZES else value in known):
             raise ValueError(f"{name}={value}")
-        values.append((name, value))
-    return Configuration(layer, tuple(values))
+        values[name] = value
+    return default_of(layer).but(values)
 
 
 def outcome_of(entry: Mapping[str, Any]) -> Outcome:

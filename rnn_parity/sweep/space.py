@@ -20,18 +20,12 @@ from typing import Any, TypeAlias
 
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activations import CATALOGUE
-from rnn_parity.system.choices import INITIAL_STATES, LAYER_CLASSES, MASKS, MODES
+from rnn_parity.system.choices import INITIAL_STATES, MASKS, MODES
+from rnn_parity.verdict.configuration import OF_WRAPPER, Configuration, Value
 
-Value: TypeAlias = str | int | float | bool
 Space: TypeAlias = Mapping[str, tuple[Value, ...]]
 
 BOTH = (False, True)
-SIZES = ("batch", "timesteps", "features", "units")
-"""What is made smaller, down to 1, instead of being given a default."""
-OF_RUN = (*SIZES, "dtype", "mask", "initial_state", "calls", "mode", "open_size")
-"""How the layer is run; every other option is an argument of its Keras constructor."""
-OF_WRAPPER = ("wrapper", "merge_mode")
-"""What the layer is wrapped in."""
 OF_KERAS = ("mode", "open_size", *OF_WRAPPER)
 """How Keras runs it, which is nothing to another implementation that is given the same data."""
 
@@ -99,6 +93,11 @@ class Rule:
     together: Space
     keras: bool = False
 
+    def forbids(self, one: Configuration) -> bool:
+        """Whether a configuration has values that do not go together."""
+        own = dict(one.values)
+        return all(own.get(name) in values for name, values in self.together.items())
+
 
 RULES = (
     Rule({"unroll": (True,), "open_size": ("timesteps",)}, keras=True),
@@ -116,92 +115,10 @@ RULES = (
 )
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """One value for every option of a layer, in the order of its space."""
-
-    layer: str
-    values: tuple[tuple[str, Value], ...]
-
-    @classmethod
-    def default(cls, layer: str) -> Configuration:
-        """The first value of every option."""
-        return cls(layer, tuple((name, values[0]) for name, values in SPACES[layer].items()))
-
-    def __getitem__(self, name: str) -> Value:
-        return dict(self.values)[name]
-
-    def but(self, changes: Mapping[str, Value]) -> Configuration:
-        """This configuration with other values."""
-        new = tuple((name, changes.get(name, value)) for name, value in self.values)
-        return Configuration(self.layer, new)
-
-    def without(self, name: str) -> Configuration:
-        """This configuration with the default of one option."""
-        return self.but({name: SPACES[self.layer][name][0]})
-
-    @property
-    def entry(self) -> dict[str, Value]:
-        """The layer and the value of every option, by name."""
-        return {"layer": self.layer, **dict(self.values)}
-
-    @property
-    def layer_class(self) -> str:
-        """The name of the layer's class in Keras."""
-        return LAYER_CLASSES[self.layer]
-
-    @property
-    def sizes(self) -> dict[str, Value]:
-        """The sizes of the layer and its data."""
-        return {name: value for name, value in self.values if name in SIZES}
-
-    @property
-    def changed(self) -> dict[str, Value]:
-        """The options, sizes aside, that do not have their default."""
-        space = SPACES[self.layer]
-        options = (item for item in self.values if item[0] not in SIZES)
-        return {name: value for name, value in options if value != space[name][0]}
-
-    @property
-    def kind(self) -> str:
-        """What is built: the layer, or its wrapper, as `--layer` names it."""
-        return self.layer if self["wrapper"] == "none" else str(self["wrapper"])
-
-    @property
-    def arguments(self) -> dict[str, Value | None]:
-        """The arguments of the Keras constructor that matter: what to return, and what changed.
-
-        A wrapper has its own first.
-        """
-        mode = None if self["merge_mode"] == "none" else self["merge_mode"]
-        own: dict[str, dict[str, Value | None]] = {
-            "rnn": {"cell": self.layer},
-            "stacked": {"cells": self.layer},
-            "bidirectional": {"layer": self.layer, "merge_mode": mode},
-        }
-        returned = {name: self[name] for name in ("return_sequences", "return_state")}
-        others = (*OF_RUN, *OF_WRAPPER)
-        changed = {name: value for name, value in self.changed.items() if name not in others}
-        return {**own.get(self.kind, {}), **returned, **changed}
-
-    @property
-    def command(self) -> str:
-        """The command line that checks it, without the seed."""
-        changed = {name: value for name, value in self.changed.items() if name in OF_RUN}
-        how = {"layer": self.kind, "mode": self["mode"], **self.sizes, **changed}
-        words = [f"--{name.replace('_', '-')} {value}" for name, value in how.items()]
-        words += [f"--arg {name}={value}" for name, value in self.arguments.items()]
-        return " ".join(("rnn-parity check", *words))
-
-    def has(self, options: Mapping[str, Value]) -> bool:
-        """Whether it has all of these values; of options that its layer lacks, it has none."""
-        own = dict(self.values)
-        return all(name in own and own[name] == value for name, value in options.items())
-
-    def breaks(self, rule: Rule) -> bool:
-        """Whether it has values that do not go together."""
-        own = dict(self.values)
-        return all(own.get(name) in values for name, values in rule.together.items())
+def default_of(layer: str) -> Configuration:
+    """The first value of every option."""
+    values = tuple((name, values[0]) for name, values in SPACES[layer].items())
+    return Configuration(layer, values, values)
 
 
 def example(rule: Rule, layer: str, space: Space) -> Configuration | None:
@@ -212,7 +129,7 @@ def example(rule: Rule, layer: str, space: Space) -> Configuration | None:
     ]
     if not all(values for _, values in possible):
         return None
-    return Configuration.default(layer).but({name: values[0] for name, values in possible})
+    return default_of(layer).but({name: values[0] for name, values in possible})
 
 
 @dataclass(frozen=True)
@@ -231,7 +148,7 @@ class Site:
 
     def single_options(self) -> Iterator[tuple[str, Configuration]]:
         """Every value that is no default, alone: the name of its option, and the configuration."""
-        default = Configuration.default(self.layer)
+        default = default_of(self.layer)
         for name, values in self.space.items():
             yield from ((name, default.but({name: value})) for value in values[1:])
 
@@ -339,10 +256,10 @@ def drawn(site: Site, limit: int | None, seed: int) -> list[Configuration]:
 
 def allowed(one: Configuration, site: Site) -> bool:
     """Whether no rule forbids it."""
-    return not any(map(one.breaks, site.rules))
+    return not any(rule.forbids(one) for rule in site.rules)
 
 
 def configuration(site: Site, row: Mapping[str, Value]) -> Configuration:
     """The configuration that has the values of `row`, and the only one where `row` has none."""
     only = {name: values[0] for name, values in site.space.items()}
-    return Configuration.default(site.layer).but({**only, **row})
+    return default_of(site.layer).but({**only, **row})

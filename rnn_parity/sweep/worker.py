@@ -19,16 +19,8 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
 from rnn_parity.implementations.sources import KINDS, Source, recognised, sources
-from rnn_parity.sweep.space import (
-    OF_KERAS,
-    OF_RUN,
-    OF_WRAPPER,
-    RULES,
-    SPACES,
-    Configuration,
-    Site,
-    example,
-)
+from rnn_parity.sweep.space import OF_KERAS, RULES, SPACES, Site, example
+from rnn_parity.verdict.configuration import OF_RUN, OF_WRAPPER, Configuration
 from rnn_parity.verdict.order import WORST_FIRST, Status
 from rnn_parity.verdict.results import Cause, Check
 from rnn_parity.verdict.sweep_results import Array, CallNumbers, Numbers, Outcome
@@ -197,10 +189,9 @@ def numbers_in(observations: Sequence[LayerCall], forward: Numbers | None) -> Nu
                 seen.mask,
                 tuple(map(wide, seen.initial_state or ())),
                 wide(seen.outputs),
-                None if seen.last_output is None else wide(seen.last_output),
                 tuple(map(wide, seen.final_state)),
                 trace.outputs,
-                trace.final_state if isinstance(trace.final_state, tuple) else (trace.final_state,),
+                trace.states,
             )
         )
     arrays = (weights.kernel, weights.recurrent_kernel, weights.bias)

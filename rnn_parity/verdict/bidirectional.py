@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.distance import distance, ratios, ulps
-from rnn_parity.recurrence.bidirectional import Merge
 from rnn_parity.recurrence.cells import Array
+from rnn_parity.recurrence.layer_call import Merge
 from rnn_parity.recurrence.precision import precision_of
 from rnn_parity.verdict.comparison import Found, first_beyond
 from rnn_parity.verdict.judge import effective_bits, held_state, state_row

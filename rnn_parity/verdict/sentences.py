@@ -47,6 +47,11 @@ def ratio(x: float) -> str:
     return text if text != "1.00" or x == 1 else "<1.00" if x < 1 else ">1.00"
 
 
+def other_value(weight: str, index: Sequence[int], expected: float, implied: float) -> str:
+    """Which number of a weight has another value than expected."""
+    return f"{weight}{list(index)} is {implied:.9g} instead of {expected:.9g}"
+
+
 def step_beyond(times: float, first: Divergence | None) -> str:
     """How far off the worst step is, in multiples of its bound, and where the first one is."""
     off = "further off than rounding can explain"

@@ -5,51 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity.verdict.configuration import Configuration
 from rnn_parity.verdict.order import Status
 from rnn_parity.verdict.results import Cause, Divergence
 
 NOT_COMPARED = ("refused", "failed")
 """What is said of a configuration that has no verdict, and so no numbers."""
-
-
-class Combination(Protocol):
-    """One combination of a layer's options, as far as results tell of it; each has its name."""
-
-    @property
-    def layer(self) -> str:
-        """The layer, as `--layer` names it."""
-
-    @property
-    def layer_class(self) -> str:
-        """The name of the layer's class in Keras."""
-
-    @property
-    def sizes(self) -> Mapping[str, Any]:
-        """The sizes of the layer and its data."""
-
-    @property
-    def changed(self) -> Mapping[str, Any]:
-        """The options, sizes aside, that do not have their default."""
-
-    @property
-    def command(self) -> str:
-        """The command line that checks it, without the seed."""
-
-    @property
-    def arguments(self) -> Mapping[str, Any]:
-        """The arguments of the Keras constructor that matter."""
-
-    @property
-    def entry(self) -> Mapping[str, Any]:
-        """The layer and the value of every option, by name."""
-
-    def __getitem__(self, name: str) -> Any:
-        """The value of an option."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +30,6 @@ class DifferenceText:
     right: str = field(kw_only=True)
 
 
-C = TypeVar("C", bound=Combination)
 Array = NDArray[np.float64]
 
 
@@ -95,7 +59,6 @@ class CallNumbers:
     mask: NDArray[np.bool_] | None
     initial_state: tuple[Array, ...]
     outputs: Array
-    last_output: Array | None
     final_state: tuple[Array, ...]
     expected: Array
     expected_state: tuple[Array, ...]
@@ -118,7 +81,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, eq=False)
-class Finding(Generic[C]):
+class Finding:
     """One cause of failures: the smallest configuration that shows it, what came of that, and who
     else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
 
@@ -126,11 +89,11 @@ class Finding(Generic[C]):
     was compared.
     """
 
-    configuration: C
+    configuration: Configuration
     outcome: Outcome
     causes: tuple[Cause, ...]
     numbers: Numbers | None
-    members: tuple[C, ...]
+    members: tuple[Configuration, ...]
     known: DifferenceText | None
 
     @property
@@ -140,7 +103,7 @@ class Finding(Generic[C]):
 
 
 @dataclass(frozen=True, eq=False)
-class Swept(Generic[C]):
+class Swept:
     """What a sweep found: the outcome of every configuration, in order, and the causes behind them.
 
     `new` counts what was checked now and not read from a file, in `seconds`, by `workers`.
@@ -149,16 +112,16 @@ class Swept(Generic[C]):
     """
 
     environment: Mapping[str, str | None]
-    outcomes: Mapping[C, Outcome]
-    findings: tuple[Finding[C], ...]
-    unexplained: tuple[C, ...]
+    outcomes: Mapping[Configuration, Outcome]
+    findings: tuple[Finding, ...]
+    unexplained: tuple[Configuration, ...]
     new: int
     seconds: float
     workers: int
-    scripts: Mapping[C, str] = field(default_factory=dict)
+    scripts: Mapping[Configuration, str] = field(default_factory=dict)
 
     @property
-    def checked(self) -> dict[C, Outcome]:
+    def checked(self) -> dict[Configuration, Outcome]:
         """What came to a check: nobody refused it, and no source failed."""
         return {c: o for c, o in self.outcomes.items() if o.verdict not in NOT_COMPARED}
 

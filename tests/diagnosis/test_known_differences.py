@@ -8,7 +8,7 @@ import pytest
 from rnn_parity import keras_adapter as ka
 from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES, known_difference
 from rnn_parity.implementations import keras_backend
-from rnn_parity.sweep.space import SPACES, Configuration
+from rnn_parity.sweep.space import SPACES, default_of
 from rnn_parity.sweep.worker import check_configuration, numbers_of
 from rnn_parity.system.environment import version_of
 from rnn_parity.verdict.sweep_results import CallNumbers, Numbers, Outcome
@@ -16,7 +16,7 @@ from rnn_parity.verdict.sweep_results import CallNumbers, Numbers, Outcome
 KERAS_3 = hasattr(ka.tensorflow_module().keras, "ops")
 in_keras_3 = pytest.mark.skipif(not KERAS_3, reason="Keras 2 has no such activation")
 EITHER = ("diverged", "inconclusive")
-DEFAULT = Configuration.default("simple_rnn")
+DEFAULT = default_of("simple_rnn")
 DIVERGED = Outcome("diverged", "", max_ratio=1e6, effective_bits=4.0)
 
 UNROLLED = {"unroll": True, "mask": "right"}
@@ -39,7 +39,7 @@ def id_of(*given):
 
 def computed(layer, changes, seed=0):
     """A configuration, what came of it in the installed Keras, and its numbers."""
-    one = Configuration.default(layer).but(changes)
+    one = default_of(layer).but(changes)
     return one, check_configuration(one, seed), numbers_of(one, seed)
 
 
@@ -128,7 +128,7 @@ SPARSE_ONE_STEP = {
 )
 def test_it_is_known_where_16_bits_may_prove_nothing(layer, changes, seed, expected):
     """Which verdict it is depends on the order in which a processor sums."""
-    one = Configuration.default(layer).but({"dtype": "mixed_bfloat16", **changes})
+    one = default_of(layer).but({"dtype": "mixed_bfloat16", **changes})
     outcome = check_configuration(one, seed)
     if "Could not find device for node: = Range" in outcome.summary:
         pytest.skip("this TensorFlow counts no bfloat16")
@@ -179,7 +179,7 @@ def test_it_is_known_where_16_bits_may_prove_nothing(layer, changes, seed, expec
 )
 def test_what_one_generation_refuses_is_known(keras_3, layer, changes, expected):
     """The other generation shows that it can be done."""
-    one = Configuration.default(layer).but(changes)
+    one = default_of(layer).but(changes)
     outcome = check_configuration(one, 0)
     if keras_3 == KERAS_3:
         assert (outcome.verdict, id_of(one, outcome, None)) == ("refused", expected)
@@ -190,7 +190,7 @@ def test_what_one_generation_refuses_is_known(keras_3, layer, changes, expected)
 @pytest.mark.parametrize("layer", SPACES)
 def test_a_stateful_stack_works_eagerly(layer):
     changes = {"wrapper": "stacked", "stateful": True, "initial_state": "random"}
-    assert check_configuration(Configuration.default(layer).but(changes), 0).verdict == "parity"
+    assert check_configuration(default_of(layer).but(changes), 0).verdict == "parity"
 
 
 # What Keras computes wrongly on its other backends.
@@ -233,7 +233,6 @@ def numbers_by_hand(outputs, expected, mask=None, state=None, kernel=(1.0,), rec
         mask=None if mask is None else np.array([mask]),
         initial_state=() if state is None else (np.full((1, 1), float(state)),),
         outputs=outputs[None],
-        last_output=None,
         final_state=(),
         expected=expected[None],
         expected_state=(),
@@ -384,7 +383,7 @@ def test_both_activations_of_an_lstm_may_be_rounded_either_way(outputs, is_known
     (1/2 + 1/2 - 1) / 2 = 0. (1/4, 0) is neither, and (1, 0) is right.
     """
     gate = [1e3, 1e3]
-    one = Configuration.default("lstm").but(SPARSE)
+    one = default_of("lstm").but(SPARSE)
     numbers = numbers_by_hand(outputs, [1.0, 0.0], kernel=[*gate, *gate, 1.0, 0.0, *gate])
     assert (id_of(one, DIVERGED, numbers) is not None) == is_known
 

@@ -7,11 +7,11 @@ import pytest
 
 from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
 from rnn_parity.report.sweeps import SweepReport
-from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.space import default_of
 from rnn_parity.verdict.results import Cause, Divergence
 from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
-DEFAULT = Configuration.default("simple_rnn")
+DEFAULT = default_of("simple_rnn")
 ZEROED = DEFAULT.but(
     {"go_backwards": True, "unroll": True, "zero_output_for_mask": True, "mask": "right"}
 )
@@ -39,9 +39,15 @@ def finding(one, outcome, known=None, members=None, causes=()):
 
 def report(outcomes, *findings, allow_known=False, unexplained=(), **options):
     swept = Swept(
-        ENVIRONMENT, outcomes, findings, tuple(unexplained), len(outcomes), seconds=2.0, workers=2
+        ENVIRONMENT,
+        outcomes,
+        findings,
+        tuple(unexplained),
+        len(outcomes),
+        seconds=2.0,
+        workers=2,
+        scripts={ZEROED: "repro/1.py"},
     )
-    swept = replace(swept, scripts={ZEROED: "repro/1.py"})
     return SweepReport(swept, {**OPTIONS, **options}, allow_known)
 
 

@@ -11,7 +11,7 @@ from rnn_parity.implementations import keras_backend
 from rnn_parity.sweep.engine import Job
 from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.pool import pool
-from rnn_parity.sweep.space import SPACES, Configuration
+from rnn_parity.sweep.space import SPACES, default_of
 from rnn_parity.sweep.worker import (
     check_configuration,
     describe,
@@ -33,7 +33,7 @@ SMALL = {
     "use_bias": BOTH[::-1],
     "units": (2,),
 }
-DEFAULT = Configuration.default("simple_rnn")
+DEFAULT = default_of("simple_rnn")
 
 PORT = '''
 import numpy as np
@@ -293,7 +293,7 @@ def test_another_backend_is_started_once(monkeypatch):
     monkeypatch.setattr(keras_backend, "start", counted)
     source_of.cache_clear()
     for layer in ("simple_rnn", "gru"):
-        outcome = check_configuration(Configuration.default(layer), 0, "keras:jax")
+        outcome = check_configuration(default_of(layer), 0, "keras:jax")
         assert outcome.verdict == "parity", outcome.summary
     assert len(started) == 1
     source_of.cache_clear()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnn_parity.sweep.bug_report import limit, literal, script
-from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.space import default_of
 from rnn_parity.sweep.worker import check_configuration, numbers_of
 from rnn_parity.system.environment import keras_version
 
@@ -30,7 +30,7 @@ def ran(path, one):
 def test_a_finding_is_shown_wrong_beside_right(tmp_path):
     changes = {"go_backwards": True, "unroll": True, "zero_output_for_mask": True, "mask": "right"}
     sizes = {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
-    code, out = ran(tmp_path, Configuration.default("simple_rnn").but({**changes, **sizes}))
+    code, out = ran(tmp_path, default_of("simple_rnn").but({**changes, **sizes}))
     assert code == 1
     assert out.startswith("TensorFlow ")
     assert "call 0, Keras:\n[[[0.]\n  [0.]]]\ncall 0, by hand:\n[[[ 0." in out
@@ -40,7 +40,7 @@ def test_what_a_wrapper_shows_is_shown_in_the_wrapper(tmp_path):
     """The forward half is right, the backward one zeroed where the mask is not."""
     changes = {"wrapper": "bidirectional", "unroll": True, "mask": "right"}
     sizes = {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
-    code, out = ran(tmp_path, Configuration.default("simple_rnn").but({**changes, **sizes}))
+    code, out = ran(tmp_path, default_of("simple_rnn").but({**changes, **sizes}))
     assert code == 1
     by_keras, by_hand = (
         np.array(eval(re.sub(r"(?<=[\d.\]])\s+(?=[\[\d-])", ", ", text)))
@@ -105,7 +105,7 @@ def test_what_a_wrapper_shows_is_shown_in_the_wrapper(tmp_path):
     ],
 )
 def test_what_is_right_is_right_in_a_script_too(tmp_path, layer, changes):
-    one = Configuration.default(layer).but({"units": 2, "features": 2, **changes})
+    one = default_of(layer).but({"units": 2, "features": 2, **changes})
     code, out = ran(tmp_path, one)
     # The limit is so near to the bound that it means something.
     assert (code, out.count("\n")) == (0, 2), out
@@ -120,7 +120,7 @@ def test_literals_are_exact(dtype):
 
 
 def test_the_limit_lies_between_rounding_and_the_difference():
-    one = Configuration.default("simple_rnn")
+    one = default_of("simple_rnn")
     (call,) = numbers_of(one, 0).calls
     wrong = type(call)(**{**vars(call), "outputs": call.expected + 0.5})
     assert limit((wrong,), 1e4) == pytest.approx(0.005)

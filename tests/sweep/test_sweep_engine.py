@@ -4,11 +4,11 @@ import pytest
 
 from rnn_parity.sweep import engine
 from rnn_parity.sweep.engine import Group, grouped, shared, shrink, witnesses
-from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.space import default_of
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sweep_results import Outcome
 
-DEFAULT = Configuration.default("simple_rnn")
+DEFAULT = default_of("simple_rnn")
 BUSY = DEFAULT.but(
     {
         "activation": "gelu",
@@ -187,7 +187,7 @@ def test_several_are_tried_at_once_where_several_can_be():
 
 def test_layers_with_other_options_are_told_apart():
     """Keras 2 refuses `use_cudnn`, which a SimpleRNN never had."""
-    no_cudnn = Configuration.default("lstm").but({"use_cudnn": False})
+    no_cudnn = default_of("lstm").but({"use_cudnn": False})
     outcomes = {no_cudnn: Outcome("refused", ""), DEFAULT.but(SPARSE): Outcome("refused", "")}
 
     def refused(ones):

@@ -10,13 +10,13 @@ import pytest
 
 from rnn_parity.errors import InputError
 from rnn_parity.sweep.journal import journal
-from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.space import default_of
 from rnn_parity.verdict.results import Divergence
 from rnn_parity.verdict.sweep_results import Outcome
 
 HEADER = {"seed": 0, "keras": "3.15.1"}
-ONE = Configuration.default("simple_rnn")
-TWO = Configuration.default("lstm").but({"units": 2, "mask": "left", "dropout": 0.25})
+ONE = default_of("simple_rnn")
+TWO = default_of("lstm").but({"units": 2, "mask": "left", "dropout": 0.25})
 OUTCOME = Outcome(
     "diverged",
     "a step is off",

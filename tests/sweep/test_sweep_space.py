@@ -9,7 +9,7 @@ import pytest
 from sweep_jobs import site
 
 from rnn_parity.errors import InputError
-from rnn_parity.sweep.space import RULES, SPACES, Configuration, Rule, combinations, example, tuples
+from rnn_parity.sweep.space import RULES, SPACES, Rule, combinations, default_of, example, tuples
 
 BOTH = (False, True)
 SMALL = {
@@ -86,7 +86,7 @@ def test_samples_of_what_is_too_large_to_list():
     found = combinations(site(), None, 50, 3)
     assert len(set(found)) == 50
     assert combinations(site(), None, 20, 3) == found[:20]
-    assert not any(one.breaks(rule) for one in found for rule in RULES)
+    assert not any(rule.forbids(one) for one in found for rule in RULES)
     with pytest.raises(InputError, match=r"--strength full: expected a --limit"):
         combinations(site(), None, None, 0)
 
@@ -127,7 +127,7 @@ def test_the_array_does_not_depend_on_the_process():
 
 def test_what_the_site_refuses_is_among_them_once():
     where = site(**SMALL)
-    default = Configuration.default("simple_rnn")
+    default = default_of("simple_rnn")
     refused = default.but({"activation": "ELU"})
     where = type(where)(where.layer, where.environment, where.space, where.rules, (refused,))
     assert combinations(where, 2, None, 0).count(refused) == 1
@@ -135,9 +135,9 @@ def test_what_the_site_refuses_is_among_them_once():
 
 def test_every_layer_has_defaults_that_break_no_rule():
     for layer, space in SPACES.items():
-        one = Configuration.default(layer)
+        one = default_of(layer)
         assert one.changed == {}
-        assert not any(one.breaks(rule) for rule in RULES)
+        assert not any(rule.forbids(one) for rule in RULES)
         assert set(one.sizes) == {"batch", "timesteps", "features", "units"}
         assert len(space) == len(set(space))
 
@@ -146,16 +146,16 @@ def test_a_rule_is_shown_by_its_smallest_example():
     rule = Rule({"unroll": (True,), "open_size": ("timesteps",)})
     one = example(rule, "lstm", SPACES["lstm"])
     assert one.changed == {"unroll": True, "open_size": "timesteps"}
-    assert one.breaks(rule)
-    assert not one.without("unroll").breaks(rule)
+    assert rule.forbids(one)
+    assert not rule.forbids(one.without("unroll"))
     assert example(rule, "lstm", {**SPACES["lstm"], "unroll": (False,)}) is None
     gated = Rule({"use_cudnn": (False,), "mask": ("left",)})
     assert example(gated, "simple_rnn", SPACES["simple_rnn"]) is None
-    assert not Configuration.default("simple_rnn").but({"mask": "left"}).breaks(gated)
+    assert not gated.forbids(default_of("simple_rnn").but({"mask": "left"}))
 
 
 def test_what_reaches_the_constructor():
-    one = Configuration.default("gru").but({"reset_after": False, "mask": "left", "units": 1})
+    one = default_of("gru").but({"reset_after": False, "mask": "left", "units": 1})
     returned = {"return_sequences": True, "return_state": False}
     assert one.arguments == {**returned, "reset_after": False}
     assert one.kind == "gru"

@@ -7,18 +7,18 @@ import pytest
 
 from rnn_parity import keras_adapter as ka
 from rnn_parity.sweep import worker as module
-from rnn_parity.sweep.space import SPACES, Configuration
+from rnn_parity.sweep.space import SPACES, default_of
 from rnn_parity.sweep.worker import check_configuration, describe
 from rnn_parity.verdict.results import Check, Subject
 from rnn_parity.verdict.sweep_results import Outcome
 
 KERAS_3 = hasattr(ka.tensorflow_module().keras, "ops")
-DEFAULT = Configuration.default("simple_rnn")
+DEFAULT = default_of("simple_rnn")
 
 
 @pytest.mark.parametrize("layer", SPACES)
 def test_the_default_of_every_layer_is_in_parity(layer):
-    outcome = check_configuration(Configuration.default(layer), 0)
+    outcome = check_configuration(default_of(layer), 0)
     assert outcome.verdict == "parity", outcome.summary
     assert 0 < outcome.max_ratio <= 1
 
@@ -41,9 +41,7 @@ def test_a_functional_model_with_an_open_size(open_size, mode):
 @pytest.mark.parametrize("wrapper", ["rnn", "stacked", "bidirectional"])
 def test_a_wrapper_is_in_parity(layer, wrapper):
     changes = {"wrapper": wrapper, "merge_mode": "mul", "initial_state": "random"}
-    outcome = check_configuration(
-        Configuration.default(layer).but({**changes, "return_state": True}), 0
-    )
+    outcome = check_configuration(default_of(layer).but({**changes, "return_state": True}), 0)
     assert outcome.verdict == "parity", outcome.summary
 
 
@@ -116,7 +114,7 @@ def test_exponential_cells_stay_within_float16(layer, gates):
     """Otherwise nothing could be proven of them: their state feeds itself."""
     changes = {"activation": "exponential", "recurrent_activation": gates, "stateful": True}
     sizes = {"dtype": "mixed_float16", "calls": 3, "timesteps": 8, "units": 17}
-    one = Configuration.default(layer).but({**changes, **sizes})
+    one = default_of(layer).but({**changes, **sizes})
     assert check_configuration(one, 0).verdict == "parity"
 
 
@@ -130,5 +128,5 @@ def test_the_site_knows_what_its_keras_refuses():
     assert value not in site.space[name]
     assert set(site.space["dtype"]) == set(ka.POLICIES)
     assert all(site.space[name][0] == values[0] for name, values in SPACES["simple_rnn"].items())
-    assert not any(DEFAULT.breaks(rule) for rule in site.rules)
+    assert not any(rule.forbids(DEFAULT) for rule in site.rules)
     assert site.environment["tensorflow"] is not None

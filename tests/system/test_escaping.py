@@ -13,7 +13,7 @@ from rnn_parity.errors import InputError, shown, shown_lines, without_commands
 from rnn_parity.pytest_plugin import outcome
 from rnn_parity.report.report import Report
 from rnn_parity.report.sweeps import SweepReport
-from rnn_parity.sweep.space import Configuration
+from rnn_parity.sweep.space import default_of
 from rnn_parity.verdict.results import BlindSpot, Cause, Check, Sensitivity, Subject
 from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
@@ -85,7 +85,7 @@ def test_a_test_session_does_not_pass_them_on():
 
 @pytest.mark.parametrize("format", ["table", "markdown", "github", "json"])
 def test_a_sweep_does_not_pass_them_on(format):
-    one = Configuration.default("simple_rnn")
+    one = default_of("simple_rnn")
     diverged = Outcome("diverged", EVIL, seconds=0.1, max_ratio=2.0, effective_bits=4.0)
     refused = Outcome("refused", EVIL, seconds=0.1)
     other = one.but({"activation": "relu"})

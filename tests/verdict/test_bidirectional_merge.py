@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from rnn_parity.recurrence.bidirectional import Handed, Merge
+from rnn_parity.recurrence.layer_call import Handed, Merge
 from rnn_parity.verdict.bidirectional import judge_merge
 from rnn_parity.verdict.results import Subject
 

@@ -4,12 +4,12 @@ a GRU alone can have. See `recurrence.cells` for the letters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, permutations
 
 import numpy as np
 
-from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.faults.fault import Computation, Fault, Variants
 from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.recurrence.cells import GRU, LSTM, WEIGHTS, Array, Cell
 from rnn_parity.recurrence.formula import ACTIVATIONS
@@ -39,14 +39,6 @@ def activations(c: Computation, which: str, names: Iterable[str]) -> Variants:
             yield c.layer_but(detail, **{which: CATALOGUE[name]})
 
 
-def usual_activations(c: Computation) -> Variants:
-    return activations(c, "activation", USUAL)
-
-
-def all_activations(c: Computation, outputs: Outputs) -> Variants:
-    return activations(c, "activation", DISTINCT)
-
-
 def hard_sigmoid_slope(c: Computation) -> Variants:
     """The other hard_sigmoid wherever a layer has one; then, of several, in each place alone."""
     own = own_activations(c.layer)
@@ -63,8 +55,8 @@ ACTIVATION_FAULTS = (
         "activation-swapped",
         "another activation is applied",
         "apply the activation of the layer's configuration",
-        usual_activations,
-        candidates=all_activations,
+        lambda c: activations(c, "activation", USUAL),
+        candidates=lambda c, outputs: activations(c, "activation", DISTINCT),
         last=True,
     ),
     Fault(
@@ -106,16 +98,8 @@ def permuted(c: Computation, orders: Iterable[Sequence[str]]) -> Variants:
         yield c.layer_but(f"they are taken in the order {', '.join(order)}", **changes)
 
 
-def usual_orders(c: Computation) -> Variants:
-    return permuted(c, OTHER_ORDERS[type(c.layer)])
-
-
 def other_orders(layer: Cell) -> list[tuple[str, ...]]:
     return [order for order in permutations(layer.GATES) if order != layer.GATES]
-
-
-def all_orders(c: Computation, outputs: Outputs) -> Variants:
-    return permuted(c, other_orders(c.layer))
 
 
 def equal_gates(c: Computation) -> str | None:
@@ -134,28 +118,12 @@ def misaligned(c: Computation, orders: Iterable[Sequence[str]]) -> Variants:
                 yield c.layer_but(detail, **{name: changes[name] for name in names})
 
 
-def usually_misaligned(c: Computation) -> Variants:
-    return misaligned(c, OTHER_ORDERS[type(c.layer)][:1])
-
-
-def all_misaligned(c: Computation, outputs: Outputs) -> Variants:
-    return misaligned(c, other_orders(c.layer))
-
-
 def unseen_misaligned(c: Computation) -> str | None:
     unused = "one timestep: the recurrent kernel is never used" if c.single_step else None
     return unused or equal_gates(c)
 
 
 USUAL_OF_GATES = ("sigmoid", "hard_sigmoid", "hard_sigmoid_keras2", "tanh")
-
-
-def usual_gate_activations(c: Computation) -> Variants:
-    return activations(c, "recurrent_activation", USUAL_OF_GATES)
-
-
-def all_gate_activations(c: Computation, outputs: Outputs) -> Variants:
-    return activations(c, "recurrent_activation", DISTINCT)
 
 
 def columns(layer: Cell, gate: str) -> slice:
@@ -172,18 +140,18 @@ GATE_FAULTS = (
         "gates-permuted",
         "the gates stand in another order",
         "put the gates in Keras's order: i, f, c, o of an LSTM, z, r, h of a GRU",
-        usual_orders,
+        lambda c: permuted(c, OTHER_ORDERS[type(c.layer)]),
         equal_gates,
-        all_orders,
+        lambda c, outputs: permuted(c, other_orders(c.layer)),
         layers=BOTH,
     ),
     Fault(
         "gates-misaligned",
         "some of the weights have their gates in another order",
         "put the gates of kernel, recurrent kernel and bias in one order",
-        usually_misaligned,
+        lambda c: misaligned(c, OTHER_ORDERS[type(c.layer)][:1]),
         unseen_misaligned,
-        all_misaligned,
+        lambda c, outputs: misaligned(c, other_orders(c.layer)),
         alone=True,
         layers=BOTH,
     ),
@@ -191,8 +159,8 @@ GATE_FAULTS = (
         "recurrent-activation-swapped",
         "another activation is applied to the gates",
         "apply the recurrent activation of the layer's configuration",
-        usual_gate_activations,
-        candidates=all_gate_activations,
+        lambda c: activations(c, "recurrent_activation", USUAL_OF_GATES),
+        candidates=lambda c, outputs: activations(c, "recurrent_activation", DISTINCT),
         last=True,
         layers=BOTH,
     ),
@@ -202,28 +170,21 @@ GATE_FAULTS = (
 # LSTM alone: the forget gate's bias, and the two states.
 
 
-def but_forget_bias(c: Computation, detail: str, change: Callable[[Array], Array]) -> Computation:
-    assert c.layer.bias is not None
-    bias, f = c.layer.bias.copy(), columns(c.layer, "f")
-    bias[f] = c.layer.precision.round(change(bias[f]))
-    return c.layer_but(detail, bias=bias)
-
-
-def forget_bias_missing(c: Computation) -> Variants:
-    """The bias without the 1 of `unit_forget_bias`; and, where that is not all of it, as zeros."""
+def other_forget_bias(
+    c: Computation, plus: tuple[float, str], times: tuple[float, str]
+) -> Variants:
+    """The bias plus a number; and, unless it is 1 throughout, times another one as well."""
     if c.layer.bias is None:
         return
-    yield but_forget_bias(c, "it is 1 less", lambda b: b - 1)
-    if not (c.layer.bias[columns(c.layer, "f")] == 1).all():
-        yield but_forget_bias(c, "it is zeros", lambda b: 0 * b)
-
-
-def forget_bias_doubled(c: Computation) -> Variants:
-    if c.layer.bias is None:
-        return
-    yield but_forget_bias(c, "it is 1 more", lambda b: b + 1)
-    if not (c.layer.bias[columns(c.layer, "f")] == 1).all():
-        yield but_forget_bias(c, "it is added twice", lambda b: 2 * b)
+    f = columns(c.layer, "f")
+    own = c.layer.bias[f]
+    values = [(own + plus[0], plus[1])]
+    if not (own == 1).all():
+        values.append((own * times[0], times[1]))
+    for changed, detail in values:
+        bias = c.layer.bias.copy()
+        bias[f] = c.layer.precision.round(changed)
+        yield c.layer_but(detail, bias=bias)
 
 
 def unused_forget_bias(c: Computation) -> str | None:
@@ -260,7 +221,7 @@ LSTM_FAULTS = (
         "forget-bias-missing",
         "the forget gate's bias is left out",
         "take the bias as it is: the 1 of unit_forget_bias is in it",
-        forget_bias_missing,
+        lambda c: other_forget_bias(c, (-1, "it is 1 less"), (0, "it is zeros")),
         unused_forget_bias,
         layers=("LSTM",),
     ),
@@ -268,7 +229,7 @@ LSTM_FAULTS = (
         "forget-bias-doubled",
         "the forget gate's bias is added twice",
         "add nothing to the bias: the 1 of unit_forget_bias is in it",
-        forget_bias_doubled,
+        lambda c: other_forget_bias(c, (1, "it is 1 more"), (2, "it is added twice")),
         unused_forget_bias,
         layers=("LSTM",),
     ),

@@ -79,7 +79,7 @@ def time_shifted(c: Computation) -> Variants:
         # Output 0 was not observed; the replayed one stands in for it.
         first, rest = replay(c.layer, s.first(1)), outputs[:, : count - 1]
         if s.mask is None:
-            state = np.reshape(first.final_state, (len(c.layer.STATES), -1, c.layer.units))
+            state = np.stack(first.states)
             return Sequences(s.inputs[:, 1:], None, state, s.dropout), rest
         if rest.shape[::2] != first.outputs.shape[::2]:
             return s, outputs

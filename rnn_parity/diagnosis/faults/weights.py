@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnn_parity.diagnosis.equations import changed_at, has_equations, stacked, told, value
+from rnn_parity.diagnosis.equations import changed_at, has_equations, stacked, value, where
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import rows, total_rows
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
+from rnn_parity.verdict.sentences import other_value
 
 DECIMALS = range(1, 9)
 """Decimals that weights may have been printed with. Chosen: more are within float32's rounding."""
@@ -168,7 +169,11 @@ def other_weights(c: Computation, outputs: Outputs) -> Variants:
     entries = implied_entries(c, outputs) if has_equations(c.layer) else {}
     if entries:
         layer = changed_at(c.layer, entries)
-        yield c.but("; ".join(told(c.layer, *at, new) for at, new in entries.items()), layer=layer)
+        told = [
+            other_value(*where(c.layer, *at), value(c.layer, *at), new)
+            for at, new in entries.items()
+        ]
+        yield c.but("; ".join(told), layer=layer)
 
 
 @np.errstate(all="ignore")

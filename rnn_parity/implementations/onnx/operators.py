@@ -77,7 +77,7 @@ as `tests/benchmarks/measure_allowances.py` measured, rounded up.
 LOSS = "the bound allows for what ONNX Runtime's {} loses of {} near 0: {} units of roundoff"
 
 
-def refuse(op_type: str, attributes: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+def refuse(op_type: str, attributes: Mapping[str, Any]) -> None:
     """Raise `UnsupportedError` for what an operator does and the replay does not."""
     for name, value in attributes.items():
         if name not in REPLAYED and (name, value) != ("input_forget", 0):
@@ -105,7 +105,7 @@ def operator_layers(
     A layer gives zeros for masked steps, as the operators do beyond `sequence_lens`. Raises
     `UnsupportedError` for what is not replayed and `InputError` for weights that do not fit.
     """
-    refuse(op_type, attributes, arrays)
+    refuse(op_type, attributes)
     W, R, B, P = arrays["W"], arrays["R"], arrays.get("B"), arrays.get("P")
     names, gates = DIRECTIONS[attributes.get("direction", "forward")], len(GATES[op_type])
     units = R.shape[-1]
