@@ -2,25 +2,14 @@
 
 import numpy as np
 import pytest
+from own_cells import Minimal, loop
 
 import rnn_parity as rp
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.formula import split
 
 B, T, F, H = 6, 30, 5, 5
-
-
-class Minimal(Cell):
-    """A minimal gated unit."""
-
-    GATES = ("f", "h")
-
-    @staticmethod
-    def formula(x, h, U, W, b, a, s):
-        x_f, x_h = split(x @ U + b, 2)
-        W_f, W_h = split(W, 2)
-        f = s(x_f + h @ W_f)
-        return (1 - f) * h + f * a(x_h + (f * h) @ W_h)
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
 
 class Averages(Cell):
@@ -36,6 +25,14 @@ class Averages(Cell):
         n = 0.5 * n + 0.5 * m
         return a(m + n), m, n
 
+    @staticmethod
+    def step(n, x, h, m, slow):
+        z, g = (x @ U + h @ W + b for U, W, b in zip(n.U, n.W, n.b, strict=True))
+        m = n.s(g) * m + (1 - n.s(g)) * n.a(z)
+        slow = slow / 2 + m / 2
+        h = n.a(m + slow)
+        return h, h, m, slow
+
 
 class Readout(Cell):
     """Its output is not its state."""
@@ -49,60 +46,40 @@ class Readout(Cell):
         c = 0.5 * c + 0.5 * a(z)
         return s(o) * c, c
 
-
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
-
-
-def minimal(r, x, h):
-    f = sigmoid(x @ r["U"][:, :H] + r["b"][:H] + h @ r["W"][:, :H])
-    candidate = np.tanh(x @ r["U"][:, H:] + r["b"][H:] + (f * h) @ r["W"][:, H:])
-    h = (1 - f) * h + f * candidate
-    return h, h
+    @staticmethod
+    def step(n, x, c):
+        z, o = (x @ U + c @ W + b for U, W, b in zip(n.U, n.W, n.b, strict=True))
+        c = c / 2 + n.a(z) / 2
+        return n.s(o) * c, c
 
 
-def averages(r, x, h, m, n):
-    z, g = np.split(x @ r["U"] + h @ r["W"] + r["b"], 2, axis=1)
-    m = sigmoid(g) * m + (1 - sigmoid(g)) * np.tanh(z)
-    n = np.float32(0.5) * n + np.float32(0.5) * m
-    h = np.tanh(m + n)
-    return h, h, m, n
-
-
-def readout(r, x, c):
-    z, o = np.split(x @ r["U"] + c @ r["W"] + r["b"], 2, axis=1)
-    c = np.float32(0.5) * c + np.float32(0.5) * np.tanh(z)
-    return sigmoid(o) * c, c
-
-
-CELLS = {Minimal: minimal, Averages: averages, Readout: readout}
-every_cell = pytest.mark.parametrize("cell", CELLS)
+every_cell = pytest.mark.parametrize("cell", [Minimal, Averages, Readout])
 
 
 def given(cell, samples=B, timesteps=T):
     rng = np.random.default_rng(0)
     arrays = {
-        "U": rng.normal(size=(F, 2 * H)) / 4,
-        "W": rng.normal(size=(H, 2 * H)) / 4,
-        "b": rng.normal(size=2 * H) / 4,
+        "kernel": rng.normal(size=(F, 2 * H)) / 4,
+        "recurrent_kernel": rng.normal(size=(H, 2 * H)) / 4,
+        "bias": rng.normal(size=2 * H) / 4,
         "x": rng.normal(size=(samples, timesteps, F)),
         "states": rng.uniform(-1, 1, (len(cell.STATES), samples, H)),
     }
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
+def layer_of(cell, r):
+    return cell(r["kernel"], r["recurrent_kernel"], r["bias"])
+
+
 def computed(cell, r):
-    """The outputs of the loop, and its final states."""
-    states, outputs = tuple(r["states"]), []
-    for t in range(r["x"].shape[1]):
-        y, *states = CELLS[cell](r, r["x"][:, t], *states)
-        outputs.append(y)
-    return np.stack(outputs, axis=1), list(states)
+    """The outputs of the cell's float32 loop, and its final states."""
+    return loop(layer_of(cell, r), r["x"], r["states"])
 
 
 def checked(cell, right, wrong=None, final=True):
     """The check of a loop that was given other numbers, against the layer as it should be."""
-    layer = cell(right["U"], right["W"], right["b"])
+    layer = layer_of(cell, right)
     outputs, states = computed(cell, {**right, **(wrong or {})})
     several = len(states) > 1
     final = (states if several else states[0]) if final else None
@@ -135,12 +112,15 @@ def test_a_right_run_is_in_parity_and_says_what_it_would_have_seen(cell):
 @pytest.mark.parametrize(
     ("fault", "change"),
     [
-        ("bias-dropped", lambda r: {"b": 0 * r["b"]}),
-        ("kernel-transposed", lambda r: {"U": turned(r["U"])}),
-        ("recurrent-kernel-transposed", lambda r: {"W": turned(r["W"])}),
+        ("bias-dropped", lambda r: {"bias": 0 * r["bias"]}),
+        ("kernel-transposed", lambda r: {"kernel": turned(r["kernel"])}),
+        (
+            "recurrent-kernel-transposed",
+            lambda r: {"recurrent_kernel": turned(r["recurrent_kernel"])},
+        ),
         ("initial-state-ignored", lambda r: {"states": 0 * r["states"]}),
         ("inputs-reversed", lambda r: {"x": r["x"][:, ::-1]}),
-        ("weights-rounded", lambda r: {n: np.round(r[n], 3) for n in "UWb"}),
+        ("weights-rounded", lambda r: {name: np.round(r[name], 3) for name in WEIGHTS}),
     ],
 )
 def test_general_faults_are_named(cell, fault, change):
@@ -153,7 +133,7 @@ def test_general_faults_are_named(cell, fault, change):
 @every_cell
 def test_outputs_one_step_early(cell):
     right = given(cell)
-    layer, (y, _) = cell(right["U"], right["W"], right["b"]), computed(cell, right)
+    layer, (y, _) = layer_of(cell, right), computed(cell, right)
     initial = list(right["states"]) if len(cell.STATES) > 1 else right["states"][0]
     for outputs in (np.roll(y, -1, axis=1), np.concatenate([0 * y[:, :1], y[:, :-1]], axis=1)):
         check = rp.compare(layer, right["x"], outputs, initial_state=initial).checks[0]
@@ -163,7 +143,7 @@ def test_outputs_one_step_early(cell):
 @every_cell
 def test_stale_states_are_told(cell):
     right = given(cell)
-    layer, (outputs, _) = cell(right["U"], right["W"], right["b"]), computed(cell, right)
+    layer, (outputs, _) = layer_of(cell, right), computed(cell, right)
     _, states = computed(cell, {**right, "x": right["x"][:, :-2]})
     several = len(states) > 1
     initial = list(right["states"]) if several else right["states"][0]
@@ -177,8 +157,8 @@ def test_stale_states_are_told(cell):
 @every_cell
 def test_one_weight_that_is_another(cell):
     right = given(cell, 16, 100)
-    kernel = right["U"].copy()
+    kernel = right["kernel"].copy()
     kernel[3, 2] += np.float32(8e-7)
-    check = checked(cell, right, {"U": kernel})
+    check = checked(cell, right, {"kernel": kernel})
     assert check.verdict == "suspect"
     assert [(w.weight, w.index) for w in check.implied_weights] == [("kernel", (3, 2))]
