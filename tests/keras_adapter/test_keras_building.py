@@ -27,8 +27,11 @@ def test_only_what_keras_own_classes_compute_is_replayed(name):
     own, cell = (getattr(keras.layers, found) for found in (name, f"{name}Cell"))
     called = {"call": lambda self, *args, **kwargs: own.call(self, *args, **kwargs)}
     doubled = {"__call__": lambda self, *args, **kwargs: 2 * own.__call__(self, *args, **kwargs)}
+    described = (
+        "RNN with the cell Cell is not replayed; how to describe one: rnn-parity explain cells"
+    )
     for layer, reason in (
-        (keras.layers.RNN(type("Cell", (cell,), {})(H)), "RNN with the cell Cell is not replayed"),
+        (keras.layers.RNN(type("Cell", (cell,), {})(H)), described),
         (type("Mine", (own,), called)(H), f"Mine overrides {name}'s call and is not replayed"),
         (type("Two", (own,), doubled)(H), f"Two overrides {name}'s __call__ and is not replayed"),
     ):

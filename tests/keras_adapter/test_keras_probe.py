@@ -64,7 +64,7 @@ def test_what_another_call_would_change_has_no_probe():
     layers = tf.keras.layers
     stateful = built("LSTM", stateful=True, return_sequences=True)
     assert seen_of(stateful).probe is None
-    dropped = built("GRU", dropout=0.5, return_sequences=True)
+    dropped = built("SimpleRNN", dropout=0.5, return_sequences=True)
     assert seen_of(dropped, training=True).probe is None
     assert seen_of(dropped).probe is not None
     stack = layers.RNN([layers.SimpleRNNCell(16), layers.SimpleRNNCell(16)])
