@@ -84,12 +84,6 @@ class Activation:
             return named, (self.name,)
         return object.__reduce_ex__(self, 2)
 
-    @property
-    def rises(self) -> bool:
-        """Whether `f` never falls, elementwise, and its allowance depends on `|y|` alone."""
-        falls = bool(self.turning_points) or self.coupling is not None
-        return self.proven and not falls and self.extra is None
-
     def slope(self, z: Array) -> Array:
         """`f'(z)`, by a central difference where no formula is known, for estimates."""
         if self.derivative is not None:
