@@ -24,6 +24,7 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -238,19 +239,35 @@ class OnDask(Executor):
 
     def __init__(self, client: Any) -> None:
         self.client = client
+        self.one_suspect: asyncio.Lock | None = None
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """A future of `fn(*args)`, which fails where the scheduler gives it up or is gone."""
         future: Future[Any] = Future()
-        on_cluster = self.client.submit(fn, *args, **kwargs, pure=False)
-        self.client.loop.add_callback(self._settle, future, on_cluster)
+        self.client.loop.add_callback(self._settle, future, partial(fn, *args, **kwargs))
         return future
 
-    async def _settle(self, future: Future[Any], on_cluster: Any) -> None:
+    async def _settle(self, future: Future[Any], work: Callable[[], Any]) -> None:
         try:
-            future.set_result(await self.client.gather(on_cluster, asynchronous=True))
+            future.set_result(await self._tried(work))
         except (Exception, asyncio.CancelledError) as error:
             future.set_exception(error)
+
+    async def _tried(self, work: Callable[[], Any]) -> Any:
+        """The result of `work`. What is given up is tried once more, one thing at a time.
+
+        For a scheduler also blames what was only waiting at the worker that died.
+        """
+        from distributed import KilledWorker
+
+        with suppress(KilledWorker):
+            return await self._on_cluster(work)
+        self.one_suspect = self.one_suspect or asyncio.Lock()  # belongs to the loop that runs this
+        async with self.one_suspect:
+            return await self._on_cluster(work)
+
+    async def _on_cluster(self, work: Callable[[], Any]) -> Any:
+        return await self.client.gather(self.client.submit(work, pure=False), asynchronous=True)
 
 
 class DaskPool(Pool):

@@ -40,6 +40,8 @@ NOT_RUN = {
     "make ": "it sets up environments of its own; its targets are tested by name",
 }
 """The beginnings of commands that no test runs, and why."""
+SET_BY_CI = ("CI", "BUILD_NUMBER")
+"""The variables by which pytest knows a CI job, whose lines it does not shorten."""
 
 
 def name_of(page: Path) -> str:
@@ -55,7 +57,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """One in which `rnn-parity` is this checkout's."""
+    """One in which `rnn-parity` is this checkout's, and pytest shortens lines as for a person."""
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
     for name, module in {"rnn-parity": "rnn_parity", "pytest": "pytest"}.items():
@@ -63,7 +65,8 @@ def environment(folder: Path) -> dict[str, str]:
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
         script.chmod(0o755)
     path = os.pathsep.join((str(programs), os.environ["PATH"]))
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    inherited = {name: at for name, at in os.environ.items() if name not in SET_BY_CI}
+    return {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def run(command: str, folder: Path) -> str:
