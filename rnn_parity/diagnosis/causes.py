@@ -309,14 +309,14 @@ def suspicion(
     if not has_equations(layer):
         return None
     now = stacked(layer)
-    quick = implied.quick_rows(layer, reference.sequences, outputs).even(now)
+    quick = implied.quick_rows(layer, reference.sequences, outputs)
     scores = implied.scores(quick)
     # Rounding changes every weight a little; of few equations no single score can be high.
     hidden = quick.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
     rounding = likeliest_rounding(reference, quick) if hidden else None
     weights: tuple[ImpliedWeight, ...] = ()
     if scores.max() > implied.SCREEN:
-        equations = implied.rows(layer, reference.sequences, outputs).even(now)
+        equations = implied.rows(layer, reference.sequences, outputs, even=True)
         weights = implied.differences(layer, implied.confirmed(layer, equations, probe))
         if rounding is not None:  # a single weight that is off by more may pass for a rounding
             rest = equations.but_weights(stacked(rounding.layer) - now)

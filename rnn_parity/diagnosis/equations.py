@@ -365,11 +365,12 @@ class Rows:
         return np.split(columns, np.cumsum(self.sizes)[:-1])
 
     @np.errstate(all="ignore")
-    def even(self, weights: Array) -> Rows:
-        """These equations, each over what it rounds: otherwise large numbers alone decide."""
-        size = self.size(weights) + np.abs(self.observed)
-        good = np.isfinite(size) & (size > 0)
-        return self.scaled(np.divide(1.0, size, out=np.zeros_like(size), where=good))
+    def even(self, bound: Array) -> Rows:
+        """These equations, each over its step's bound `(t, B, H)`: otherwise large numbers decide
+        alone, or a handful of subnormal ones.
+        """
+        good = np.isfinite(bound) & (bound > 0)
+        return self.scaled(np.divide(1.0, bound, out=np.zeros_like(self.residual), where=good))
 
     def size(self, weights: Array) -> Array:
         """The absolute terms of each step, times the slopes: what its rounding grows with."""

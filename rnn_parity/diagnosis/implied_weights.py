@@ -20,7 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity.bounds.arithmetic import arithmetics
+from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.observed import observed_part, observed_steps
+from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis.equations import Equations, Rows, flattened, joined, stacked, value, where
 from rnn_parity.diagnosis.probe import Probe, probed
 from rnn_parity.recurrence.activations import inverse_activation
@@ -87,19 +90,21 @@ class Estimate:
 # The equations.
 
 
-def rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
-    """The equations of as many steps as an estimate can use."""
-    return some_rows(layer, sequences, outputs, max(2048, 2 * SHARE * len(stacked(layer))))
+def rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any], *, even: bool = False) -> Rows:
+    """The equations of as many steps as an estimate can use; `even` if each counts alike."""
+    return some_rows(layer, sequences, outputs, max(2048, 2 * SHARE * len(stacked(layer))), even)
 
 
 def quick_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
-    """The equations of few steps, for a look at every weight that costs little."""
+    """The even equations of few steps, for a look at every weight that costs little."""
     affordable = QUICK_WORK // (layer.width * (layer.features + layer.units))
     count = int(np.clip(affordable, QUICK_ROWS, QUICK_ROWS * len(layer.GATES)))
-    return some_rows(layer, sequences, outputs, count)
+    return some_rows(layer, sequences, outputs, count, True)
 
 
-def some_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any], count: int) -> Rows:
+def some_rows(
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any], count: int, even: bool
+) -> Rows:
     """About `count` equations for each unit: the first steps of evenly spaced samples.
 
     Few samples in full tell more than the first steps of many. Masked steps do not count, nor do
@@ -112,9 +117,11 @@ def some_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any], count: i
     if sequences.mask is not None:
         seen = sequences.mask[samples].sum(axis=0)
     steps = int(np.searchsorted(np.cumsum(seen), count)) + 1
-    own = observed_part(layer, sequences, outputs, samples, slice(0, min(steps, timesteps)))
-    different = distinct(own[0])
-    return all_rows(layer, own[0].samples(different), own[1][different]).once()
+    part, seen = observed_part(layer, sequences, outputs, samples, slice(0, min(steps, timesteps)))
+    different = distinct(part)
+    part, seen = part.samples(different), seen[different]
+    found = all_rows(layer, part, seen).once()
+    return found.even(step_bounds(layer, part, seen)) if even else found
 
 
 def distinct(sequences: Sequences) -> NDArray[np.intp]:
@@ -136,6 +143,16 @@ def all_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The equations of all steps."""
     equations = Equations(layer, sequences)
     return joined([equations.of_block(*o) for o in observed_steps(layer, sequences, outputs)])
+
+
+@np.errstate(all="ignore")
+def step_bounds(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Array:
+    """The bound of every step residual that no mask hides, `(T, B, H)`."""
+    steps, radii = Steps(layer, arithmetics(layer.precision)[0], sequences), []
+    for block, observed in observed_steps(layer, sequences, outputs):
+        before = Ball.exact(observed.states[:-1], steps.arithmetic)
+        radii.append(steps.outputs(block, before, observed.keep).radius)
+    return np.concatenate(radii)
 
 
 @np.errstate(all="ignore")
