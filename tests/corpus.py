@@ -202,6 +202,11 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 def simulate(r):
     """The outputs `(B, T, H)` of a run in processing order."""
+    return simulate_with_states(r)[0]
+
+
+def simulate_with_states(r):
+    """The outputs of a run, and the final states as a run takes them."""
     x, mask = r.x, r.mask
     if r.go_backwards:
         x = x[:, ::-1]
@@ -218,7 +223,7 @@ def simulate(r):
             hidden = 0 * y if r.zero_output_for_mask else y
             states, y = np.where(keep, new, states), np.where(keep, new[0], hidden)
         outputs.append(y)
-    return np.stack(outputs, axis=1)
+    return np.stack(outputs, axis=1), states if r.STATES > 1 else states[0]
 
 
 def right_run(

@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 import ml_dtypes
 import numpy as np
 import pytest
-from corpus import FUNCTIONS, GATED, KINDS, LSTM, NARROW, SimpleRNN, nothing, right_run, simulate
+from corpus import (
+    FUNCTIONS,
+    GATED,
+    KINDS,
+    LSTM,
+    NARROW,
+    SimpleRNN,
+    nothing,
+    right_run,
+    simulate,
+    simulate_with_states,
+)
 
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
@@ -128,7 +139,8 @@ def late(y):
 
 
 def early(y):
-    return np.roll(y, -1, axis=1)
+    """What comes after the last is not known: the last stands twice."""
+    return np.concatenate([y[:, 1:], y[:, -1:]], axis=1)
 
 
 def along_the_batch(r, rng):
@@ -159,6 +171,95 @@ def misread(name):
         return r.but(**{name: np.ravel(w, order="F").reshape(w.shape)})
 
     return change
+
+
+def read_by_columns(name):
+    """Written row by row, and read column by column."""
+    return but(
+        **{name: lambda r: np.reshape(getattr(r, name).ravel(), getattr(r, name).shape, "F")}
+    )
+
+
+def gates_misread(name):
+    """Each gate's block by itself, written column by column."""
+
+    def change(r, rng):
+        blocks = np.split(getattr(r, name), len(r.ORDER), axis=1)
+        read = [np.ravel(b, order="F").reshape(b.shape) for b in blocks]
+        return r.but(**{name: np.concatenate(read, axis=1)})
+
+    return change
+
+
+def stacked_gates(name):
+    """The gates' blocks one after the other in memory."""
+
+    def change(r, rng):
+        w = getattr(r, name)
+        return r.but(**{name: np.stack(np.split(w, len(r.ORDER), axis=1)).reshape(w.shape)})
+
+    return change
+
+
+def raw_cudnn(r, rng):
+    """As Keras's loader finds cuDNN's weights: the transposed of each gate, in kernel's shape."""
+    return transposed("recurrent_kernel")(gates_misread("kernel")(r, rng), rng)
+
+
+def swapped_kernels(r, rng):
+    return r.but(kernel=r.recurrent_kernel, recurrent_kernel=r.kernel)
+
+
+def recurrent_bias_of_z_and_r(r, rng):
+    bias = r.bias.copy()
+    bias[1, : 2 * len(r.recurrent_kernel)] = 0
+    return r.but(bias=bias)
+
+
+def forget_bias_and(gate):
+    """The bias of the forget gate and of another one as zeros."""
+
+    def change(r, rng):
+        bias = r.bias.copy()
+        bias[gate_block(r, "f")] = bias[gate_block(r, gate)] = 0
+        return r.but(bias=bias)
+
+    return change
+
+
+def shifted_inputs(steps):
+    """Zeros in the gap."""
+
+    def change(r, rng):
+        x = np.zeros_like(r.x)
+        late = r.x[:, ::-1] if r.go_backwards else r.x
+        if steps > 0:
+            x[:, steps:] = late[:, :-steps]
+        else:
+            x[:, :steps] = late[:, -steps:]
+        return r.but(x=x[:, ::-1] if r.go_backwards else x)
+
+    return change
+
+
+def sample_after_sample(r, rng):
+    """Nobody resets the states between samples."""
+
+    def leaking(y):
+        found = []
+        state = None if r.state is None else r.state[..., :1, :]
+        for b in range(len(r.x)):
+            mask = None if r.mask is None else r.mask[b : b + 1]
+            one = r.but(x=r.x[b : b + 1], mask=mask, state=state)
+            outputs, state = simulate_with_states(one)
+            found.append(outputs)
+        return np.concatenate(found)
+
+    return leaking
+
+
+def other_first_state(r, rng):
+    return r.but(state=rng.uniform(-1, 1, r.state.shape).astype(r.state.dtype))
 
 
 def reordered(order, *names):
@@ -220,16 +321,45 @@ ROWS = {
     "bias-doubled": [(ANY, but(bias=lambda r: r.bias + r.bias))],
     "kernel-transposed": [
         (ANY, transposed("kernel"), "", {"square": True}),
-        (ANY, misread("kernel"), "in memory"),
     ],
-    "recurrent-kernel-transposed": [
-        (ANY, transposed("recurrent_kernel")),
-        (OF_GATED, misread("recurrent_kernel"), "in memory"),
+    "recurrent-kernel-transposed": [(ANY, transposed("recurrent_kernel"))],
+    "kernel-misread": [
+        (ANY, misread("kernel"), "the kernel, written column by column, or transposed"),
+        (ANY, read_by_columns("kernel"), "the kernel, written row by row"),
+        (OF_GATED, misread("recurrent_kernel"), "the recurrent kernel, written column by column"),
+        (OF_GATED, gates_misread("kernel"), "gate by gate"),
+        (OF_GATED, stacked_gates("kernel"), "the kernel, written gate after gate"),
+        (OF_GATED, raw_cudnn, "cuDNN"),
+    ],
+    "kernels-swapped": [(ANY, swapped_kernels, "", {"square": True})],
+    "bias-differs": [
+        (ANY, but(bias=lambda r: np.float32(0.5) * r.bias), "half of it"),
+        (ANY, but(bias=lambda r: r.bias + np.float32(0.2) * np.cos(r.bias * 9)), "of its numbers"),
+        (ONE, but(bias=lambda r: -r.bias), "of its numbers"),
+        (AFTER, recurrent_bias_of_z_and_r, "the recurrent bias of the gates z and r is left out"),
+        (OF_LSTM, forget_bias_and("o"), "the bias of the gates f and o is left out"),
     ],
     "initial-state-ignored": [
         (ANY, set_to(state=None), "", STATE),
         (OF_LSTM, state_zeroed(0), "h alone", STATE),
         (OF_LSTM, state_zeroed(1), "c alone", STATE),
+    ],
+    "state-leaked": [(ANY, sample_after_sample, "of the one before", {"mask": False})],
+    "first-state-differs": [(ANY, other_first_state, "", STATE)],
+    "state-mixed": [
+        (OF_LSTM, but(state=lambda r: r.state[[0, 0]]), "h is taken", STATE),
+        (OF_LSTM, but(state=lambda r: r.state[[1, 1]]), "c is taken", STATE),
+    ],
+    "masked-output-zeroed": [
+        (ANY, set_to(zero_output_for_mask=True), "", {**MASK, "zero_output_for_mask": False})
+    ],
+    "inputs-shifted": [
+        (ANY, shifted_inputs(1), "late"),
+        (ANY, shifted_inputs(-1), "early"),
+    ],
+    "inputs-reshaped": [
+        (ANY, but(x=lambda r: r.x.swapaxes(1, 2).reshape(r.x.shape)), "features first"),
+        (ANY, but(x=lambda r: r.x.swapaxes(0, 1).reshape(r.x.shape)), "timesteps first"),
     ],
     "state-not-carried": [(ANY, set_to(state=None), "", {"stateful": True, **STATE})],
     "inputs-reversed": [
@@ -401,7 +531,6 @@ OF_ANY = {
     "inputs scaled by 1.1": but(x=lambda r: r.x * np.float32(1.1)),
     "kernel scaled by 0.999": but(kernel=lambda r: r.kernel * np.float32(0.999)),
     "state decayed by 0.99": set_to(stored=lambda h: h * np.float32(0.99)),
-    "bias negated": but(bias=lambda r: -r.bias),
     "relu of the inputs": but(x=lambda r: np.maximum(r.x, 0)),
     "inputs shifted by one step": but(x=lambda r: np.roll(r.x, 1, axis=1)),
     "one timestep skipped": skipped_step,

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from rnn_parity.diagnosis.blind_spots import PassedCheck, later
 from rnn_parity.diagnosis.causes import causes, suspicion
+from rnn_parity.diagnosis.evidence import LastOutputEvidence, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
-from rnn_parity.diagnosis.faults.sequences import state_causes
+from rnn_parity.diagnosis.faults.states import state_causes
 from rnn_parity.diagnosis.implied_weights import MOST_SHOWN, suggestion
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.cells import Cell
@@ -19,6 +20,7 @@ from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.system.progress import Tick, on_terminal, unseen
 from rnn_parity.system.threads import one_thread
 from rnn_parity.verdict.judge import Judged, Observations, judge
+from rnn_parity.verdict.printed import prints
 from rnn_parity.verdict.results import Check, Subject
 
 
@@ -59,24 +61,48 @@ def diagnosed(
 ) -> Check:
     """The check with its causes, or with a summary that says what was ruled out."""
     check, outputs = judged.check, observed.outputs
+    reference = replace(reference, printed=next(iter(prints(outputs)), None))
+    if outputs.ndim == 2:
+        return diagnosed_last(check, reference, observed, tick)
     if outputs.ndim != 3:
         return check
     if judged.found is None:
         # No known mistake loses units, or all numbers.
-        known = outputs.shape[2] == reference.layer.units and outputs.size
-        return replace(check, causes=causes(reference, outputs, None, tick)) if known else check
+        if outputs.shape[2] != reference.layer.units or not outputs.size:
+            return check
+        evidence = SequenceEvidence.around(reference, outputs, None)
+        return replace(check, causes=causes(reference, evidence, tick))
     if check.first_divergence is None:
         return replace(check, causes=state_causes(reference, outputs, observed.final_state))
     reference, outputs = finite_part(reference, outputs)
     if not outputs.size:
         return check
-    found = causes(reference, outputs, check.first_divergence, tick)
+    evidence = SequenceEvidence.around(reference, outputs, check.first_divergence)
+    found = causes(reference, evidence, tick)
     if found:
         return replace(check, causes=found)
     hint, weights = suggestion(reference.layer, reference.sequences, outputs)
+    return replace(check, summary=f"{unexplained(check, reference)}{hint}", implied_weights=weights)
+
+
+def diagnosed_last(
+    check: Check, reference: Computation, observed: Observations, tick: Tick
+) -> Check:
+    """The check of a last output alone, with its causes."""
+    if observed.outputs.shape != (reference.sequences.shape[0], reference.layer.units):
+        return check
+    found = causes(
+        reference, LastOutputEvidence(reference, observed.outputs, observed.final_state), tick
+    )
+    if found:
+        return replace(check, causes=found)
+    return replace(check, summary=unexplained(check, reference))
+
+
+def unexplained(check: Check, reference: Computation) -> str:
+    """The summary of a check that no known mistake explains."""
     known = len(faults_of(reference.layer))
-    summary = f"{check.summary}; none of the {known} known mistakes explains it{hint}"
-    return replace(check, summary=summary, implied_weights=weights)
+    return f"{check.summary}; none of the {known} known mistakes explains it"
 
 
 def finite_part(reference: Computation, outputs: NDArray[Any]) -> tuple[Computation, NDArray[Any]]:

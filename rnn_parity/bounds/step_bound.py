@@ -12,7 +12,8 @@ those whose output is not the observed one are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,11 +194,10 @@ def applied(activation: Activation) -> Any:
     return result
 
 
-@np.errstate(all="ignore")
-def final_balls(
+def free_running_balls(
     layer: Cell, sequences: Sequences, arithmetic: Arithmetic
-) -> tuple[Ball, tuple[Ball, ...]]:
-    """The last output and the final states, `(B, H)` each, when nothing in between was observed.
+) -> Iterator[tuple[Ball, tuple[Ball, ...]]]:
+    """The output and the states `(B, H)` after each timestep, when nothing in between was observed.
 
     The radius grows from step to step along the whole sequence, from the known initial state.
     """
@@ -211,12 +211,20 @@ def final_balls(
             before = Ball(now.states[0, :1], state.radius[np.newaxis], arithmetic)
             if sequences.mask is None:
                 output = state = steps.outputs(now, before)[0]
-                continue
-            keep = sequences.mask[:, block.steps.start + t, np.newaxis]
-            ball = steps.outputs(now, before, keep[np.newaxis])[0]
-            hidden = nothing if layer.zero_output_for_mask else output
-            output, state = ball.where(keep, hidden), ball.where(keep, state)
-    return output, steps.hidden if layer.facts.own_output else (state, *steps.hidden)
+            else:
+                keep = sequences.mask[:, block.steps.start + t, np.newaxis]
+                ball = steps.outputs(now, before, keep[np.newaxis])[0]
+                hidden = nothing if layer.zero_output_for_mask else output
+                output, state = ball.where(keep, hidden), ball.where(keep, state)
+            yield output, steps.hidden if layer.facts.own_output else (state, *steps.hidden)
+
+
+@np.errstate(all="ignore")
+def final_balls(
+    layer: Cell, sequences: Sequences, arithmetic: Arithmetic
+) -> tuple[Ball, tuple[Ball, ...]]:
+    """The last output and the final states, `(B, H)` each, when nothing in between was observed."""
+    return deque(free_running_balls(layer, sequences, arithmetic), maxlen=1)[0]
 
 
 @np.errstate(all="ignore")

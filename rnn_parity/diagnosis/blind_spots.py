@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
-from rnn_parity.diagnosis.causes import fit_in
+from rnn_parity.diagnosis.evidence import fit_in
 from rnn_parity.diagnosis.faults import STALE, Computation, Fault, faults_of
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import Sequences

@@ -8,41 +8,32 @@ mistake, and only what survives is tried on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
-from rnn_parity.bounds.distance import distance, ratios
-from rnn_parity.bounds.observed import observed_part, observed_steps
-from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
+from rnn_parity.diagnosis.evidence import Evidence, Fit
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
-from rnn_parity.diagnosis.first_step import FirstStep
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.precision import FLOAT32
-from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.system.progress import Tick, unseen
 from rnn_parity.verdict.judge import effective_bits
-from rnn_parity.verdict.resolution import Widths, resolution
-from rnn_parity.verdict.results import Cause, Divergence, ImpliedWeight
+from rnn_parity.verdict.results import Cause, ImpliedWeight
 from rnn_parity.verdict.sentences import other_value
 
-SAMPLES, STEPS = 3, 16
-"""Samples, and timesteps around the first divergence, on which a candidate is tried first. Chosen:
-they refute nearly all and cost little; what they leave is tried on all rows.
-"""
-NEAR = 64
-"""Timesteps before the first rows that are cheap enough to go through for every candidate. Chosen:
-four times `STEPS`; a hidden state is known at the beginning of a sequence alone.
+LAST = 2
+"""The axes of the last outputs alone, `(B, H)`."""
+MOST_TIMESTEPS = 128
+"""Timesteps up to which two faults are tried together on a last output. Chosen: the thousands of
+pairs take some 10 seconds of that.
 """
 CLOSER = 4.0
 """An explanation that is this many times as close as another makes the other one, though it is
@@ -59,36 +50,6 @@ Candidates = Iterator[Candidate]
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
-    """The largest ratio of step residual to bound, and whether the bound was too wide to matter."""
-
-    max_ratio: float
-    useless: bool
-
-    @property
-    def explains(self) -> bool:
-        """Whether the residuals are within rounding, by a bound that could have refuted it."""
-        return self.max_ratio <= 1 and not self.useless
-
-
-NO_FIT = Fit(np.inf, True)
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """Observed outputs, `(B, T, H)`, and the few rows on which candidates are tried first."""
-
-    outputs: NDArray[Any]
-    samples: NDArray[np.intp]
-    steps: slice
-
-    @cached_property
-    def first(self) -> FirstStep:
-        """The first step of these rows, which refutes nearly every candidate."""
-        return FirstStep(self.samples, self.steps)
-
-
-@dataclass(frozen=True, eq=False)
 class Explanation:
     """Faults whose computation explains what was observed."""
 
@@ -99,38 +60,23 @@ class Explanation:
 
 
 @np.errstate(all="ignore")
-def causes(
-    reference: Computation, outputs: NDArray[Any], first: Divergence | None, tick: Tick = unseen
-) -> tuple[Cause, ...]:
-    """Every fault that explains `outputs`; where none does alone, every pair that does.
+def causes(reference: Computation, evidence: Evidence, tick: Tick = unseen) -> tuple[Cause, ...]:
+    """Every fault that explains the `evidence`; where none does alone, every pair that does.
 
     `tick` is called for every candidate.
     """
-    evidence = Evidence(outputs, *first_rows(reference.layer, outputs, first))
-    if fits_of([reference], evidence)[0].explains:
+    if evidence.fits_of([reference])[0].explains:
         return ()
     alone: dict[Fault, float] = {}
-    for candidates in (
-        singles(reference, evidence),
-        singles(reference, evidence, general=True),
-        pairs(reference, evidence),
-    ):
+    steps = [singles(reference, evidence), singles(reference, evidence, general=True)]
+    # Every pair of faults replays a last output anew.
+    if evidence.outputs.ndim > LAST or reference.sequences.shape[1] <= MOST_TIMESTEPS:
+        steps.append(pairs(reference, evidence))
+    for candidates in steps:
         found = explaining(candidates, evidence, alone, tick)
         if found:
             return merged(found)
     return ()
-
-
-def first_rows(
-    layer: Cell, outputs: NDArray[Any], first: Divergence | None
-) -> tuple[NDArray[np.intp], slice]:
-    """The samples and the timesteps around the first divergence."""
-    batch, timestep = (first.batch, first.timestep) if first else (0, 0)
-    samples = np.unique([batch, *np.linspace(0, len(outputs) - 1, SAMPLES - 1).astype(int)])
-    start = max(0, min(timestep - STEPS // 4, outputs.shape[1] - STEPS))
-    if layer.hidden and start > NEAR:
-        start = 0  # what is hidden is known there alone, and later steps need all before them
-    return samples, slice(start, start + STEPS)
 
 
 def singles(reference: Computation, evidence: Evidence, general: bool = False) -> Candidates:
@@ -142,7 +88,9 @@ def singles(reference: Computation, evidence: Evidence, general: bool = False) -
 
 def tried(fault: Fault, reference: Computation, evidence: Evidence) -> Iterator[Computation]:
     """The variants of a fault that are worth trying."""
-    as_expected = evidence.outputs.shape == (*reference.sequences.shape, reference.layer.units)
+    batch, timesteps = reference.sequences.shape
+    units = reference.layer.units
+    as_expected = evidence.outputs.shape in ((batch, timesteps, units), (batch, units))
     if fault.candidates is None or not as_expected:
         return fault.variants(reference)
     return fault.candidates(reference, evidence.outputs)
@@ -179,7 +127,7 @@ def explaining(
     """
     found = []
     for group in alike(candidates):
-        fits = fits_of([variant for _, variant, _ in group], evidence)
+        fits = evidence.fits_of([variant for _, variant, _ in group])
         for (faults, variant, details), fit in zip(group, fits, strict=True):
             tick()
             if len(faults) == 1:
@@ -213,53 +161,6 @@ def all_but_activations(variant: Computation) -> tuple[int, ...]:
     return (id(variant.sequences), id(type(variant.layer)), *map(id, own.values()))
 
 
-def fits_of(variants: Sequence[Computation], evidence: Evidence) -> list[Fit]:
-    """How well variants that differ by their activations alone explain the observed outputs."""
-    layers = [variant.layer for variant in variants]
-    sequences, outputs = variants[0].undone(evidence.outputs)
-    if outputs.shape != (*sequences.shape, layers[0].units) or 0 in outputs.shape:
-        return [NO_FIT] * len(variants)
-    far = evidence.first.far_off(layers, sequences, outputs)
-    return [
-        NO_FIT if off else fit_of(layer, sequences, outputs, evidence)
-        for layer, off in zip(layers, far, strict=True)
-    ]
-
-
-def fit_of(layer: Cell, sequences: Sequences, outputs: NDArray[Any], evidence: Evidence) -> Fit:
-    """How well a layer explains outputs: a few of them, which refute most, first."""
-    samples = evidence.samples[evidence.samples < len(outputs)]
-    steps = evidence.steps if evidence.steps.stop <= outputs.shape[1] else slice(0, STEPS)
-    found = closest_fit(layer, *observed_part(layer, sequences, outputs, samples, steps))
-    return closest_fit(layer, sequences, outputs) if found.max_ratio <= 1 else found
-
-
-def closest_fit(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
-    """The fit in the sharpest arithmetic that explains the outputs."""
-    for arithmetic in arithmetics(layer.precision):
-        found = fit_in(arithmetic, layer, sequences, outputs)
-        if found.max_ratio <= 1:
-            break
-    return found
-
-
-@np.errstate(all="ignore")
-def fit_in(arithmetic: Arithmetic, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
-    """How well `layer` on `sequences` explains `outputs` `(B, T, H)`; stops once it does not."""
-    worst, widths = 0.0, Widths.none(layer.units, sequences.shape[0])
-    steps = Steps(layer, arithmetic, sequences)
-    for block, observed in observed_steps(layer, sequences, outputs):
-        ball = steps.observed(block, observed)
-        largest = float(ratios(distance(observed.outputs, ball.value), ball).max())
-        # A ratio that is not a number fits nothing.
-        worst = np.inf if np.isnan(largest) else max(worst, largest)
-        if worst > 1 or ball.vacuous:
-            return Fit(worst, True)
-        size = np.abs(ball.value)
-        widths = widths.and_then(Widths.of(ball.radius, size, observed.keep))
-    return Fit(worst, not resolution("outputs", widths).resolved)
-
-
 def merged(found: list[Explanation]) -> tuple[Cause, ...]:
     """One cause for each fault or pair of faults, whose equal fits stand together."""
     closest = min((one.fit.max_ratio for one in found), default=0.0)
@@ -280,7 +181,7 @@ def cause(faults: tuple[Fault, ...], group: list[Explanation]) -> Cause:
         "+".join(fault.id for fault in faults),
         f"{meaning}: {details}" if details else meaning,
         bits,
-        "; ".join(fault.remedy for fault in faults),
+        "; ".join(fault.advice(best.variant.layer) for fault in faults),
     )
 
 
@@ -331,11 +232,11 @@ def weight_causes(
 ) -> tuple[Cause, ...]:
     """Rounded weights where those explain the residuals; else a few single entries."""
     if rounding is not None:
-        return (ROUNDED.cause(rounding.detail),)
+        return (ROUNDED.cause(rounding.detail, layer),)
     if len(weights) > FEW:
         return ()
     values = [other_value(w.weight, w.index, w.expected, w.implied) for w in weights]
-    return (DIFFERENT.cause("; ".join(values) + of_a_sum(layer, weights)),)
+    return (DIFFERENT.cause("; ".join(values) + of_a_sum(layer, weights), layer),)
 
 
 def of_a_sum(layer: Cell, weights: tuple[ImpliedWeight, ...]) -> str:

@@ -360,6 +360,14 @@ class Rows:
             memory=memory,
         )
 
+    def of_biases(self, layer: Cell) -> Rows:
+        """These equations with one unknown for each piece, its bias; zeros where it has none."""
+        designs = tuple(
+            design[..., -1:] * bool(piece.bias)
+            for design, piece in zip(self.designs, pieces(layer), strict=True)
+        )
+        return replace(self, designs=designs)
+
     def parts(self, columns: Array) -> list[Array]:
         """Columns `(P, H)` piece by piece."""
         return np.split(columns, np.cumsum(self.sizes)[:-1])

@@ -20,6 +20,7 @@ from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
 from rnn_parity.recurrence.products import Product
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import layer_inputs, project
+from rnn_parity.verdict.printed import Print
 
 T = TypeVar("T")
 
@@ -136,11 +137,14 @@ class FirstInputs:
 class FirstStep:
     """The first unmasked timestep of each of some `samples`.
 
-    Where every state is observed, the first of `steps` serves as well.
+    Where every state is observed, the first of `steps` serves as well. Of `printed` numbers the
+    last digit is unsure.
     """
 
-    def __init__(self, samples: NDArray[np.intp], steps: slice) -> None:
-        self.samples, self.steps = samples, steps
+    def __init__(
+        self, samples: NDArray[np.intp], steps: slice, printed: Print | None = None
+    ) -> None:
+        self.samples, self.steps, self.printed = samples, steps, printed
         self.kept: dict[tuple[Any, ...], tuple[tuple[Any, ...], Any]] = {}
 
     def once(self, name: str, make: Callable[[], T], *given: Any) -> T:
@@ -174,6 +178,10 @@ class FirstStep:
         projected = self.projected(layer, sequences, start.rows)
         expected = self.step(layers, sequences, start, projected.projection)
         off = start.seen - expected
+        if self.printed is not None:
+            # Through the state before, too, which is multiplied by the recurrent kernel.
+            times = 2 + float(np.abs(layer.recurrent_kernel).sum(axis=0).max()) * later
+            off = np.maximum(np.abs(off) - times * self.printed.unsure(start.seen), 0)
         errors, sizes = ((a**2).sum(axis=(1, 2, 3)) for a in (off, expected))
         far: list[bool] = (errors > layer.precision.unit_roundoff * sizes).tolist()
         for i in np.flatnonzero(~np.isfinite(errors + sizes)).tolist():

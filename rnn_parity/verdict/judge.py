@@ -20,7 +20,7 @@ from rnn_parity.recurrence.sequences import Sequences, states
 from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.verdict.comparison import Comparison, compare_outputs
 from rnn_parity.verdict.order import Verdict
-from rnn_parity.verdict.printed import prints, within_print
+from rnn_parity.verdict.printed import Print, beyond_print, prints
 from rnn_parity.verdict.resolution import Resolution, resolution, state_resolution
 from rnn_parity.verdict.results import Check, Shape, StateRow, Subject, whole
 from rnn_parity.verdict.sentences import (
@@ -28,9 +28,13 @@ from rnn_parity.verdict.sentences import (
     GROWN,
     NAN_WEIGHTS,
     NOTHING_FINITE,
+    enough_digits,
     faint_units,
+    last_output_beyond,
     misfit,
     printed,
+    printed_note,
+    printed_step_beyond,
     ratio,
     state_beyond,
     step_beyond,
@@ -93,17 +97,60 @@ def judge(layer: Cell, sequences: Sequences, observed: Observations, subject: Su
     for arithmetic in others:
         if judged.check.verdict == "diverged":
             judged = judge_in(arithmetic, layer, sequences, observed, check)
-    return excused(judged, layer, sequences, observed)
+    return as_printed(judged, layer, sequences, observed)
 
 
-def excused(judged: Judged, layer: Cell, sequences: Sequences, observed: Observations) -> Judged:
-    """`inconclusive` instead of `diverged` where too few printed digits explain the difference."""
+def as_printed(judged: Judged, layer: Cell, sequences: Sequences, observed: Observations) -> Judged:
+    """What diverged, with the radius of the printed digits where the numbers were printed with few:
+    `inconclusive` where that explains the difference, and otherwise the first step beyond it.
+    """
+    if observed.outputs.ndim == 2:
+        return last_as_printed(judged, layer, sequences, observed)
     if judged.found is None or judged.check.first_divergence is None:
         return judged
     data = (layer, sequences, observed.outputs, judged.arithmetic)
-    how = next((one for one in prints(observed.outputs) if within_print(*data, one)), None)
-    if how is None:
+    held = [(how, *beyond_print(*data, how)) for how in prints(observed.outputs)]
+    if not held:
         return judged
+    how, largest, first = min(held, key=lambda one: (one[2] is not None, one[1]))
+    if first is None:
+        return excused(judged, how, layer)
+    if how.count >= enough_digits(layer.precision):
+        return judged
+    check = replace(
+        judged.check,
+        summary=printed_step_beyond(largest, first, how),
+        first_divergence=first,
+        notes=(*judged.check.notes, printed_note(how, layer.precision)),
+    )
+    return replace(judged, check=check)
+
+
+def last_as_printed(
+    judged: Judged, layer: Cell, sequences: Sequences, observed: Observations
+) -> Judged:
+    """A last output alone that diverged: `inconclusive` where its few printed digits explain it."""
+    ways = prints(observed.outputs) if judged.check.verdict == "diverged" else []
+    if not ways:
+        return judged
+    output, balls = final_balls(layer, sequences, judged.arithmetic)
+    seen = [(observed.outputs, output), *zip(observed.final_state, balls, strict=False)]
+    for how in ways:
+        if all(within(array, how.around(array, ball)) for array, ball in seen):
+            return excused(judged, how, layer)
+    notes = judged.check.notes
+    if ways[0].count < enough_digits(layer.precision):
+        notes = (*notes, printed_note(ways[0], layer.precision))
+    return replace(judged, check=replace(judged.check, notes=notes))
+
+
+def within(array: NDArray[Any], ball: Ball) -> bool:
+    """Whether all numbers are in the ball."""
+    return bool((ratios(distance(array.astype(np.float64), ball.value), ball) <= 1).all())
+
+
+def excused(judged: Judged, how: Print, layer: Cell) -> Judged:
+    """`inconclusive` instead of `diverged`: too few printed digits explain the difference."""
     check = replace(
         judged.check,
         verdict="inconclusive",
@@ -202,7 +249,7 @@ def judge_last(
     why = unproven(layer, sequences, finite, resolutions, arithmetic)
     if why and sequences.shape[1] > 1 and not resolutions[0].resolved:
         why = f"{why}; {GROWN}"
-    return concluded(check, 0.0, why, resolutions)
+    return concluded(check, None, why, resolutions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,25 +334,31 @@ def unproven(
 
 
 def concluded(
-    check: Check, step_ratio: float, unproven: str, resolutions: Sequence[Resolution]
+    check: Check, step_ratio: float | None, unproven: str, resolutions: Sequence[Resolution]
 ) -> Check:
     """The verdict on the numbers in `check`, and the sentence that says why.
 
-    `unproven` says why nothing is proven although no number is beyond its bound; empty otherwise.
-    Every ratio must be at most 1, which one that is no number is not.
+    `step_ratio` is None where no step was observed, the last output alone. `unproven` says why
+    nothing is proven although no number is beyond its bound; empty otherwise. Every ratio must be
+    at most 1, which one that is no number is not.
     """
     beyond = [row for row in check.final_state if not row.max_ratio <= 1]
-    max_ratio = float(np.max([step_ratio, *(row.max_ratio for row in check.final_state)]))
+    of_steps = 0.0 if step_ratio is None else step_ratio
+    max_ratio = float(np.max([of_steps, *(row.max_ratio for row in check.final_state)]))
     verdict: Verdict = "parity"
-    if not step_ratio <= 1:
-        verdict = "diverged"
-        summary = step_beyond(step_ratio, check.first_divergence)
+    if not of_steps <= 1:
+        verdict, summary = "diverged", step_beyond(of_steps, check.first_divergence)
     elif beyond:
-        verdict, summary = "diverged", state_beyond(beyond[0])
+        of_last = step_ratio is None
+        verdict = "diverged"
+        summary = last_output_beyond(beyond[0]) if of_last else state_beyond(beyond[0])
     elif unproven:
         verdict, summary = "inconclusive", unproven
     else:
-        largest = f"every step is within rounding, the largest at {ratio(max_ratio)} of its bound"
+        at = f"{ratio(max_ratio)} of its bound"
+        largest = f"every step is within rounding, the largest at {at}"
+        if step_ratio is None:
+            largest = f"the last output is within rounding, at {at}"
         summary = "; ".join([largest, *wide_bounds(resolutions)])
     bits = None if verdict == "inconclusive" else effective_bits(max_ratio, check.dtype or "")
     return replace(

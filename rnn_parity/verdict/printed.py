@@ -5,6 +5,7 @@ Each carries half a unit of its last printed digit as a radius of its own, on bo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.distance import distance, ratios
-from rnn_parity.bounds.observed import Observed
+from rnn_parity.bounds.observed import Observed, observed_steps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import Sequences
-from rnn_parity.recurrence.time_loop import blocks
+from rnn_parity.recurrence.time_loop import Block
+from rnn_parity.verdict.comparison import first_beyond
+from rnn_parity.verdict.results import Divergence
 
 MOST_DIGITS = 12
 """How many digits are tried. Chosen between the 9 that hold any float32 and the 17 of a float64."""
@@ -62,6 +65,11 @@ class Print:
         Rounded in a narrow format, it is multiplied and divided there: two roundings more.
         """
         return self.half(x) + 2 * self.stored * np.abs(x)
+
+    def around(self, x: NDArray[Any], ball: Ball) -> Ball:
+        """Where the printed numbers `x` lie if those that were printed lie in `ball`."""
+        unsure = self.unsure(x.astype(np.float64)).astype(ball.radius.dtype)
+        return Ball(ball.value, ball.radius + unsure, ball.arithmetic)
 
 
 def magnitude(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,19 +123,22 @@ def nearest(x: NDArray[np.float64], decimals: NDArray[np.float64]) -> NDArray[np
     return found
 
 
-@np.errstate(all="ignore")
-def within_print(
+def steps_as_written(
     layer: Cell,
     sequences: Sequences,
     outputs: NDArray[Any],
     arithmetic: Arithmetic,
-    how: Print,
-) -> bool:
-    """Whether all steps are within rounding and half a unit of the last printed digit."""
+    how: Print | None,
+) -> Iterator[tuple[Block, Observed, Ball]]:
+    """Where the outputs of each block must lie, each step started from the observed state.
+
+    Of printed numbers, with half a unit of the last printed digit on both sides of a step.
+    """
     steps = Steps(layer, arithmetic, sequences)
-    observed = Observed(layer, sequences, outputs)
-    for block in blocks(layer, sequences):
-        observed.advance(block.steps)
+    for block, observed in observed_steps(layer, sequences, outputs):
+        if how is None:
+            yield block, observed, steps.observed(block, observed)
+            continue
         before = observed.states[:-1]
         unsure = how.unsure(before).astype(arithmetic.radius_dtype)
         printed = Ball(observed.outputs, how.unsure(observed.outputs), arithmetic)
@@ -135,7 +146,24 @@ def within_print(
         ball = observed.masked(ball, arithmetic)
         # A masked step repeats a printed number, and is printed itself: twice half a unit.
         width = 2 * printed.radius.astype(ball.radius.dtype)
-        wide = Ball(ball.value, ball.radius + width, arithmetic)
-        if not ratios(distance(observed.outputs, wide.value), wide).max() <= 1:
-            return False
-    return True
+        yield block, observed, Ball(ball.value, ball.radius + width, arithmetic)
+
+
+@np.errstate(all="ignore")
+def beyond_print(
+    layer: Cell,
+    sequences: Sequences,
+    outputs: NDArray[Any],
+    arithmetic: Arithmetic,
+    how: Print,
+) -> tuple[float, Divergence | None]:
+    """The largest ratio of a step to rounding and half a unit of the last printed digit, and the
+    first number that is beyond; None where all are within.
+    """
+    largest, first = 0.0, None
+    for block, observed, ball in steps_as_written(layer, sequences, outputs, arithmetic, how):
+        found = ratios(distance(observed.outputs, ball.value), ball)
+        largest = float(np.max([largest, found.max()]))
+        if first is None and not found.max() <= 1:
+            first = first_beyond(block.steps.start, observed.outputs, ball, found)
+    return largest, first

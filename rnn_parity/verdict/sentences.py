@@ -70,12 +70,43 @@ def state_beyond(row: StateRow) -> str:
     return f"the {what} is off by {number(row.max_deviation)} from what the outputs say"
 
 
+def last_output_beyond(row: StateRow) -> str:
+    """How far off the last output, or a final state, is where no other output was observed."""
+    what = "last output" if row.name == "output" else f"final state {row.name}"
+    times = "further than rounding can explain"
+    if math.isfinite(row.max_ratio):
+        times = f"{number(row.max_ratio)} times as far as rounding over all timesteps can explain"
+    return f"the {what} is off by {number(row.max_deviation)}, {times}"
+
+
+def enough_digits(precision: Precision) -> int:
+    """How many significant digits hold any number of a format."""
+    return 17 if precision == FLOAT64 else 9
+
+
 def printed(how: object, precision: Precision) -> str:
     """Why numbers that were printed, and `how`, neither prove nor refute parity."""
-    digits = 17 if precision == FLOAT64 else 9
+    digits = enough_digits(precision)
     return (
         f"the observed numbers were printed with {how}, within which they neither prove nor refute "
         f"parity in {precision.name}: print {digits} significant digits (%.{digits}g)"
+    )
+
+
+def printed_step_beyond(times: float, first: Divergence, how: object) -> str:
+    """How far off the worst step is, in multiples of rounding and of the printed digits."""
+    off = "further off than rounding and the printed digits can explain"
+    if math.isfinite(times):
+        off = f"{number(times)} times as far off as rounding and {how} can explain"
+    return f"a step is {off}, first at timestep {first.timestep}"
+
+
+def printed_note(how: object, precision: Precision) -> str:
+    """What more digits of printed numbers would be good for."""
+    digits = enough_digits(precision)
+    return (
+        f"the observed numbers were printed with {how}: %.{digits}g would show more, and prove "
+        f"parity in {precision.name}"
     )
 
 

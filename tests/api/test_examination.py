@@ -50,10 +50,12 @@ def test_a_state_row_of_right_outputs_is_the_only_stale_one():
     assert [cause.fault for cause in check.causes] == ["bias-dropped"]
 
 
-def test_the_last_output_alone_gets_a_verdict_and_no_cause():
+def test_the_last_output_alone_gets_a_cause():
     run = right_run(SIZE)
     check = examined(run, simulate(run.but(bias=None))[:, -1])
-    assert (check.verdict, check.causes) == ("diverged", ())
+    assert (check.verdict, check.first_divergence) == ("diverged", None)
+    assert [cause.fault for cause in check.causes] == ["bias-dropped"]
+    assert "outputs say" not in check.summary
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -36,9 +36,10 @@ def test_a_default_layer_is_blind_to_what_its_options_leave_out(kind):
     run = right_run(SIZE, kind=kind)
     visible, blind = seen(run, final=kind != "LSTM")
     if kind == "LSTM":
-        assert blind.pop("states-swapped") == NO_STATE
+        assert blind.pop("states-swapped") == blind.pop("state-mixed") == NO_STATE
         assert blind.pop("final-state-stale") == "no final state was observed"
-    assert blind == {"initial-state-ignored": NO_STATE, "mask-ignored": "no timestep is masked"}
+    no_mask = dict.fromkeys(("mask-ignored", "masked-output-zeroed"), "no timestep is masked")
+    assert blind == {"initial-state-ignored": NO_STATE, **no_mask}
     needs = {m.fault for m in MISTAKES if kind in m.kinds and m.needs}
     assert {m.fault for m in MISTAKES if kind in m.kinds} - needs <= visible
 
@@ -51,7 +52,7 @@ def test_with_every_option_nothing_is_hidden(kind, stateful):
     for size in sizes:
         visible, blind = seen(right_run(size, kind=kind, stateful=stateful, **options))
         assert blind == {"final-state-stale": "no final state was observed"}
-        needs_options = {"hard-sigmoid-slope"}
+        needs_options = {"hard-sigmoid-slope", "masked-output-zeroed", "kernel-misread"}
         needs_options |= {"initial-state-ignored" if stateful else "state-not-carried"}
         assert {m.fault for m in MISTAKES if kind in m.kinds} - needs_options <= visible
 

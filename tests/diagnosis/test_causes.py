@@ -5,8 +5,9 @@ import pytest
 from corpus import GATED, NARROW, call_of, every_kind, examined, right_run, simulate
 from mistakes import MISTAKES, OF_ANY, OUTSIDE, early, observed
 
-from rnn_parity.diagnosis import causes as diagnosis
-from rnn_parity.diagnosis.causes import Evidence, explaining
+from rnn_parity.diagnosis import evidence
+from rnn_parity.diagnosis.causes import explaining
+from rnn_parity.diagnosis.evidence import SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
 
 SIZE = (8, 9, 5, 6)
@@ -180,10 +181,10 @@ def test_no_cause_of_a_right_run():
 def test_a_second_fault_must_be_closer_by_far(alone, count):
     run = right_run(SIZE)
     reference = Computation(*call_of(run))
-    evidence = Evidence(simulate(run), np.arange(3), slice(0, 9))
+    seen = SequenceEvidence(reference, simulate(run), np.arange(3), slice(0, 9))
     one, other, *_ = faults_of(reference.layer)
     pair = iter([((one, other), reference, ("", ""))])
-    assert len(explaining(pair, evidence, {one: alone, other: 1e6})) == count
+    assert len(explaining(pair, seen, {one: alone, other: 1e6})) == count
 
 
 # Where states are hidden, or the first timestep tells nothing.
@@ -236,7 +237,7 @@ def test_one_step_refutes_nearly_all_candidates(kind, what, monkeypatch):
     with np.errstate(invalid="ignore"):
         outputs = np.nan_to_num(simulate(run), nan=0.25)
     outputs += np.float32(1e-3) * np.sin(np.arange(8, dtype=np.float32))
-    tried, counted = [], diagnosis.closest_fit
-    monkeypatch.setattr(diagnosis, "closest_fit", lambda *a: tried.append(1) or counted(*a))
+    tried, counted = [], evidence.closest_fit
+    monkeypatch.setattr(evidence, "closest_fit", lambda *a: tried.append(1) or counted(*a))
     assert causes(run, outputs) == []
     assert len(tried) < 20

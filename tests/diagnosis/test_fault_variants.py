@@ -10,14 +10,17 @@ from mistakes import BACK, EVERY_MISTAKE
 
 import rnn_parity as rp
 from rnn_parity.diagnosis.faults import Computation
-from rnn_parity.diagnosis.faults.sequences import first_and_last, matching, state_causes
+from rnn_parity.diagnosis.faults.sequences import first_and_last, matching
+from rnn_parity.diagnosis.faults.states import state_causes
 from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
 from rnn_parity.recurrence.time_loop import replay
 
-TOLD_BY_LOOPS = [one for one in EVERY_MISTAKE if one.values[1].fault != "lower-precision"]
-"""Where operands are rounded, a loop and the replay may round a tie either way."""
+NOT_COMPUTED = ("lower-precision", "first-state-differs")
+"""Where operands are rounded, a loop and the replay may round a tie either way; what the first step
+computes is not known where only the later ones are judged."""
+TOLD_BY_LOOPS = [one for one in EVERY_MISTAKE if one.values[1].fault not in NOT_COMPUTED]
 
 
 OPTIONS = [{}, {"mask": True, "state": True}]
@@ -68,7 +71,10 @@ def test_of_no_timestep_that_counts():
     assert BY_ID["recurrent-kernel-transposed"].blind(reference).startswith("one timestep")
 
 
-MISREAD = "its numbers stand in memory as those of the transposed matrix"
+BY_COLUMNS = "written row by row and read column by column"
+BY_ROWS = "written column by column, or transposed, and read row by row"
+OF_KERNEL = [f"the kernel, {how}" for how in (BY_COLUMNS, BY_ROWS)]
+OF_BOTH = [f"the kernel and the recurrent kernel, {how}" for how in (BY_COLUMNS, BY_ROWS)]
 TIME_FIRST = "the outputs stand time first"
 SQUARE, WIDE, TALL, TINY = (2, 3, 2, 2), (2, 3, 2, 3), (2, 3, 3, 2), (2, 3, 1, 1)
 NONE, PLAIN, H_AND_C = [], [""], ["", "h alone", "c alone"]
@@ -195,14 +201,9 @@ VARIANTS = {
     "weights-rounded": [("SimpleRNN", TWO, {}, ["all weights are rounded to 4 decimals"])],
 }
 CANDIDATES = {
-    "kernel-transposed": [
-        ("SimpleRNN", SQUARE, {}, PLAIN),
-        *(("SimpleRNN", size, {}, [MISREAD]) for size in (WIDE, TALL)),
-        ("GRU", SQUARE, {}, ["", MISREAD]),
-    ],
-    "recurrent-kernel-transposed": [
-        ("SimpleRNN", SQUARE, {}, PLAIN),
-        ("GRU", SQUARE, {}, ["", MISREAD]),
+    "kernel-misread": [
+        ("SimpleRNN", SQUARE, {}, NONE),
+        *(("SimpleRNN", size, {}, [*OF_KERNEL, *OF_BOTH]) for size in (WIDE, TALL)),
     ],
     **{
         fault: [
@@ -407,9 +408,9 @@ HIDDEN_LAST, HIDDEN_MIDDLE = [[True, True, False]], [[True, False, True]]
     ("reference", "seen", "expected"),
     [
         # 101 is not observed, and the last number is of no step.
-        (summing(4), [103.5, 107, 115, 7], ([103.5], [4, 8], None, [107, 115])),
-        (summing(3), [103.5, 107, 7], ([103.5], [4], None, [107])),
+        (summing(4), [103.5, 107, 115, 7], ([101], [2, 4, 8], None, [103.5, 107, 115])),
         (summing(2), [103, 7], ([101], [2], None, [103])),
+        (summing(4), [103, 107, 115, 7], ([103], [4, 8], None, [107, 115])),
         (summing(4, rp.LSTM), [53, 57, 65, 7], ([51, 51], [2, 4, 8], None, [53, 57, 65])),
         (
             summing(3, mask=HIDDEN_LAST),

@@ -7,8 +7,9 @@ import pytest
 from corpus import GATED, LSTM, call_of, every_kind, examined, right_run, simulate
 from mistakes import EVERY_MISTAKE, MISTAKES, OF_GRU, gate_block
 
+import rnn_parity as rp
 from rnn_parity.diagnosis.faults import FAULTS, STALE, Computation, faults_of
-from rnn_parity.diagnosis.faults.sequences import state_causes
+from rnn_parity.diagnosis.faults.states import state_causes
 
 SMALL = (2, 5, 3, 4)
 SIZES = {kind: [SMALL, (16, 20, 12, 8)] for kind in GATED}
@@ -65,11 +66,12 @@ def test_under_other_options(kind, options):
 def test_the_corpus_has_every_fault_and_the_catalogue_no_other(kind):
     layer = right_run(SMALL, kind=kind).layer()
     known = {fault.id for fault in faults_of(layer)}
-    elsewhere = {STALE.id, "dropout-ignored"}  # in what is here nothing is dropped
+    # In what is here nothing is dropped, and nothing is the half of a Bidirectional.
+    elsewhere = {STALE.id, "dropout-ignored", "backward-output-misplaced"}
     if kind == "GRU, reset before":
         elsewhere |= {"recurrent-bias-dropped", "recurrent-bias-not-reset"}
     assert {m.fault for m in MISTAKES if kind in m.kinds} | elsewhere == known
-    assert len(known) == {"SimpleRNN": 23, "LSTM": 29, "GRU": 30}[type(layer).__name__]
+    assert len(known) == {"SimpleRNN": 32, "LSTM": 39, "GRU": 39}[type(layer).__name__]
     assert len({fault.id for fault in FAULTS}) == len(FAULTS)
 
 
@@ -186,7 +188,8 @@ def test_final_states_that_are_not_those_of_the_last_output():
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
 def test_every_fault_has_a_sentence(fault):
+    layer = rp.SimpleRNN([[1.0]], [[1.0]])
     assert fault.id == fault.id.lower().replace("_", "-")
     assert fault.meaning[0].islower()
-    assert not (fault.meaning + fault.remedy).endswith(".")
+    assert not (fault.meaning + fault.advice(layer)).endswith(".")
     assert set(fault.layers) <= {"SimpleRNN", "LSTM", "GRU"}

@@ -5,7 +5,7 @@ import pytest
 from corpus import GATED, call_of, every_kind, right_run, simulate
 
 from rnn_parity.diagnosis import first_step as firststep
-from rnn_parity.diagnosis.causes import STEPS
+from rnn_parity.diagnosis.evidence import STEPS
 from rnn_parity.diagnosis.first_step import FirstStep
 
 SIZE = (4, 9, 3, 5)

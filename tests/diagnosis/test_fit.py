@@ -7,8 +7,8 @@ from helpers import in_blocks_of
 import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.observed import observed_part, observed_steps
-from rnn_parity.diagnosis import causes
-from rnn_parity.diagnosis.causes import Fit, fit_in
+from rnn_parity.diagnosis import evidence
+from rnn_parity.diagnosis.evidence import Fit, fit_in
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Dropout, Sequences
 
@@ -65,13 +65,13 @@ def test_what_is_no_number_fits_nothing(monkeypatch):
         wrong = outputs.copy()
         wrong[0, 1] = value
         assert fit_in(SINGLE, layer, sequences, wrong).max_ratio == np.inf
-    monkeypatch.setattr(causes, "ratios", lambda residual, ball: np.nan * residual)
+    monkeypatch.setattr(evidence, "ratios", lambda residual, ball: np.nan * residual)
     found = fit_in(SINGLE, layer, sequences, outputs)
     assert (found.max_ratio, found.useless) == (np.inf, True)
 
 
 def test_a_ratio_of_one_fits(monkeypatch):
-    monkeypatch.setattr(causes, "ratios", lambda residual, ball: np.ones_like(residual))
+    monkeypatch.setattr(evidence, "ratios", lambda residual, ball: np.ones_like(residual))
     found = fit_in(SINGLE, *halving())
     assert (found.max_ratio, found.useless) == (1, False)
 

@@ -5,6 +5,7 @@ import math
 
 from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
 
+import rnn_parity as rp
 from rnn_parity.diagnosis.faults import FAULTS
 from rnn_parity.report.checks import findings, label, overall, strictness, ulps
 from rnn_parity.report.wording import bits, sentence
@@ -77,9 +78,11 @@ def test_every_cause_has_its_remedy_once():
 
 
 def test_every_fault_of_the_catalogue_gives_its_remedy_to_a_cause():
+    layer = rp.SimpleRNN([[1.0]], [[1.0]])
     for fault in FAULTS:
-        assert fault.remedy
-        assert fault.cause("as it is") == Cause(fault.id, "as it is", None, fault.remedy)
+        advice = fault.advice(layer)
+        assert advice
+        assert fault.cause("as it is", layer) == Cause(fault.id, "as it is", None, advice)
 
 
 def test_every_cause_is_followed_by_where_one_reads_more_on_it():

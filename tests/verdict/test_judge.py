@@ -367,14 +367,17 @@ def test_a_last_output_that_is_off():
     found = judge(layer, Sequences.of(layer, x), Observations(wrong), Subject())
     check = found.check
     assert found.arithmetic.name == check.arithmetic == "float32"
-    assert check.summary == "the last output is off by 0.500 from what the outputs say"
+    assert check.summary == (
+        "the last output is off by 0.500, 10500 times as far as rounding over all timesteps can "
+        "explain"
+    )
     assert check.max_deviation == 0.5
     (row,) = check.final_state
     # An ULP at 200 is 2^-16.
     assert (row.max_ulp, row.max_deviation, row.batch, row.unit) == (2**15, 0.5, 0, 1)
     right = judge(layer, Sequences.of(layer, x), Observations(outputs[:, -1]), Subject()).check
     assert (right.max_ratio, right.effective_bits, right.max_deviation) == (0, np.inf, 0)
-    assert right.summary == "every step is within rounding, the largest at 0 of its bound"
+    assert right.summary == "the last output is within rounding, at 0 of its bound"
 
 
 def test_a_final_state_that_is_off():

@@ -1,13 +1,14 @@
 """The fault catalogue, by what the mistakes are about; what a cell alone can have is in `cells`."""
 
-from rnn_parity.diagnosis.faults import cells, sequences, weights
+from rnn_parity.diagnosis.faults import cells, sequences, states, weights
 from rnn_parity.diagnosis.faults.fault import Computation, Fault
-from rnn_parity.diagnosis.faults.sequences import STALE
+from rnn_parity.diagnosis.faults.states import STALE
 from rnn_parity.recurrence.cells import Cell
 
 FAULTS: tuple[Fault, ...] = (
     *weights.BIAS_AND_KERNEL_FAULTS,
-    *sequences.INITIAL_STATE_FAULTS,
+    *states.INITIAL_STATE_FAULTS,
+    *states.OTHER_STATE_FAULTS,
     *cells.ACTIVATION_FAULTS,
     *cells.GATE_FAULTS,
     *cells.LSTM_FAULTS,

@@ -216,6 +216,22 @@ STATES_SWAPPED = Fault(
 )
 
 
+def states_mixed(c: Computation) -> Variants:
+    """One of the two initial states stands for both."""
+    for name, state in zip(c.layer.STATES, c.sequences.initial_state, strict=True):
+        yield c.sequences_but(f"{name} is taken for both", initial_state=np.stack([state, state]))
+
+
+STATES_MIXED = Fault(
+    "state-mixed",
+    "one of the states h and c is taken for the other one, too",
+    "keep h and c apart: each is given and returned by itself",
+    states_mixed,
+    equal_states,
+    layers=("LSTM",),
+)
+
+
 LSTM_FAULTS = (
     Fault(
         "forget-bias-missing",
@@ -234,6 +250,7 @@ LSTM_FAULTS = (
         layers=("LSTM",),
     ),
     STATES_SWAPPED,
+    STATES_MIXED,
 )
 
 

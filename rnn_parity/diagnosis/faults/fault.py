@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rnn_parity.recurrence.cells import KERAS_CELLS, Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
+from rnn_parity.verdict.printed import Print
 from rnn_parity.verdict.results import Cause
 
 Outputs = NDArray[Any]
@@ -26,7 +27,11 @@ class Computation:
     """What an implementation computes: `layer` on `sequences`, then `rearrange` on the outputs.
 
     `undo`, from this computation and what was observed, gives the sequences and outputs of the
-    steps that can be judged. `detail` says which variant of a fault it is.
+    steps that can be judged. `detail` says which variant of a fault it is. `printed` tells with how
+    few digits the observed outputs were written; `earlier` is what reached the layer in the call
+    before this one, and what was observed of that; `backward_half` marks the backward layer of a
+    `Bidirectional` whose two halves were observed as a whole. `bits` are what the form of the
+    observed numbers alone says for this variant, as that all of them are numbers of a format.
     """
 
     layer: Cell
@@ -35,6 +40,10 @@ class Computation:
     detail: str = ""
     rearrange: Callable[[Array], Array] | None = None
     undo: Callable[[Computation, Outputs], tuple[Sequences, Outputs]] | None = None
+    printed: Print | None = None
+    earlier: tuple[Sequences, Outputs] | None = None
+    backward_half: bool = False
+    bits: float = 0.0
 
     @property
     def single_step(self) -> bool:
@@ -58,8 +67,7 @@ class Computation:
 
     def layer_but(self, detail: str = "", **changes: Any) -> Computation:
         """This computation with other weights or options of its layer."""
-        layer, s = self.layer.changed(**changes), self.sequences
-        return Computation(layer, s, self.stateful, detail, self.rearrange, self.undo)
+        return replace(self, detail=detail, layer=self.layer.changed(**changes))
 
     def sequences_but(self, detail: str = "", **changes: Any) -> Computation:
         """This computation on other inputs, mask or initial state."""
@@ -75,19 +83,20 @@ EVERY_LAYER = tuple(KERAS_CELLS)
 class Fault:
     """One known mistake: a stable id, what is wrong, what to do, and its variants of a computation.
 
-    `variants` are those that a sensitive check shows; it gives nothing where the fault does not
-    apply to a layer's options. `blind` says in a person's words why given data cannot show it, or
-    None. `candidates` gives what is worth trying on observed outputs, where that depends on them or
-    is more than the variants. `alone` faults are not tried together with others: their candidates
-    are too many, or take an estimate each. Where two are tried together, a `first` one comes first:
-    it is of the weights as they are stored; and a `last` one last: it changes no array, so that all
-    its variants go by quickly. A `general` one could stand for others, and is tried where none of
-    them fits. `layers` are the classes that can have it.
+    The `remedy` may depend on the options of the layer. `variants` are those that a sensitive check
+    shows; it gives nothing where the fault does not apply to a layer's options. `blind` says in a
+    person's words why given data cannot show it, or None. `candidates` gives what is worth trying
+    on observed outputs, where that depends on them or is more than the variants. `alone` faults are
+    not tried together with others: their candidates are too many, or take an estimate each. Where
+    two are tried together, a `first` one comes first: it is of the weights as they are stored; and
+    a `last` one last: it changes no array, so that all its variants go by quickly. A `general` one
+    could stand for others, and is tried where none of them fits. `layers` are the classes that can
+    have it.
     """
 
     id: str
     meaning: str
-    remedy: str
+    remedy: str | Callable[[Cell], str]
     variants: Callable[[Computation], Variants]
     blind: Callable[[Computation], str | None] = lambda c: None
     candidates: Callable[[Computation, Outputs], Variants] | None = None
@@ -101,6 +110,10 @@ class Fault:
         """Whether a layer of this class can have it."""
         return self.layers == EVERY_LAYER or type(layer).__name__ in self.layers
 
-    def cause(self, explanation: str) -> Cause:
+    def advice(self, layer: Cell) -> str:
+        """What to do about it in a layer."""
+        return self.remedy if isinstance(self.remedy, str) else self.remedy(layer)
+
+    def cause(self, explanation: str, layer: Cell) -> Cause:
         """This fault as the cause of what was observed, where no fit was measured."""
-        return Cause(self.id, explanation, None, self.remedy)
+        return Cause(self.id, explanation, None, self.advice(layer))

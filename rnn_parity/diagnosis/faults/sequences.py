@@ -1,4 +1,4 @@
-"""Mistakes of what reaches a layer: order, masks, dropout and states; and of the states returned.
+"""Mistakes of what reaches a layer, its order, masks and dropout; and of the order of outputs.
 
 Which order the units or features have is read off what was observed. A kernel with other rows is
 not near the right one, so that it is approached step by step, to first order each time (Gauss and
@@ -7,27 +7,20 @@ Newton; damped as Levenberg and Marquardt do).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice, permutations
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
-from rnn_parity.bounds.balls import Ball, copied
-from rnn_parity.bounds.distance import distance, ratios
-from rnn_parity.bounds.observed import observed_part, observed_steps
-from rnn_parity.bounds.step_bound import Steps
+from rnn_parity.bounds.observed import observed_part
 from rnn_parity.diagnosis.equations import Rows, has_equations, pieces
-from rnn_parity.diagnosis.faults.cells import STATES_SWAPPED
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import all_rows, rows
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
-from rnn_parity.recurrence.time_loop import blocks, replay
-from rnn_parity.verdict.results import Cause
+from rnn_parity.recurrence.time_loop import Trace, replay
 
 Order = NDArray[np.intp]
 TELLING = 8
@@ -60,7 +53,41 @@ def inputs_reversed(c: Computation) -> Variants:
 
 
 def outputs_not_reversed(c: Computation) -> Variants:
-    yield c.but(rearrange=backwards, undo=lambda c, y: (c.sequences, backwards(y)))
+    if not c.backward_half:
+        yield c.but(rearrange=backwards, undo=lambda c, y: (c.sequences, backwards(y)))
+
+
+def output_at_the_wrong_end(c: Computation) -> Variants:
+    if c.backward_half:
+        yield c.but(rearrange=backwards, undo=lambda c, y: (c.sequences, backwards(y)))
+
+
+def inputs_shifted(c: Computation) -> Variants:
+    """Inputs late: step t gets what belongs to t - 1; and early: what belongs to t + 1."""
+    x = c.sequences.inputs
+    if x.shape[1] > 1:
+        gap = np.zeros_like(x[:, :1])
+        yield c.sequences_but("one step late", inputs=np.concatenate([gap, x[:, :-1]], axis=1))
+        yield c.sequences_but("one step early", inputs=np.concatenate([x[:, 1:], gap], axis=1))
+
+
+RESHAPED = {"features": (0, 2, 1), "timesteps": (1, 0, 2)}
+"""What stands first, before an axis that it should stand behind, and the order of the axes."""
+
+
+def inputs_reshaped(c: Computation) -> Variants:
+    """The numbers of the inputs stand as those of an array with other axes, or are read as such."""
+    order = slice(None, None, -1 if c.layer.go_backwards else 1)
+    x = c.sequences.inputs[:, order]
+    for first, axes in RESHAPED.items():
+        written = x.transpose(axes)
+        read = x.reshape(written.shape).transpose(axes)
+        for detail, found in (
+            (f"they stand {first} first and are reshaped", written.reshape(x.shape)),
+            (f"they are reshaped to stand {first} first, and transposed", read),
+        ):
+            if not np.array_equal(found, x):
+                yield c.sequences_but(detail, inputs=found[:, order])
 
 
 def one_timestep(c: Computation) -> str | None:
@@ -72,12 +99,13 @@ def time_shifted(c: Computation) -> Variants:
 
     def early(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
         s, count = c.sequences, c.sequences.shape[1]
-        if s.mask is None and not c.layer.hidden and count > 2:
+        # Output 0 was not observed; the replayed one stands in for it.
+        first, rest = replay(c.layer, s.first(1)), outputs[:, : count - 1]
+        if s.mask is None and not c.layer.hidden and count > 2 and follows(c, first, rest):
+            # Its rounding is not known, and may have grown in what is exact from there on.
             state = outputs[np.newaxis, :, 0].astype(np.float64)
             later = Sequences(s.inputs[:, 2:], None, state, s.dropout)
             return later, outputs[:, 1 : count - 1]
-        # Output 0 was not observed; the replayed one stands in for it.
-        first, rest = replay(c.layer, s.first(1)), outputs[:, : count - 1]
         if s.mask is None:
             state = np.stack(first.states)
             return Sequences(s.inputs[:, 1:], None, state, s.dropout), rest
@@ -93,8 +121,24 @@ def time_shifted(c: Computation) -> Variants:
         return c.sequences.first(outputs.shape[1] - 1), outputs[:, 1:]
 
     if c.sequences.shape[1] > 1:
-        yield c.but("one step early", rearrange=lambda y: np.roll(y, -1, axis=1), undo=early)
+        yield c.but("one step early", rearrange=pulled, undo=early)
         yield c.but("one step late", rearrange=pushed, undo=late)
+
+
+def follows(c: Computation, first: Trace, rest: Outputs) -> bool:
+    """Whether `rest` begins with what the replayed first step leads to, in half of its digits."""
+    s = c.sequences
+    step = replay(c.layer, Sequences(s.inputs[:, 1:2], None, np.stack(first.states), s.dropout))
+    if step.outputs.shape != rest[:, :1].shape:
+        return False
+    near = np.sqrt(c.layer.precision.unit_roundoff) * (1 + np.abs(step.outputs))
+    unsure = 0.0 if c.printed is None else 2 * c.printed.unsure(step.outputs)
+    return bool((np.abs(step.outputs - rest[:, :1]) <= near + unsure).all())
+
+
+def pulled(outputs: Array) -> Array:
+    """Each output one timestep early; nobody knows what is last, which is left as it is."""
+    return np.concatenate([outputs[:, 1:], outputs[:, -1:]], axis=1)
 
 
 def pushed(outputs: Array) -> Array:
@@ -126,6 +170,23 @@ def batch_time_swapped(c: Computation) -> Variants:
         )
 
 
+def batch_time_mixed(c: Computation, outputs: Outputs) -> Variants:
+    """Also outputs of the right shape whose rows stand time first, as a table may have them."""
+    yield from batch_time_swapped(c)
+    batch, timesteps = c.sequences.shape
+    if batch == timesteps or 1 in (batch, timesteps):
+        return
+
+    def read(y: NDArray[Any]) -> Any:
+        return y.swapaxes(0, 1).reshape(y.shape)
+
+    def undo(c: Computation, y: Outputs) -> tuple[Sequences, Outputs]:
+        right = y.shape[:2] == (batch, timesteps)
+        return c.sequences, y.reshape(timesteps, batch, -1).swapaxes(0, 1) if right else y
+
+    yield c.but("the rows of the outputs stand time first", rearrange=read, undo=undo)
+
+
 def one_by_one(c: Computation) -> str | None:
     return "there is one sample and one timestep" if c.sequences.shape == (1, 1) else None
 
@@ -145,6 +206,13 @@ DIRECTION_FAULTS = (
         outputs_not_reversed,
         one_timestep,
     ),
+    Fault(
+        "backward-output-misplaced",
+        "the backward half of a Bidirectional is taken at the wrong end",
+        "the backward layer's last output belongs to the first timestep: take that of timestep 0",
+        output_at_the_wrong_end,
+        one_timestep,
+    ),
 )
 SHIFT_FAULTS = (
     Fault(
@@ -159,6 +227,21 @@ SHIFT_FAULTS = (
         "the batch axis and the time axis are swapped",
         "bring inputs and outputs to (batch, timesteps, ...)",
         batch_time_swapped,
+        one_by_one,
+        batch_time_mixed,
+    ),
+    Fault(
+        "inputs-shifted",
+        "the inputs reach the layer one timestep late or early, with zeros in the gap",
+        "feed input t to step t: look for a buffer that is filled after the step, or before it",
+        inputs_shifted,
+        one_timestep,
+    ),
+    Fault(
+        "inputs-reshaped",
+        "the axes of the inputs are reshaped where they should be transposed",
+        "bring the inputs to (batch, timesteps, features) by transpose, not by reshape",
+        inputs_reshaped,
         one_by_one,
     ),
 )
@@ -198,12 +281,13 @@ def swapped_units(c: Computation) -> Variants:
 
 
 def unit_orders(c: Computation, outputs: Outputs) -> Variants:
-    """The order that maps the replayed first outputs to the observed ones, if it is one."""
-    few = c.sequences.samples(slice(TELLING)).first(TELLING)
-    right, seen = (
-        y.reshape(-1, c.layer.units).T
-        for y in (replay(c.layer, few).outputs, outputs[:TELLING, :TELLING].astype(np.float64))
-    )
+    """The order that maps the replayed first outputs, or the last ones, to those observed."""
+    few = c.sequences.samples(slice(TELLING))
+    if outputs.ndim == 3:
+        found = replay(c.layer, few.first(TELLING)).outputs, outputs[:TELLING, :TELLING]
+    else:
+        found = replay(c.layer, few).outputs[:, -1], outputs[:TELLING]
+    right, seen = (y.reshape(-1, c.layer.units).T.astype(np.float64) for y in found)
     order = matching(seen, right)
     if order is not None:
         yield permuted_units(c, order)
@@ -226,7 +310,7 @@ def feature_orders(c: Computation, outputs: Outputs) -> Variants:
     if features <= FEW_FEATURES:
         for one in list(permutations(range(features)))[1:]:
             yield permuted_features(c, np.array(one))
-    elif features <= MOST_FEATURES and has_equations(c.layer):
+    elif outputs.ndim == 3 and features <= MOST_FEATURES and has_equations(c.layer):
         order = before = np.arange(features)
         for _ in range(RESTARTS):
             order, before = implied_order(c, outputs, order), order
@@ -341,11 +425,22 @@ def masked_output_not_zeroed(c: Computation) -> Variants:
         yield c.layer_but(zero_output_for_mask=False)
 
 
+def masked_output_zeroed(c: Computation) -> Variants:
+    if not c.layer.zero_output_for_mask:
+        yield c.layer_but(zero_output_for_mask=True)
+
+
+def keep_the_state(layer: Cell) -> str:
+    """What an implementation does in a masked timestep."""
+    shown = "write zeros" if layer.zero_output_for_mask else "repeat the output"
+    return f"where the mask is false, keep the state and {shown}"
+
+
 MASK_FAULTS = (
     Fault(
         "mask-ignored",
         "masked timesteps are computed like others",
-        "where the mask is false, keep the state and repeat the output",
+        keep_the_state,
         mask_ignored,
         nothing_masked,
     ),
@@ -363,6 +458,13 @@ MASK_FAULTS = (
         masked_output_not_zeroed,
         nothing_masked,
     ),
+    Fault(
+        "masked-output-zeroed",
+        "the output of a masked timestep is zeros instead of the one before",
+        "repeat the last output for masked timesteps, or set zero_output_for_mask in Keras",
+        masked_output_zeroed,
+        nothing_masked,
+    ),
 )
 
 
@@ -376,7 +478,7 @@ def every_second_input(c: Computation) -> Variants:
 def dropouts(c: Computation, outputs: Outputs) -> Variants:
     """Input dropout: each sample has one mask of zeros and 1 / (1 - rate) for all its timesteps."""
     layer, s = c.layer, c.sequences
-    if s.dropout is not NO_DROPOUT or not has_equations(layer):
+    if outputs.ndim != 3 or s.dropout is not NO_DROPOUT or not has_equations(layer):
         return
     scales = implied_scales(c, outputs)
     used = scales[scales > 0.5]
@@ -447,122 +549,3 @@ DROPOUT_FAULTS = (
         without_dropout,
     ),
 )
-
-
-# States: the initial ones, and those that are returned.
-
-
-def without_states(c: Computation) -> Variants:
-    """All states as zeros; then, where there are several, each alone."""
-    state = c.sequences.initial_state
-    yield c.sequences_but(initial_state=np.zeros_like(state))
-    for s in range(len(state)) if len(state) > 1 else ():
-        others = state.copy()
-        others[s] = 0
-        yield c.sequences_but(f"{c.layer.STATES[s]} alone", initial_state=others)
-
-
-def without_given_states(c: Computation) -> Variants:
-    """Variants without the given states; one by one only where several of them are not zeros."""
-    several = sum(state.any() for state in c.sequences.initial_state) > 1
-    return without_states(c) if several else islice(without_states(c), 1)
-
-
-def where_stateful_is(stateful: bool, variants: Callable[[Computation], Variants]) -> Any:
-    """Variants, or what is worth trying on outputs, of stateful layers alone, or of the others."""
-    return lambda c, *outputs: variants(c) if c.stateful == stateful else iter(())
-
-
-def zero_state(c: Computation) -> str | None:
-    zeros = [not state.any() for state in c.sequences.initial_state]
-    if all(zeros):
-        return "the initial state is zeros"
-    names = [name for name, zero in zip(c.layer.STATES, zeros, strict=True) if zero]
-    return f"the initial state {names[0]} is zeros" if names else None
-
-
-INITIAL_STATE_FAULTS = (
-    Fault(
-        "initial-state-ignored",
-        "the initial state is taken as zeros",
-        "start the loop from the given initial state",
-        where_stateful_is(False, without_states),
-        zero_state,
-        where_stateful_is(False, without_given_states),
-    ),
-    Fault(
-        "state-not-carried",
-        "a stateful layer starts each call from zeros",
-        "start a stateful layer's call from the last state of the call before",
-        where_stateful_is(True, without_states),
-        zero_state,
-        where_stateful_is(True, without_given_states),
-    ),
-)
-STALE = Fault(
-    "final-state-stale",
-    "the returned final state is not that of the last output",
-    "return the state after the last timestep",
-    lambda c: iter(()),
-)
-
-
-def state_causes(
-    reference: Computation, outputs: Outputs, final_state: tuple[NDArray[Any], ...]
-) -> tuple[Cause, ...]:
-    """Why returned states `(B, H)` are not those of right `outputs`: swapped, or of other steps."""
-    names, last = reference.layer.STATES, outputs.shape[1]
-    given = [state.astype(np.float64) for state in final_state]
-    swapped = STATES_SWAPPED.applies_to(reference.layer) and len(given) == 2
-    swapped = swapped and all(
-        is_state(reference, outputs, state, name, last)
-        for name, state in zip(reversed(names), given, strict=True)
-    )
-    if swapped:
-        return (STATES_SWAPPED.cause(f"{STATES_SWAPPED.meaning}, as they are returned"),)
-    found = []
-    for name, state in zip(names, given, strict=False):
-        count = likeliest(reference, state, name)
-        if not is_state(reference, outputs, state, name, count):
-            return ()
-        if count < last:
-            which = f"that of timestep {count - 1}" if count else "the initial state"
-            found.append(f"{name} is {which}")
-    return (STALE.cause(f"{STALE.meaning}: {' and '.join(found)}"),) if found else ()
-
-
-def likeliest(reference: Computation, given: Array, name: str) -> int:
-    """After how many timesteps the replayed state is nearest to `given`."""
-    index = reference.layer.STATES.index(name)
-    nearest, least = 0, np.abs(reference.sequences.initial_state[index] - given).max()
-    for block in blocks(reference.layer, reference.sequences):
-        apart = np.abs(block.states[index, 1:] - given).max(axis=(1, 2))
-        # The last one of those that a mask repeats.
-        n = len(apart) - int(apart[::-1].argmin())
-        if apart[n - 1] <= least:
-            nearest, least = block.steps.start + n, apart[n - 1]
-    return nearest
-
-
-def is_state(reference: Computation, outputs: Outputs, given: Array, name: str, count: int) -> bool:
-    """Whether `given` is the state called `name` after `count` timesteps, within rounding."""
-    for arithmetic in arithmetics(reference.layer.precision):
-        ball = state_ball(reference, outputs[:, :count], name, arithmetic)
-        if (ratios(distance(given, ball.value), ball) <= 1).all():
-            return True
-    return False
-
-
-def state_ball(reference: Computation, outputs: Outputs, name: str, arithmetic: Arithmetic) -> Ball:
-    """Where the state called `name` must lie after `outputs`."""
-    layer, sequences = reference.layer, reference.sequences.first(outputs.shape[1])
-    if not outputs.shape[1]:
-        return copied(sequences.initial_state[layer.STATES.index(name)], arithmetic)
-    steps = Steps(layer, arithmetic, sequences)
-    for block, observed in observed_steps(layer, sequences, outputs):
-        if name in layer.hidden:
-            steps.observed(block, observed)
-        state = observed.states[-1]
-    if name in layer.hidden:
-        return steps.hidden[layer.hidden.index(name)]
-    return copied(state, arithmetic)

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import combinations, islice
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rnn_parity.diagnosis.equations import changed_at, has_equations, stacked, value, where
+from rnn_parity.diagnosis.equations import (
+    Rows,
+    changed_at,
+    has_equations,
+    pieces,
+    stacked,
+    value,
+    where,
+)
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import rows, total_rows
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
+from rnn_parity.verdict.printed import Print
 from rnn_parity.verdict.sentences import other_value
 
 DECIMALS = range(1, 9)
 """Decimals that weights may have been printed with. Chosen: more are within float32's rounding."""
 PRINTED = 4
 """Decimals by which a check tries whether it would see rounded weights: PyTorch prints so many."""
-NARROW = ("tfloat32", "float16", "bfloat16")
+NARROW = ("float32", "tfloat32", "float16", "bfloat16")
 """The formats that weights and products may have been rounded to, widest first."""
 FEW = 8
 """Most entries, and units, that count as single differences. Chosen: more are another mistake."""
+BIAS_STEPS = 120
+"""Steps to first order towards the bias that outputs imply. Chosen: five are usual; of a GRU
+without `reset_after`, whose reset gate reaches all units, each ten add a digit."""
+TELLING_STEPS, NEARER = 6, 0.3
+"""By this step less than that share of the squares is left, or no bias is the cause. Chosen."""
+DETERMINED = 1e-3
+"""A bias that moves an output by less than this share of its own change does not show in it.
+Chosen: a saturated gate's is 1e-12, and other gates' 1e-2."""
+CONFIRMED = 2
+"""Equations for each unknown bias of a unit: half of them confirm what the others imply."""
+BIASES_SHOWN = 3
+"""Values of another bias that are told. Chosen."""
 ROUNDS = 16
 """Times at most that the equations of single differences are set up. Chosen: twice `FEW`."""
 
@@ -50,24 +74,100 @@ def transposed(layer: Cell, weights: Array) -> Array:
     return np.concatenate([gate.T for gate in gates], axis=1)
 
 
-def misread(weights: Array) -> Array:
-    """The numbers of the transposed matrix, read as if they were those of the matrix itself."""
-    read: Array = weights.T.reshape(weights.shape)
-    return read
-
-
-MISREAD = "its numbers stand in memory as those of the transposed matrix"
-
-
 def kernel_transposed(c: Computation) -> Variants:
     if c.layer.features == c.layer.units > 1:
         yield c.layer_but(kernel=transposed(c.layer, c.layer.kernel))
 
 
-def kernel_misread(c: Computation, outputs: Outputs) -> Variants:
-    yield from kernel_transposed(c)
-    if len(c.layer.GATES) > 1 or c.layer.features != c.layer.units:
-        yield c.layer_but(MISREAD, kernel=misread(c.layer.kernel))
+def gate_by_gate(layer: Cell, weights: Array, change: Callable[[Array], Array]) -> Array:
+    """Each gate's block, changed."""
+    return np.concatenate([change(g) for g in np.split(weights, len(layer.GATES), axis=1)], axis=1)
+
+
+def by_columns(weights: Array) -> Array:
+    """Numbers that were written row by row, read column by column."""
+    return weights.reshape(-1).reshape(weights.shape, order="F")
+
+
+def by_rows(weights: Array) -> Array:
+    """Numbers that were written column by column, or transposed, read row by row."""
+    read: Array = weights.T.reshape(weights.shape)
+    return read
+
+
+BY_COLUMNS = "written row by row and read column by column"
+BY_ROWS = "written column by column, or transposed, and read row by row"
+CUDNN = f"{BY_ROWS}, gate by gate"
+"""How cuDNN keeps both matrices: Keras loads each gate's kernel through `.T.reshape(order="F")`."""
+
+
+def axes_swapped(shape: tuple[int, ...], axes: tuple[int, ...]) -> Callable[[Array], Array]:
+    """The numbers of an array with these axes, written down in another order of them."""
+    return lambda weights: weights.reshape(shape).transpose(axes).reshape(weights.shape)
+
+
+def misreadings(layer: Cell, weights: Array) -> Iterator[tuple[str, Array]]:
+    """A matrix as its numbers are taken that stand in another order in memory, and how."""
+    rows, gates, units = len(weights), len(layer.GATES), layer.units
+    for how, way in ((BY_COLUMNS, by_columns), (BY_ROWS, by_rows)):
+        yield how, way(weights)
+        if gates > 1:
+            yield f"{how}, gate by gate", gate_by_gate(layer, weights, way)
+    if gates > 1:
+        for how, shape, axes in (
+            ("written gate after gate and read row by row", (rows, gates, units), (1, 0, 2)),
+            ("written row by row and read gate after gate", (gates, rows, units), (1, 0, 2)),
+            ("written gate by gate and read unit by unit", (rows, gates, units), (0, 2, 1)),
+            (
+                "written unit by unit and read gate by gate",
+                (rows, units, gates),
+                (0, 2, 1),
+            ),
+        ):
+            yield how, axes_swapped(shape, axes)(weights)
+
+
+def misread(c: Computation, *names: str) -> Variants:
+    """These matrices in another order of memory; what is transposed is a fault of its own."""
+    layer = c.layer
+    found = [dict(misreadings(layer, getattr(layer, name))) for name in names]
+    for how in found[0]:
+        arrays = {name: one[how] for name, one in zip(names, found, strict=True)}
+        own = {name: getattr(layer, name) for name in names}
+        if any(np.array_equal(arrays[n], own[n]) for n in names):
+            continue
+        if all(np.array_equal(arrays[n], transposed_if_square(layer, own[n])) for n in names):
+            continue
+        which = " and the ".join(name.replace("_", " ") for name in names)
+        cudnn = ", as cuDNN has them" * (len(names) > 1 and how == CUDNN)
+        yield c.layer_but(f"the {which}, {how}{cudnn}", **arrays)
+
+
+def transposed_if_square(layer: Cell, weights: Array) -> Array:
+    """Each gate's block transposed, where it is square."""
+    return transposed(layer, weights) if len(weights) == layer.units else weights
+
+
+def kernel_misread(c: Computation) -> Variants:
+    if len(c.layer.kernel) > 1 and c.layer.units > 1:
+        yield from islice(misread(c, "kernel"), 1)
+
+
+def matrices_misread(c: Computation, outputs: Outputs) -> Variants:
+    """Each matrix, and both of them."""
+    yield from misread(c, "kernel")
+    yield from misread(c, "recurrent_kernel")
+    yield from misread(c, "kernel", "recurrent_kernel")
+
+
+def kernels_swapped(c: Computation) -> Variants:
+    if c.layer.features == c.layer.units:
+        yield c.layer_but(kernel=c.layer.recurrent_kernel, recurrent_kernel=c.layer.kernel)
+
+
+def equal_kernels(c: Computation) -> str | None:
+    equal = np.array_equal(c.layer.kernel, c.layer.recurrent_kernel)
+    return "kernel and recurrent kernel are equal" if equal else None
 
 
 def symmetric_kernel(c: Computation) -> str | None:
@@ -79,12 +179,6 @@ def symmetric_kernel(c: Computation) -> str | None:
 def recurrent_kernel_transposed(c: Computation) -> Variants:
     if c.layer.units > 1:
         yield c.layer_but(recurrent_kernel=transposed(c.layer, c.layer.recurrent_kernel))
-
-
-def recurrent_kernel_misread(c: Computation, outputs: Outputs) -> Variants:
-    yield from recurrent_kernel_transposed(c)
-    if len(c.layer.GATES) > 1:
-        yield c.layer_but(MISREAD, recurrent_kernel=misread(c.layer.recurrent_kernel))
 
 
 def unused_recurrent_kernel(c: Computation) -> str | None:
@@ -143,7 +237,9 @@ def narrow_arithmetic(c: Computation, outputs: Outputs) -> Variants:
         if p.name in LAYER_DTYPES and uses_all_digits(some, p):
             narrow = rounded(c, p.round, f"everything is computed in {p.name}")
             state = p.round(c.sequences.initial_state)
-            yield narrow.layer_but(precision=p).sequences_but(narrow.detail, initial_state=state)
+            bits = float(outputs.size * (c.layer.precision.digits - p.digits))
+            narrow = narrow.layer_but(narrow.detail, precision=p)
+            yield replace(narrow.sequences_but(narrow.detail, initial_state=state), bits=bits)
 
 
 @np.errstate(all="ignore")
@@ -157,6 +253,131 @@ def uses_all_digits(x: Array, p: Precision) -> bool:
     return bool(np.count_nonzero(significand[telling] % 2) > np.count_nonzero(telling) / 4)
 
 
+HALF = "half of it, one of two that are to be added"
+
+
+def half_a_bias(c: Computation) -> Variants:
+    if c.layer.bias is not None:
+        yield c.layer_but(HALF, bias=0.5 * c.layer.bias)
+
+
+def parts_of_bias(layer: Cell) -> Iterator[tuple[str, Array]]:
+    """The bias without some of its gates, in one row or in all of them, and what is left out."""
+    assert layer.bias is not None
+    table = layer.bias.reshape(-1, len(layer.GATES), layer.units)
+    whose = {0: "input bias", 1: "recurrent bias"} if len(table) > 1 else {}
+    parts = [(slice(None), "bias"), *((slice(row, row + 1), name) for row, name in whose.items())]
+    for part, name in parts:
+        for count in range(1, len(layer.GATES)):
+            for gates in combinations(range(len(layer.GATES)), count):
+                left = table.copy()
+                left[part, list(gates)] = 0
+                which = " and ".join(layer.GATES[g] for g in gates)
+                of = f"the gate{'s' * (count > 1)} {which}"
+                yield f"the {name} of {of} is left out", left.reshape(layer.bias.shape)
+
+
+def other_bias(c: Computation, outputs: Outputs) -> Variants:
+    """A part of the bias; then, of whole sequences, the one that the outputs imply."""
+    layer = c.layer
+    if layer.bias is None:
+        return
+    yield from half_a_bias(c)
+    for detail, left in parts_of_bias(layer):
+        if not np.array_equal(left, layer.bias):
+            yield c.layer_but(detail, bias=left)
+    if outputs.ndim == 3 and has_equations(layer):
+        bias = implied_bias(c, outputs)
+        if bias is not None:
+            yield c.layer_but(told_of_bias(layer, bias), bias=bias)
+
+
+@np.errstate(all="ignore")
+def implied_bias(c: Computation, outputs: Outputs) -> Array | None:
+    """By least squares on the biases alone, to first order each time; None where too few equations
+    would confirm it, where no bias comes near, or where those that differ are not determined, as
+    that of a saturated gate.
+    """
+    layer, off, changed = c.layer, list[float](), list[bool]()
+    for _ in range(BIAS_STEPS):
+        equations = rows(layer, c.sequences, outputs)
+        alone = equations.of_biases(layer)
+        off.append(float((equations.residual**2).sum()))
+        stuck = len(off) == TELLING_STEPS and not off[-1] < NEARER * off[0]
+        if stuck or not np.isfinite(off[-1]) or alone.count < CONFIRMED * len(alone.designs):
+            return None
+        groups = [*np.unique(alone.groups).tolist()]
+        group = groups[len(off) % len(groups)]
+        before, layer = layer, changed_at(layer, nearer_biases(layer, equations, alone, group))
+        changed.append(bool(differing(before, layer, 1.0).any()))
+        if not any(changed[-len(groups) :]):
+            break
+    alone = rows(layer, c.sequences, outputs).of_biases(layer)
+    determined = telling_equations(layer, alone) >= CONFIRMED * len(alone.designs)
+    differ = differing(c.layer, layer, layer.precision.unit_roundoff**-0.5)
+    return layer.bias if differ.any() and determined[differ].all() else None
+
+
+def nearer_biases(
+    layer: Cell, equations: Rows, alone: Rows, group: int
+) -> dict[tuple[int, int], float]:
+    """The biases of one group of pieces by their places in `stacked`, one step of least squares
+    nearer, by 1 at most.
+    """
+    found = {}
+    own = np.flatnonzero(alone.groups == group)
+    for j in range(layer.units):
+        a, r = alone.of_unit(j, group)
+        change = np.linalg.lstsq(np.nan_to_num(a[:, own]), np.nan_to_num(r), rcond=1e-6)[0]
+        for p, d in zip(own.tolist(), np.clip(change, -1, 1).tolist(), strict=True):
+            if pieces(layer)[p].bias:
+                k = int(equations.biases[p])
+                found[k, j] = value(layer, k, j) + d
+    return found
+
+
+def telling_equations(layer: Cell, alone: Rows) -> NDArray[np.intp]:
+    """For each number of the bias, how many equations it shows in; what only the sum of two shows
+    stands at both.
+    """
+    assert layer.bias is not None
+    found = np.zeros(layer.bias.shape, np.intp).reshape(-1, layer.width)
+    for p, piece in enumerate(pieces(layer)):
+        for j in range(layer.units):
+            a, _ = alone.of_unit(j, int(alone.groups[p]))
+            count = np.count_nonzero(np.abs(a[:, p]) > DETERMINED)
+            for row in piece.bias:
+                found[max(row, 0), piece.gate * layer.units + j] = count
+    return found.reshape(layer.bias.shape)
+
+
+def differing(one: Cell, other: Cell, roundings: float) -> NDArray[np.bool_]:
+    """Which numbers of the biases of two layers differ, by more than so many roundings."""
+    assert one.bias is not None
+    assert other.bias is not None
+    far: NDArray[np.bool_] = np.abs(one.bias - other.bias) > roundings * one.precision.unit_roundoff
+    return far
+
+
+def told_of_bias(layer: Cell, bias: Array) -> str:
+    """In which gates an implied bias differs, and some of its values."""
+    assert layer.bias is not None
+    differ = differing(layer, layer.changed(bias=bias), layer.precision.unit_roundoff**-0.5)
+    gates = differ.reshape(-1, len(layer.GATES), layer.units).any(axis=(0, 2))
+    of = ""
+    if len(layer.GATES) > 1 and not gates.all():
+        which = " and ".join(layer.GATES[g] for g in np.flatnonzero(gates))
+        of = f" in the gate{'s' * int(np.count_nonzero(gates) > 1)} {which}"
+    places = [tuple(at) for at in np.argwhere(differ).tolist()]
+    told = [
+        other_value("bias", at, float(layer.bias[at]), float(f"{bias[at]:.4g}"))
+        for at in places[:BIASES_SHOWN]
+    ]
+    more = f" and {len(places) - BIASES_SHOWN} more" if len(places) > BIASES_SHOWN else ""
+    sums = "; of the gates z and r only the sum of both rows shows" * (layer.bias.ndim > 1)
+    return f"{len(places)} of its numbers{of}: {', '.join(told)}{more}{sums}"
+
+
 def larger_weight(c: Computation) -> Variants:
     kernel = c.layer.kernel.copy()
     k, j = np.unravel_index(np.abs(kernel).argmax(), kernel.shape)
@@ -166,7 +387,8 @@ def larger_weight(c: Computation) -> Variants:
 
 def other_weights(c: Computation, outputs: Outputs) -> Variants:
     """The layer with the few other entries that the outputs imply, where a few suffice."""
-    entries = implied_entries(c, outputs) if has_equations(c.layer) else {}
+    known = outputs.ndim == 3 and has_equations(c.layer)
+    entries = implied_entries(c, outputs) if known else {}
     if entries:
         layer = changed_at(c.layer, entries)
         told = [
@@ -186,10 +408,11 @@ def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], f
     before = np.zeros(layer.units)
     # What the sum of so many terms may be off, about; whether it is enough is judged exactly.
     unit = (layer.features + layer.units + 9) * layer.precision.unit_roundoff
+    digits = 0.0 if c.printed is None else unsure_step(c, outputs, c.printed)
     for _ in range(ROUNDS):
         found = total_rows(layer, c.sequences, outputs) or rows(layer, c.sequences, outputs)
         residual = np.abs(found.residual)
-        off = (residual > unit * (found.size(stacked(layer)) + 1)).any(axis=(0, 1))
+        off = (residual > unit * (found.size(stacked(layer)) + 1) + digits).any(axis=(0, 1))
         if np.count_nonzero(off) > min(FEW, max(1, layer.units // 2)):
             return {}
         # While the entries found so far bring a unit nearer, no other one is looked for.
@@ -205,6 +428,12 @@ def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], f
         if not off.any():
             break
     return entries
+
+
+def unsure_step(c: Computation, outputs: Outputs, how: Print) -> float:
+    """How far the printed digits on both sides of a step may move its residual, about."""
+    times = 1 + float(np.abs(c.layer.recurrent_kernel).sum(axis=0).max())
+    return times * float(how.unsure(outputs.astype(np.float64)).max(initial=0))
 
 
 def corrections(a: Array, r: Array, known: list[int], more: bool) -> dict[int, float]:
@@ -239,7 +468,6 @@ BIAS_AND_KERNEL_FAULTS = (
         "multiply x @ kernel, the kernel stored as (features, units)",
         kernel_transposed,
         symmetric_kernel,
-        kernel_misread,
     ),
     Fault(
         "recurrent-kernel-transposed",
@@ -247,7 +475,20 @@ BIAS_AND_KERNEL_FAULTS = (
         "multiply h @ recurrent_kernel, h from the left",
         recurrent_kernel_transposed,
         unused_recurrent_kernel,
-        recurrent_kernel_misread,
+    ),
+    Fault(
+        "kernel-misread",
+        "the numbers of a matrix are taken in another order of memory",
+        "write and read matrices row by row, (features, units) and all gates side by side",
+        kernel_misread,
+        candidates=matrices_misread,
+    ),
+    Fault(
+        "kernels-swapped",
+        "the kernel and the recurrent kernel are swapped",
+        "multiply x @ kernel and h @ recurrent_kernel",
+        kernels_swapped,
+        equal_kernels,
     ),
 )
 ROUNDED = Fault(
@@ -267,6 +508,16 @@ DIFFERENT = Fault(
     alone=True,
     general=True,
 )
+BIAS = Fault(
+    "bias-differs",
+    "another bias is added",
+    "compare how the biases are exported, and whether all of them are added",
+    half_a_bias,
+    zero_bias,
+    other_bias,
+    alone=True,
+    general=True,
+)
 NUMBER_FAULTS = (
     ROUNDED,
     Fault(
@@ -277,5 +528,6 @@ NUMBER_FAULTS = (
         candidates=narrow_arithmetic,
         first=True,
     ),
+    BIAS,
     DIFFERENT,
 )

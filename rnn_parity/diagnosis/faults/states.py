@@ -1,0 +1,422 @@
+"""Mistakes of the states: the initial ones, and those that are returned.
+
+Which initial state an implementation started from is read off the first timesteps that no mask
+hides, sample by sample: by Newton's method on `observed[t] - step(inputs[t], observed[t-1])`, in
+which the unknown state stands before step 0 and, where states are hidden, is carried on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
+from rnn_parity.bounds.balls import Ball, copied
+from rnn_parity.bounds.distance import distance, ratios
+from rnn_parity.bounds.observed import observed_steps
+from rnn_parity.bounds.step_bound import Steps
+from rnn_parity.diagnosis.faults.cells import STATES_MIXED, STATES_SWAPPED
+from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
+from rnn_parity.recurrence.cells import Array, Cell
+from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
+from rnn_parity.recurrence.time_loop import blocks, replay
+from rnn_parity.verdict.results import Cause
+
+# The given initial states.
+
+
+def without_states(c: Computation) -> Variants:
+    """All states as zeros; then, where there are several, each alone."""
+    state = c.sequences.initial_state
+    yield c.sequences_but(initial_state=np.zeros_like(state))
+    for s in range(len(state)) if len(state) > 1 else ():
+        others = state.copy()
+        others[s] = 0
+        yield c.sequences_but(f"{c.layer.STATES[s]} alone", initial_state=others)
+
+
+def without_given_states(c: Computation) -> Variants:
+    """Variants without the given states; one by one only where several of them are not zeros."""
+    several = sum(state.any() for state in c.sequences.initial_state) > 1
+    return without_states(c) if several else islice(without_states(c), 1)
+
+
+def where_stateful_is(stateful: bool, variants: Callable[[Computation], Variants]) -> Any:
+    """Variants, or what is worth trying on outputs, of stateful layers alone, or of the others."""
+    return lambda c, *outputs: variants(c) if c.stateful == stateful else iter(())
+
+
+def zero_state(c: Computation) -> str | None:
+    zeros = [not state.any() for state in c.sequences.initial_state]
+    if all(zeros):
+        return "the initial state is zeros"
+    names = [name for name, zero in zip(c.layer.STATES, zeros, strict=True) if zero]
+    return f"the initial state {names[0]} is zeros" if names else None
+
+
+INITIAL_STATE_FAULTS = (
+    Fault(
+        "initial-state-ignored",
+        "the initial state is taken as zeros",
+        "start the loop from the given initial state",
+        where_stateful_is(False, without_states),
+        zero_state,
+        where_stateful_is(False, without_given_states),
+    ),
+    Fault(
+        "state-not-carried",
+        "a stateful layer starts each call from zeros",
+        "start a stateful layer's call from the last state of the call before",
+        where_stateful_is(True, without_states),
+        zero_state,
+        where_stateful_is(True, without_given_states),
+    ),
+)
+# Initial states from the wrong place.
+
+
+def leaked_between_samples(c: Computation) -> Variants:
+    """Every sample but the first starts from the final state of the right run before it."""
+    if len(c.sequences.inputs) > 1:
+        state = c.sequences.initial_state.copy()
+        state[:, 1:] = np.stack(replay(c.layer, c.sequences).states)[:, :-1]
+        yield c.sequences_but(ONE_BEFORE, initial_state=state)
+
+
+ONE_BEFORE = "a sample starts from the final state of the one before"
+
+
+def leaked(c: Computation, outputs: Outputs) -> Variants:
+    """All samples as one long sequence; or this call as the continuation of the one before."""
+    s, (batch, timesteps) = c.sequences, c.sequences.shape
+    if s.dropout is not NO_DROPOUT:
+        return
+    if batch > 1 and outputs.ndim == 2 and s.mask is None and len(s.initial_state) == 1:
+        state = s.initial_state.copy()
+        state[0, 1:] = outputs[:-1]
+        yield c.sequences_but(ONE_BEFORE, initial_state=state)
+    if batch > 1:
+        yield c.but(
+            ONE_BEFORE,
+            sequences=Sequences(
+                s.inputs.reshape(1, batch * timesteps, -1),
+                None if s.mask is None else s.mask.reshape(1, -1),
+                s.initial_state[:, :1],
+            ),
+            rearrange=lambda y: y.reshape(batch, timesteps, -1),
+            undo=lambda c, y: (c.sequences, y.reshape(1, batch * timesteps, -1)),
+        )
+    if c.earlier is not None and not c.stateful:
+        before, seen = c.earlier
+        yield c.but(
+            "the call starts from the final state of the call before",
+            sequences=after(before, s),
+            rearrange=lambda y: y[:, before.shape[1] :],
+            undo=lambda c, y: (c.sequences, np.concatenate([seen, y], axis=1)),
+        )
+
+
+def after(before: Sequences, later: Sequences) -> Sequences:
+    """Sequences that go on where others end."""
+    mask = None
+    if before.mask is not None or later.mask is not None:
+        mask = np.concatenate([unmasked(before), unmasked(later)], axis=1)
+    inputs = np.concatenate([before.inputs, later.inputs], axis=1)
+    return Sequences(inputs, mask, before.initial_state)
+
+
+def one_sample(c: Computation) -> str | None:
+    return "there is one sample" if c.sequences.shape[0] == 1 else None
+
+
+def other_first_state(c: Computation) -> Variants:
+    """Every number of the initial states is a tenth more."""
+    yield c.sequences_but(initial_state=c.sequences.initial_state + 0.1)
+
+
+def implied_first_state(c: Computation, outputs: Outputs) -> Variants:
+    """Only the first step of a sample is off, and later ones, which start from its output, are
+    right; a hidden state is implied by those that follow.
+    """
+    layer, hidden = c.layer, bool(c.layer.hidden)
+    if outputs.ndim != 3 or layer.facts.own_output:
+        return
+    given = implied_states(layer, c.sequences, outputs)
+    if (unmasked(c.sequences).sum(axis=1)[~given.right] < CONFIRMING[hidden]).any():
+        return
+    later, seen = after_the_first_step(c, outputs)
+    if hidden:
+        later = replace(later, initial_state=implied_states(layer, later, seen, first=1).states)
+    yield c.but(told_of(layer, given), undo=lambda c, y: (later, after_the_first_step(c, y)[1]))
+
+
+def unmasked(s: Sequences) -> NDArray[np.bool_]:
+    """Which timesteps count, `(B, T)`."""
+    return np.ones(s.shape, bool) if s.mask is None else s.mask
+
+
+def after_the_first_step(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
+    """The first step that no mask hides as if one did: what follows starts from its output.
+
+    Then zeros are due there, and in masked steps that repeat it. Hidden states are zeros.
+    """
+    s, mask = c.sequences, unmasked(c.sequences)
+    first, counted = mask.argmax(axis=1), np.cumsum(mask, axis=1)
+    shown = outputs[np.arange(len(outputs)), first]
+    repeated = 0.0 if c.layer.zero_output_for_mask else shown[:, np.newaxis]
+    as_due = np.all(outputs == repeated, axis=2)
+    own = (counted == 1) & (mask | as_due)
+    state = np.zeros_like(s.initial_state)
+    state[0] = shown
+    seen = np.where(own[..., np.newaxis], outputs.dtype.type(0), outputs)
+    return Sequences(s.inputs, mask & (counted > 1), state, s.dropout), seen
+
+
+CONFIRMING = {False: 2, True: 3}
+"""The fewest timesteps that confirm another first state, without and with hidden states: the first
+is off, where states are hidden the second implies them, and the last must be right."""
+IMPLYING = 8
+"""Timesteps from which hidden states are implied. Chosen: of two states, twice what determines
+them is four."""
+NEWTON_STEPS = 20
+"""Steps of Newton's method. Chosen: one state takes about five; two of an LSTM may take hundreds,
+and are not told then."""
+DAMPING = (0.0, 1e-3, 1e-2, 0.1, 1.0, 10.0)
+"""Damping that is tried in each step, of which the best counts for each sample. Chosen."""
+DIFFERENCE = 1e-6
+"""By this a state is changed for a derivative, half of float64's digits."""
+MOST_NUMBERS = 1 << 25
+"""Numbers of a step's pre-activations, of all changed states at once, up to which states are
+implied: 256 MiB. Chosen."""
+DETERMINED = 1e-4
+"""The share of the largest singular value that the smallest must have for a state to be told."""
+SHOWN = 4
+"""Numbers of an implied state that are told."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImpliedStates:
+    """The initial `states` `(S, B, H)` that the first outputs imply, how far `off` their outputs
+    still are, `(B,)`, and whether the states that were given are `right` and those implied
+    `determined`, `(B,)` each.
+    """
+
+    states: Array
+    off: Array
+    right: NDArray[np.bool_]
+    determined: NDArray[np.bool_]
+
+
+@np.errstate(all="ignore")
+def implied_states(
+    layer: Cell, sequences: Sequences, outputs: Outputs, first: int = 0
+) -> ImpliedStates:
+    """By Newton's method, damped, on the states from the `first` one on."""
+    states = sequences.initial_state.copy()
+    number, batch, units = states[first:].shape
+    start = FirstSteps.of(sequences, outputs, IMPLYING if layer.hidden else 1)
+    residual = start.residual(layer, states)
+    near = np.sqrt(layer.precision.unit_roundoff)
+    right = np.abs(residual).max(axis=1) <= near
+    singular: NDArray[Any] = np.zeros((batch, 1))
+    affordable = states.size * number * layer.width <= MOST_NUMBERS
+    for _ in range(NEWTON_STEPS if affordable else 0):
+        slopes = start.slopes(layer, states, residual, first)
+        if not np.isfinite(slopes).all():
+            break
+        singular = np.linalg.svd(slopes, compute_uv=False)
+        for damping in DAMPING:
+            step = damped(slopes, residual, damping).reshape(batch, number, units)
+            trial = states.copy()
+            trial[first:] -= step.swapaxes(0, 1)
+            new = start.residual(layer, trial)
+            better = (new**2).sum(axis=1) < (residual**2).sum(axis=1)
+            states = np.where(better[:, np.newaxis], trial, states)
+            residual = np.where(better[:, np.newaxis], new, residual)
+    if first == 0:  # what is right is left as it is
+        states = np.where(right[:, np.newaxis], sequences.initial_state, states)
+    off = np.abs(residual).max(axis=1)
+    determined = (singular[:, -1] > DETERMINED * singular[:, 0]) & (off <= near)
+    return ImpliedStates(states, off, right, determined)
+
+
+def damped(slopes: Array, residual: Array, damping: float) -> Array:
+    """The step `(B, M)` of least squares on `slopes` `(B, N, M)`, damped as Levenberg and Marquardt
+    do; without damping the shortest of those that fit best.
+    """
+    if not damping:
+        found: Array = np.einsum("bmn,bn->bm", np.linalg.pinv(slopes, rcond=1e-9), residual)
+        return found
+    gram = np.einsum("bnm,bnk->bmk", slopes, slopes)
+    sizes = np.einsum("bmm->b", gram)[:, np.newaxis, np.newaxis] / gram.shape[1]
+    gram = gram + damping * (sizes + 1e-12) * np.eye(gram.shape[1])
+    moment = np.einsum("bnm,bn->bm", slopes, residual)
+    solved: Array = np.linalg.solve(gram, moment[..., np.newaxis])[..., 0]
+    return solved
+
+
+@dataclass(frozen=True, eq=False)
+class FirstSteps:
+    """The first unmasked timesteps of each sample: inputs `(B, t, F)`, outputs `(B, t, H)`, and
+    which of them there are, `(B, t)`.
+    """
+
+    inputs: NDArray[Any]
+    outputs: Array
+    known: NDArray[np.bool_]
+    dropout: Dropout
+
+    @classmethod
+    def of(cls, s: Sequences, outputs: Outputs, count: int) -> FirstSteps:
+        """Of sequences and what was observed of them."""
+        mask = unmasked(s)
+        at = np.argsort(~mask, axis=1, kind="stable")[:, :count]
+        rows = np.arange(len(at))[:, np.newaxis]
+        seen = outputs[rows, at].astype(np.float64)
+        return cls(s.inputs[rows, at], seen, mask[rows, at], s.dropout)
+
+    def residual(self, layer: Cell, states: Array, times: int = 1) -> Array:
+        """What a step makes of the observed state before, less what was observed: `(B, t H)`.
+
+        Of `times` states for each sample, the samples of one after those of another.
+        """
+        x, seen = (np.tile(a, (times, 1, 1)) for a in (self.inputs, self.outputs))
+        dropout = self.dropout.samples(np.tile(np.arange(len(self.inputs)), times))
+        found = []
+        for t in range(x.shape[1]):
+            trace = replay(layer, Sequences(x[:, t : t + 1], None, states, dropout))
+            found.append(trace.outputs[:, 0] - seen[:, t])
+            states = np.stack([seen[:, t], *trace.states[1:]])
+        known = np.tile(self.known, (times, 1)).T[..., np.newaxis]
+        every: Array = np.where(known, np.stack(found), 0.0).swapaxes(0, 1)
+        return every.reshape(len(x), -1)
+
+    def slopes(self, layer: Cell, states: Array, residual: Array, first: int) -> Array:
+        """How the residual `(B, N)` changes with each number of the states from the `first` one on,
+        `(B, N, M)`.
+        """
+        number, batch, units = states[first:].shape
+        changed = np.tile(states, (1, number * units, 1))
+        for k in range(number * units):
+            s, j = divmod(k, units)
+            changed[first + s, k * batch : (k + 1) * batch, j] += DIFFERENCE
+        off = self.residual(layer, changed, number * units).reshape(number * units, batch, -1)
+        slopes: Array = ((off - residual) / DIFFERENCE).transpose(1, 2, 0)
+        return slopes
+
+
+def told_of(layer: Cell, implied: ImpliedStates) -> str:
+    """The first sample whose implied state is determined, in words; nothing where none is."""
+    known = implied.determined & ~implied.right
+    if not known.any():
+        return ""
+    b = int(known.argmax())
+    told = []
+    for name, state in zip(layer.STATES, implied.states[:, b], strict=True):
+        more = ", ..." if len(state) > SHOWN else ""
+        numbers = ", ".join(f"{number:.6g}" for number in state[:SHOWN])
+        told.append(f"{name} = [{numbers}{more}]")
+    return f"sample {b} starts as if from {' and '.join(told)}"
+
+
+OTHER_STATE_FAULTS = (
+    Fault(
+        "state-leaked",
+        "a state is left over from what was computed before",
+        "reset the states before every sample and every call",
+        leaked_between_samples,
+        one_sample,
+        leaked,
+    ),
+    Fault(
+        "first-state-differs",
+        "only the first step of a sample is off: it starts from another state, or is another step",
+        "look at what the first step starts from; the later steps prove the weights right",
+        other_first_state,
+        candidates=implied_first_state,
+        alone=True,
+        general=True,
+    ),
+)
+
+
+# The returned states.
+
+
+STALE = Fault(
+    "final-state-stale",
+    "the returned final state is not that of the last output",
+    "return the state after the last timestep",
+    lambda c: iter(()),
+)
+
+
+def state_causes(
+    reference: Computation, outputs: Outputs, final_state: tuple[NDArray[Any], ...]
+) -> tuple[Cause, ...]:
+    """Why returned states `(B, H)` are not those of right `outputs`: swapped, or of other steps."""
+    layer, last = reference.layer, outputs.shape[1]
+    names = layer.STATES
+    given = [state.astype(np.float64) for state in final_state]
+    swapped = STATES_SWAPPED.applies_to(reference.layer) and len(given) == 2
+    swapped = swapped and all(
+        is_state(reference, outputs, state, name, last)
+        for name, state in zip(reversed(names), given, strict=True)
+    )
+    if swapped:
+        return (STATES_SWAPPED.cause(f"{STATES_SWAPPED.meaning}, as they are returned", layer),)
+    if len(given) == 2 and STATES_MIXED.applies_to(layer):
+        for name in names:
+            if all(is_state(reference, outputs, state, name, last) for state in given):
+                return (STATES_MIXED.cause(f"{name} is returned for both states", layer),)
+    found = []
+    for name, state in zip(names, given, strict=False):
+        count = likeliest(reference, state, name)
+        if not is_state(reference, outputs, state, name, count):
+            return ()
+        if count < last:
+            which = f"that of timestep {count - 1}" if count else "the initial state"
+            found.append(f"{name} is {which}")
+    return (STALE.cause(f"{STALE.meaning}: {' and '.join(found)}", layer),) if found else ()
+
+
+def likeliest(reference: Computation, given: Array, name: str) -> int:
+    """After how many timesteps the replayed state is nearest to `given`."""
+    index = reference.layer.STATES.index(name)
+    nearest, least = 0, np.abs(reference.sequences.initial_state[index] - given).max()
+    for block in blocks(reference.layer, reference.sequences):
+        apart = np.abs(block.states[index, 1:] - given).max(axis=(1, 2))
+        # The last one of those that a mask repeats.
+        n = len(apart) - int(apart[::-1].argmin())
+        if apart[n - 1] <= least:
+            nearest, least = block.steps.start + n, apart[n - 1]
+    return nearest
+
+
+def is_state(reference: Computation, outputs: Outputs, given: Array, name: str, count: int) -> bool:
+    """Whether `given` is the state called `name` after `count` timesteps, within rounding."""
+    for arithmetic in arithmetics(reference.layer.precision):
+        ball = state_ball(reference, outputs[:, :count], name, arithmetic)
+        if (ratios(distance(given, ball.value), ball) <= 1).all():
+            return True
+    return False
+
+
+def state_ball(reference: Computation, outputs: Outputs, name: str, arithmetic: Arithmetic) -> Ball:
+    """Where the state called `name` must lie after `outputs`."""
+    layer, sequences = reference.layer, reference.sequences.first(outputs.shape[1])
+    if not outputs.shape[1]:
+        return copied(sequences.initial_state[layer.STATES.index(name)], arithmetic)
+    steps = Steps(layer, arithmetic, sequences)
+    for block, observed in observed_steps(layer, sequences, outputs):
+        if name in layer.hidden:
+            steps.observed(block, observed)
+        state = observed.states[-1]
+    if name in layer.hidden:
+        return steps.hidden[layer.hidden.index(name)]
+    return copied(state, arithmetic)
