@@ -377,7 +377,7 @@ def sparsemax_by_all_sums(layer: Cell) -> Activation:
 
 
 def support_of(z: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """The arguments of sparsemax in falling order, and which of them the threshold is taken from."""
+    """Sparsemax's arguments in falling order, and which of them the threshold is taken from."""
     largest = -np.sort(-z, axis=-1)
     margin = largest - (np.cumsum(largest, axis=-1) - 1) / np.arange(1, z.shape[-1] + 1)
     return largest, margin > 0
@@ -432,26 +432,32 @@ def zeroed_where_due(
 ) -> Iterator[tuple[Held, ...]]:
     """Backwards and unrolled: the outputs zeroed by the reversed mask.
 
-    What the mask as given has zeroed is not known: a step from the state before stands for it. All
-    else must be what Keras shows by that mask, bit for bit.
+    What the mask as given has zeroed is not known, unless it is shown elsewhere: a step from the
+    state before stands for it. All else must be what Keras shows by that mask, bit for bit.
     """
     assert sequences.mask is not None
     mask, given = sequences.mask, sequences.mask[:, ::-1]
-    outputs = with_zeroed_steps(layer, sequences, *known_steps(observed.outputs, mask, given))
+    outputs = with_zeroed_steps(layer, sequences, *known_steps(observed, mask, given))
     shown = np.where(given[..., None], shown_of(outputs, mask, zeroed=False), 0)
     if np.array_equal(shown, observed.outputs):
-        yield ((layer, sequences, mended(observed, np.where(mask[..., None], outputs, 0))),)
+        right = np.where(mask[..., None], outputs, 0)
+        yield ((layer, sequences, replace(observed, outputs=right)),)
 
 
 def known_steps(
-    outputs: NDArray[Any], mask: NDArray[np.bool_], given: NDArray[np.bool_]
+    observed: Observations, mask: NDArray[np.bool_], given: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """What the timesteps computed as far as it is shown: by themselves, or by masked ones behind.
+    """What the timesteps computed, and where that is shown: by themselves, by masked ones behind,
+    or by a last output that was returned by itself, which Keras zeroes by the right mask.
 
     `given` is False where zeros are shown in place of it.
     """
-    found, known = outputs.copy(), given.copy()
-    for t in reversed(range(outputs.shape[1] - 1)):
+    found, known = observed.outputs.copy(), given.copy()
+    if observed.last_output is not None:
+        returned = mask[:, -1] & ~given[:, -1]
+        found[:, -1] = np.where(returned[:, None], observed.last_output, found[:, -1])
+        known[:, -1] |= returned
+    for t in reversed(range(found.shape[1] - 1)):
         repeated = ~known[:, t] & ~mask[:, t + 1] & known[:, t + 1]
         found[:, t] = np.where(repeated[:, None], found[:, t + 1], found[:, t])
         known[:, t] |= repeated
@@ -468,7 +474,8 @@ def with_zeroed_steps(
         now = slice(t, t + 1)
         mask = sequences.mask[:, now]
         given = (sequences.inputs[:, now], mask, state, sequences.dropout)
-        state = np.array(replay(layer, Sequences(*given)).states)
+        # Rounded as an implementation rounds it, so that next to no error is handed on.
+        state = layer.precision.round(np.array(replay(layer, Sequences(*given)).states))
         found[:, t] = np.where(known[:, now], found[:, t], state[0])
         state[0] = np.where(mask, found[:, t], state[0])
     return found
@@ -503,10 +510,15 @@ def zeros_before_the_first(
 
 
 def mended(observed: Observations, outputs: NDArray[Any]) -> Observations:
-    """Other outputs, and the last of them where the last one was returned."""
+    """Other outputs; a last output that was returned by itself changes where the sequence's does.
+
+    It may come from another run, which rounds otherwise.
+    """
     last = observed.last_output
-    if last is not None and np.array_equal(last, observed.outputs[:, -1]):
-        last = outputs[:, -1]
+    if last is not None:
+        shown, right = observed.outputs[:, -1], outputs[:, -1]
+        wrong = (shown != right).any(axis=-1, keepdims=True)
+        last = np.where(wrong & (last == shown).all(axis=-1, keepdims=True), right, last)
     return replace(observed, outputs=outputs, last_output=last)
 
 
@@ -582,7 +594,7 @@ KNOWN_DIFFERENCES = (
         marks=squared_in_float16,
         beside=OF_THE_RECURRENCE,
         made_right=squaring_in_float16,
-        remedy="use mixed_bfloat16, which has the range of float32, or keep the arguments below 255",
+        remedy="use mixed_bfloat16, which has float32's range, or keep the arguments below 255",
     ),
     KnownDifference(
         "unrolled-last-output-is-not-zeroed",
