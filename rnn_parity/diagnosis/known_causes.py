@@ -74,15 +74,17 @@ def known_cause(
     """The known difference that explains a check, as its cause."""
     assert call.weights is not None
     one, held = configuration_of(call, call.weights), (call.weights, sequences, observed)
+    possible = [
+        known
+        for known in KNOWN_DIFFERENCES
+        if check.verdict in ("diverged", *known.also) and known.concerns(one, check.subject.against)
+    ]
     # What a wrapper is known for is told of the wrapper.
-    for known in sorted(KNOWN_DIFFERENCES, key=lambda known: "wrapper" not in known.options):
-        if check.verdict in ("diverged", *known.also) and known.concerns(
-            one, check.subject.against
-        ):
-            found = explanation(known, held, check)
-            if found and (check.verdict == "diverged" or shows_marks(known, one, check, call)):
-                text = f"Keras {known.keras} is known for it: {known.wrong}; right: {known.right}"
-                return Cause(known.id, text, found.effective_bits, known.remedy)
+    for known in sorted(possible, key=lambda known: "wrapper" not in known.options):
+        found = explanation(known, held, check)
+        if found and (check.verdict == "diverged" or shows_marks(known, one, check, call)):
+            text = f"Keras {known.keras} is known for it: {known.wrong}; right: {known.right}"
+            return Cause(known.id, text, found.effective_bits, known.remedy)
     return None
 
 

@@ -433,13 +433,16 @@ def zeroed_where_due(
     """Backwards and unrolled: the outputs zeroed by the reversed mask.
 
     What the mask as given has zeroed is not known, unless it is shown elsewhere: a step from the
-    state before stands for it. All else must be what Keras shows by that mask, bit for bit.
+    state before stands for it. All else must be what Keras shows by that mask, bit for bit. Where
+    nothing is shown of any step, nor of the final state, zeros prove nothing.
     """
     assert sequences.mask is not None
     mask, given = sequences.mask, sequences.mask[:, ::-1]
-    outputs = with_zeroed_steps(layer, sequences, *known_steps(observed, mask, given))
+    found, known = known_steps(observed, mask, given)
+    outputs = with_zeroed_steps(layer, sequences, found, known)
     shown = np.where(given[..., None], shown_of(outputs, mask, zeroed=False), 0)
-    if np.array_equal(shown, observed.outputs):
+    tells = bool(observed.final_state) or (mask & known).any()
+    if tells and np.array_equal(shown, observed.outputs):
         right = np.where(mask[..., None], outputs, 0)
         yield ((layer, sequences, replace(observed, outputs=right)),)
 

@@ -243,6 +243,18 @@ def test_a_state_that_is_wrong_is_not_hidden():
     assert replace(report, allow_known=True).exit_code == 1
 
 
+@pytest.mark.parametrize("returned", [False, True])
+def test_zeros_alone_prove_nothing(returned):
+    """Backwards, every step that counts is zeroed: the final state alone can tell."""
+    arguments = {**ZEROED, "return_state": returned}
+    mask = np.array([[True, True, False, False]])
+    generated = spec(arguments=arguments, batch=1, timesteps=4)
+    report = check_generated(generated, mask=mask, inputs=large(1.0)[:1, :4])
+    assert not any(row.max_deviation == 0 for row in report.checks[0].timesteps[2:])
+    assert (causes_of(report)[:1] == [MASK]) is returned
+    assert (MASK in causes_of(report)) is returned
+
+
 @in_keras_3
 def test_where_bounds_are_too_wide_it_is_named_and_not_allowed():
     report = check_generated(
