@@ -107,7 +107,7 @@ def test_what_keras_is_known_for_is_the_first_cause(layer, id, inputs, options):
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize(("id", "inputs", "options"), IN_KERAS)
 def test_another_mistake_beside_it_is_not_hidden(layer, id, inputs, options):
-    """Weights that are off by little, but beyond rounding: what Keras computes is not this layer's, either."""
+    """Weights that are off by little, but beyond rounding."""
     (call,) = observe_generated(spec(layer=layer, **options), inputs, None, "graph")
     share = 0.03 if call.weights.precision.name == "float16" else 1e-4
     calls = [replace(call, weights=off_by(call.weights, share))]
