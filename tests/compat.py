@@ -24,6 +24,7 @@ TOUCH_KERAS = (
     "recurrence/test_activations.py",
     "sweep/test_sweep_against.py",
     "diagnosis/test_known_differences.py",
+    "api/test_known_in_checks.py",
     "sweep/test_sweep_bug_report.py",
     "sweep/test_sweep_worker.py",
 )

@@ -112,13 +112,15 @@ def check(
     mode: str = DEFAULT_MODE,
     layer_name: str | None = None,
     training: bool = False,
+    allow_known: bool = False,
 ) -> Report:
     """Run a Keras layer (or every recurrent layer of a model) and hold it against its replay.
 
     `inputs` is what the layer or model takes; `mask` is `(B, T)`; `initial_state` `(B, H)`, a pair
     (h, c) of them for an LSTM, is for a layer only. `mode` is "eager", "graph", "xla", "predict" or
     "all"; `layer_name` selects one layer of a model, or is a layer's own; `training` calls
-    it so, dropout and all.
+    it so, dropout and all. With `allow_known`, a divergence that a known difference explains is no
+    failure: the report is true, although its verdict is `diverged`.
 
     With `against`, what other implementations compute from the same inputs is checked instead of
     Keras's own outputs: outputs `(B, T, H)`, a callable `f(inputs) -> outputs`, a source as the
@@ -132,7 +134,7 @@ def check(
         if not others:
             raise InputError("against: expected an implementation of these weights, received none")
         call = call_to_compute(layer_or_model, inputs, mask, initial_state)
-        return Report(tuple(judged([call], "layer", others=others)))
+        return Report(tuple(judged([call], "layer", others=others)), allow_known=allow_known)
     is_model = keras_adapter.is_model(layer_or_model)
     if not is_model:
         refuse_other_name(layer_or_model, layer_name)
@@ -144,7 +146,8 @@ def check(
         for one in modes_to_run(mode, others, training)
         for call in observe(layer_or_model, inputs, mask, initial_state, one, layer_name, training)
     )
-    return keras_report(judged(calls, "model" if is_model else "layer", others=others))
+    report = keras_report(judged(calls, "model" if is_model else "layer", others=others))
+    return replace(report, allow_known=allow_known)
 
 
 def observe(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.api.examination import examine
 from rnn_parity.bounds.step_bound import handed_on_radii
+from rnn_parity.diagnosis.known_causes import with_known_difference
 from rnn_parity.implementations.against import calls_computed_by
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import Dropout, Sequences
@@ -58,6 +59,8 @@ def judged_call(call: LayerCall, subject: Subject, why: bool = True) -> Check:
     # Another implementation answered for the layer: to run Keras again would say nothing of it.
     probe = call.probe if subject.against is None else None
     check = examine(call.weights, sequences, observed, subject, stateful, why, probe)
+    if why:
+        check = with_known_difference(check, call, sequences, observed)
     check = replace(check, notes=(*check.notes, *call.notes))
     return doubted_as_a_whole(check, call.unproven) if call.unproven else check
 

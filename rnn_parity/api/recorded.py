@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count, zip_longest
 from json import JSONDecodeError
 from pathlib import Path
@@ -44,6 +45,7 @@ from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.precision import FORMATS, precision_of
+from rnn_parity.report.checks import known_differences
 from rnn_parity.report.document import plain
 from rnn_parity.report.report import Report
 from rnn_parity.system.files import content, reason, write_bytes
@@ -345,46 +347,65 @@ def paths_of(path: Path, count: int) -> list[Path]:
     return [path] if count == 1 else several
 
 
-def held(seen: LayerCall, path: Path, shown: str, update: bool, in_model: bool = False) -> Held:
+def held(
+    seen: LayerCall,
+    path: Path,
+    shown: str,
+    update: bool,
+    in_model: bool = False,
+    allow_known: bool = False,
+) -> Held:
     """Hold `seen` against the case in `path`, which messages call `shown`.
 
     A missing case is written; with `update`, one that changed, cannot be read or was not in parity
-    is written anew; neither of a layer that is not in parity now. What reaches a layer `in_model`
-    may have moved by rounding on its way. Raises `InputError` for a case that cannot be read or
-    written.
+    is written anew; neither of a layer that is not in parity now, unless a known difference
+    explains that and is allowed. What reaches a layer `in_model` may have moved by rounding on its
+    way. Raises `InputError` for a case that cannot be read or written.
     """
     if seen.weights is None:
         return Held(list(judged([seen], "layer")))
     case = case_of(seen, versions_now(keras_adapter.device()))
+    replaced = partial(unproven, case, seen, path, shown, allow_known=allow_known)
     if not path.exists():
-        return unproven(case, seen, path, shown, [], write=True)
+        return replaced([], write=True)
     try:
         then = read_case(path)
     except InputError as error:
         if not update:
             raise
-        return unproven(case, seen, path, shown, [str(error)], write=True)
+        return replaced([str(error)], write=True)
     names = given(then, case)
     way = [name for name in names if in_model and rounded_alike(name, then, case)]
     changes = changed(then, case, [name for name in names if name not in way])
     if changes:
         old, new = versions_of(then.versions), versions_of(case.versions)
         since = f"recorded with {old}, now {new}" if old != new else f"then and now with {new}"
-        return unproven(case, seen, path, shown, [*changes, since], write=update)
+        return replaced([*changes, since], write=update)
     moves = changed(then, case, way)
     notes = (*seen.notes, *(f"moved by rounding on the way to the layer: {one}" for one in moves))
     checks = then_and_now(then, shown, [replace(seen, notes=notes)])
-    if update and checks[0].verdict != "parity":
-        return unproven(case, seen, path, shown, [f"outputs: {checks[0].summary}"], write=True)
+    if update and not accepted(checks[0], allow_known):
+        return replaced([f"outputs: {checks[0].summary}"], write=True)
     return Held(checks)
 
 
+def accepted(check: Check, allow_known: bool) -> bool:
+    """Whether a layer computes what it should, but for a known difference where that is allowed."""
+    return check.verdict == "parity" or (allow_known and bool(known_differences(check)))
+
+
 def unproven(
-    case: Case, seen: LayerCall, path: Path, shown: str, changes: list[str], write: bool
+    case: Case,
+    seen: LayerCall,
+    path: Path,
+    shown: str,
+    changes: list[str],
+    write: bool,
+    allow_known: bool,
 ) -> Held:
     """What was `seen` cannot be held against a case that is missing or has `changes`."""
     (now,) = judged([seen], "layer")
-    if now.verdict != "parity":
+    if not accepted(now, allow_known):
         return Held([now])
     if write:
         write_below(path, case)

@@ -120,7 +120,8 @@ def check(given: Given) -> int:
     check_output(given)
     with contextlib.redirect_stdout(sys.stderr):  # whatever a model prints is not the answer
         report = find(given)
-    report = dataclasses.replace(report, strict=given["strict"])
+    allowed = {name: given[name] for name in ("strict", "allow_known")}
+    report = dataclasses.replace(report, **allowed)
     if "baseline" in given:
         from rnn_parity.api.recorded import against_baseline
 
@@ -205,7 +206,8 @@ def with_settings(given: Given) -> dict[str, Any]:
     settings = read_settings(Path.cwd())
     # A case knows the mode that it was recorded in.
     open_ = {} if given["target"] is not None and is_case(given) else {"mode": settings.mode}
-    return {**open_, **given, "strict": given["strict"] or settings.strict}
+    allowed = {name: given[name] or getattr(settings, name) for name in ("strict", "allow_known")}
+    return {**open_, **given, **allowed}
 
 
 def find(given: Given) -> Report:

@@ -29,7 +29,8 @@ LARGEST = 2**31 - 1
 CHECK_ENDS = """\
 exit codes: 0 parity; 1 diverged or suspect, or an --against crashed; 2 bad
 usage or bad input; 3 nothing was proven (inconclusive, nothing to compare, or
-blind with --strict). With several checks, the first of 1, 3, 0 that occurs."""
+blind with --strict). With several checks, the first of 1, 3, 0 that occurs.
+With --allow-known, a divergence that a known difference explains counts as 0."""
 
 SWEEP_ENDS = """\
 exit codes: 0 parity; 1 diverged or suspect, or a source failed; 2 bad usage or
@@ -196,6 +197,12 @@ def add_answer(group: argparse._ArgumentGroup) -> None:
     add("--every", action="store_true", default=False, help="show all timesteps of a long table")
     add("-q", dest="quiet", action="store_true", default=False, help="print the verdict alone")
     add("--strict", action="store_true", default=False, help="blind spots count as failures")
+    add(
+        "--allow-known",
+        action="store_true",
+        default=False,
+        help="do not fail for known mistakes of Keras's; the verdict stays diverged",
+    )
 
 
 def add_sweep(commands: Commands) -> None:

@@ -1,7 +1,9 @@
 """Where Keras is known to compute something else than it documents: each place proven by hand.
 
 A finding of a sweep is one of these only if the same options matter and its numbers, or Keras's
-message, bear the marks of this very mistake: anything else must not hide behind it.
+message, bear the marks of this very mistake: anything else must not hide behind it. In a check, any
+options may be set beside; there the numbers prove it once the mistake is made, or mended, in them
+(`made_right`): what is left must be within rounding.
 
 A known difference is added by one entry in `KNOWN_DIFFERENCES`, and by a function of its marks
 where no other difference has them.
@@ -9,8 +11,8 @@ where no other difference has them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, product
 from typing import Any
@@ -18,14 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.activations import custom
-from rnn_parity.recurrence.cells import KERAS_CELLS, LSTM, Cell
+from rnn_parity.recurrence.activations import Activation, Radius, custom
+from rnn_parity.recurrence.cells import KERAS_CELLS, LSTM, WEIGHTS, Cell
 from rnn_parity.recurrence.erf import erfc
-from rnn_parity.recurrence.precision import precision_of
+from rnn_parity.recurrence.precision import FLOAT32, precision_of
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.system.choices import LAYER_CLASSES, MASKS
 from rnn_parity.verdict.configuration import Configuration
+from rnn_parity.verdict.judge import Observations
 from rnn_parity.verdict.order import Status
 from rnn_parity.verdict.sweep_results import (
     CallNumbers,
@@ -38,6 +41,12 @@ Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
 Marks = Callable[[Configuration, Numbers], bool]
 """Whether the numbers of a smallest configuration show one mistake."""
+Held = tuple[Cell, Sequences, Observations]
+"""A layer, what it was given, and what is held against it."""
+Righted = Callable[[Cell, Sequences, Observations], Iterator[tuple[Held, ...]]]
+"""What a call with one mistake in it is once the layer makes the mistake, too, or the outputs are
+mended; several where rounding decides. Each is one or several computations: the numbers show this
+mistake and nothing else if none of them is diverged and the last is in parity."""
 
 EVERY_LAYER = tuple(LAYER_CLASSES)
 A_MASK = tuple(mask for mask in MASKS if mask != "none")
@@ -68,6 +77,10 @@ class KnownDifference(DifferenceText):
     """Options that may matter too, where they decide how large or how exact the numbers are."""
     also: tuple[Status, ...] = ()
     """Verdicts that it gets, too, where the bounds are too wide to prove what the marks tell."""
+    made_right: Righted | None = None
+    """What proves in a check that nothing else is wrong; None where a check never shows it."""
+    remedy: str = ""
+    """What to do where a check shows it."""
 
     def matches(
         self,
@@ -77,14 +90,21 @@ class KnownDifference(DifferenceText):
         against: str | None,
     ) -> bool:
         """Whether a smallest configuration shows this mistake and nothing else."""
-        changed = configuration.changed
+        return (
+            self.concerns(configuration, against)
+            and self.options.keys() <= configuration.changed.keys()
+            and configuration.changed.keys() <= {*self.options, *self.beside}
+            and outcome.verdict in ("refused" if self.message else "diverged", *self.also)
+            and self.shows(configuration, outcome, numbers)
+        )
+
+    def concerns(self, configuration: Configuration, against: str | None) -> bool:
+        """Whether a configuration has the options that matter, whatever others it has."""
+        own = dict(configuration.values)
         return (
             configuration.layer in self.layers
             and against in self.against
-            and self.options.keys() <= changed.keys() <= {*self.options, *self.beside}
-            and all(changed[name] in values for name, values in self.options.items())
-            and outcome.verdict in ("refused" if self.message else "diverged", *self.also)
-            and self.shows(configuration, outcome, numbers)
+            and all(own.get(name) in values for name, values in self.options.items())
         )
 
     def shows(
@@ -267,6 +287,13 @@ def gelu_by_float32_factor(z: Array) -> Array:
     return 0.5 * z * erfc(-z * float(np.float32(0.5**0.5)))
 
 
+FLOAT32_CONSTANTS: Mapping[str, Sequence[Function]] = {
+    "leaky_relu": (leaky_relu_by_float32,),
+    "gelu": (gelu_by_float32_root, gelu_by_float32_factor),
+}
+"""What Keras computes in place of an activation in float64."""
+
+
 def repeated_where_zeros_are_due(configuration: Configuration, numbers: Numbers) -> bool:
     """Forwards: where the mask is False, every output is the one before, unlike the replay."""
     (call,) = numbers.calls
@@ -295,11 +322,219 @@ def shows_its_first_state(call: CallNumbers) -> bool:
     return bool(due and (call.outputs[leading] == first[leading]).all())
 
 
+# A check of a call with one of these mistakes, made right.
+
+
+def computing(functions: Mapping[str, Sequence[Function]]) -> Righted:
+    """The layer with a function that Keras computes in place of its activation, by its name."""
+
+    def made_right(
+        layer: Cell, sequences: Sequences, observed: Observations
+    ) -> Iterator[tuple[Held, ...]]:
+        for function in functions[layer.activation.name]:
+            yield ((with_function(layer, function), sequences, observed),)
+
+    return made_right
+
+
+def with_function(layer: Cell, function: Function) -> Cell:
+    """A layer whose activation has another formula, which costs as much rounding."""
+    return layer.changed(activation=replace(layer.activation, function=function))
+
+
+def summing_all_sums(
+    layer: Cell, sequences: Sequences, observed: Observations
+) -> Iterator[tuple[Held, ...]]:
+    """The layer with Keras 3.15's sparsemax."""
+    wrong = layer.changed(activation=sparsemax_by_all_sums(layer))
+    yield ((wrong, sequences, observed),)
+
+
+def sparsemax_by_all_sums(layer: Cell) -> Activation:
+    """Keras 3.15's sparsemax, with what its sums cost and what a tie may change."""
+    u = layer.precision.unit_roundoff
+    ways = [
+        partial(keras_3_15_sparsemax, other_way=places, unit_roundoff=u)
+        for places in ((0,), (1,), (0, 1))
+    ]
+
+    def coupling(z: Array, y: Array, rad: Radius) -> Radius:
+        # The threshold is the sum of (k - j + 1) / k times the j-th largest, j from 1 to k.
+        k = support_of(z)[1].sum(axis=-1, keepdims=True)
+        tie = np.max([np.abs(way(z) - y) for way in ways], axis=0)
+        spread = rad + (k + 2) / 2 * rad.max(axis=-1, keepdims=True) + tie
+        of_rad: Radius = spread.astype(rad.dtype, copy=False)
+        return of_rad
+
+    def extra(z: Array, size: Radius) -> Array:
+        # Each of the k cumulative sums is rounded k times in all, and their sum is divided by k.
+        largest, support = support_of(z)
+        sums = np.where(support, np.cumsum(np.abs(largest), axis=-1), 0.0)
+        return np.broadcast_to(4 + 2 * sums.sum(axis=-1, keepdims=True), z.shape)
+
+    function = keras_3_15_sparsemax
+    return replace(layer.activation, function=function, coupling=coupling, extra=extra)
+
+
+def support_of(z: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Sparsemax's arguments in falling order, and which of them the threshold is taken from."""
+    largest = -np.sort(-z, axis=-1)
+    margin = largest - (np.cumsum(largest, axis=-1) - 1) / np.arange(1, z.shape[-1] + 1)
+    return largest, margin > 0
+
+
+def squaring_in_float16(
+    layer: Cell, sequences: Sequences, observed: Observations
+) -> Iterator[tuple[Held, ...]]:
+    """The layer that squares in float16: everywhere, and up to the first number that is not finite.
+
+    Behind that, no state is known, and nothing can be proven.
+    """
+    u = layer.precision.unit_roundoff
+    finite = np.isfinite(observed.outputs.astype(np.float64)).all(axis=-1)
+    known = before(layer, sequences, observed, np.logical_and.accumulate(finite, axis=1))
+    for roundings in (0, -16, 16):
+        function = partial(squareplus_by_float16_squares, largest=65504 * (1 + roundings * u))
+        wrong = with_function(layer, function)
+        yield (wrong, sequences, observed), (wrong, *known)
+
+
+def before(
+    layer: Cell, sequences: Sequences, observed: Observations, keep: NDArray[np.bool_]
+) -> tuple[Sequences, Observations]:
+    """A call in which all timesteps are masked that are not to be kept, `(B, T)`."""
+    mask = keep if sequences.mask is None else keep & sequences.mask
+    shown = shown_of(observed.outputs, mask, layer.zero_output_for_mask)
+    return replace(sequences, mask=mask), Observations(shown)
+
+
+def shown_of(outputs: NDArray[Any], mask: NDArray[np.bool_], zeroed: bool) -> NDArray[Any]:
+    """What a call shows whose timesteps compute `outputs` where they are not masked."""
+    shown = np.where(mask[..., None], outputs, 0)
+    for t in range(1, 0 if zeroed else shown.shape[1]):
+        shown[:, t] = np.where(mask[:, t, None], shown[:, t], shown[:, t - 1])
+    return shown
+
+
+def in_float32(
+    layer: Cell, sequences: Sequences, observed: Observations
+) -> Iterator[tuple[Held, ...]]:
+    """The layer in float32, its weights and its first state rounded to that."""
+    weights = {name: getattr(layer, name) for name in WEIGHTS}
+    rounded = {name: FLOAT32.round(w) for name, w in weights.items() if w is not None}
+    state = FLOAT32.round(sequences.initial_state)
+    narrow = layer.changed(precision=FLOAT32, **rounded)
+    yield ((narrow, replace(sequences, initial_state=state), observed),)
+
+
+def zeroed_where_due(
+    layer: Cell, sequences: Sequences, observed: Observations
+) -> Iterator[tuple[Held, ...]]:
+    """Backwards and unrolled: the outputs zeroed by the reversed mask.
+
+    What the mask as given has zeroed is not known, unless it is shown elsewhere: a step from the
+    state before stands for it. All else must be what Keras shows by that mask, bit for bit. Where
+    nothing is shown of any step, nor of the final state, zeros prove nothing.
+    """
+    assert sequences.mask is not None
+    mask, given = sequences.mask, sequences.mask[:, ::-1]
+    found, known = known_steps(observed, mask, given)
+    outputs = with_zeroed_steps(layer, sequences, found, known)
+    shown = np.where(given[..., None], shown_of(outputs, mask, zeroed=False), 0)
+    tells = bool(observed.final_state) or (mask & known).any()
+    if tells and np.array_equal(shown, observed.outputs):
+        right = np.where(mask[..., None], outputs, 0)
+        yield ((layer, sequences, replace(observed, outputs=right)),)
+
+
+def known_steps(
+    observed: Observations, mask: NDArray[np.bool_], given: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """What the timesteps computed, and where that is shown: by themselves, by masked ones behind,
+    or by a last output that was returned by itself, which Keras zeroes by the right mask.
+
+    `given` is False where zeros are shown in place of it.
+    """
+    found, known = observed.outputs.copy(), given.copy()
+    if observed.last_output is not None:
+        returned = mask[:, -1] & ~given[:, -1]
+        found[:, -1] = np.where(returned[:, None], observed.last_output, found[:, -1])
+        known[:, -1] |= returned
+    for t in reversed(range(found.shape[1] - 1)):
+        repeated = ~known[:, t] & ~mask[:, t + 1] & known[:, t + 1]
+        found[:, t] = np.where(repeated[:, None], found[:, t + 1], found[:, t])
+        known[:, t] |= repeated
+    return found, known
+
+
+def with_zeroed_steps(
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any], known: NDArray[np.bool_]
+) -> NDArray[Any]:
+    """`outputs` with a step from the state before in place of what is not `known`."""
+    assert sequences.mask is not None
+    found, state = outputs.astype(np.float64), sequences.initial_state
+    for t in range(outputs.shape[1]):
+        now = slice(t, t + 1)
+        mask = sequences.mask[:, now]
+        given = (sequences.inputs[:, now], mask, state, sequences.dropout)
+        # Rounded as an implementation rounds it, so that next to no error is handed on.
+        state = layer.precision.round(np.array(replay(layer, Sequences(*given)).states))
+        found[:, t] = np.where(known[:, now], found[:, t], state[0])
+        state[0] = np.where(mask, found[:, t], state[0])
+    return found
+
+
+def zeros_where_masked(
+    layer: Cell, sequences: Sequences, observed: Observations
+) -> Iterator[tuple[Held, ...]]:
+    """Zeros in place of outputs that repeat the one before; of none before, zeros or the state."""
+    assert sequences.mask is not None
+    masked, outputs = ~sequences.mask, observed.outputs
+    first = np.stack([np.zeros_like(outputs[:, 0]), sequences.initial_state[0]])
+    alike = [(outputs[:, 0] == one).all(axis=-1) for one in first]
+    repeated = np.column_stack(
+        [np.logical_or(*alike), (outputs[:, 1:] == outputs[:, :-1]).all(axis=-1)]
+    )
+    if repeated[masked].all():
+        right = np.where(masked[..., None], 0, outputs)
+        yield ((layer, sequences, mended(observed, right)),)
+
+
+def zeros_before_the_first(
+    layer: Cell, sequences: Sequences, observed: Observations
+) -> Iterator[tuple[Held, ...]]:
+    """Zeros in place of the first state, before the first timestep that is not masked."""
+    assert sequences.mask is not None
+    leading = ~np.logical_or.accumulate(sequences.mask, axis=1)
+    state = np.broadcast_to(sequences.initial_state[0][:, None], observed.outputs.shape)
+    if np.array_equal(observed.outputs[leading], state[leading]):
+        right = np.where(leading[..., None], 0, observed.outputs)
+        yield ((layer, sequences, mended(observed, right)),)
+
+
+def mended(observed: Observations, outputs: NDArray[Any]) -> Observations:
+    """Other outputs; a last output that was returned by itself changes where the sequence's does.
+
+    It may come from another run, which rounds otherwise.
+    """
+    last = observed.last_output
+    if last is not None:
+        shown, right = observed.outputs[:, -1], outputs[:, -1]
+        wrong = (shown != right).any(axis=-1, keepdims=True)
+        last = np.where(wrong & (last == shown).all(axis=-1, keepdims=True), right, last)
+    return replace(observed, outputs=outputs, last_output=last)
+
+
 STEP_BY_STEP = ("keras:jax", "keras:numpy")
 """The backends whose `rnn` is written as JAX's."""
 SHOWN = (
     "the output of a timestep that is masked before any other is the first state: one linear unit "
     "without bias, all weights 1, first state 3, inputs [1, 1], mask [F, T] give [3, 4]"
+)
+OWN_FUNCTION = "pass a function of your own as the activation, and name it when the model is loaded"
+STATES_ARE_RIGHT = "do not use outputs of masked timesteps; the states are right"
+NO_UNROLL = (
+    "leave out unroll=True: it changes how the layer is computed, and should not change what"
 )
 NOT_SHOWN = "it is zeros, as on TensorFlow: no output is there yet to be repeated, [0, 4]"
 
@@ -321,6 +556,8 @@ KNOWN_DIFFERENCES = (
         marks=zeroed_by_the_mask_as_given,
         beside=("dtype", "recurrent_activation"),
         also=("inconclusive",),
+        made_right=zeroed_where_due,
+        remedy=NO_UNROLL,
     ),
     KnownDifference(
         "sparsemax-threshold",
@@ -334,6 +571,8 @@ KNOWN_DIFFERENCES = (
         beside=OF_THE_RECURRENCE,
         also=("inconclusive",),
         against=(None, *OTHER_BACKENDS, "onnx", "litert"),
+        made_right=summing_all_sums,
+        remedy=OWN_FUNCTION,
     ),
     KnownDifference(
         "float32-constants-in-float64",
@@ -343,13 +582,10 @@ KNOWN_DIFFERENCES = (
         "the slope float32(0.2); gelu is off by 5e-9, with float32(sqrt(2)), in TensorFlow 2.21 "
         "with float32(1 / sqrt(2))",
         right="-0.2, and gelu(z) = z (1 + erf(z / sqrt(2))) / 2, to the 16 digits of float64",
-        marks=computes(
-            {
-                "leaky_relu": (leaky_relu_by_float32,),
-                "gelu": (gelu_by_float32_root, gelu_by_float32_factor),
-            }
-        ),
+        marks=computes(FLOAT32_CONSTANTS),
         beside=OF_THE_RECURRENCE,
+        made_right=computing(FLOAT32_CONSTANTS),
+        remedy=f"where the last digits matter, {OWN_FUNCTION}",
     ),
     KnownDifference(
         "squareplus-squares-in-float16",
@@ -360,6 +596,8 @@ KNOWN_DIFFERENCES = (
         right="(256 + sqrt(256^2 + 4)) / 2 = 256.004, which float16 holds as 256",
         marks=squared_in_float16,
         beside=OF_THE_RECURRENCE,
+        made_right=squaring_in_float16,
+        remedy="use mixed_bfloat16, which has float32's range, or keep the arguments below 255",
     ),
     KnownDifference(
         "unrolled-last-output-is-not-zeroed",
@@ -400,6 +638,8 @@ KNOWN_DIFFERENCES = (
         marks=zeroed_by_the_mask_as_given,
         beside=("dtype", "recurrent_activation"),
         also=("inconclusive",),
+        made_right=zeroed_where_due,
+        remedy=NO_UNROLL,
     ),
     KnownDifference(
         "mask-of-a-stack-of-one-cell",
@@ -454,6 +694,8 @@ KNOWN_DIFFERENCES = (
         right="0.1, to the 16 digits of the float64 that the layer was asked for",
         bits=(22, 44),  # no more than float32's precision, and no less
         against=OTHER_BACKENDS,
+        made_right=in_float32,
+        remedy="use TensorFlow for float64, or do not rely on more than float32's 7 digits",
     ),
     KnownDifference(
         "unrolled-zeros-repeat-the-output",
@@ -465,6 +707,8 @@ KNOWN_DIFFERENCES = (
         "without unroll",
         marks=repeated_where_zeros_are_due,
         against=STEP_BY_STEP,
+        made_right=zeros_where_masked,
+        remedy=NO_UNROLL,
     ),
     KnownDifference(
         "initial-state-in-place-of-zeros",
@@ -474,6 +718,8 @@ KNOWN_DIFFERENCES = (
         right=NOT_SHOWN,
         marks=shows_the_first_state,
         against=STEP_BY_STEP,
+        made_right=zeros_before_the_first,
+        remedy=STATES_ARE_RIGHT,
     ),
     KnownDifference(
         "stored-state-in-place-of-zeros",
@@ -483,6 +729,8 @@ KNOWN_DIFFERENCES = (
         right=NOT_SHOWN,
         marks=shows_the_first_state,
         against=STEP_BY_STEP,
+        made_right=zeros_before_the_first,
+        remedy=STATES_ARE_RIGHT,
     ),
     KnownDifference(
         "unrolled-backwards-mask-has-no-shape",

@@ -40,6 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a check that is blind to some mistake fails, too",
     )
     group.addoption(
+        "--rnn-parity-allow-known",
+        action="store_true",
+        help="a check that diverged for a known mistake of Keras's does not fail",
+    )
+    group.addoption(
         "--rnn-parity-report",
         metavar="FILE",
         help="write the reports of all checks to FILE as one JSON document",
@@ -86,6 +91,7 @@ def rnn_parity_fixture(request: pytest.FixtureRequest) -> RnnParity:
         update=config.getoption("rnn_parity_update"),
         mode=settings.mode,
         strict=settings.strict or config.getoption("rnn_parity_strict"),
+        allow_known=settings.allow_known or config.getoption("rnn_parity_allow_known"),
         keep_documents=config.getoption("rnn_parity_report") is not None,
     )
 

@@ -23,12 +23,13 @@ Returned = TypeVar("Returned")
 
 
 class RnnParity:
-    """What a test gets; every method returns the report, and raises it where it is no parity.
+    """What a test gets; every method returns the report, and raises it where it is false.
 
     `found` receives what the end of the session needs of each report; its JSON document only with
     `keep_documents`. `case_path` is where the test's case of a given name belongs, and `root` what
     messages name it from; `update` rewrites cases that changed. `mode` is the mode of a run unless
-    a call names one; with `strict`, a check that is blind to some mistake raises, too.
+    a call names one; with `strict`, a check that is blind to some mistake raises, too; with
+    `allow_known`, one that diverged for a known difference does not, unless a call says otherwise.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class RnnParity:
         update: bool = False,
         mode: str = "graph",
         strict: bool = False,
+        allow_known: bool = False,
         keep_documents: bool = False,
     ) -> None:
         self._found = found
@@ -49,6 +51,7 @@ class RnnParity:
         self._taken: set[Path] = set()
         self._mode = mode
         self._strict = strict
+        self._allow_known = allow_known
         self._keep_documents = keep_documents
 
     def check(
@@ -61,11 +64,13 @@ class RnnParity:
         mode: str | None = None,
         layer_name: str | None = None,
         training: bool = False,
+        allow_known: bool | None = None,
     ) -> Report:
         """Run a Keras layer (or every recurrent layer of a model): `rnn_parity.check`.
 
         With `against`, hold what other implementations compute against its replay instead; with
-        `training`, call it in training.
+        `training`, call it in training. With `allow_known`, a divergence that a known difference
+        explains does not raise; None leaves that to the session.
         Raises `AssertionError` unless everything is in parity, `InputError` for unusable input.
         """
         __tracebackhide__ = True
@@ -73,7 +78,7 @@ class RnnParity:
         usual = DEFAULT_MODE if isinstance(layer_or_model, Cell) else self._mode
         mode = usual if mode is None else mode
         data = (layer_or_model, inputs, mask, initial_state, against, mode, layer_name, training)
-        return self._hold(without_internals(rnn_parity.check, data))
+        return self._hold(without_internals(rnn_parity.check, data), allow_known=allow_known)
 
     def compare(
         self,
@@ -101,21 +106,31 @@ class RnnParity:
         mask: ArrayLike | None = None,
         initial_state: ArrayLike | None = None,
         mode: str | None = None,
+        allow_known: bool | None = None,
     ) -> Report:
         """Check as `check` does, and hold the layer against the case recorded beside the test.
 
         A missing case is written, and the test fails. `name` tells several cases of one test apart.
+        `allow_known` is as in `check`.
         Raises `AssertionError` unless then and now are in parity and nothing else changed,
         `InputError` for unusable input and for a case that cannot be read.
         """
         __tracebackhide__ = True
         mode = self._mode if mode is None else mode
-        data = (layer_or_model, inputs, name, mask, initial_state, mode)
+        allow_known = self._allow_known if allow_known is None else allow_known
+        data = (layer_or_model, inputs, name, mask, initial_state, mode, allow_known)
         report, message = without_internals(self._regression, data)
-        return self._hold(report, message)
+        return self._hold(report, message, allow_known)
 
     def _regression(
-        self, layer_or_model: Any, inputs: Any, name: str | None, mask: Any, state: Any, mode: str
+        self,
+        layer_or_model: Any,
+        inputs: Any,
+        name: str | None,
+        mask: Any,
+        state: Any,
+        mode: str,
+        allow_known: bool,
     ) -> tuple[Report, str]:
         """The report on then and now, and the message of what is missing or changed."""
         path = self._case_path(name)
@@ -132,7 +147,7 @@ class RnnParity:
         self._taken |= {path, *paths}
         in_model = keras_adapter.is_model(layer_or_model)
         results = [
-            held(seen, file, self._shown(file), self._update, in_model)
+            held(seen, file, self._shown(file), self._update, in_model, allow_known)
             for seen, file in zip(found, paths, strict=True)
         ]
         checks = [check for one in results for check in one.checks]
@@ -142,22 +157,25 @@ class RnnParity:
         """The name of a file as messages and reports show it."""
         return path.relative_to(self._root).as_posix() if self._root in path.parents else str(path)
 
-    def _hold(self, report: Report, message: str = "") -> Report:
-        """Keep what the session needs of `report`, and raise it unless it is in parity.
+    def _hold(self, report: Report, message: str = "", allow_known: bool | None = None) -> Report:
+        """Keep what the session needs of `report`, and raise it where it is false.
 
         `message` stands for the report's own where everything that was compared is in parity.
         """
         __tracebackhide__ = True
-        report = replace(report, strict=self._strict)
+        allow_known = self._allow_known if allow_known is None else allow_known
+        report = replace(report, strict=self._strict, allow_known=allow_known)
         self._found.append(
             {
                 "lines": lines(report),
                 "document": report.to_json() if self._keep_documents else None,
             }
         )
-        if report.verdict != "parity" or not report:
+        if not report:
             compared = all(
-                check.verdict == "parity" for check in report.checks if is_compared(check)
+                check.verdict == "parity" or report.allows(check)
+                for check in report.checks
+                if is_compared(check)
             )
             raise AssertionError(shown_lines(message) if message and compared else failure(report))
         return report

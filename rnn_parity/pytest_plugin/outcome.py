@@ -27,6 +27,7 @@ from rnn_parity.verdict.sentences import ratio
 REPORT = "--rnn-parity-report=FILE"
 OPTIONS = OptionNames(
     strict="--rnn-parity-strict",
+    allow_known="--rnn-parity-allow-known",
     all_timesteps=f"{REPORT} has all",
     all_weights=f"in {REPORT}",
 )
@@ -40,7 +41,7 @@ def failure(report: Report) -> str:
 
     Of several failed checks each says as much in fewer lines; the numbers are those of the first.
     """
-    failed = [check for check in report.checks if fails(check, report.strict)]
+    failed = [check for check in report.checks if fails(check, report)]
     several = len(failed) > 1
     head = [wrap(report.page(Style(quiet=True, names=OPTIONS)).conclusion)]
     for check in failed:
@@ -53,9 +54,10 @@ def failure(report: Report) -> str:
     return without_commands("\n\n".join([*blocks, environment_line(report.environment)]))
 
 
-def fails(check: Check, strict: bool) -> bool:
-    """Whether this check is a reason for its report to be raised."""
-    return check.verdict != "parity" or (strict and bool(blind_spots(check)))
+def fails(check: Check, report: Report) -> bool:
+    """Whether this check of a report is a reason to raise it."""
+    passed = check.verdict == "parity" or report.allows(check)
+    return not passed or (report.strict and bool(blind_spots(check)))
 
 
 def title(check: Check) -> str:
@@ -94,21 +96,20 @@ def lines(report: Report) -> list[tuple[str, str, bool]]:
     """A word, a line and whether it failed, for each check; one if nothing was compared."""
     if not report.checks:
         return [(report.verdict, shown(report.summary), True)]
-    strict = report.strict
-    return [(verdict_word(c), line(c, strict), fails(c, strict)) for c in report.checks]
+    return [(verdict_word(c), line(c, report), fails(c, report)) for c in report.checks]
 
 
-def line(check: Check, strict: bool) -> str:
+def line(check: Check, report: Report) -> str:
     """The layer, how near it is, and the cause or the reason where it fails."""
     facts = [name_of(check)]
     facts += [f"ratio {ratio(check.max_ratio)}"] if check.max_ratio is not None else []
     if check.effective_bits is not None:
         facts.append(f"{bits(check.effective_bits)} effective bits")
     if check.causes:
-        facts.append(check.causes[0].fault)
+        facts.append(check.causes[0].fault + " (allowed)" * report.allows(check))
     elif check.verdict != "parity":
         facts.append(" ".join(check.summary.partition(";")[0].split()))
-    elif fails(check, strict):
+    elif fails(check, report):
         facts.append(f"blind to {', '.join(spot.fault for spot in blind_spots(check))}")
     return shown(", ".join(facts))
 

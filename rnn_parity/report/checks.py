@@ -6,6 +6,7 @@ import heapq
 import math
 from collections.abc import Sequence
 
+from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
 from rnn_parity.errors import shown
 from rnn_parity.report.page import (
     COMMAND_LINE,
@@ -54,10 +55,15 @@ LEVELS: dict[str, Level] = {"parity": "notice", "diverged": "error", "suspect": 
 """How an annotation shows a verdict; any other is a warning."""
 
 
-def section(check: Check, style: Style = PLAIN, strict: bool = False) -> Section:
-    """All that is shown of one check; with `strict`, blind spots are a reason to warn."""
+def section(
+    check: Check, style: Style = PLAIN, strict: bool = False, allow_known: bool = False
+) -> Section:
+    """All that is shown of one check; with `strict`, blind spots are a reason to warn, and with
+    `allow_known`, a divergence that a known difference explains is no more than that.
+    """
     title, *facts = subject_lines(check)
     reason = strictness([check], style.names) if strict else ""
+    reason = reason or (allowance([check], style.names) if allow_known else "")
     return Section(
         heading=title,
         name=f"{TOOL}: {label(check.subject)}",
@@ -225,6 +231,22 @@ def strictness(checks: Sequence[Check], names: OptionNames = COMMAND_LINE) -> st
     """Why a strict report does not accept checks that passed; nothing when it does."""
     faults = dict.fromkeys(spot.fault for check in checks for spot in blind_spots(check))
     return f"With {names.strict}, nothing is proven about {', '.join(faults)}." if faults else ""
+
+
+def known_differences(check: Check) -> list[str]:
+    """The ids of the known differences that explain a divergence; none for any other check."""
+    ids = {known.id for known in KNOWN_DIFFERENCES}
+    causes = check.causes if check.verdict == "diverged" else ()
+    return [cause.fault for cause in causes if cause.fault in ids]
+
+
+def allowance(checks: Sequence[Check], names: OptionNames = COMMAND_LINE) -> str:
+    """Which divergences are no failure where known differences are allowed; nothing without one."""
+    ids = list(dict.fromkeys(one for check in checks for one in known_differences(check)))
+    if not ids:
+        return ""
+    verb, what = ("is", "a known difference") if len(ids) == 1 else ("are", "known differences")
+    return f"With {names.allow_known}, {', '.join(ids)} {verb} {what} and no failure."
 
 
 def ulps(n: int) -> str:

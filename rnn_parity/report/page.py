@@ -46,7 +46,7 @@ class Section:
     """One check, or one finding of a sweep.
 
     `facts` stand under the `heading`; `sentence` is the verdict where the heading does not say it.
-    An annotation has the title `name`, and `reason` is why it warns of what passed.
+    An annotation has the title `name`, and `reason` is why it warns of what passed, or warns alone.
     """
 
     heading: str
@@ -74,7 +74,8 @@ class Page:
     """All that is shown: `header` under the title, an overview and remarks on it, the sections.
 
     `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
-    failed, and `worse` what got worse than before. An annotation of the whole has this `level`.
+    failed, or is 0 although something did, and `worse` what got worse than before. An annotation of
+    the whole has this `level`.
     """
 
     verdict: str = ""
@@ -100,6 +101,7 @@ class OptionNames:
     """How a report names the options that show or allow more: those of the command line."""
 
     strict: str = "--strict"
+    allow_known: str = "--allow-known"
     all_timesteps: str = "--every shows all"
     all_weights: str = "in --format json"
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 from rnn_parity.report.checks import (
+    allowance,
     blind_spots,
+    known_differences,
     overall,
     overview,
     section,
     strictness,
     verdict_sentence,
 )
-from rnn_parity.report.page import PLAIN, Page, Renderable, Style
+from rnn_parity.report.page import PLAIN, OptionNames, Page, Renderable, Style
 from rnn_parity.report.wording import environment_line, sentence
 from rnn_parity.system.environment import environment
 from rnn_parity.verdict.order import Verdict, decisive, exit_code
@@ -26,7 +28,8 @@ class Report(Renderable):
     """What one or several checks found.
 
     `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a
-    blind spot counts as nothing proven. `worse` is what got worse than in an earlier report.
+    blind spot counts as nothing proven. `worse` is what got worse than in an earlier report. With
+    `allow_known`, a divergence that a known difference explains is no failure.
     """
 
     checks: tuple[Check, ...]
@@ -34,6 +37,7 @@ class Report(Renderable):
     notes: tuple[str, ...] = ()
     strict: bool = False
     worse: tuple[str, ...] = ()
+    allow_known: bool = False
 
     schema: ClassVar[str] = "rnn-parity/1"
 
@@ -44,10 +48,14 @@ class Report(Renderable):
 
     @property
     def exit_code(self) -> int:
-        """0 parity, 1 diverged, suspect or worse than before, 3 nothing proven."""
+        """0 parity or allowed, 1 diverged, suspect or worse than before, 3 nothing proven."""
         blind = self.strict and any(map(blind_spots, self.checks))
-        found = {check.verdict for check in self.checks} | ({"inconclusive"} if blind else set())
-        return 1 if self.worse else exit_code(found)
+        found = {"parity" if self.allows(check) else check.verdict for check in self.checks}
+        return 1 if self.worse else exit_code(found | ({"inconclusive"} if blind else set()))
+
+    def allows(self, check: Check) -> bool:
+        """Whether a check diverged and is no failure: a known difference explains all of it."""
+        return self.allow_known and bool(known_differences(check))
 
     @property
     def summary(self) -> str:
@@ -62,7 +70,7 @@ class Report(Renderable):
         return environment(self.device)
 
     def __bool__(self) -> bool:
-        """Whether everything was proven to be within rounding: exit code 0."""
+        """Whether everything was proven to be within rounding, or is allowed: exit code 0."""
         return self.exit_code == 0
 
     def __repr__(self) -> str:
@@ -87,11 +95,10 @@ class Report(Renderable):
 
         Notes without checks are in the summary.
         """
-        passed = self.verdict == "parity"
         words = Page(
             verdict=self.verdict,
             sentence=self.sentence,
-            reason=strictness(self.checks, style.names) if self.strict and passed else "",
+            reason=self.reason(style.names),
             worse=self.worse,
         )
         if style.quiet:
@@ -102,9 +109,16 @@ class Report(Renderable):
             title=self.title,
             header=(environment_line(self.environment), *notes),
             overview=overview(self.checks),
-            sections=tuple(section(c, style, self.strict) for c in self.checks),
+            sections=tuple(section(c, style, self.strict, self.allow_known) for c in self.checks),
             level=None if self.checks else "warning",
         )
+
+    def reason(self, names: OptionNames) -> str:
+        """Why the exit code is not the one that the verdict alone gives; empty where it is."""
+        passed = all(check.verdict == "parity" or self.allows(check) for check in self.checks)
+        reasons = [allowance(self.checks, names)] if self.allow_known else []
+        reasons += [strictness(self.checks, names)] if self.strict and passed else []
+        return " ".join(filter(None, reasons))
 
     @property
     def sentence(self) -> str:

@@ -205,7 +205,8 @@ class SweepReport(Renderable):
         if first is not None:
             form = digits(configuration["dtype"])
             yield "observed", f"{first.observed:{form}}, expected {first.expected:{form}}"
-        yield from caused(finding.causes)
+        # What is known is said in full below.
+        yield from caused(c for c in finding.causes if known is None or c.fault != known.id)
         if known is not None:
             yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.keras)]
             yield more(known.id)

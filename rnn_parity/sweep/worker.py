@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnn_parity.diagnosis.known_causes import numbers_in
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
 from rnn_parity.implementations.sources import KINDS, Source, recognised, sources
 from rnn_parity.sweep.space import OF_KERAS, RULES, SPACES, Site, example
 from rnn_parity.verdict.configuration import OF_RUN, OF_WRAPPER, Configuration
 from rnn_parity.verdict.order import WORST_FIRST, Status
 from rnn_parity.verdict.results import Cause, Check
-from rnn_parity.verdict.sweep_results import Array, CallNumbers, Numbers, Outcome
+from rnn_parity.verdict.sweep_results import Numbers, Outcome
 
 if TYPE_CHECKING:
     from rnn_parity.api.generated import GeneratedLayer
@@ -170,37 +169,6 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
         found = numbers_in([seen for seen in parts if seen.layer_name == name], found)
     assert found is not None, "a failure has been compared"
     return found
-
-
-def numbers_in(observations: Sequence[LayerCall], forward: Numbers | None) -> Numbers:
-    """The numbers of one layer, all calls of which were observed."""
-    from rnn_parity.recurrence.sequences import Sequences
-    from rnn_parity.recurrence.time_loop import replay
-
-    weights = observations[0].weights
-    assert weights is not None
-    calls = []
-    for seen in observations:
-        sequences = Sequences.of(weights, seen.inputs, seen.mask, seen.initial_state)
-        trace = replay(weights, sequences)
-        calls.append(
-            CallNumbers(
-                wide(seen.inputs),
-                seen.mask,
-                tuple(map(wide, seen.initial_state or ())),
-                wide(seen.outputs),
-                tuple(map(wide, seen.final_state)),
-                trace.outputs,
-                trace.states,
-            )
-        )
-    arrays = (weights.kernel, weights.recurrent_kernel, weights.bias)
-    return Numbers(*arrays, tuple(calls), forward, weights.zero_output_for_mask)
-
-
-def wide(array: NDArray[np.generic]) -> Array:
-    """In float64, which holds every narrower number exactly."""
-    return np.asarray(array).astype(np.float64)
 
 
 def describe(layer: str, against: str | None = None) -> Site:

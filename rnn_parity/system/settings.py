@@ -30,6 +30,7 @@ class Settings:
     mode: str = "graph"
     strict: bool = False
     cases: str | None = None
+    allow_known: bool = False
 
 
 def read_settings(folder: Path) -> Settings:
@@ -62,8 +63,8 @@ def settings_of(found: Any, where: str) -> Settings:
         if key == "mode" and value not in (*MODES, ALL_MODES):
             modes = ", ".join((*MODES, ALL_MODES))
             raise InputError(f"{where}: expected mode one of {modes}, received {value!r}")
-        if key == "strict" and not isinstance(value, bool):
-            raise InputError(f"{where}: expected strict true or false, received {value!r}")
+        if key in ("strict", "allow_known") and not isinstance(value, bool):
+            raise InputError(f"{where}: expected {key} true or false, received {value!r}")
         if key == "cases" and not (isinstance(value, str) and value):
             raise InputError(f"{where}: expected the name of a folder in cases, received {value!r}")
     return Settings(**found)

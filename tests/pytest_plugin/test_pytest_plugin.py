@@ -104,9 +104,9 @@ def test_a_wrong_setting_is_one_line(suite, pytester):
     result.assert_outcomes(errors=1)
     # The summary at the end repeats it, whole where CI is set and cut short elsewhere.
     lines = [line for line in result.outlines if not line.startswith("ERROR ")]
-    said = [line for line in lines if "expected one of mode, strict, cases" in line]
+    said = [line for line in lines if "expected one of mode, strict, cases, allow_known" in line]
     assert said[0].endswith(
-        "[tool.rnn_parity]: expected one of mode, strict, cases, received 'mood'"
+        "[tool.rnn_parity]: expected one of mode, strict, cases, allow_known, received 'mood'"
     )
     assert len(said) == 1
 
@@ -245,3 +245,44 @@ def test_workers_send_their_reports(suite, pytester):
     lines = section(result)
     assert len(lines) == 7
     assert len([line for line in lines if line.startswith("PARITY")]) == 5
+
+
+KNOWN = """
+    import numpy as np
+    from tensorflow import keras
+
+    def layer():
+        keras.utils.set_random_seed(0)
+        given = {"unroll": True, "go_backwards": True, "zero_output_for_mask": True}
+        return keras.layers.SimpleRNN(2, return_sequences=True, name="one", **given)
+
+    X, MASK = np.ones((1, 3, 1), "float32"), np.array([[True, True, False]])
+
+    def test_check(rnn_parity):
+        rnn_parity.check(layer(), X, MASK)
+
+    def test_other(rnn_parity):
+        with pytest.raises(AssertionError, match="cause     zeroed-by-the-mask-as-given: "):
+            rnn_parity.check(layer(), X, MASK, allow_known=False)
+        assert rnn_parity.check(layer(), X, MASK, allow_known=True).verdict == "diverged"
+        with pytest.raises(AssertionError, match="DIVERGED"):
+            rnn_parity.compare(WEIGHTS, INPUTS, WITHOUT_BIAS)
+
+    def test_regression(rnn_parity):
+        rnn_parity.regression(layer(), X, mask=MASK)
+"""
+
+
+def test_known_differences_may_be_allowed(suite, pytester):
+    pytest.importorskip("tensorflow")
+    suite(KNOWN).assert_outcomes(failed=2, passed=1)
+    assert not list(pytester.path.rglob("*.npz"))
+    result = suite(KNOWN, "--rnn-parity-allow-known")
+    result.assert_outcomes(failed=1, passed=2)  # the missing case is written
+    assert len(list(pytester.path.rglob("*.npz"))) == 1
+    result.stdout.fnmatch_lines(["E*AssertionError: no case was recorded yet; written now: *"])
+    pytester.makepyprojecttoml("[tool.rnn_parity]\nallow_known = true")
+    result = suite(KNOWN)
+    result.assert_outcomes(passed=3)
+    known = [line for line in section(result) if line.endswith("as-given (allowed)")]
+    assert len(known) == 4

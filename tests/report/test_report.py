@@ -14,6 +14,7 @@ from rnn_parity.report.report import Report
 from rnn_parity.system import environment
 from rnn_parity.verdict.results import (
     BlindSpot,
+    Cause,
     ImpliedWeight,
     LaterSensitivity,
     Sensitivity,
@@ -48,6 +49,54 @@ def test_verdict_and_exit_code(checks, verdict, code, strict_code):
     strict = Report(checks, strict=True)
     assert (strict.verdict, strict.exit_code) == (verdict, strict_code)
     assert bool(strict) is (strict_code == 0)
+
+
+def known(id="sparsemax-threshold", check=DIVERGED):
+    return dataclasses.replace(check, causes=(*check.causes, Cause(id, "", None)))
+
+
+@pytest.mark.parametrize(
+    ("checks", "code", "allowed"),
+    [
+        ((known(),), 1, 0),
+        ((known(), PARITY), 1, 0),
+        ((known("bias-dropped"),), 1, 1),
+        ((known("sparsemax-threshold+bias-dropped"),), 1, 1),
+        ((known(), DIVERGED), 1, 1),
+        ((known(), SUSPECT), 1, 1),
+        ((known(check=SUSPECT),), 1, 1),
+        ((known(), NOT_COMPARED), 1, 3),
+        ((known(check=INCONCLUSIVE),), 3, 3),
+        ((), 3, 3),
+    ],
+)
+def test_known_differences_may_be_allowed(checks, code, allowed):
+    report = Report(checks)
+    allowing = dataclasses.replace(report, allow_known=True)
+    assert (report.exit_code, allowing.exit_code, bool(allowing)) == (code, allowed, not allowed)
+    assert allowing.verdict == report.verdict
+    before, after = (json.loads(one.to_json()) for one in (report, allowing))
+    assert after == {**before, "exit_code": allowed}
+
+
+def test_what_is_allowed_is_said():
+    said = "With --allow-known, sparsemax-threshold is a known difference and no failure."
+    one, two = Report((known(),), allow_known=True), Report((known(), BLIND), allow_known=True)
+    for report in (one, two):
+        for format in ("table", "markdown", "github"):
+            text = report.render(format).replace("\\", "")
+            assert text.replace("\n", " ").replace("  ", " ").count(said) == 1, format
+        assert report.render(quiet=True).endswith(said)
+        assert said not in str(dataclasses.replace(report, allow_known=False))
+    assert one.render("github").startswith("::warning ")
+    assert dataclasses.replace(one, allow_known=False).render("github").startswith("::error ")
+    strict = dataclasses.replace(two, strict=True)
+    assert strict.exit_code == 3
+    assert strict.render(quiet=True).endswith(
+        f"{said} With --strict, nothing is proven about mask-ignored."
+    )
+    worse = dataclasses.replace(one, worse=("it was parity",))
+    assert worse.exit_code == 1
 
 
 def test_the_summary_is_the_checks_own_or_an_overall_one():
