@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.diagnosis.blind_spots import PassedCheck, later
-from rnn_parity.diagnosis.causes import causes, suspicion
+from rnn_parity.diagnosis.causes import causes, clues, suspicion
 from rnn_parity.diagnosis.evidence import LastOutputEvidence, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
 from rnn_parity.diagnosis.faults.states import state_causes
@@ -33,14 +33,19 @@ def examine(
     stateful: bool = False,
     why: bool = True,
     probe: Probe | None = None,
+    earlier: tuple[Sequences, NDArray[Any]] | None = None,
+    backward_half: bool = False,
 ) -> Check:
     """Judge what was observed, then say why it diverged, or what the check is blind to.
 
     Without `why` no cause is looked for, which may take a hundred times as long as the verdict.
     `probe` runs the very implementation on other data, to settle a suspicion about its weights.
+    `earlier` and `backward_half` are as in `Computation`.
     """
     judged = judge(layer, sequences, observed, subject)
-    reference = Computation(layer, sequences, stateful)
+    reference = Computation(
+        layer, sequences, stateful, earlier=earlier, backward_half=backward_half
+    )
     if judged.check.verdict == "diverged":
         if not why:
             return judged.check
@@ -78,11 +83,18 @@ def diagnosed(
     if not outputs.size:
         return check
     evidence = SequenceEvidence.around(reference, outputs, check.first_divergence)
-    found = causes(reference, evidence, tick)
-    if found:
-        return replace(check, causes=found)
+    known = causes(reference, evidence, tick)
+    if known:
+        return replace(check, causes=known)
     hint, weights = suggestion(reference.layer, reference.sequences, outputs)
-    return replace(check, summary=f"{unexplained(check, reference)}{hint}", implied_weights=weights)
+    deviation = check.timesteps[: outputs.shape[1]]
+    found = clues(reference, outputs, np.array([row.max_deviation for row in deviation]))
+    return replace(
+        check,
+        summary=f"{unexplained(check, reference)}{hint}",
+        implied_weights=weights,
+        notes=(*check.notes, *found),
+    )
 
 
 def diagnosed_last(

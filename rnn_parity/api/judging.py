@@ -37,16 +37,22 @@ def judged(
 
     What is not replayed is named, never skipped. `why` is as in `examine`.
     """
-    if not others:
-        for call in calls:
-            yield judged_call(call, subject_of(call, kind, path), why)
-        return
-    for call, source in calls_computed_by(list(calls), others):
-        yield judged_call(call, subject_of(call, kind, path, source.name), why)
+    answered: Iterable[tuple[LayerCall, str | None]] = ((call, None) for call in calls)
+    if others:
+        found = calls_computed_by(list(calls), others)
+        answered = ((call, source.name) for call, source in found)
+    earlier: dict[tuple[str, str | None], LayerCall] = {}
+    for call, against in answered:
+        subject = subject_of(call, kind, path, against)
+        before = earlier.get((call.layer_name, against))
+        earlier[call.layer_name, against] = call
+        yield judged_call(call, subject, why, before)
 
 
-def judged_call(call: LayerCall, subject: Subject, why: bool = True) -> Check:
-    """What passed through a layer, held against the replay."""
+def judged_call(
+    call: LayerCall, subject: Subject, why: bool = True, before: LayerCall | None = None
+) -> Check:
+    """What passed through a layer, held against the replay; `before` is the layer's last call."""
     if call.merge is not None and subject.against is None:
         spread = spreads_of(call) if call.mode in COMPILED else ()
         check = judge_merge(call.merge, subject, spread)
@@ -58,11 +64,30 @@ def judged_call(call: LayerCall, subject: Subject, why: bool = True) -> Check:
     stateful = bool(call.config.get("stateful"))
     # Another implementation answered for the layer: to run Keras again would say nothing of it.
     probe = call.probe if subject.against is None else None
-    check = examine(call.weights, sequences, observed, subject, stateful, why, probe)
+    check = examine(
+        call.weights,
+        sequences,
+        observed,
+        subject,
+        stateful,
+        why,
+        probe,
+        earlier_of(call, before),
+        call.in_bidirectional and call.weights.go_backwards,
+    )
     if why:
         check = with_known_difference(check, call, sequences, observed)
     check = replace(check, notes=(*check.notes, *call.notes))
     return doubted_as_a_whole(check, call.unproven) if call.unproven else check
+
+
+def earlier_of(call: LayerCall, before: LayerCall | None) -> tuple[Sequences, NDArray[Any]] | None:
+    """The call before of the same samples, whose states a layer may not have reset."""
+    if before is None or before.weights is None or before.outputs.ndim != 3:
+        return None
+    if before.outputs.shape[0] != call.inputs.shape[0]:
+        return None
+    return sequences_of(before, before.weights), before.outputs
 
 
 def doubted_as_a_whole(check: Check, unproven: str) -> Check:

@@ -1,5 +1,6 @@
-"""Why a check diverged: which known mistakes reproduce the observed numbers within rounding. And
-what makes one suspect that is within rounding: other weights, single ones or all of them rounded.
+"""Why a check diverged: which known mistakes reproduce the observed numbers within rounding, and
+what remains to be said where none does. And what makes one suspect that is within rounding: other
+weights, single ones or all of them rounded.
 
 A mistake explains them when its own step residuals are within rounding. Every step starts from the
 observed state, so that all steps of all samples are independent: a part of the rows can refute a
@@ -8,6 +9,7 @@ mistake, and only what survives is tried on all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,18 +18,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity.bounds.arithmetic import arithmetics
+from rnn_parity.bounds.distance import ratios
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.evidence import Evidence, Fit
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.probe import Probe
-from rnn_parity.recurrence.cells import Cell
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.system.progress import Tick, unseen
 from rnn_parity.verdict.judge import effective_bits
+from rnn_parity.verdict.printed import steps_as_written
 from rnn_parity.verdict.results import Cause, ImpliedWeight
-from rnn_parity.verdict.sentences import other_value
+from rnn_parity.verdict.sentences import number, other_value
 
 LAST = 2
 """The axes of the last outputs alone, `(B, H)`."""
@@ -265,3 +270,130 @@ def likeliest_rounding(reference: Computation, equations: Rows) -> Computation |
         if left < least and implied.shown_by_all_parts(predicted, residual):
             least, found = left, variant
     return found
+
+
+# What remains to be said where no known mistake explains the numbers.
+
+FEW_PLACES = 6
+"""Units or samples that are named where not all are off. Chosen."""
+LONG = 8
+"""Timesteps from which on it is told how a deviation grows. Chosen: of fewer, no law shows."""
+STEADY = 3.0
+"""A deviation whose last quarter is no further from its first than this factor is about constant.
+Chosen: the largest of some hundred numbers varies by less."""
+FEWEST_BITS = 3
+"""Noise that leaves fewer bits is no rounding. Chosen."""
+NOISE, LAW = 0.2, 0.5
+"""Shares of the residuals' squares, after the chance of fitting them, that inputs and states
+explain linearly: below the first they look like noise, above the second like another formula.
+Measured: rounding in 8 to 11 bits at most 0.06, formulas outside the catalogue at least 0.3."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepResiduals:
+    """All steps from observed states: what each is off by `(T, B, H)`, how large it should be, and
+    which ones are beyond their bound; `given` `(T, B, F + H + 1)` are its input, state and 1.
+    """
+
+    residual: Array
+    size: Array
+    beyond: NDArray[np.bool_]
+    given: Array
+
+    @classmethod
+    def of(cls, c: Computation, outputs: NDArray[Any]) -> StepResiduals:
+        """From whole sequences of outputs."""
+        arithmetic = arithmetics(c.layer.precision)[-1]
+        found: list[tuple[NDArray[Any], ...]] = []
+        for block, observed, ball in steps_as_written(
+            c.layer, c.sequences, outputs, arithmetic, c.printed
+        ):
+            residual = observed.outputs - ball.value
+            beyond = ~(ratios(np.abs(residual), ball) <= 1)
+            one = np.ones((*residual.shape[:2], 1))
+            given = np.concatenate([block.inputs, observed.states[:-1], one], axis=2)
+            found.append((residual, np.abs(ball.value), beyond, given))
+        residuals, sizes, off, given_to = (np.concatenate(a) for a in zip(*found, strict=True))
+        return cls(residuals, sizes, off.astype(bool), given_to)
+
+
+@np.errstate(all="ignore")
+def clues(c: Computation, outputs: NDArray[Any], deviation: Array) -> tuple[str, ...]:
+    """Sentences on what is off, how it grows and what it looks like.
+
+    `deviation` `(T,)` is the largest one from the replay at each timestep.
+    """
+    steps = StepResiduals.of(c, outputs)
+    return tuple(filter(None, (where_off(steps), growth(deviation, steps), looks_like(steps))))
+
+
+def where_off(steps: StepResiduals) -> str:
+    """Which units, samples and timesteps have steps beyond their bound."""
+    parts = []
+    for name, axis in (("unit", 2), ("sample", 1), ("timestep", 0)):
+        off: NDArray[Any] = np.asarray(steps.beyond.any(axis=tuple({0, 1, 2} - {axis})))
+        count, places = len(off), np.flatnonzero(off)
+        if len(places) == count:
+            parts.append(f"all {count} {name}s" if count > 1 else f"the only {name}")
+        else:
+            more = ", ..." if len(places) > FEW_PLACES else ""
+            listed = ", ".join(map(str, places[:FEW_PLACES]))
+            parts.append(f"{len(places)} of {count} {name}s ({listed}{more})")
+    return f"off by more than rounding: {', in '.join(parts)}"
+
+
+def growth(deviation: Array, steps: StepResiduals) -> str:
+    """How the deviation from the replay goes on from the first step that is off."""
+    first = int(steps.beyond.any(axis=(1, 2)).argmax())
+    d = deviation[first:]
+    if len(d) < LONG or not (np.isfinite(d).all() and (d > 0).all()):
+        return ""
+    quarter = max(1, len(d) // 4)
+    before, after = float(np.median(d[:quarter])), float(np.median(d[-quarter:]))
+    since = f"the deviation from the replay, from timestep {first} on,"
+    if before / STEADY <= after <= before * STEADY:
+        return f"{since} stays about constant ({number(float(np.median(d)))})"
+    t = np.arange(len(d))
+    linear, exponential = (abs(float(np.corrcoef(t, a)[0, 1])) for a in (d, np.log(d)))
+    how = "grows" if after > before else "shrinks"
+    ends = f"({number(before)} at first, {number(after)} at last)"
+    if linear >= exponential:
+        return f"{since} {how} about linearly {ends}"
+    rate = abs(float(np.polyfit(t, np.log2(d), 1)[0]))
+    times = "doubles" if after > before else "halves"
+    return f"{since} {how} exponentially: it {times} every {number(1 / rate)} timesteps {ends}"
+
+
+def looks_like(steps: StepResiduals) -> str:
+    """Whether the residuals look like noise of a narrower arithmetic, or like another formula."""
+    share = explained_share(steps)
+    bits = -math.log2(math.sqrt(3 * float((steps.residual**2).sum() / (steps.size**2).sum())))
+    if share is None or not math.isfinite(bits):
+        return ""
+    if share < NOISE and bits > FEWEST_BITS:
+        return (
+            f"the step residuals look like noise, that of an arithmetic of about {bits:.0f} bits: "
+            "they follow neither the inputs nor the states"
+        )
+    if share > LAW:
+        return (
+            "the step residuals look like another formula or other weights: "
+            f"{100 * share:.0f} % of their squares follow the inputs and the states linearly"
+        )
+    return ""
+
+
+def explained_share(steps: StepResiduals) -> float | None:
+    """The share of the residuals' squares that input and state explain linearly beyond chance; None
+    where too few steps would tell.
+    """
+    given = steps.given.reshape(-1, steps.given.shape[2])
+    residual = steps.residual.reshape(len(given), -1)
+    known = np.isfinite(given).all(axis=1) & np.isfinite(residual).all(axis=1)
+    count, unknowns = int(known.sum()), given.shape[1]
+    if count < 2 * unknowns:
+        return None
+    given, residual = given[known], residual[known]
+    left = residual - given @ np.linalg.lstsq(given, residual, rcond=None)[0]
+    rest = float((left**2).sum() / (residual**2).sum()) * count / (count - unknowns)
+    return max(0.0, 1 - rest)

@@ -133,7 +133,7 @@ def configuration_of(call: LayerCall, layer: Cell) -> Configuration:
         "initial_state": "random" if given else "zeros",
         "calls": 2 if kept else 1,
         "mode": call.mode,
-        "wrapper": "bidirectional" if in_bidirectional(call, layer) else "none",
+        "wrapper": "bidirectional" if call.in_bidirectional and layer.go_backwards else "none",
         "go_backwards": layer.go_backwards,
         "zero_output_for_mask": layer.zero_output_for_mask,
     }
@@ -144,12 +144,6 @@ def option_of(layer: Cell, name: str) -> Value:
     """An option of a layer, an activation by its name."""
     value = getattr(layer, name)
     return value if isinstance(value, bool) else str(value.name)
-
-
-def in_bidirectional(call: LayerCall, layer: Cell) -> bool:
-    """Whether this is the layer of a `Bidirectional` that goes backwards, by its name in it."""
-    parents = call.layer_name.split("/")[1:-1]
-    return layer.go_backwards and not {"forward", "backward"}.isdisjoint(parents)
 
 
 def numbers_in(calls: Sequence[LayerCall], forward: Numbers | None = None) -> Numbers:

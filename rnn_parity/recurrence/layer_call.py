@@ -94,6 +94,11 @@ class LayerCall:
     probe: Callable[..., NDArray[Any] | None] | None = None
     unproven: str = ""
 
+    @property
+    def in_bidirectional(self) -> bool:
+        """Whether this is a layer of a `Bidirectional`, by its name in it: "both/forward/lstm"."""
+        return not {"forward", "backward"}.isdisjoint(self.layer_name.split("/")[1:-1])
+
 
 def not_compared(
     layer_class: str, layer_name: str, config: dict[str, Any], reason: str, mode: str = ""

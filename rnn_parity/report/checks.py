@@ -137,7 +137,14 @@ def findings(check: Check, names: OptionNames = COMMAND_LINE) -> list[tuple[str,
         place = place_of_divergence(check.first_divergence, check.dtype) or places_of_states(check)
     weights = implied_weights(check.implied_weights or (), check.dtype, names)
     to_do = [("to do", text) for text in remedies(check)]
-    return [*place, *caused(check.causes), *weights, *to_do, *sensitivity_facts(check.sensitivity)]
+    why = caused(check.causes)
+    if check.verdict == "diverged" and not why:
+        why = [more(UNEXPLAINED, ", on how to go on")]
+    return [*place, *why, *weights, *to_do, *sensitivity_facts(check.sensitivity)]
+
+
+UNEXPLAINED = "unexplained"
+"""The page of the manual on what no known mistake explains."""
 
 
 def place_of_divergence(first: Divergence | None, dtype: str | None) -> list[tuple[str, str]]:
@@ -197,17 +204,25 @@ def remedies(check: Check) -> list[str]:
         return ["compare the weights bit by bit: were they printed, cast or retrained?"]
     first = check.first_divergence
     if first is None:
-        stale = "look at which state is returned: every output is within its bound"
-        return [stale] if places_of_states(check) else []
+        return [of_the_last(check)] if places_of_states(check) else []
     if isinstance(first, MergeDivergence):
         return ["look at the wrapper itself: its two layers are checked on their own"]
     if not math.isfinite(first.observed):
         origin = "an overflow, a division by zero, or memory that was never written"
         return [f"look for what gives {first.observed} there: {origin}"]
     if first.timestep == 0:
+        if len(check.timesteps) > 1 and all(row.max_ratio <= 1 for row in check.timesteps[1:]):
+            return ["look at what the first step starts from: every later one is within its bound"]
         return ["look at the inputs, the kernel, the bias and the initial state first"]
     before = f"the timesteps before {first.timestep} are within their bounds"
     return [f"look at the recurrent kernel, the state and the mask first: {before}"]
+
+
+def of_the_last(check: Check) -> str:
+    """What to do about a final state that is off, or a last output that is all there is."""
+    if len(check.timesteps):
+        return "look at which state is returned: every output is within its bound"
+    return "observe the whole sequence of outputs: it shows the first step that is off, and more"
 
 
 def sensitivity_facts(sensitivity: Sensitivity | None) -> list[tuple[str, str]]:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from corpus import GATED, call_of, every_kind, right_run, simulate
 
-from rnn_parity.diagnosis import first_step as firststep
-from rnn_parity.diagnosis.evidence import STEPS
-from rnn_parity.diagnosis.first_step import FirstStep
+from rnn_parity.diagnosis import evidence as firststep
+from rnn_parity.diagnosis.evidence import STEPS, FirstStep
 
 SIZE = (4, 9, 3, 5)
 FEW = np.array([0, 2, 3])

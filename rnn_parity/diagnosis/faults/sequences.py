@@ -53,13 +53,18 @@ def inputs_reversed(c: Computation) -> Variants:
 
 
 def outputs_not_reversed(c: Computation) -> Variants:
-    if not c.backward_half:
-        yield c.but(rearrange=backwards, undo=lambda c, y: (c.sequences, backwards(y)))
+    yield c.but(rearrange=backwards, undo=lambda c, y: (c.sequences, backwards(y)))
 
 
-def output_at_the_wrong_end(c: Computation) -> Variants:
-    if c.backward_half:
-        yield c.but(rearrange=backwards, undo=lambda c, y: (c.sequences, backwards(y)))
+def reversed_sequence(c: Computation, outputs: Outputs) -> Variants:
+    """The last output of a backward half is a fault of its own."""
+    if outputs.ndim == 3 or not c.backward_half:
+        yield from outputs_not_reversed(c)
+
+
+def output_at_the_wrong_end(c: Computation, outputs: Outputs) -> Variants:
+    if outputs.ndim == 2 and c.backward_half:
+        yield from outputs_not_reversed(c)
 
 
 def inputs_shifted(c: Computation) -> Variants:
@@ -205,13 +210,14 @@ DIRECTION_FAULTS = (
         "keep the outputs in the order in which they are computed",
         outputs_not_reversed,
         one_timestep,
+        reversed_sequence,
     ),
     Fault(
         "backward-output-misplaced",
         "the backward half of a Bidirectional is taken at the wrong end",
         "the backward layer's last output belongs to the first timestep: take that of timestep 0",
-        output_at_the_wrong_end,
-        one_timestep,
+        lambda c: iter(()),
+        candidates=output_at_the_wrong_end,
     ),
 )
 SHIFT_FAULTS = (
