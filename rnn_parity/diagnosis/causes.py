@@ -24,6 +24,7 @@ from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.evidence import Evidence, Fit
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
+from rnn_parity.diagnosis.faults.sequences import OTHER_TIMESTEPS
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.cells import Array, Cell
@@ -104,6 +105,9 @@ def tried(fault: Fault, reference: Computation, evidence: Evidence) -> Iterator[
 def pairs(reference: Computation, evidence: Evidence) -> Candidates:
     """Every two faults together, unless both rearrange the outputs or neither changes anything."""
     sociable = [fault for fault in faults_of(reference.layer) if not fault.alone]
+    if evidence.outputs.ndim == LAST:
+        # With another order of inputs, another timestep's output may be anything.
+        sociable = [fault for fault in sociable if fault not in OTHER_TIMESTEPS]
     blind = {fault for fault in sociable if fault.blind(reference)}
     order = sorted(sociable, key=lambda fault: (not fault.first, fault.last))
     for i, one in enumerate(order):
@@ -179,7 +183,7 @@ def merged(found: list[Explanation]) -> tuple[Cause, ...]:
 def cause(faults: tuple[Fault, ...], group: list[Explanation]) -> Cause:
     """A fault with the numbers that support it."""
     meaning = " and ".join(fault.meaning for fault in faults)
-    details = " or ".join(one.detail for one in group if one.detail)
+    details = " or ".join(dict.fromkeys(one.detail for one in group if one.detail))
     best = min(group, key=lambda one: one.fit.max_ratio)
     bits = effective_bits(best.fit.max_ratio, best.variant.layer.precision.name)
     return Cause(

@@ -237,19 +237,26 @@ class LastOutputEvidence:
         return found
 
     def fit_in(self, arithmetic: Arithmetic, variant: Computation) -> Fit:
-        """How well a variant explains the last outputs and, unless it rearranges, the states."""
-        output, *states = last_balls(variant, arithmetic)
+        """How well a variant explains the last outputs and the final states."""
+        found = [
+            self.fit_to(*balls, bits=variant.bits) for balls in last_balls(variant, arithmetic)
+        ]
+        return min(found, key=lambda fit: (not fit.explains, fit.max_ratio))
+
+    def fit_to(self, output: Ball, *states: Ball, bits: float) -> Fit:
+        """How well the last outputs and the final states lie in their balls; `bits` are what the
+        form of the numbers says.
+        """
         if output.shape != self.outputs.shape:
             return NO_FIT
-        seen = [self.outputs, *self.final_state[: len(states)]]
-        balls = [self.as_printed(*pair) for pair in zip(seen, [output, *states], strict=False)]
+        seen = [self.outputs, *self.final_state]
+        balls = [self.as_printed(*pair) for pair in zip(seen, (output, *states), strict=False)]
         worst = [
             ratios(distance(array.astype(np.float64), ball.value), ball).max()
             for array, ball in zip(seen, balls, strict=True)
         ]
-        moved = [distance(b.value, right) for b, right in zip(balls, self.right, strict=False)]
-        bits = variant.bits
-        bits += sum(bits_of(far, b.radius) for far, b in zip(moved, balls, strict=True))
+        pairs = zip(balls, self.right, strict=False)
+        bits += sum(bits_of(distance(ball.value, right), ball.radius) for ball, right in pairs)
         resolved = state_resolution("output", balls[0], balls[0].value).resolved
         largest = float(np.max(worst))
         return Fit(np.inf if np.isnan(largest) else largest, not (resolved and bits > PROOF))
@@ -267,18 +274,28 @@ class LastOutputEvidence:
 
 
 @np.errstate(all="ignore")
-def last_balls(variant: Computation, arithmetic: Arithmetic) -> list[Ball]:
-    """Where the last output of a variant must lie and, unless it rearranges, its final states."""
-    layer, sequences = variant.layer, variant.sequences
-    if variant.rearrange is None:
+def last_balls(variant: Computation, arithmetic: Arithmetic) -> list[list[Ball]]:
+    """Where the last output and the final states of a variant must lie.
+
+    What rearranges outputs may do the same to the states, or leave them as they are.
+    """
+    layer, sequences, rearrange = variant.layer, variant.sequences, variant.rearrange
+    if rearrange is None:
         output, states = final_balls(layer, sequences, arithmetic)
-        return [output, *states]
-    every = [output for output, _ in free_running_balls(layer, sequences, arithmetic)]
-    value, radius = (
-        variant.rearrange(np.stack([getattr(one, name) for one in every], axis=1))[:, -1]
-        for name in ("value", "radius")
-    )
-    return [Ball(value, radius, arithmetic)]
+        return [[output, *states]]
+
+    def rearranged(balls: Sequence[Ball]) -> Ball:
+        value, radius = (
+            rearrange(np.stack([getattr(ball, name) for ball in balls], axis=1))[:, -1]
+            for name in ("value", "radius")
+        )
+        return Ball(value, radius, arithmetic)
+
+    every = [*free_running_balls(layer, sequences, arithmetic)]
+    output, states = rearranged([output for output, _ in every]), every[-1][1]
+    if output.shape != states[0].shape:
+        return [[output, *states]]
+    return [[output, *states], [output, *(rearranged([state]) for state in states)]]
 
 
 # The first step of a few samples, as thousands of candidates compute it: it refutes nearly all.

@@ -242,6 +242,13 @@ def narrow_arithmetic(c: Computation, outputs: Outputs) -> Variants:
             yield replace(narrow.sequences_but(narrow.detail, initial_state=state), bits=bits)
 
 
+def turn_it_off(layer: Cell) -> str:
+    """What to do about a layer whose operands, or all of whose numbers, are narrower."""
+    if layer.operands is not None:
+        return "turn off reduced precision, such as TF32 or 16-bit matrix products"
+    return f"compute in the layer's dtype, or check against weights cast to {layer.precision.name}"
+
+
 @np.errstate(all="ignore")
 def uses_all_digits(x: Array, p: Precision) -> bool:
     """Whether x is made of numbers of that format, and not only of some, as fixed point is."""
@@ -282,14 +289,21 @@ def other_bias(c: Computation, outputs: Outputs) -> Variants:
     layer = c.layer
     if layer.bias is None:
         return
-    yield from half_a_bias(c)
-    for detail, left in parts_of_bias(layer):
-        if not np.array_equal(left, layer.bias):
-            yield c.layer_but(detail, bias=left)
-    if outputs.ndim == 3 and has_equations(layer):
-        bias = implied_bias(c, outputs)
-        if bias is not None:
-            yield c.layer_but(told_of_bias(layer, bias), bias=bias)
+    parts = [
+        *half_a_bias(c),
+        *(
+            c.layer_but(detail, bias=left)
+            for detail, left in parts_of_bias(layer)
+            if not np.array_equal(left, layer.bias)
+        ),
+    ]
+    yield from parts
+    bias = implied_bias(c, outputs) if outputs.ndim == 3 and has_equations(layer) else None
+    if bias is not None:
+        implied = c.layer_but(told_of_bias(layer, bias), bias=bias)
+        near = layer.precision.unit_roundoff**-0.5
+        if all(differing(part.layer, implied.layer, near).any() for part in parts):
+            yield implied
 
 
 @np.errstate(all="ignore")
@@ -523,7 +537,7 @@ NUMBER_FAULTS = (
     Fault(
         "lower-precision",
         "the arithmetic is narrower than the layer's",
-        "turn off reduced precision, such as TF32 or 16-bit matrix products",
+        turn_it_off,
         narrow_products,
         candidates=narrow_arithmetic,
         first=True,
