@@ -79,7 +79,8 @@ def magnitude(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def prints(outputs: NDArray[Any]) -> list[Print]:
-    """The ways in which all of these numbers may have been printed; none where they were not.
+    """The ways in which all of these numbers may have been printed, the likeliest first; none where
+    they were not.
 
     A number is of k decimals when the number of k decimals next to it is stored as that very
     number. Of the numbers around it, whose neighbours are `spacing` apart, a share of
@@ -96,7 +97,10 @@ def prints(outputs: NDArray[Any]) -> list[Print]:
     eps = np.finfo(dtype).eps if dtype.kind == "f" else 2.0**-7
     found = [fewest(x, before, dtype, eps) for before in (np.zeros(x.shape), magnitude(x))]
     stored = 0.0 if dtype == np.float64 else float(eps) / 2
-    return [Print(k, bool(i), stored) for i, k in enumerate(found) if k is not None]
+    ways = [Print(k, bool(i), stored) for i, k in enumerate(found) if k is not None]
+    some = x[x != 0]
+    # By chance numbers are rather of the finer ones, such as the 7 decimals of 0.0012345.
+    return sorted(ways, key=lambda way: -float(np.log(way.half(some)).sum()))
 
 
 @np.errstate(all="ignore")

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("error")
             ["5 decimals", "5 significant digits"],
         ),
         ([-0.25664946, -0.7416231], "float64", ["8 decimals", "8 significant digits"]),
-        ([0.123457, 0.00123457, 0.0], "float64", ["8 decimals", "6 significant digits"]),
+        ([0.123457, 0.00123457, 0.0], "float64", ["6 significant digits", "8 decimals"]),
         ([0.123457, 1.23457e-09, 12.3457], "float64", ["6 significant digits"]),
         ([123.21, 0.53], "float64", ["2 decimals", "5 significant digits"]),
         ([1.0, 2.0, -3.0], "float64", []),
@@ -53,7 +53,7 @@ def test_digits(numbers, dtype, expected):
 
 
 def test_half_a_unit_of_the_last_digit():
-    decimals, significant = prints(np.array([0.123, 20.6]))
+    significant, decimals = prints(np.array([0.123, 20.6]))
     assert decimals.half(np.array([0.125, 20.5])).tolist() == [0.0005, 0.0005]
     assert significant.half(np.array([0.125, 20.5, -0.0])).tolist() == [0.0005, 0.05, 0]
 
