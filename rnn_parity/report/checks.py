@@ -233,7 +233,10 @@ def sensitivity_facts(sensitivity: Sensitivity | None) -> list[tuple[str, str]]:
     found = f"{visible} of {visible + len(blind)} faults"
     if not blind:
         return [("sees", found)]
-    spots = "; ".join(f"{spot.fault} ({spot.reason})" for spot in blind)
+    reasons: dict[str, list[str]] = {}
+    for spot in blind:
+        reasons.setdefault(spot.reason, []).append(spot.fault)
+    spots = "; ".join(f"{', '.join(faults)} ({reason})" for reason, faults in reasons.items())
     return [("sees", f"{found}; blind to {spots}"), more("FAULT", ", on each of them")]
 
 

@@ -268,6 +268,11 @@ def half_a_bias(c: Computation) -> Variants:
         yield c.layer_but(HALF, bias=0.5 * c.layer.bias)
 
 
+def larger_bias(c: Computation) -> Variants:
+    if c.layer.bias is not None:
+        yield c.layer_but("each number of it is 0.1 more", bias=c.layer.bias + 0.1)
+
+
 def parts_of_bias(layer: Cell) -> Iterator[tuple[str, Array]]:
     """The bias without some of its gates, in one row or in all of them, and what is left out."""
     assert layer.bias is not None
@@ -526,9 +531,8 @@ BIAS = Fault(
     "bias-differs",
     "another bias is added",
     "compare how the biases are exported, and whether all of them are added",
-    half_a_bias,
-    zero_bias,
-    other_bias,
+    larger_bias,
+    candidates=other_bias,
     alone=True,
     general=True,
 )
