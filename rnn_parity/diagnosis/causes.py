@@ -24,7 +24,6 @@ from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.evidence import Evidence, Fit
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
-from rnn_parity.diagnosis.faults.sequences import OTHER_TIMESTEPS
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.cells import Array, Cell
@@ -35,12 +34,6 @@ from rnn_parity.verdict.printed import steps_as_written
 from rnn_parity.verdict.results import Cause, ImpliedWeight
 from rnn_parity.verdict.sentences import number, other_value
 
-LAST = 2
-"""The axes of the last outputs alone, `(B, H)`."""
-MOST_TIMESTEPS = 128
-"""Timesteps up to which two faults are tried together on a last output. Chosen: the thousands of
-pairs take some 10 seconds of that.
-"""
 CLOSER = 4.0
 """An explanation that is this many times as close as another makes the other one, though it is
 within the bounds, a chance. Chosen.
@@ -67,7 +60,8 @@ class Explanation:
 
 @np.errstate(all="ignore")
 def causes(reference: Computation, evidence: Evidence, tick: Tick = unseen) -> tuple[Cause, ...]:
-    """Every fault that explains the `evidence`; where none does alone, every pair that does.
+    """Every fault that explains the `evidence`; where none does alone, every pair that does, if the
+    evidence is enough to tell pairs.
 
     `tick` is called for every candidate.
     """
@@ -75,8 +69,7 @@ def causes(reference: Computation, evidence: Evidence, tick: Tick = unseen) -> t
         return ()
     alone: dict[Fault, float] = {}
     steps = [singles(reference, evidence), singles(reference, evidence, general=True)]
-    # Every pair of faults replays a last output anew.
-    if evidence.outputs.ndim > LAST or reference.sequences.shape[1] <= MOST_TIMESTEPS:
+    if evidence.tells_pairs:
         steps.append(pairs(reference, evidence))
     for candidates in steps:
         found = explaining(candidates, evidence, alone, tick)
@@ -105,9 +98,6 @@ def tried(fault: Fault, reference: Computation, evidence: Evidence) -> Iterator[
 def pairs(reference: Computation, evidence: Evidence) -> Candidates:
     """Every two faults together, unless both rearrange the outputs or neither changes anything."""
     sociable = [fault for fault in faults_of(reference.layer) if not fault.alone]
-    if evidence.outputs.ndim == LAST:
-        # With another order of inputs, another timestep's output may be anything.
-        sociable = [fault for fault in sociable if fault not in OTHER_TIMESTEPS]
     blind = {fault for fault in sociable if fault.blind(reference)}
     order = sorted(sociable, key=lambda fault: (not fault.first, fault.last))
     for i, one in enumerate(order):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,11 @@ class Evidence(Protocol):
         """`(B, T, H)`, or the last one of each sample, `(B, H)`."""
         ...
 
+    @property
+    def tells_pairs(self) -> bool:
+        """Whether it tells thousands of pairs of mistakes apart."""
+        ...
+
     def fits_of(self, variants: Sequence[Computation]) -> list[Fit]:
         """How well variants explain it that differ by their activations alone."""
         ...
@@ -89,6 +94,7 @@ class SequenceEvidence:
     outputs: NDArray[Any]
     samples: NDArray[np.intp]
     steps: slice
+    tells_pairs: ClassVar[bool] = True
 
     @classmethod
     def around(
@@ -206,6 +212,9 @@ class LastOutputEvidence:
     reference: Computation
     outputs: NDArray[Any]
     final_state: tuple[NDArray[Any], ...] = ()
+    tells_pairs: ClassVar[bool] = False
+    """Each pair would take a replay of all timesteps; and an order of the inputs together with one
+    of the outputs makes any timestep the last."""
 
     def fits_of(self, variants: Sequence[Computation]) -> list[Fit]:
         """How well variants explain the last outputs: by their replay, then by their bounds."""

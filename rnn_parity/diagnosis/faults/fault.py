@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.recurrence.cells import KERAS_CELLS, Array, Cell
@@ -51,6 +52,15 @@ class Computation:
         mask = self.sequences.mask
         steps = self.sequences.shape[1] if mask is None else mask.sum(axis=1).max()
         return bool(steps <= 1 and not self.sequences.initial_state[0].any())
+
+    def unsure_step(self, outputs: Outputs) -> float:
+        """How far printed digits on both sides of a step may move its residual, about; 0 where the
+        numbers were not printed.
+        """
+        if self.printed is None:
+            return 0.0
+        times = 1 + float(np.abs(self.layer.recurrent_kernel).sum(axis=0).max())
+        return times * float(self.printed.unsure(outputs.astype(np.float64)).max(initial=0))
 
     def computed(self) -> Array:
         """The outputs of this computation, `(B, T, H)`."""

@@ -253,10 +253,6 @@ SHIFT_FAULTS = (
 )
 
 
-OTHER_TIMESTEPS = (*DIRECTION_FAULTS[1:], *SHIFT_FAULTS[:2])
-"""Mistakes by which an output is that of another timestep."""
-
-
 # Units and features.
 
 

@@ -146,13 +146,19 @@ def implied_first_state(c: Computation, outputs: Outputs) -> Variants:
     layer, hidden = c.layer, bool(c.layer.hidden)
     if outputs.ndim != 3 or layer.facts.own_output:
         return
-    given = implied_states(layer, c.sequences, outputs)
-    if (unmasked(c.sequences).sum(axis=1)[~given.right] < CONFIRMING[hidden]).any():
+    near = float(np.sqrt(layer.precision.unit_roundoff)) + c.unsure_step(outputs)
+    right = FirstSteps.of(c.sequences, outputs, 1).off(layer, c.sequences.initial_state) <= near
+    if (unmasked(c.sequences).sum(axis=1)[~right] < CONFIRMING[hidden]).any():
         return
     later, seen = after_the_first_step(c, outputs)
+    states = later.initial_state
     if hidden:
-        later = replace(later, initial_state=implied_states(layer, later, seen, first=1).states)
-    yield c.but(told_of(layer, given), undo=lambda c, y: (later, after_the_first_step(c, y)[1]))
+        states = implied_states(layer, later, seen, first=1).states
+    if not (FirstSteps.of(later, seen, IMPLYING).off(layer, states) <= near).all():
+        return
+    told = told_of(layer, implied_states(layer, c.sequences, outputs), right)
+    later = replace(later, initial_state=states)
+    yield c.but(told, undo=lambda c, y: (later, after_the_first_step(c, y)[1]))
 
 
 def unmasked(s: Sequences) -> NDArray[np.bool_]:
@@ -186,6 +192,8 @@ them is four."""
 NEWTON_STEPS = 20
 """Steps of Newton's method. Chosen: one state takes about five; two of an LSTM may take hundreds,
 and are not told then."""
+PROGRESS = 0.99
+"""A step that leaves more than this share of the squares is the last. Chosen."""
 DAMPING = (0.0, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 """Damping that is tried in each step, of which the best counts for each sample. Chosen."""
 DIFFERENCE = 1e-6
@@ -201,14 +209,11 @@ SHOWN = 4
 
 @dataclass(frozen=True, eq=False)
 class ImpliedStates:
-    """The initial `states` `(S, B, H)` that the first outputs imply, how far `off` their outputs
-    still are, `(B,)`, and whether the states that were given are `right` and those implied
-    `determined`, `(B,)` each.
+    """The initial `states` `(S, B, H)` that the first outputs imply, and whether those determine
+    them, `(B,)`.
     """
 
     states: Array
-    off: Array
-    right: NDArray[np.bool_]
     determined: NDArray[np.bool_]
 
 
@@ -221,8 +226,6 @@ def implied_states(
     number, batch, units = states[first:].shape
     start = FirstSteps.of(sequences, outputs, IMPLYING if layer.hidden else 1)
     residual = start.residual(layer, states)
-    near = np.sqrt(layer.precision.unit_roundoff)
-    right = np.abs(residual).max(axis=1) <= near
     singular: NDArray[Any] = np.zeros((batch, 1))
     affordable = states.size * number * layer.width <= MOST_NUMBERS
     for _ in range(NEWTON_STEPS if affordable else 0):
@@ -230,6 +233,7 @@ def implied_states(
         if not np.isfinite(slopes).all():
             break
         singular = np.linalg.svd(slopes, compute_uv=False)
+        before = float((residual**2).sum())
         for damping in DAMPING:
             step = damped(slopes, residual, damping).reshape(batch, number, units)
             trial = states.copy()
@@ -238,11 +242,11 @@ def implied_states(
             better = (new**2).sum(axis=1) < (residual**2).sum(axis=1)
             states = np.where(better[:, np.newaxis], trial, states)
             residual = np.where(better[:, np.newaxis], new, residual)
-    if first == 0:  # what is right is left as it is
-        states = np.where(right[:, np.newaxis], sequences.initial_state, states)
-    off = np.abs(residual).max(axis=1)
-    determined = (singular[:, -1] > DETERMINED * singular[:, 0]) & (off <= near)
-    return ImpliedStates(states, off, right, determined)
+        if not float((residual**2).sum()) < PROGRESS * before:
+            break
+    fits = np.abs(residual).max(axis=1) <= np.sqrt(layer.precision.unit_roundoff)
+    determined = (singular[:, -1] > DETERMINED * singular[:, 0]) & fits
+    return ImpliedStates(states, determined)
 
 
 def damped(slopes: Array, residual: Array, damping: float) -> Array:
@@ -280,6 +284,11 @@ class FirstSteps:
         seen = outputs[rows, at].astype(np.float64)
         return cls(s.inputs[rows, at], seen, mask[rows, at], s.dropout)
 
+    def off(self, layer: Cell, states: Array) -> Array:
+        """How far each sample is off at most, `(B,)`."""
+        found: Array = np.abs(self.residual(layer, states)).max(axis=1)
+        return np.nan_to_num(found, nan=np.inf)
+
     def residual(self, layer: Cell, states: Array, times: int = 1) -> Array:
         """What a step makes of the observed state before, less what was observed: `(B, t H)`.
 
@@ -310,9 +319,11 @@ class FirstSteps:
         return slopes
 
 
-def told_of(layer: Cell, implied: ImpliedStates) -> str:
-    """The first sample whose implied state is determined, in words; nothing where none is."""
-    known = implied.determined & ~implied.right
+def told_of(layer: Cell, implied: ImpliedStates, right: NDArray[np.bool_]) -> str:
+    """The first sample that is not `right` and whose implied state is determined, in words; nothing
+    where none is.
+    """
+    known = implied.determined & ~right
     if not known.any():
         return ""
     b = int(known.argmax())

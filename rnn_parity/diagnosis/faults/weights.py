@@ -22,7 +22,6 @@ from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Varia
 from rnn_parity.diagnosis.implied_weights import rows, total_rows
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
-from rnn_parity.verdict.printed import Print
 from rnn_parity.verdict.sentences import other_value
 
 DECIMALS = range(1, 9)
@@ -427,7 +426,7 @@ def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], f
     before = np.zeros(layer.units)
     # What the sum of so many terms may be off, about; whether it is enough is judged exactly.
     unit = (layer.features + layer.units + 9) * layer.precision.unit_roundoff
-    digits = 0.0 if c.printed is None else unsure_step(c, outputs, c.printed)
+    digits = c.unsure_step(outputs)
     for _ in range(ROUNDS):
         found = total_rows(layer, c.sequences, outputs) or rows(layer, c.sequences, outputs)
         residual = np.abs(found.residual)
@@ -447,12 +446,6 @@ def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], f
         if not off.any():
             break
     return entries
-
-
-def unsure_step(c: Computation, outputs: Outputs, how: Print) -> float:
-    """How far the printed digits on both sides of a step may move its residual, about."""
-    times = 1 + float(np.abs(c.layer.recurrent_kernel).sum(axis=0).max())
-    return times * float(how.unsure(outputs.astype(np.float64)).max(initial=0))
 
 
 def corrections(a: Array, r: Array, known: list[int], more: bool) -> dict[int, float]:
