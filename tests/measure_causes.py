@@ -4,9 +4,9 @@ Every mistake of `mistakes` on every kind of layer, and on the backward half of 
 in float32 and float16, of which the whole sequence of outputs was observed or the last one alone,
 exact or printed with 9, 6 or 4 digits. The numbers cannot tell a mistake where they do not diverge,
 where it moves none by more than ten units of the last printed digit, where a last output would
-have to confirm free parameters, or where its bound is as wide as the numbers. Prints what was
-missed, and the table of the manual; with `--chance N`, how many of N unrelated last outputs get a
-cause, and how many of N right runs that look printed are excused.
+have to confirm free parameters, or where its bound is as wide as the numbers, or all of them tell
+less than 24 bits. Prints what was missed, and the table of the manual; with `--chance N`, how many
+of N unrelated last outputs get a cause, and how many of N wrong runs that look printed are excused.
 """
 
 import argparse
@@ -55,9 +55,17 @@ def outcome(mistake, right, wrong, check, digits):
     )
     moved = np.abs(right.astype(float) - wrong).max() if right.shape == wrong.shape else np.inf
     few = digits not in (None, 9) and not moved > 10 * 10.0**-digits
-    wide = last and check.resolution > LIMIT
+    wide = last and (check.resolution > LIMIT or bits(check, right, wrong) <= 24)
     hidden = check.verdict != "diverged" or few or wide or (last and free)
     return "cannot tell" if hidden else "not named"
+
+
+def bits(check, right, wrong):
+    """By how many bits last outputs tell the wrong numbers from the right ones."""
+    row = check.final_state[0]
+    radius = row.max_deviation / row.max_ratio
+    far = np.abs(right.astype(float) - wrong) / radius
+    return np.log2(np.maximum(far, 1)).sum()
 
 
 def outcomes(task):

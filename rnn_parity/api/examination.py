@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +13,17 @@ from rnn_parity.diagnosis.blind_spots import PassedCheck, later
 from rnn_parity.diagnosis.causes import causes, clues, suspicion
 from rnn_parity.diagnosis.evidence import LastOutputEvidence, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
-from rnn_parity.diagnosis.faults.states import state_causes
+from rnn_parity.diagnosis.faults.states import last_state_causes, state_causes
 from rnn_parity.diagnosis.implied_weights import MOST_SHOWN, suggestion
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.system.progress import Tick, on_terminal, unseen
 from rnn_parity.system.threads import one_thread
-from rnn_parity.verdict.judge import Judged, Observations, judge
-from rnn_parity.verdict.printed import prints
-from rnn_parity.verdict.results import Check, Subject
+from rnn_parity.verdict.judge import Judged, Observations, explaining_print, judge
+from rnn_parity.verdict.printed import PERHAPS, prints
+from rnn_parity.verdict.results import Cause, Check, Subject
+from rnn_parity.verdict.sentences import perhaps_printed
 
 
 @np.errstate(all="ignore")
@@ -35,12 +37,14 @@ def examine(
     probe: Probe | None = None,
     earlier: tuple[Sequences, NDArray[Any]] | None = None,
     backward_half: bool = False,
+    known: Callable[[Check], Cause | None] = lambda check: None,
 ) -> Check:
     """Judge what was observed, then say why it diverged, or what the check is blind to.
 
     Without `why` no cause is looked for, which may take a hundred times as long as the verdict.
     `probe` runs the very implementation on other data, to settle a suspicion about its weights.
-    `earlier` and `backward_half` are as in `Computation`.
+    `earlier` and `backward_half` are as in `Computation`; `known` gives the known difference that
+    explains a check, which goes before all other causes.
     """
     judged = judge(layer, sequences, observed, subject)
     reference = Computation(
@@ -50,9 +54,16 @@ def examine(
         if not why:
             return judged.check
         with one_thread(), on_terminal("diagnosis") as tick:
-            return diagnosed(judged, reference, observed, tick)
+            found = diagnosed(judged, reference, observed, tick)
+            cause = known(judged.check)
+        if cause is None:
+            return found
+        # What nothing of the catalogue explains is explained: no more is to be said of it.
+        base = found if found.causes else judged.check
+        return replace(base, causes=(cause, *found.causes))
     if judged.check.verdict != "parity" or judged.found is None:
-        return judged.check
+        cause = known(judged.check) if why else None
+        return judged.check if cause is None else replace(judged.check, causes=(cause,))
     with one_thread():
         check = doubted(judged.check, reference, observed.outputs, probe)
     if check.verdict != "parity":
@@ -66,6 +77,9 @@ def diagnosed(
 ) -> Check:
     """The check with its causes, or with a summary that says what was ruled out."""
     check, outputs = judged.check, observed.outputs
+    perhaps = explaining_print(judged, reference.layer, reference.sequences, observed, PERHAPS)
+    if perhaps is not None:
+        return replace(check, summary=f"{check.summary}; {perhaps_printed(perhaps)}")
     reference = replace(reference, printed=next(iter(prints(outputs)), None))
     if outputs.ndim == 2:
         return diagnosed_last(check, reference, observed, tick)
@@ -103,6 +117,8 @@ def diagnosed_last(
     """The check of a last output alone, with its causes."""
     if observed.outputs.shape != (reference.sequences.shape[0], reference.layer.units):
         return check
+    if all(row.max_ratio <= 1 for row in check.final_state if row.name == "output"):
+        return replace(check, causes=last_state_causes(reference, observed.final_state))
     found = causes(
         reference, LastOutputEvidence(reference, observed.outputs, observed.final_state), tick
     )

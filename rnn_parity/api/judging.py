@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.api.examination import examine
 from rnn_parity.bounds.step_bound import handed_on_radii
-from rnn_parity.diagnosis.known_causes import with_known_difference
+from rnn_parity.diagnosis.known_causes import known_difference_of
 from rnn_parity.implementations.against import calls_computed_by
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import Dropout, Sequences
@@ -74,9 +74,8 @@ def judged_call(
         probe,
         earlier_of(call, before),
         call.in_bidirectional and call.weights.go_backwards,
+        lambda check: known_difference_of(check, call, sequences, observed),
     )
-    if why:
-        check = with_known_difference(check, call, sequences, observed)
     check = replace(check, notes=(*check.notes, *call.notes))
     return doubted_as_a_whole(check, call.unproven) if call.unproven else check
 

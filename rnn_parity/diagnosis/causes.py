@@ -326,14 +326,20 @@ def where_off(steps: StepResiduals) -> str:
     parts = []
     for name, axis in (("unit", 2), ("sample", 1), ("timestep", 0)):
         off: NDArray[Any] = np.asarray(steps.beyond.any(axis=tuple({0, 1, 2} - {axis})))
-        count, places = len(off), np.flatnonzero(off)
-        if len(places) == count:
-            parts.append(f"all {count} {name}s" if count > 1 else f"the only {name}")
-        else:
-            more = ", ..." if len(places) > FEW_PLACES else ""
-            listed = ", ".join(map(str, places[:FEW_PLACES]))
-            parts.append(f"{len(places)} of {count} {name}s ({listed}{more})")
-    return f"off by more than rounding: {', in '.join(parts)}"
+        if len(off) > 1:
+            parts.append(places(f"{name}s", off))
+    return f"off by more than rounding: {', in '.join(parts)}" if parts else ""
+
+
+def places(names: str, off: NDArray[Any]) -> str:
+    """Which of some units, samples or timesteps are off, in words."""
+    count, wrong, right = len(off), np.flatnonzero(off), np.flatnonzero(~off)
+    if not len(right):
+        return f"all {count} {names}"
+    if len(right) <= FEW_PLACES and len(right) < len(wrong):
+        return f"all {count} {names} but {', '.join(map(str, right))}"
+    more = ", ..." if len(wrong) > FEW_PLACES else ""
+    return f"{len(wrong)} of {count} {names} ({', '.join(map(str, wrong[:FEW_PLACES]))}{more})"
 
 
 def growth(deviation: Array, steps: StepResiduals) -> str:
@@ -361,9 +367,10 @@ def growth(deviation: Array, steps: StepResiduals) -> str:
 def looks_like(steps: StepResiduals) -> str:
     """Whether the residuals look like noise of a narrower arithmetic, or like another formula."""
     share = explained_share(steps)
-    bits = -math.log2(math.sqrt(3 * float((steps.residual**2).sum() / (steps.size**2).sum())))
-    if share is None or not math.isfinite(bits):
+    squares, sizes = float((steps.residual**2).sum()), float((steps.size**2).sum())
+    if share is None or not (0 < squares < math.inf and 0 < sizes < math.inf):
         return ""
+    bits = -math.log2(math.sqrt(3 * squares / sizes))
     if share < NOISE and bits > FEWEST_BITS:
         return (
             f"the step residuals look like noise, that of an arithmetic of about {bits:.0f} bits: "

@@ -45,10 +45,10 @@ FAR_OFF = 0.05
 bounds that reach so far prove nothing; at a tenth of it, printed digits could be so far off.
 """
 PROOF = 24.0
-"""Bits by which numbers must tell a computation from the right one: each number adds the logarithm
-of how far the two are apart over the radius within which the observed number agrees. Chosen: by
-chance one in 16 million agrees so well; at half, one of a thousand wrong arrays would be explained
-by one of the thousands of candidates, and at double single float32 numbers would never tell.
+"""Bits by which numbers must tell a computation from others: each number adds the logarithm of its
+size, or of how far it is from the right one, over the radius within which the observed one agrees.
+Chosen: by chance one in 16 million agrees so well; at half, one of a thousand wrong arrays would be
+explained by one of the thousands of candidates, and at double two float32 numbers would not tell.
 """
 
 
@@ -179,7 +179,7 @@ def fit_in(
     printed: Print | None = None,
 ) -> Fit:
     """How well `layer` on `sequences` explains `outputs` `(B, T, H)`; stops once it does not."""
-    worst, widths = 0.0, Widths.none(layer.units, sequences.shape[0])
+    worst, bits, widths = 0.0, 0.0, Widths.none(layer.units, sequences.shape[0])
     for _, observed, ball in steps_as_written(layer, sequences, outputs, arithmetic, printed):
         largest = float(ratios(distance(observed.outputs, ball.value), ball).max())
         # A ratio that is not a number fits nothing.
@@ -188,7 +188,8 @@ def fit_in(
             return Fit(worst, True)
         size = np.abs(ball.value)
         widths = widths.and_then(Widths.of(ball.radius, size, observed.keep))
-    return Fit(worst, not resolution("outputs", widths).resolved)
+        bits += bits_of(size, ball.radius) if bits <= PROOF else 0.0
+    return Fit(worst, not (resolution("outputs", widths).resolved and bits > PROOF))
 
 
 @np.errstate(all="ignore")

@@ -8,7 +8,6 @@ its numbers: made in the replay, or mended in the outputs, it must leave parity 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,29 +32,20 @@ OF_CONFIG = ("unroll", "stateful", "return_sequences", "return_state")
 """Options that a layer's own description tells, and its weights do not."""
 MOST_STEPS = 1000
 """Timesteps up to which marks are looked for, which replay them one by one. Chosen: seconds."""
-RULED_OUT = "; none of the "
-"""How a summary begins to say what was ruled out."""
 
 
 @np.errstate(all="ignore")
-def with_known_difference(
+def known_difference_of(
     check: Check, call: LayerCall, sequences: Sequences, observed: Observations
-) -> Check:
-    """The check with the known difference that explains it before all other causes, if one does.
+) -> Cause | None:
+    """The known difference that explains a check, as its cause; None where none does.
 
     `check` is that of `call`, in which a layer was given `sequences` and computed what was
     `observed`.
     """
     if check.verdict not in ("diverged", "inconclusive") or not may_be_known(call):
-        return check
-    cause = known_cause(check, call, sequences, observed)
-    if cause is None:
-        return check
-    causes = (cause, *check.causes)
-    if check.causes:
-        return replace(check, causes=causes)
-    summary = check.summary.partition(RULED_OUT)[0]
-    return replace(check, causes=causes, summary=summary, implied_weights=None)
+        return None
+    return known_cause(check, call, sequences, observed)
 
 
 def may_be_known(call: LayerCall) -> bool:

@@ -20,7 +20,7 @@ from rnn_parity.recurrence.sequences import Sequences, states
 from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.verdict.comparison import Comparison, compare_outputs
 from rnn_parity.verdict.order import Verdict
-from rnn_parity.verdict.printed import Print, beyond_print, prints
+from rnn_parity.verdict.printed import CHANCE, Print, beyond_print, prints
 from rnn_parity.verdict.resolution import Resolution, resolution, state_resolution
 from rnn_parity.verdict.results import Check, Shape, StateRow, Subject, whole
 from rnn_parity.verdict.sentences import (
@@ -130,18 +130,44 @@ def last_as_printed(
     judged: Judged, layer: Cell, sequences: Sequences, observed: Observations
 ) -> Judged:
     """A last output alone that diverged: `inconclusive` where its few printed digits explain it."""
-    ways = prints(observed.outputs) if judged.check.verdict == "diverged" else []
-    if not ways:
+    if judged.check.verdict != "diverged":
         return judged
-    output, balls = final_balls(layer, sequences, judged.arithmetic)
-    seen = [(observed.outputs, output), *zip(observed.final_state, balls, strict=False)]
-    for how in ways:
-        if all(within(array, how.around(array, ball)) for array, ball in seen):
-            return excused(judged, how, layer)
-    notes = judged.check.notes
-    if ways[0].count < enough_digits(layer.precision):
+    how = explaining_print(judged, layer, sequences, observed)
+    if how is not None:
+        return excused(judged, how, layer)
+    ways, notes = prints(observed.outputs), judged.check.notes
+    if ways and ways[0].count < enough_digits(layer.precision):
         notes = (*notes, printed_note(ways[0], layer.precision))
     return replace(judged, check=replace(judged.check, notes=notes))
+
+
+@np.errstate(all="ignore")
+def explaining_print(
+    judged: Judged,
+    layer: Cell,
+    sequences: Sequences,
+    observed: Observations,
+    chance: float = CHANCE,
+) -> Print | None:
+    """How outputs that diverged look printed, where that explains it; None where it does not.
+
+    `chance` is how rarely numbers must look so that were not printed.
+    """
+    shape = judged.check.shape
+    if shape is None or wrong_shape(observed, shape):
+        return None
+    ways = prints(observed.outputs, chance)
+    if observed.outputs.ndim == 3:
+        data = (layer, sequences, observed.outputs, judged.arithmetic)
+        step_off = judged.check.first_divergence is not None
+        held = (how for how in ways if beyond_print(*data, how)[1] is None)
+        return next(held, None) if step_off else None
+    if not ways:
+        return None
+    output, balls = final_balls(layer, sequences, judged.arithmetic)
+    seen = [(observed.outputs, output), *zip(observed.final_state, balls, strict=False)]
+    fits = (how for how in ways if all(within(a, how.around(a, ball)) for a, ball in seen))
+    return next(fits, None)
 
 
 def within(array: NDArray[Any], ball: Ball) -> bool:

@@ -33,6 +33,9 @@ CHANCE = 2.0**-40
 in a few thousand arrays of half a dozen numbers would; at 2**-80 fifty numbers with 7 decimals in
 float32 would no longer be enough.
 """
+PERHAPS = 2.0**-9
+"""Numbers may have been printed when chance makes them look so less often than this. Chosen: one of
+float32 with 4 decimals, or one with 6 in float64, does."""
 FIXED_POINT = 2.0**12
 """Multiples of its inverse tell nothing: limits such as 1 and 0.5, or 8-bit integers over 128, have
 few decimals and were not printed.
@@ -78,7 +81,7 @@ def magnitude(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return whole + 1
 
 
-def prints(outputs: NDArray[Any]) -> list[Print]:
+def prints(outputs: NDArray[Any], chance: float = CHANCE) -> list[Print]:
     """The ways in which all of these numbers may have been printed, the likeliest first; none where
     they were not.
 
@@ -86,7 +89,7 @@ def prints(outputs: NDArray[Any]) -> list[Print]:
     number. Of the numbers around it, whose neighbours are `spacing` apart, a share of
     `spacing * 10**k` is so by chance: float32 tells 7 decimals from none by many numbers only.
     """
-    if outputs.size > 2 * FEW and not prints(outputs.flat[:: outputs.size // FEW]):
+    if outputs.size > 2 * FEW and not prints(outputs.flat[:: outputs.size // FEW], chance):
         return []
     x = outputs.astype(np.float64)
     if not np.isfinite(x).all():
@@ -95,7 +98,7 @@ def prints(outputs: NDArray[Any]) -> list[Print]:
     if dtype == np.float64 and np.array_equal(x, x.astype(np.float32)):
         dtype = np.dtype(np.float32)  # a wider array holds the same numbers
     eps = np.finfo(dtype).eps if dtype.kind == "f" else 2.0**-7
-    found = [fewest(x, before, dtype, eps) for before in (np.zeros(x.shape), magnitude(x))]
+    found = [fewest(x, before, dtype, eps, chance) for before in (np.zeros(x.shape), magnitude(x))]
     stored = 0.0 if dtype == np.float64 else float(eps) / 2
     ways = [Print(k, bool(i), stored) for i, k in enumerate(found) if k is not None]
     some = x[x != 0]
@@ -105,7 +108,7 @@ def prints(outputs: NDArray[Any]) -> list[Print]:
 
 @np.errstate(all="ignore")
 def fewest(
-    x: NDArray[np.float64], before: NDArray[np.float64], dtype: Any, eps: float
+    x: NDArray[np.float64], before: NDArray[np.float64], dtype: Any, eps: float, chance: float
 ) -> int | None:
     """The fewest digits that hold every number, `before` of them standing before the point."""
     spacing = eps * 2.0 ** np.floor(np.log2(np.abs(x)))
@@ -116,7 +119,7 @@ def fewest(
         if not len(share) or not np.median(share) < 1:
             return None
         if (nearest(x, k - before).astype(dtype) == x).all():
-            return k if np.log(np.minimum(share, 1.0)).sum() < np.log(CHANCE) else None
+            return k if np.log(np.minimum(share, 1.0)).sum() < np.log(chance) else None
     return None
 
 

@@ -23,6 +23,8 @@ GROWN = (
 )
 UNITS_SHOWN = 3
 """How many units are named where a bound is too wide."""
+COUNTLESS = 1e12
+"""As many times as its bound, as where a zero is right for sure, says nothing more. Chosen."""
 MOST_LISTED = 8
 """How many units are named where some are missing."""
 
@@ -55,7 +57,7 @@ def other_value(weight: str, index: Sequence[int], expected: float, implied: flo
 def step_beyond(times: float, first: Divergence | None) -> str:
     """How far off the worst step is, in multiples of its bound, and where the first one is."""
     off = "further off than rounding can explain"
-    if math.isfinite(times):
+    if times < COUNTLESS:
         off = f"{number(times)} times as far off as rounding can explain"
     elif first is not None and not math.isfinite(first.observed):
         off = "infinity or no number"
@@ -73,8 +75,10 @@ def state_beyond(row: StateRow) -> str:
 def last_output_beyond(row: StateRow) -> str:
     """How far off the last output, or a final state, is where no other output was observed."""
     what = "last output" if row.name == "output" else f"final state {row.name}"
+    if not math.isfinite(row.max_deviation):
+        return f"the {what} is infinity or no number, or is finite where it should not be"
     times = "further than rounding can explain"
-    if math.isfinite(row.max_ratio):
+    if row.max_ratio < COUNTLESS:
         times = f"{number(row.max_ratio)} times as far as rounding over all timesteps can explain"
     return f"the {what} is off by {number(row.max_deviation)}, {times}"
 
@@ -93,10 +97,15 @@ def printed(how: object, precision: Precision) -> str:
     )
 
 
+def perhaps_printed(how: object) -> str:
+    """What few numbers may be that look printed, and would be right within that."""
+    return f"printed with {how} they would be right, and are too few to tell whether they were"
+
+
 def printed_step_beyond(times: float, first: Divergence, how: object) -> str:
     """How far off the worst step is, in multiples of rounding and of the printed digits."""
     off = "further off than rounding and the printed digits can explain"
-    if math.isfinite(times):
+    if times < COUNTLESS:
         off = f"{number(times)} times as far off as rounding and {how} can explain"
     return f"a step is {off}, first at timestep {first.timestep}"
 

@@ -2,9 +2,19 @@
 
 import numpy as np
 import pytest
-from corpus import GATED, NARROW, call_of, every_kind, examined, right_run, simulate
+from corpus import (
+    GATED,
+    NARROW,
+    call_of,
+    every_kind,
+    examined,
+    right_run,
+    simulate,
+    simulate_with_states,
+)
 from mistakes import MISTAKES, OF_ANY, OUTSIDE, early, observed
 
+import rnn_parity as rp
 from rnn_parity.diagnosis import evidence
 from rnn_parity.diagnosis.causes import explaining
 from rnn_parity.diagnosis.evidence import SequenceEvidence
@@ -241,3 +251,53 @@ def test_one_step_refutes_nearly_all_candidates(kind, what, monkeypatch):
     monkeypatch.setattr(evidence, "closest_fit", lambda *a: tried.append(1) or counted(*a))
     assert causes(run, outputs) == []
     assert len(tried) < 20
+
+
+@pytest.mark.parametrize("factor", [2, 4 / 3, 0.5])
+def test_inputs_that_are_scaled_are_not_dropped(factor):
+    run = right_run((16, 8, 8, 6))
+    assert causes(run, simulate(run.but(x=np.float32(factor) * run.x))) == []
+
+
+@pytest.mark.parametrize("wrong", [0.55, -0.3])
+def test_one_number_determines_no_cause(wrong):
+    run = right_run((1, 1, 1, 1), 3)
+    assert causes(run, np.full((1, 1, 1), wrong, np.float32)) == []
+
+
+def test_zeros_are_no_evidence():
+    layer = rp.SimpleRNN([[1.0]], [[-0.3]], [0.1], activation="relu", dtype="float32")
+    wrong = rp.SimpleRNN([[-1.0]], [[-0.3]], [0.1], activation="relu", dtype="float32")
+    x = np.float32([[[0.5], [-0.6]]])
+    outputs = rp.replay(wrong, x).outputs.astype(np.float32)
+    assert rp.compare(layer, x, outputs).checks[0].causes == ()
+
+
+def test_few_numbers_that_may_be_printed_have_no_cause():
+    layer = rp.SimpleRNN([[0.4]], [[0.3]], [0.1], dtype="float32")
+    x = np.float32([[[0.7]]])
+    seen = np.round(rp.replay(layer, x).outputs, 3).astype(np.float32)
+    for outputs in (seen, seen[:, -1]):
+        check = rp.compare(layer, x, outputs).checks[0]
+        assert (check.verdict, check.causes) == ("diverged", ())
+        assert "printed with 3 decimals they would be right" in check.summary
+    assert "printed with" not in rp.compare(layer, x, seen + 0.125).checks[0].summary
+
+
+@pytest.mark.parametrize(
+    ("states", "fault"),
+    [
+        (lambda h, c, given: (c, h), "states-swapped"),
+        (lambda h, c, given: (h, h), "state-mixed"),
+        (lambda h, c, given: (c, c), "state-mixed"),
+        (lambda h, c, given: given, "final-state-stale"),
+        (lambda h, c, given: (h, given[1]), "final-state-stale"),
+        (lambda h, c, given: (h, c + np.float32(0.1)), None),
+    ],
+)
+def test_final_states_beside_a_right_last_output(states, fault):
+    run = right_run(SIZE, 2, kind="LSTM", state=True)
+    outputs, (h, c) = simulate_with_states(run)
+    check = examined(run, outputs[:, -1], states(h, c, run.state))
+    assert check.verdict == "diverged"
+    assert [cause.fault for cause in check.causes] == [fault] * (fault is not None)

@@ -178,8 +178,11 @@ def test_every_second_input_dropped():
 
 def test_where_dropout_is_meant_none_is_looked_for():
     computation = random(3, 20, 4, 4)
-    outputs = computation.sequences_but(inputs=2 * computation.sequences.inputs).computed()
+    kept = np.tile([2.0, 0.0], (3, 1, 2))
+    outputs = computation.sequences_but(inputs=kept * computation.sequences.inputs).computed()
     assert len(variants("dropout-active", computation, outputs)) == 1
+    scaled = computation.sequences_but(inputs=2 * computation.sequences.inputs).computed()
+    assert variants("dropout-active", computation, scaled) == []
     masks = Dropout(np.full((1, 3, 4), 2.0))
     assert variants("dropout-active", computation.sequences_but(dropout=masks), outputs) == []
 
@@ -238,7 +241,7 @@ def test_the_first_timesteps_tell_what_was_dropped():
     [
         ([2, 2, 2, 1, 0.9, 0], 0.5, [1, 1, 1, 0, 0, 0]),  # what is up to half of the others is 0
         ([0.5, 2, 2, 0.5, 0.5, 0.5], 0.5, [0, 1, 1, 0, 0, 0]),  # half of the scale 1 is dropped
-        ([1.5] * 6, 0.333, [1] * 6),
+        ([1.5] * 6, None, None),  # nothing is dropped: the inputs are scaled
         ([1.001] * 6, None, None),
         ([1] * 6, None, None),
         ([0] * 6, None, None),
@@ -456,10 +459,18 @@ def test_more_than_eight_entries_are_another_mistake(count, found):
 @pytest.mark.parametrize(("off", "found"), [(21, 0), (22, 0), (23, 1), (-22, 0), (-23, 1)])
 def test_how_far_a_sum_may_be_off(off, found):
     # Of one feature and one unit 11 u, of the term 1 beside 1: 22 u.
-    computation = linear([[1.0]], [[[1.0]]], dtype="float32")
-    outputs = np.array([[[1 + off * 2.0**-24]]])
+    x = np.reshape([1.0, 0.5, 0.25], (3, 1, 1))
+    computation = linear([[1.0]], x, dtype="float32")
+    outputs = (1 + off * 2.0**-24) * x
     with np.errstate(invalid="ignore"):  # of a state of zeros nothing is known
         assert len(variants("weights-differ", computation, outputs)) == found
+
+
+@pytest.mark.parametrize(("samples", "found"), [(1, 0), (2, 0), (3, 1)])
+def test_an_entry_is_confirmed_by_two_equations_more(samples, found):
+    x = np.reshape([1.0, 0.5, 0.25][:samples], (-1, 1, 1))
+    computation, outputs = linear([[1.0]], x, dtype="float32"), 1.25 * x
+    assert len(variants("weights-differ", computation, outputs)) == found
 
 
 def test_a_weight_that_is_quite_another():

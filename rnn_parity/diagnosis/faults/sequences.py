@@ -492,7 +492,12 @@ def dropouts(c: Computation, outputs: Outputs) -> Variants:
     if not scale > 1.001:
         return
     rate = round(1 - 1 / float(scale), 3)
-    factor = layer.precision.round(np.where(scales > scale / 2, 1 / (1 - rate), 0.0))
+    kept = scales > scale / 2
+    # Inputs that are merely scaled drop nothing; five standard deviations leave room for chance.
+    usual, spread = rate * kept.size, np.sqrt(rate * (1 - rate) * kept.size)
+    if kept.all() or abs(np.count_nonzero(~kept) - usual) > 5 * spread:
+        return
+    factor = layer.precision.round(np.where(kept, 1 / (1 - rate), 0.0))
     inputs = layer.precision.round(s.inputs * factor[:, np.newaxis])
     yield c.sequences_but(f"inputs are dropped at a rate of {rate}", inputs=inputs)
 

@@ -19,7 +19,7 @@ from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball, copied
 from rnn_parity.bounds.distance import distance, ratios
 from rnn_parity.bounds.observed import observed_steps
-from rnn_parity.bounds.step_bound import Steps
+from rnn_parity.bounds.step_bound import Steps, final_balls
 from rnn_parity.diagnosis.faults.cells import STATES_MIXED, STATES_SWAPPED
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
 from rnn_parity.recurrence.cells import Array, Cell
@@ -203,6 +203,8 @@ MOST_NUMBERS = 1 << 25
 implied: 256 MiB. Chosen."""
 DETERMINED = 1e-4
 """The share of the largest singular value that the smallest must have for a state to be told."""
+BOUNDED = {"tanh", "sigmoid", "softsign", "hard_tanh", "hard_sigmoid", "hard_sigmoid_keras2"}
+"""Activations whose results, and so the outputs of every layer with them, are within [-1, 1]."""
 SHOWN = 4
 """Numbers of an implied state that are told."""
 
@@ -245,6 +247,8 @@ def implied_states(
         if not float((residual**2).sum()) < PROGRESS * before:
             break
     fits = np.abs(residual).max(axis=1) <= np.sqrt(layer.precision.unit_roundoff)
+    if layer.activations[0].name in BOUNDED:  # no such layer hands on an h beyond 1
+        fits &= np.all(np.abs(states[0]) <= 1, axis=1)
     determined = (singular[:, -1] > DETERMINED * singular[:, 0]) & fits
     return ImpliedStates(states, determined)
 
@@ -372,28 +376,65 @@ def state_causes(
 ) -> tuple[Cause, ...]:
     """Why returned states `(B, H)` are not those of right `outputs`: swapped, or of other steps."""
     layer, last = reference.layer, outputs.shape[1]
-    names = layer.STATES
     given = [state.astype(np.float64) for state in final_state]
-    swapped = STATES_SWAPPED.applies_to(reference.layer) and len(given) == 2
-    swapped = swapped and all(
-        is_state(reference, outputs, state, name, last)
-        for name, state in zip(reversed(names), given, strict=True)
+    confused = confused_states(
+        layer, given, lambda name, state: is_state(reference, outputs, state, name, last)
     )
-    if swapped:
-        return (STATES_SWAPPED.cause(f"{STATES_SWAPPED.meaning}, as they are returned", layer),)
-    if len(given) == 2 and STATES_MIXED.applies_to(layer):
-        for name in names:
-            if all(is_state(reference, outputs, state, name, last) for state in given):
-                return (STATES_MIXED.cause(f"{name} is returned for both states", layer),)
+    if confused:
+        return confused
     found = []
-    for name, state in zip(names, given, strict=False):
+    for name, state in zip(layer.STATES, given, strict=False):
         count = likeliest(reference, state, name)
         if not is_state(reference, outputs, state, name, count):
             return ()
         if count < last:
-            which = f"that of timestep {count - 1}" if count else "the initial state"
-            found.append(f"{name} is {which}")
+            found.append(f"{name} is {f'that of timestep {count - 1}' if count else INITIAL}")
     return (STALE.cause(f"{STALE.meaning}: {' and '.join(found)}", layer),) if found else ()
+
+
+INITIAL = "the initial state"
+
+
+def last_state_causes(
+    reference: Computation, final_state: tuple[NDArray[Any], ...]
+) -> tuple[Cause, ...]:
+    """Why final states `(B, H)` are not right beside a right last output, all that is known."""
+    layer, sequences = reference.layer, reference.sequences
+    given = [state.astype(np.float64) for state in final_state]
+    balls = [final_balls(layer, sequences, a)[1] for a in arithmetics(layer.precision)]
+
+    def is_right(name: str, state: Array) -> bool:
+        return any(within(state, of_one[layer.STATES.index(name)]) for of_one in balls)
+
+    confused = confused_states(layer, given, is_right)
+    if confused:
+        return confused
+    found = []
+    for name, state, first in zip(layer.STATES, given, sequences.initial_state, strict=False):
+        if not is_right(name, state):
+            if not np.array_equal(state, first):
+                return ()
+            found.append(f"{name} is {INITIAL}")
+    return (STALE.cause(f"{STALE.meaning}: {' and '.join(found)}", layer),) if found else ()
+
+
+def confused_states(
+    layer: Cell, given: list[Array], is_right: Callable[[str, Array], bool]
+) -> tuple[Cause, ...]:
+    """Whether two returned states are swapped, or one of them stands for both."""
+    if len(given) != 2 or not STATES_SWAPPED.applies_to(layer):
+        return ()
+    if all(map(is_right, reversed(layer.STATES), given)):
+        return (STATES_SWAPPED.cause(f"{STATES_SWAPPED.meaning}, as they are returned", layer),)
+    for name in layer.STATES:
+        if all(is_right(name, state) for state in given):
+            return (STATES_MIXED.cause(f"{name} is returned for both states", layer),)
+    return ()
+
+
+def within(given: Array, ball: Ball) -> bool:
+    """Whether all numbers lie in the ball."""
+    return bool((ratios(distance(given, ball.value), ball) <= 1).all())
 
 
 def likeliest(reference: Computation, given: Array, name: str) -> int:
@@ -413,7 +454,7 @@ def is_state(reference: Computation, outputs: Outputs, given: Array, name: str, 
     """Whether `given` is the state called `name` after `count` timesteps, within rounding."""
     for arithmetic in arithmetics(reference.layer.precision):
         ball = state_ball(reference, outputs[:, :count], name, arithmetic)
-        if (ratios(distance(given, ball.value), ball) <= 1).all():
+        if within(given, ball):
             return True
     return False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import combinations, islice
 
@@ -445,7 +445,19 @@ def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], f
         layer, before = changed_at(c.layer, entries), worst
         if not off.any():
             break
-    return entries
+    return entries if all_confirmed(found, entries) else {}
+
+
+def all_confirmed(equations: Rows, entries: Iterable[tuple[int, int]]) -> bool:
+    """Whether each entry shows in more equations of its unit, by two at least, than are needed to
+    imply all of the unit's.
+    """
+    entries = list(entries)
+    for k, j in entries:
+        a, _ = equations.of_unit(j, int(equations.groups[k]))
+        if np.count_nonzero(a[:, k]) < sum(unit == j for _, unit in entries) + 2:
+            return False
+    return True
 
 
 def corrections(a: Array, r: Array, known: list[int], more: bool) -> dict[int, float]:
