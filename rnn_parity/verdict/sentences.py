@@ -113,10 +113,7 @@ def printed_step_beyond(times: float, first: Divergence, how: object) -> str:
 def printed_note(how: object, precision: Precision) -> str:
     """What more digits of printed numbers would be good for."""
     digits = enough_digits(precision)
-    return (
-        f"the observed numbers were printed with {how}: %.{digits}g would show more, and prove "
-        f"parity in {precision.name}"
-    )
+    return f"the observed numbers were printed with {how}: %.{digits}g would show more"
 
 
 def vacuous(arithmetic: str) -> str:
