@@ -32,6 +32,8 @@ OBSERVED = ("sequence", "last")
 DTYPES = ("float32", "float16")
 FREE = ("weights-differ", "dropout-active", "features-permuted", "first-state-differs")
 """Mistakes with free parameters, which nothing confirms in a last output alone."""
+OF_A_HALF = {"outputs-not-reversed": "backward-output-misplaced"}
+"""What the mistake is called in the last output of a backward half."""
 OUTCOMES = ("named", "not named", "wrongly", "cannot tell")
 
 
@@ -47,7 +49,7 @@ def outcome(mistake, right, wrong, check, digits):
     """What came of a check of the `wrong` numbers."""
     named = {one for cause in check.causes for one in cause.fault.split("+")}
     if named:
-        return "named" if mistake.fault in named else "wrongly"
+        return "named" if named & {mistake.fault, OF_A_HALF.get(mistake.fault)} else "wrongly"
     last = right.ndim == 2
     free = mistake.fault in FREE or (mistake.fault, mistake.detail) == (
         "bias-differs",
@@ -64,8 +66,9 @@ def bits(check, right, wrong):
     """By how many bits last outputs tell the wrong numbers from the right ones."""
     row = check.final_state[0]
     radius = row.max_deviation / row.max_ratio
-    far = np.abs(right.astype(float) - wrong) / radius
-    return np.log2(np.maximum(far, 1)).sum()
+    with np.errstate(all="ignore"):
+        far = np.abs(right.astype(float) - wrong) / radius
+    return np.log2(np.clip(far, 1, 2**24)).sum()
 
 
 def outcomes(task):

@@ -23,7 +23,7 @@ GROWN = (
 )
 UNITS_SHOWN = 3
 """How many units are named where a bound is too wide."""
-COUNTLESS = 1e12
+COUNTLESS = 1e20
 """As many times as its bound, as where a zero is right for sure, says nothing more. Chosen."""
 MOST_LISTED = 8
 """How many units are named where some are missing."""

@@ -123,7 +123,8 @@ def test_softplus_below_zero_is_zero(tmp_path):
 
 def test_the_threshold_of_thresholded_relu_is_zero(tmp_path):
     # The operator ThresholdedRelu has alpha = 1 by default, and so f(0.5) = 0.
-    outputs, report = one_unit(tmp_path / "m.onnx", [0.5], activations=["ThresholdedRelu"])
+    numbers = [0.5, 0.25, 0.375]
+    outputs, report = one_unit(tmp_path / "m.onnx", numbers, activations=["ThresholdedRelu"])
     if outputs["Y"][0] == 0:
         pytest.skip("mended in this release")
     assert outputs["Y"][0] == 0.5

@@ -8,6 +8,7 @@ import pytest
 from corpus import right_run
 
 from rnn_parity.diagnosis.causes import causes
+from rnn_parity.diagnosis.evidence import SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.system import progress
@@ -40,6 +41,7 @@ def test_diagnosis_tells_of_every_candidate_and_prints_nothing(capsys):
     layer = run.layer()
     told = []
     right = Computation(layer, Sequences.of(layer, run.x))
-    assert causes(right, np.full((2, 4, 4), 0.3, np.float32), None, lambda: told.append(1)) == ()
+    evidence = SequenceEvidence.around(right, np.full((2, 4, 4), 0.3, np.float32), None)
+    assert causes(right, evidence, lambda: told.append(1)) == ()
     assert len(told) > 100
     assert capsys.readouterr() == ("", "")
