@@ -101,7 +101,7 @@ def prints(outputs: NDArray[Any], chance: float = CHANCE) -> list[Print]:
     found = [fewest(x, before, dtype, eps, chance) for before in (np.zeros(x.shape), magnitude(x))]
     stored = 0.0 if dtype == np.float64 else float(eps) / 2
     ways = [Print(k, bool(i), stored) for i, k in enumerate(found) if k is not None]
-    some = x[x != 0]
+    some = x[x * FIXED_POINT % 1 != 0]  # limits such as 1 have few digits in any print
     # By chance numbers are rather of the finer ones, such as the 7 decimals of 0.0012345.
     return sorted(ways, key=lambda way: -float(np.log(way.half(some)).sum()))
 

@@ -38,6 +38,8 @@ pytestmark = pytest.mark.filterwarnings("error")
         ([0.123457, 0.00123457, 0.0], "float64", ["6 significant digits", "8 decimals"]),
         ([0.123457, 1.23457e-09, 12.3457], "float64", ["6 significant digits"]),
         ([123.21, 0.53], "float64", ["2 decimals", "5 significant digits"]),
+        # Limits say nothing of it.
+        ([1.0, 1.0, 1.0, 0.0123, 0.4567], "float64", ["4 decimals", "4 significant digits"]),
         ([1.0, 2.0, -3.0], "float64", []),
         ([1 / 3, 2 / 3, 1 / 7], "float64", []),
         ([0.1234567, 0.7654321], "float32", []),  # float32 itself has no more digits
