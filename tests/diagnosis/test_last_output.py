@@ -66,7 +66,7 @@ def test_what_a_whole_sequence_shows_is_named_of_the_last_output(kind, mistake):
     run = mistake.right_run(kind, SIZE, 1)
     right, wrong = simulate(run), mistake.observed(run)
     if wrong.shape != right.shape or np.array_equal(wrong[:, -1], right[:, -1]):
-        return
+        pytest.skip("the last output does not show it")
     faults = {cause.fault for cause in causes(run, last_of(wrong))}
     # Outputs in another order of time end with the first one, and equal other mistakes.
     assert mistake.fault in faults
