@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity import keras_adapter
 from rnn_parity.api.examination import examine
+from rnn_parity.api.exports import check_exports, exports_of
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.api.judging import judged, judged_call, subject_of
 from rnn_parity.errors import InputError, UnsupportedError
@@ -28,6 +29,7 @@ from rnn_parity.implementations.onnx.model import (
     session,
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
+from rnn_parity.implementations.whole_model import fixed_sizes
 from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.recurrence.cells import Cell
@@ -141,13 +143,47 @@ def check(
         inputs, mask = real(inputs, "inputs"), None if mask is None else real(mask, "mask")
         if mask is not None and inputs.ndim == 3:
             boolean(mask, inputs.shape[:2])
+    if is_model:
+        refuse_state(initial_state)
+        report = model_report(layer_or_model, inputs, mask, layer_name, mode, training, others)
+        return replace(report, allow_known=allow_known)
     calls = (
         call
         for one in modes_to_run(mode, others, training)
-        for call in observe(layer_or_model, inputs, mask, initial_state, one, layer_name, training)
+        for call in keras_adapter.observe_layer(
+            layer_or_model, inputs, mask, initial_state, one, training
+        )
     )
-    report = keras_report(judged(calls, "model" if is_model else "layer", others=others))
-    return replace(report, allow_known=allow_known)
+    return replace(keras_report(judged(calls, "layer", others=others)), allow_known=allow_known)
+
+
+def model_report(
+    model: Any,
+    inputs: Any,
+    mask: Any,
+    layer_name: str | None,
+    mode: str,
+    training: bool,
+    others: Sequence[Source],
+    path: str | None = None,
+) -> Report:
+    """Every recurrent layer of a Keras model, run by Keras or by `others`.
+
+    Those of `others` that are exports of the whole model run all of it; others are asked for what
+    one layer computes.
+    """
+    exports = exports_of(model, inputs, others)
+    checks, outputs = check_exports(model, inputs, exports, mask, layer_name, path)
+    rest = [source for source in others if source.name not in exports]
+    if rest or not others:
+        calls = (
+            call
+            for one in modes_to_run(mode, others, training)
+            for call in keras_adapter.observe_model(model, inputs, one, layer_name, mask, training)
+        )
+        checks += judged(calls, "model", path, rest)
+    notes = () if checks else (f"{path or model.name} has no recurrent layer",)
+    return replace(keras_report(checks, notes), model_outputs=tuple(outputs))
 
 
 def observe(
@@ -164,9 +200,14 @@ def observe(
         return keras_adapter.observe_layer(
             layer_or_model, inputs, mask, initial_state, mode, training
         )
+    refuse_state(initial_state)
+    return keras_adapter.observe_model(layer_or_model, inputs, mode, layer_name, mask, training)
+
+
+def refuse_state(initial_state: Any) -> None:
+    """Raise `InputError` for an initial state where a model is checked."""
     if initial_state is not None:
         raise InputError("initial_state: expected none for a model, whose layers get their own")
-    return keras_adapter.observe_model(layer_or_model, inputs, mode, layer_name, mask, training)
 
 
 def refuse_unused(layer_name: str | None, mode: str) -> None:
@@ -264,11 +305,20 @@ def check_model(
     file that is no model or not a safe one.
     """
     others = others_of(against, training)
-    calls = model_calls(
-        path, inputs, mask, layer_name, mode, seed, batch, timesteps, safe_mode, training, others
-    )
-    checks = tuple(judged(calls, "model", path, others))
-    return keras_report(checks, () if checks else (f"{path} has no recurrent layer",))
+    model = load_model(path, safe_mode=safe_mode)
+    data: Any = inputs
+    if data is None:
+        data = generate_inputs(model, *sizes_of(model, others, batch, timesteps), seed)
+    return model_report(model, data, mask, layer_name, mode, training, others, path)
+
+
+def sizes_of(model: Any, others: Sequence[Source], batch: int, timesteps: int) -> tuple[int, int]:
+    """The batch and the timesteps to make up inputs for; those that an export of it fixes."""
+    for source in others:
+        export = None if source.export is None else source.export()
+        if export is not None:
+            return fixed_sizes(model, export, batch, timesteps)
+    return batch, timesteps
 
 
 def model_calls(
@@ -282,14 +332,13 @@ def model_calls(
     timesteps: int,
     safe_mode: bool,
     training: bool,
-    others: Sequence[Source] = (),
 ) -> Iterator[LayerCall]:
     """What passes through the recurrent layers of a saved model, in each mode."""
     model = load_model(path, safe_mode=safe_mode)
     data: Any = inputs
     if data is None:
         data = generate_inputs(model, batch, timesteps, seed)
-    for one in modes_to_run(mode, others, training):
+    for one in modes_to_run(mode, training=training):
         yield from keras_adapter.observe_model(model, data, one, layer_name, mask, training)
 
 

@@ -41,6 +41,16 @@ def judged(
     if others:
         found = calls_computed_by(list(calls), others)
         answered = ((call, source.name) for call, source in found)
+    yield from judged_answers(answered, kind, path, why)
+
+
+def judged_answers(
+    answered: Iterable[tuple[LayerCall, str | None]],
+    kind: str,
+    path: str | None = None,
+    why: bool = True,
+) -> Iterator[Check]:
+    """One check for each call and who computed it, None for Keras."""
     earlier: dict[tuple[str, str | None], LayerCall] = {}
     for call, against in answered:
         subject = subject_of(call, kind, path, against)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,6 +24,8 @@ from rnn_parity.implementations.ports import (
     outputs_misfit,
 )
 from rnn_parity.implementations.request import Answer, Implementation, Request, path_and_part
+from rnn_parity.implementations.tensors import Tensors, near_of
+from rnn_parity.implementations.whole_model import Export, Run
 from rnn_parity.system.environment import version_of
 from rnn_parity.system.files import content, readable
 from rnn_parity.system.limits import check_numbers
@@ -48,6 +52,38 @@ def implementation(source: str) -> Implementation:
         found = content(path, where)
     make = partial(required(where), model_content=found)
     return Model(make, where, path, part).compute
+
+
+def export(source: str) -> Export | None:
+    """The model in a `.tflite` file as the export of a whole Keras model.
+
+    None where one of its outputs is named, which is that of a single layer.
+    """
+    path, part = path_and_part(source, "tflite")
+    where = f"LiteRT model {path!r}"
+    make = required(where)
+    with readable(where):
+        data = content(path, where)
+    model = Model(partial(make, model_content=data), where)
+    taps = Model(partial(preserving(make), model_content=data), where)
+    ports = [open_batch(port_of(*one)) for one in details(model.interpreter, "input").items()]
+    return None if part else Export(where, ports, taps.run, model.notes)
+
+
+def preserving(make: Any) -> Any:
+    """An interpreter that keeps every tensor; it warns that this takes memory."""
+
+    def quietly(**options: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return make(experimental_preserve_all_tensors=True, **options)
+
+    return quietly
+
+
+def open_batch(port: Port) -> Port:
+    """An input that takes any batch: a model of batch 1 gets one sample at a time."""
+    return replace(port, shape=(None, *port.shape[1:])) if port.shape[:1] == (1,) else port
 
 
 def of_content(data: bytes, where: str) -> Implementation:
@@ -98,6 +134,38 @@ class Model:
             left_out=() if self.part else (*first.left_out, *other_signatures(self.interpreter)),
             part=f"{self.path}#{first.part}" if self.path and first.part else "",
         )
+
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> Run:
+        """All tensors of a run; a model of batch 1 runs each sample, and they are stacked."""
+        inputs = details(self.interpreter, "input")
+        alone = all(tuple(inputs[name]["shape_signature"][:1]) == (1,) for name in arrays)
+        batch = len(next(iter(arrays.values())))
+        if not alone or batch == 1:
+            tensors, outputs = self._tapped(arrays)
+        else:
+            each = [
+                self._tapped({name: one[i : i + 1] for name, one in arrays.items()})
+                for i in range(batch)
+            ]
+            tensors, outputs = (
+                {name: np.stack([one[part][name] for one in each]) for name in each[0][part]}
+                for part in (0, 1)
+            )
+        return Run(Tensors({**arrays, **tensors}, near_of(tensors.values())), outputs)
+
+    def _tapped(
+        self, arrays: Mapping[str, NDArray[Any]]
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """All tensors of one run, and its outputs."""
+        interpreter = self.make()
+        outputs = self._attempt("LiteRT refused", partial(invoke, interpreter, arrays))
+        check_tensors(interpreter, self.where)
+        found = {}
+        for detail in interpreter.get_tensor_details():
+            with suppress(ValueError):  # a tensor of a delegate, or one that holds nothing
+                array = interpreter.get_tensor(detail["index"])
+                found[f"{detail['index']} {detail['name']}"] = dequantized(array, detail)
+        return found, outputs
 
     def _feeds(self, request: Request, ports: Mapping[str, Port]) -> Feeds | None:
         return feeds(request, list(ports.values()), dict.fromkeys(ports, False))

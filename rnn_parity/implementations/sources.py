@@ -10,14 +10,16 @@ import importlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnn_parity.errors import InputError
 
 if TYPE_CHECKING:
     from rnn_parity.implementations.request import Answer, Implementation
+    from rnn_parity.implementations.whole_model import Export
 
 Scope = Literal["call", "layer", "model"]
 """What one source can answer for: one call of one layer, one layer, or every layer of a model."""
@@ -32,6 +34,8 @@ class Kind:
     A source is of this kind when it matches `pattern`, whose group is what the module is given. One
     that `merges` may compute a `Bidirectional` as a whole; others, each of its two layers alone.
     One for `any_weights` is given the layer's weights and options: it can answer for any layer.
+    The module of one that `exports` has a function `export(argument)`, which gives an `Export` of a
+    whole model, or None where the source is meant as one layer.
     """
 
     form: str
@@ -41,6 +45,7 @@ class Kind:
     scope: Scope = "layer"
     merges: bool = True
     any_weights: bool = False
+    exports: bool = False
 
 
 KINDS = [
@@ -79,12 +84,14 @@ KINDS = [
         "an ONNX model, run by ONNX Runtime; #NAME: one output",
         r"(.+\.onnx(?:#.*)?)",
         ".onnx.runtime",
+        exports=True,
     ),
     Kind(
         "model.tflite",
         "a LiteRT (TensorFlow Lite) model; #NAME: one output",
         r"(.+\.tflite(?:#.*)?)",
         ".litert",
+        exports=True,
     ),
     Kind(
         "weights.safetensors",
@@ -111,12 +118,16 @@ A kind of one's own is one more entry, before `module:function`, and a module wi
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One implementation to check: what reports call it, how to ask it, what it can answer for."""
+    """One implementation to check: what reports call it, how to ask it, what it can answer for.
+
+    `export` gives it as the export of a whole model, where it may be one.
+    """
 
     name: str
     compute: Implementation
     scope: Scope = "layer"
     merges: bool = True
+    export: Callable[[], Export | None] | None = None
 
 
 def unproven(answer: Answer, source: Source) -> str:
@@ -137,9 +148,13 @@ def implementation(source: str) -> Implementation:
     `MissingPackageError` where its module needs a package that is not installed.
     """
     kind, argument = recognised(source)
-    module = importlib.import_module(kind.module, __package__)
-    found: Implementation = module.implementation(argument)
+    found: Implementation = module_of(kind).implementation(argument)
     return found
+
+
+def module_of(kind: Kind) -> Any:
+    """The module that implements a kind of source."""
+    return importlib.import_module(kind.module, __package__)
 
 
 def recognised(source: str) -> tuple[Kind, str]:
@@ -187,8 +202,10 @@ def sources_of(against: Any) -> Iterator[Source]:
         source = os.fspath(against)
         names = [f"keras:{one}" for one in backends()] if source == "keras:all" else [source]
         for name in names:
-            kind, _ = recognised(name)
-            yield Source(name, implementation(name), kind.scope, kind.merges)
+            kind, argument = recognised(name)
+            module = module_of(kind)
+            export = partial(module.export, argument) if kind.exports else None
+            yield Source(name, module.implementation(argument), kind.scope, kind.merges, export)
     elif callable(against):
         from rnn_parity.implementations.python_function import of_callable
 

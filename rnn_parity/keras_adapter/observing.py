@@ -36,6 +36,7 @@ from rnn_parity.keras_adapter.runtime import (
     runner,
     tensorflow_module,
 )
+from rnn_parity.keras_adapter.substitution import HandOn, substituted
 from rnn_parity.keras_adapter.weights import cell_weights
 from rnn_parity.recurrence.layer_call import Handed, LayerCall, Merge, not_compared
 from rnn_parity.recurrence.precision import real
@@ -100,6 +101,7 @@ def observe_model(
     layer_name: str | None = None,
     mask: ArrayLike | None = None,
     training: bool = False,
+    hand_on: HandOn | None = None,
 ) -> list[LayerCall]:
     """What passed through every recurrent layer of a Keras model, call by call as they ran.
 
@@ -109,8 +111,9 @@ def observe_model(
     "both/backward/lstm" and "both/merge", a stack of cells into "rnn/cell_0/lstm_cell" and so on;
     the layers in a `TimeDistributed` are named "each/lstm", with all slices in one batch. What is
     not replayed is reported once, and so is a layer that was not seen to run. `layer_name` selects
-    by the full name or by any whole part of it. Raises `InputError` for an unknown name, for what
-    is no model of `tf.keras` and for what Keras refuses.
+    by the full name or by any whole part of it. With `hand_on`, in mode "eager" alone, each layer
+    hands on what that makes of what it returned (`substituted`). Raises `InputError` for an unknown
+    name, for what is no model of `tf.keras` and for what Keras refuses.
     """
     _check_kind(model, "Model")
     layers = watched_layers(model)
@@ -120,7 +123,9 @@ def observe_model(
     data = {"inputs": tensorflow_module().nest.map_structure(_filled, inputs)}
     if mask is not None:
         data["mask"] = np.asarray(mask, dtype=bool)
-    with refusals(f"model {model.name!r} in mode {mode}"), recorder.attached():
+    handing_on = nullcontext() if hand_on is None else substituted(model, hand_on)
+    # What is recorded is what the layer returned, before something else is handed on.
+    with refusals(f"model {model.name!r} in mode {mode}"), recorder.attached(), handing_on:
         found = _recorded_arrays(
             recorder, partial(_call_model, model, training), model, mode, [data]
         )

@@ -26,6 +26,7 @@ from rnn_parity.verdict.results import (
     Divergence,
     ImpliedWeight,
     MergeDivergence,
+    ModelOutput,
     Sensitivity,
     StateRow,
     Subject,
@@ -249,6 +250,30 @@ def strictness(checks: Sequence[Check], names: OptionNames = COMMAND_LINE) -> st
     """Why a strict report does not accept checks that passed; nothing when it does."""
     faults = dict.fromkeys(spot.fault for check in checks for spot in blind_spots(check))
     return f"With {names.strict}, nothing is proven about {', '.join(faults)}." if faults else ""
+
+
+def model_output(one: ModelOutput) -> str:
+    """A model's output beside that of its export, in a line."""
+    start = f"output {one.name} in {one.against}"
+    if one.tensor is None:
+        return f"{start}: differs; none of its outputs has that shape"
+    shared = f"{bits(one.effective_bits)} bits in common"
+    what = f"{start}: at most {number(one.max_deviation)} apart, {shared}"
+    if not one.differs:
+        return what
+    layer = f"; the first layer after which nothing is the same: {one.first_layer}"
+    return f"{what}: differs{layer * (one.first_layer is not None)}"
+
+
+def lost_outputs(outputs: Sequence[ModelOutput]) -> str:
+    """Why recurrent layers in parity do not make a model right; nothing where outputs agree."""
+    lost = [one for one in outputs if one.differs]
+    if not lost:
+        return ""
+    first = next((one.first_layer for one in lost if one.first_layer), None)
+    where = f", from {first} on" if first else ""
+    names = ", ".join(dict.fromkeys(one.name for one in lost))
+    return f"The model's outputs differ{where}, and nothing is proven of the whole: {names}."
 
 
 def known_differences(check: Check) -> list[str]:

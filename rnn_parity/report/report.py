@@ -10,6 +10,8 @@ from rnn_parity.report.checks import (
     allowance,
     blind_spots,
     known_differences,
+    lost_outputs,
+    model_output,
     overall,
     overview,
     section,
@@ -20,7 +22,7 @@ from rnn_parity.report.page import PLAIN, OptionNames, Page, Renderable, Style
 from rnn_parity.report.wording import environment_line, sentence
 from rnn_parity.system.environment import environment
 from rnn_parity.verdict.order import Verdict, decisive, exit_code
-from rnn_parity.verdict.results import Check
+from rnn_parity.verdict.results import Check, ModelOutput
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class Report(Renderable):
 
     `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a
     blind spot counts as nothing proven. `worse` is what got worse than in an earlier report. With
-    `allow_known`, a divergence that a known difference explains is no failure.
+    `allow_known`, a divergence that a known difference explains is no failure. `model_outputs` are
+    the outputs of whole models beside those of their exports: no proof, but where they differ
+    nothing is proven of the model.
     """
 
     checks: tuple[Check, ...]
@@ -38,6 +42,7 @@ class Report(Renderable):
     strict: bool = False
     worse: tuple[str, ...] = ()
     allow_known: bool = False
+    model_outputs: tuple[ModelOutput, ...] = ()
 
     schema: ClassVar[str] = "rnn-parity/1"
 
@@ -50,6 +55,7 @@ class Report(Renderable):
     def exit_code(self) -> int:
         """0 parity or allowed, 1 diverged, suspect or worse than before, 3 nothing proven."""
         blind = self.strict and any(map(blind_spots, self.checks))
+        blind = blind or any(one.differs for one in self.model_outputs)
         found = {"parity" if self.allows(check) else check.verdict for check in self.checks}
         return 1 if self.worse else exit_code(found | ({"inconclusive"} if blind else set()))
 
@@ -87,6 +93,7 @@ class Report(Renderable):
             "verdict": self.verdict,
             "exit_code": self.exit_code,
             "notes": self.notes,
+            "model_outputs": self.model_outputs,
             "checks": self.checks,
         }
 
@@ -107,7 +114,11 @@ class Report(Renderable):
         return replace(
             words,
             title=self.title,
-            header=(environment_line(self.environment), *notes),
+            header=(
+                environment_line(self.environment),
+                *notes,
+                *map(model_output, self.model_outputs),
+            ),
             overview=overview(self.checks),
             sections=tuple(section(c, style, self.strict, self.allow_known) for c in self.checks),
             level=None if self.checks else "warning",
@@ -117,6 +128,7 @@ class Report(Renderable):
         """Why the exit code is not the one that the verdict alone gives; empty where it is."""
         passed = all(check.verdict == "parity" or self.allows(check) for check in self.checks)
         reasons = [allowance(self.checks, names)] if self.allow_known else []
+        reasons += [lost_outputs(self.model_outputs)] if passed else []
         reasons += [strictness(self.checks, names)] if self.strict and passed else []
         return " ".join(filter(None, reasons))
 

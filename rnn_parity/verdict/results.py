@@ -53,6 +53,26 @@ class TimestepRow:
 
 
 @dataclass(frozen=True)
+class ModelOutput:
+    """One output of a whole model beside that of its export, reported as it is.
+
+    `tensor` is the export's output (None where none has its shape). `effective_bits` are the
+    leading bits that the two have in common, on the scale of the whole output. It `differs` where
+    those are fewer than rounding leaves; `first_layer` is then the first one after which nothing in
+    the export is what the model computes. No bound is proven for what is around recurrent layers.
+    """
+
+    name: str
+    tensor: str | None
+    max_deviation: float
+    effective_bits: float
+    differs: bool
+    first_layer: str | None
+    path: str | None = None
+    against: str | None = None
+
+
+@dataclass(frozen=True)
 class StateRow:
     """One final state ("h", an LSTM's "c", or the separately returned last "output")."""
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.onnx.graph import operator_types, other_parts, time_first
 from rnn_parity.implementations.onnx.model import (
+    check_sizes,
     dtype_of,
     package,
     read_model,
@@ -16,6 +22,7 @@ from rnn_parity.implementations.onnx.model import (
     session,
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes
+from rnn_parity.implementations.onnx.tapping import operator_calls, tapped
 from rnn_parity.implementations.ports import (
     FILLED,
     Port,
@@ -27,6 +34,8 @@ from rnn_parity.implementations.ports import (
     outputs_misfit,
 )
 from rnn_parity.implementations.request import Answer, Implementation, Request, path_and_part
+from rnn_parity.implementations.tensors import Tensors, near_of
+from rnn_parity.implementations.whole_model import Export, Run
 
 
 def implementation(source: str) -> Implementation:
@@ -41,6 +50,43 @@ def implementation(source: str) -> Implementation:
     """
     path, part = path_and_part(source, "onnx")
     return of_model(read_model(path), f"ONNX model {path!r}", path, part)
+
+
+def export(source: str) -> Export | None:
+    """The model in an `.onnx` file as the export of a whole Keras model.
+
+    None where one of its outputs is named, which is that of a single layer.
+    """
+    path, part = path_and_part(source, "onnx")
+    where = f"ONNX model {path!r}"
+    model = read_model(path)
+    own = session(model, where)
+    names = [value.name for value in own.get_outputs()]
+    copy, inside = tapped(model, where), set(operator_types(model.graph))
+    constant = {one.name: one for one in copy.graph.initializer}
+
+    def run(arrays: Mapping[str, NDArray[Any]]) -> Run:
+        check_sizes(copy, {name: array.shape for name, array in arrays.items()}, where)
+        loaded = session(copy, where)
+        tensors = [value.name for value in loaded.get_outputs()]
+        computed = dict(zip(tensors, run_session(loaded, arrays, where), strict=True))
+        found = {**arrays, **arrays_alone(computed)}
+        weights = {name: package("onnx").numpy_helper.to_array(constant[name]) for name in constant}
+        operators = list(operator_calls(copy, {**weights, **found}))
+        return Run(
+            Tensors(found, near_of(weights.values())),
+            {name: found[name] for name in names if name in found},
+            operators,
+            partial(as_runtime_computes, inside=inside),
+        )
+
+    ports = [port_of(value) for value in own.get_inputs()]
+    return None if part else Export(where, ports, run, (f"{runtime_name()} on the CPU",))
+
+
+def arrays_alone(computed: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """The tensors among what a model computed: ONNX has sequences of them, and nothing, too."""
+    return {name: value for name, value in computed.items() if isinstance(value, np.ndarray)}
 
 
 def of_content(content: bytes, where: str) -> Implementation:

@@ -1,0 +1,83 @@
+"""A model checked against exports of the whole of it: every recurrent layer in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from rnn_parity import keras_adapter
+from rnn_parity.api.judging import judged_answers
+from rnn_parity.implementations.whole_model import Export, Found, takes_model, whole_model
+from rnn_parity.keras_adapter.parts import selected
+from rnn_parity.verdict.results import Check, ModelOutput
+
+if TYPE_CHECKING:
+    from rnn_parity.implementations.sources import Source
+
+UNSEEN = (
+    "what reached it in the export was not seen, so that this is no proof; from Keras's inputs, "
+)
+
+
+def exports_of(model: Any, data: Any, others: Sequence[Source]) -> dict[str, Export]:
+    """The sources that are exports of the whole `model`, by name.
+
+    A source that takes what the model takes is one, unless the model is a single recurrent layer:
+    that is asked for as any other implementation of it. So is one of a model with several recurrent
+    layers that takes something else: it is refused with what both take.
+    """
+    alone, several = keras_adapter.recurrent_alone(model)
+    found = {}
+    for source in others:
+        export = None if alone or source.export is None else source.export()
+        if export is not None and (several or takes_model(model, data, export)):
+            found[source.name] = export
+    return found
+
+
+def check_exports(
+    model: Any,
+    data: Any,
+    exports: dict[str, Export],
+    mask: NDArray[Any] | None,
+    layer_name: str | None,
+    path: str | None,
+) -> tuple[list[Check], list[ModelOutput]]:
+    """A check of every recurrent layer in every export, and what became of the model's outputs.
+
+    Raises `InputError` where a model and an export do not belong together, for an unknown
+    `layer_name`, and for what Keras or a runtime refuses.
+    """
+    checks, outputs = [], []
+    for name, export in exports.items():
+        whole = whole_model(model, data, export, mask)
+        layers = chosen(whole.layers, layer_name)
+        judged = judged_answers(((one.call, name) for one in layers), "model", path)
+        checks += [seen(one, check) for one, check in zip(layers, judged, strict=True)]
+        outputs += [replace(one, path=path, against=name) for one in whole.outputs]
+    return checks, outputs
+
+
+def chosen(layers: Sequence[Found], layer_name: str | None) -> Sequence[Found]:
+    """The layers that a person means by `layer_name`, all for None."""
+    if layer_name is None:
+        return layers
+    names = selected(list(dict.fromkeys(one.call.layer_name for one in layers)), layer_name)
+    return [one for one in layers if one.call.layer_name in names]
+
+
+def seen(found: Found, check: Check) -> Check:
+    """The check; one of a layer whose inputs were not seen proves no divergence."""
+    if found.inputs or check.verdict not in ("diverged", "suspect"):
+        return check
+    return replace(
+        check,
+        verdict="inconclusive",
+        summary=f"{UNSEEN}{check.summary}",
+        effective_bits=None,
+        causes=(),
+        implied_weights=None,
+    )

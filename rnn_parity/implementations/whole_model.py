@@ -1,0 +1,473 @@
+"""A whole Keras model held against its export: where each recurrent layer is, and what it did.
+
+Keras runs the model layer by layer, and each layer hands on, in place of what it computed, the
+tensor of the export's own run that has the same numbers. So every layer is given what reached it in
+the export, and what it should have made of that is known. A recurrent layer is found in the export
+by its weights where an operator carries them, else by the numbers of its outputs, else by its
+place: the tensor of its shape with which the layers after it are found again. To be found proves
+nothing; what is found goes to the verdict as the outputs of any other implementation do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity import keras_adapter
+from rnn_parity.errors import InputError
+from rnn_parity.implementations.ports import Port
+from rnn_parity.implementations.tensors import Match, Tensors, bits, distance
+from rnn_parity.recurrence.cells import Cell
+from rnn_parity.recurrence.layer_call import LayerCall
+from rnn_parity.verdict.results import ModelOutput
+
+Array = NDArray[Any]
+
+FEWEST = 8
+"""Fewer numbers than these may be near those of another tensor by chance, and are not looked for.
+
+With 2**-8 for near and a thousand tensors, eight independent numbers are so in 1 of 10**13 runs,
+two in 1 of 60; what is not looked for is what Keras computes.
+"""
+MOST_PLACES = 12
+"""How many tensors are tried for the place of one layer; each try runs the model once."""
+MODEL = ""
+"""The name under which the model's own outputs are handed on."""
+NO_INPUTS = (
+    "what reached it is no tensor of the export (a fused operator, or one that the runtime put "
+    "together): Keras computed it from the nearest tensors before it"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run of an export: all of its tensors, its outputs among them, and what operators did.
+
+    `operators` are the calls of recurrent operators that carry their own weights, `arithmetic`
+    gives a layer as accurate as the runtime computes it, and notes on that.
+    """
+
+    tensors: Tensors
+    outputs: Mapping[str, Array]
+    operators: Sequence[LayerCall] = ()
+    arithmetic: Callable[[Cell], tuple[Cell, tuple[str, ...]]] = lambda layer: (layer, ())
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """An exported model: what it takes, and how to run it with every tensor to be seen.
+
+    `where` begins its messages, `notes` are about the runtime.
+    """
+
+    where: str
+    ports: Sequence[Port]
+    run: Callable[[Mapping[str, Array]], Run]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A recurrent layer's call as the export computed it; `inputs` tells whether they were seen."""
+
+    call: LayerCall
+    inputs: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class WholeModel:
+    """What became of a model in an export: its recurrent layers, and its outputs."""
+
+    layers: tuple[Found, ...]
+    outputs: tuple[ModelOutput, ...]
+
+
+def whole_model(model: Any, inputs: Any, export: Export, mask: Array | None = None) -> WholeModel:
+    """Every recurrent layer of a Keras model as `export` computes it from the same `inputs`.
+
+    Raises `InputError` where the two do not belong together, and for what Keras or the export's
+    runtime refuses.
+    """
+    run = export.run(feeds(model, inputs, export))
+    plain = Following(Tensors({}))
+    before = keras_adapter.observe_model(model, inputs, "eager", mask=mask, hand_on=plain)
+    follow = Follow(model, inputs, mask, run)
+    calls, following = follow.everywhere()
+    theirs = {key(call): call for call in before}
+    layers = tuple(
+        replace(one, call=noted(one.call, theirs.get(key(call)), export))
+        for call in calls
+        if call.merge is None
+        for one in [follow.found(call)]
+    )
+    return WholeModel(layers, tuple(model_outputs(model, plain, following, run)))
+
+
+def noted(call: LayerCall, theirs: LayerCall | None, export: Export) -> LayerCall:
+    """The call with notes on the runtime, and on how far its inputs are from those in Keras."""
+    if call.weights is None:
+        return call
+    notes = [*export.notes]
+    if theirs is not None and theirs.inputs.shape == call.inputs.shape:
+        moved = distance(call.inputs, theirs.inputs)
+        notes.append(
+            f"its inputs there have {bits(moved):.1f} bits in common with those in Keras"
+            if moved
+            else "its inputs there are those in Keras, bit for bit"
+        )
+    return replace(call, notes=(*call.notes, *notes), mode="", kernel=None, probe=None)
+
+
+# What the export is given.
+
+
+def feeds(model: Any, inputs: Any, export: Export) -> dict[str, Array]:
+    """The arrays for the inputs of the export, by name.
+
+    They are matched by their names where those are the same, then by shape. Raises `InputError`
+    where the export takes others.
+    """
+    names = [spec.name for spec in keras_adapter.input_signature(model)]
+    arrays = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
+    arrays = [np.asarray(one) for one in (arrays if isinstance(arrays, list) else [arrays])]
+    if isinstance(inputs, Mapping):
+        names = list(inputs)
+    given = dict(zip(names, arrays, strict=True))
+    left, found = dict(given), {}
+    for port in sorted(export.ports, key=lambda port: base(port.name) not in map(base, given)):
+        fits = [name for name, array in left.items() if takes(port, array)]
+        own = [name for name in fits if base(name) == base(port.name)]
+        if not fits:
+            raise InputError(f"{export.where}: {misfit(given, export.ports)}")
+        array = left.pop((own or fits)[0])
+        found[port.name] = np.ascontiguousarray(array, port.dtype)
+    if left:
+        raise InputError(f"{export.where}: {misfit(given, export.ports)}")
+    return found
+
+
+def takes_model(model: Any, inputs: Any, export: Export) -> bool:
+    """Whether an export takes what the model takes."""
+    try:
+        feeds(model, inputs, export)
+    except InputError:
+        return False
+    return True
+
+
+def fixed_sizes(model: Any, export: Export, batch: int, timesteps: int) -> tuple[int, int]:
+    """The sizes for the open axes of the model's inputs; where the export fixes them, its own."""
+    for spec in keras_adapter.input_signature(model):
+        fits = [p for p in export.ports if len(p.shape) == len(spec.shape)]
+        own = [p for p in fits if base(p.name) == base(spec.name)] or fits
+        for i, (size, fixed) in enumerate(
+            zip(spec.shape, own[0].shape if own else (), strict=False)
+        ):
+            if size is None and fixed is not None:
+                batch, timesteps = (fixed, timesteps) if i == 0 else (batch, fixed)
+    return batch, timesteps
+
+
+def base(name: str) -> str:
+    """A tensor's name without what exporters add to it: "serving_default_x:0" is x."""
+    return name.partition(":")[0].removeprefix("serving_default_")
+
+
+def takes(port: Port, array: Array) -> bool:
+    """Whether an input takes `array`, whatever the kind of its numbers."""
+    return port.takes(array.shape, "fiub")
+
+
+def misfit(given: Mapping[str, Array], ports: Sequence[Port]) -> str:
+    """What the model takes and what the export takes, side by side."""
+    model = ", ".join(f"{name} {array.shape}" for name, array in given.items())
+    export = ", ".join(map(str, ports)) or "none"
+    return (
+        f"expected the inputs of the model, {model}, received {export}; name the export of this "
+        "very model, or check with the --batch and --timesteps that it fixes"
+    )
+
+
+# Where the layers are.
+
+
+def key(call: LayerCall) -> tuple[str, int]:
+    """Which call of which layer this is."""
+    return call.layer_name, call.call or 0
+
+
+@dataclass(eq=False)
+class Following:
+    """Hands on the tensors that are what layers returned, in place of what they returned.
+
+    `taken` are the tensors to hand on for layers that are found by their weights or their place;
+    `matches` says, in the order of the calls, which tensors were found for each of them.
+    """
+
+    tensors: Tensors
+    taken: Mapping[tuple[str, int], Sequence[Match | None]] = field(default_factory=dict)
+    matches: dict[tuple[str, int], list[Match | None]] = field(default_factory=dict)
+    results: dict[tuple[str, int], Sequence[Array]] = field(default_factory=dict)
+
+    def __call__(self, name: str, results: Sequence[Array]) -> Sequence[Array]:
+        """What the layer `name` hands on in place of `results`."""
+        this = (name, sum(one == name for one, _ in self.matches))
+        found = [self.tensors.match(one) if one.size >= FEWEST else None for one in results]
+        for i, match in enumerate(self.taken.get(this, ())):
+            found[i] = match or found[i]
+        self.matches[this], self.results[this] = found, results
+        return [one if m is None else m.array for one, m in zip(results, found, strict=True)]
+
+    def after(self, this: tuple[str, int]) -> int:
+        """How many of the calls after `this` one returned what is a tensor of the run."""
+        keys = list(self.matches)
+        return sum(any(self.matches[k]) for k in keys[keys.index(this) + 1 :])
+
+    def last_found(self) -> int:
+        """The place of the last call that returned what is a tensor of the run; -1 for none."""
+        found = [any(matches) for matches in self.matches.values()]
+        return max((i for i, one in enumerate(found) if one), default=-1)
+
+
+@dataclass(eq=False)
+class Follow:
+    """The search for the layers of one model in one run of its export."""
+
+    model: Any
+    inputs: Any
+    mask: Array | None
+    run: Run
+    taken: dict[tuple[str, int], Sequence[Match | None]] = field(default_factory=dict)
+    operators: dict[tuple[str, int], LayerCall] = field(default_factory=dict)
+
+    def once(self, taken: Mapping[Any, Any]) -> tuple[list[LayerCall], Following]:
+        """What the layers return, and what was found of it, with these tensors `taken`."""
+        following = Following(self.run.tensors, taken)
+        calls = keras_adapter.observe_model(
+            self.model, self.inputs, "eager", mask=self.mask, hand_on=following
+        )
+        return calls, following
+
+    def everywhere(self) -> tuple[list[LayerCall], Following]:
+        """What the layers return where every one is given what reached it in the export."""
+        calls, following = self.once({})
+        self.operators = by_weights(calls, self.run.operators)
+        for this, operator in self.operators.items():
+            if this in following.matches:
+                self.taken[this] = returned_by(operator, following.results[this])
+        calls, following = self.once(self.taken)
+        while (missing := self.missing(calls, following)) is not None:
+            self.taken[missing] = [self.placed(missing, following)]
+            calls, following = self.once(self.taken)
+        return calls, following
+
+    def missing(self, calls: Sequence[LayerCall], following: Following) -> tuple[str, int] | None:
+        """The first call of a recurrent layer that is found nowhere and has not been placed."""
+        recurrent = {key(call) for call in calls if call.merge is None}
+        for this, matches in following.matches.items():
+            if this in recurrent and this not in self.taken and matches[0] is None:
+                return this
+        return None
+
+    def placed(self, this: tuple[str, int], following: Following) -> Match | None:
+        """The tensor that stands where the layer's outputs should: with it, most is found again.
+
+        None where no tensor of that shape lets more of what follows be found.
+        """
+        wanted = following.results[this][0]
+        used = {m.tensor for matches in following.matches.values() for m in matches if m}
+        nearest = [m for m in self.run.tensors.matches(wanted) if m.tensor not in used]
+        tried = sorted(distinct(nearest), key=lambda m: this[0].rpartition("/")[2] not in m.tensor)
+        best, most = None, following.after(this)
+        for match in tried[:MOST_PLACES]:
+            _, found = self.once({**self.taken, this: [match]})
+            if found.after(this) > most:
+                best, most = match, found.after(this)
+        if best is None and tried and any(m.tensor in self.run.outputs for m in tried):
+            return next(m for m in tried if m.tensor in self.run.outputs)
+        return best
+
+    def found(self, call: LayerCall) -> Found:
+        """The call as the export computed it; one that is not compared where it is not found."""
+        if call.weights is None:
+            return Found(call)
+        weights, notes = self.run.arithmetic(call.weights)
+        call = replace(call, weights=weights, notes=(*call.notes, *notes))
+        operator = self.operators.get(key(call))
+        if operator is not None:
+            return Found(as_operator(call, operator))
+        x = self.located(call.inputs)
+        given = replace(call, inputs=call.inputs if x is None else x.array)
+        if x is None:
+            given = replace(given, notes=(*given.notes, NO_INPUTS))
+        return Found(self.with_outputs(given), x is not None)
+
+    def with_outputs(self, call: LayerCall) -> LayerCall:
+        """The call with the outputs and final states that are tensors of the run."""
+        assert call.weights is not None
+        backwards = call.weights.go_backwards
+        sequence = self.located(call.outputs, backwards)
+        last = None if call.last_output is None else self.located(call.last_output)
+        if sequence is None and last is None:
+            taken = next(iter(self.taken.get(key(call), ())), None)
+            if taken is None:
+                return nowhere(call, self.run.tensors)
+            note = f"found by its place, as the tensor {taken.tensor}"
+            return seen_as(call, taken.array, note)
+        states = [self.located(one) for one in call.final_state]
+        final = tuple(one.array for one in states if one) if all(states) else ()
+        if sequence is None:
+            assert last is not None
+            note = f"found by its numbers, the last output alone, as the tensor {last.tensor}"
+            return replace(seen_as(call, last.array, note), final_state=final)
+        note = f"found by its numbers, as the tensor {sequence.tensor}"
+        seen = seen_as(call, sequence.array, note)
+        return replace(seen, last_output=None if last is None else last.array, final_state=final)
+
+    def located(self, array: Array, reversed_too: bool = False) -> Match | None:
+        """The tensor that is `array`, whose batch may be that of the model and slices of it."""
+        found = self.run.tensors.match(array, reversed_too)
+        batch = len(next(iter(self.run.outputs.values())))
+        if found is None and len(array) > batch and len(array) % batch == 0:
+            folded = array.reshape(batch, len(array) // batch, *array.shape[1:])
+            found = self.run.tensors.match(folded)
+            return found and replace(found, array=found.array.reshape(array.shape))
+        return found
+
+
+def seen_as(call: LayerCall, outputs: Array, note: str) -> LayerCall:
+    """The call with these outputs, a sequence or the last one, and nothing of Keras's own."""
+    return replace(
+        call, outputs=outputs, last_output=None, final_state=(), notes=(*call.notes, note)
+    )
+
+
+def nowhere(call: LayerCall, tensors: Tensors) -> LayerCall:
+    """The call of a layer that the export's tensors do not hold, with the nearest of them."""
+    near = [
+        m
+        for one in (call.outputs, call.last_output)
+        if one is not None
+        for m in tensors.matches(one)
+    ]
+    nearest = min(near, key=lambda match: match.distance, default=None)
+    reason = "it was found nowhere in the export, by its weights, its numbers or its place"
+    if nearest is None:
+        reason += f": no tensor has the shape of its outputs, {call.outputs.shape}"
+    else:
+        reason += f"; the nearest tensor, {nearest.tensor}, is off by {nearest.distance:.2g} of it"
+    return replace(call, weights=None, not_compared=reason)
+
+
+def distinct(matches: Sequence[Match]) -> Iterator[Match]:
+    """The matches without those whose numbers were there before, in another order of axes."""
+    kept: list[Match] = []
+    for one in matches:
+        if not any(np.array_equal(one.array, other.array) for other in kept):
+            kept.append(one)
+            yield one
+
+
+# Operators that carry their weights.
+
+
+def by_weights(
+    calls: Sequence[LayerCall], operators: Sequence[LayerCall]
+) -> dict[tuple[str, int], LayerCall]:
+    """The operator of each call that has one, those with most weights in common first.
+
+    What is left over goes together where there is one of each with those sizes. A layer that is
+    called more than once has several operators with its weights, which follow its calls.
+    """
+    layers = [call for call in calls if call.weights is not None]
+    pairs = sorted(
+        (
+            (-in_common(a, b), i, j)
+            for i, a in enumerate(layers)
+            for j, b in enumerate(operators)
+            if alike(a, b)
+        ),
+    )
+    found: dict[int, int] = {}
+    for share, i, j in pairs:
+        if share < 0 and i not in found and j not in found.values():
+            found[i] = j
+    for i, one in enumerate(layers):
+        rest = [j for _, k, j in pairs if k == i and j not in found.values()]
+        rivals = [k for k, other in enumerate(layers) if k not in found and alike(one, other)]
+        if i not in found and len(rest) == 1 and rivals == [i]:
+            found[i] = rest[0]
+    return {key(layers[i]): operators[j] for i, j in found.items()}
+
+
+def alike(layer: LayerCall, operator: LayerCall) -> bool:
+    """Whether the cells and their sizes are those of each other."""
+    a, b = layer.weights, operator.weights
+    assert a is not None
+    assert b is not None
+    same = len(a.STATES) == len(b.STATES) and a.kernel.shape == b.kernel.shape
+    return same and layer.inputs.shape[1:] == operator.inputs.shape[1:]
+
+
+def in_common(layer: LayerCall, operator: LayerCall) -> float:
+    """The share of the numbers in kernels and recurrent kernels that are the same, in any order."""
+    a, b = (
+        np.concatenate([c.weights.kernel.ravel(), c.weights.recurrent_kernel.ravel()])
+        for c in (layer, operator)
+        if c.weights is not None
+    )
+    shared = Counter(a.astype(np.float32).tolist()) & Counter(b.astype(np.float32).tolist())
+    return sum(shared.values()) / a.size
+
+
+def returned_by(operator: LayerCall, results: Sequence[Array]) -> list[Match | None]:
+    """What an operator computed, as what its layer returns: outputs, then states."""
+    sequence = results[0].ndim == 3
+    outputs = operator.outputs if sequence else operator.outputs[:, -1]
+    arrays = [outputs, *operator.final_state]
+    found: list[Match | None] = [Match(operator.layer_name, one, 0.0) for one in arrays]
+    return (found + [None] * len(results))[: len(results)]
+
+
+def as_operator(call: LayerCall, operator: LayerCall) -> LayerCall:
+    """The call of a layer as the operator with its weights computed it, from what reached that."""
+    note = f"found by its weights, as the operator {operator.layer_name}"
+    seen = seen_as(call, operator.outputs, note)
+    states = operator.final_state if call.final_state else ()
+    ways = [operator.inputs, operator.inputs[:, ::-1]]
+    # An exporter may reverse what reaches the operator, in place of the operator's direction.
+    inputs = min(ways, key=lambda way: distance(way, call.inputs))
+    return replace(seen, inputs=inputs, initial_state=operator.initial_state, final_state=states)
+
+
+# What the model returns.
+
+
+def model_outputs(
+    model: Any, plain: Following, following: Following, run: Run
+) -> Iterator[ModelOutput]:
+    """How far each of the model's outputs is from the export's own that is nearest to it."""
+    names = list(getattr(model, "output_names", None) or [])
+    results = plain.results[MODEL, 0]
+    for i, one in enumerate(results):
+        name = names[i] if len(names) == len(results) else f"output {i}"
+        nearest = next(iter(Tensors(run.outputs).matches(one)), None)
+        if nearest is None:
+            yield ModelOutput(name, None, np.inf, 0.0, True, None)
+            continue
+        deviation = np.abs(nearest.array.astype(float) - one.astype(float)).max()
+        differs = not nearest.distance <= run.tensors.near
+        layer = first_lost(following) if differs else None
+        yield ModelOutput(name, nearest.tensor, float(deviation), nearest.bits, differs, layer)
+
+
+def first_lost(following: Following) -> str | None:
+    """The first layer after the last one that was found, after which nothing is the same."""
+    names = [name for name, _ in following.matches if name != MODEL]
+    place = following.last_found() + 1
+    return names[place] if place < len(names) else None
