@@ -94,6 +94,13 @@ KINDS = [
         exports=True,
     ),
     Kind(
+        "saved_model/",
+        "a SavedModel folder, run by TensorFlow",
+        r"(.+)[/\\]",
+        ".saved_model",
+        exports=True,
+    ),
+    Kind(
         "weights.safetensors",
         "the state_dict of a PyTorch nn.RNN, nn.LSTM or nn.GRU; #PREFIX: one of its layers",
         # Its module says what to do with a pickled one.
@@ -159,6 +166,8 @@ def module_of(kind: Kind) -> Any:
 
 def recognised(source: str) -> tuple[Kind, str]:
     """The kind of `source`, and what its module is given."""
+    if os.path.isfile(os.path.join(source, "saved_model.pb")):
+        source = os.path.join(source, "")
     for kind in KINDS:
         match = re.fullmatch(kind.pattern, source, re.DOTALL | re.IGNORECASE)
         if match:

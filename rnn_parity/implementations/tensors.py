@@ -25,6 +25,12 @@ Right float32 models are within 2**-16 of each other even after many layers, and
 left out or replaced is hardly ever within 2**-4. Chosen between the two; at 2**-4 a normalisation
 that changes little is mistaken for its input, at 2**-16 a long network in float32 is not found.
 """
+SAME = 2.0**-12
+"""How far the outputs of a whole model may be from those of its export, to be called the same.
+
+Right float32 exports were within 2**-20 (tests/implementations/test_whole_model.py), and a deep
+network may lose some bits more.
+"""
 NEAR_NARROW = 2.0**-3
 """The same for a model that holds numbers in 8 or 16 bits: 8-bit weights move outputs by 2**-5."""
 
@@ -57,6 +63,11 @@ class Tensors:
 
     arrays: Mapping[str, Array]
     near: float = NEAR
+
+    @property
+    def same(self) -> float:
+        """How far the outputs of the whole model may be from these."""
+        return SAME if self.near == NEAR else self.near
 
     @cached_property
     def _by_sizes(self) -> dict[tuple[int, ...], list[str]]:

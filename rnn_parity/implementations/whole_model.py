@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,11 @@ FEWEST = 8
 With 2**-8 for near and a thousand tensors, eight independent numbers are so in 1 of 10**13 runs,
 two in 1 of 60; what is not looked for is what Keras computes.
 """
-MOST_PLACES = 12
-"""How many tensors are tried for the place of one layer; each try runs the model once."""
+MOST_PLACES = 36
+"""How many tensors are tried for the place of one layer; each try runs the model once.
+
+Where a layer returns two things that are both lost (h and c), that is 6 tensors for each.
+"""
 MODEL = ""
 """The name under which the model's own outputs are handed on."""
 NO_INPUTS = (
@@ -116,9 +120,9 @@ def noted(call: LayerCall, theirs: LayerCall | None, export: Export) -> LayerCal
     if theirs is not None and theirs.inputs.shape == call.inputs.shape:
         moved = distance(call.inputs, theirs.inputs)
         notes.append(
-            f"its inputs there have {bits(moved):.1f} bits in common with those in Keras"
+            f"what reached it has {bits(moved):.1f} bits in common with what does in Keras"
             if moved
-            else "its inputs there are those in Keras, bit for bit"
+            else "what reached it is what does in Keras, bit for bit"
         )
     return replace(call, notes=(*call.notes, *notes), mode="", kernel=None, probe=None)
 
@@ -225,8 +229,17 @@ class Following:
 
     def after(self, this: tuple[str, int]) -> int:
         """How many of the calls after `this` one returned what is a tensor of the run."""
-        keys = list(self.matches)
+        keys = [k for k in self.matches if k[0] != MODEL]
         return sum(any(self.matches[k]) for k in keys[keys.index(this) + 1 :])
+
+    def count_after(self, this: tuple[str, int]) -> int:
+        """How many calls came after `this` one, that of the model itself left out."""
+        keys = [k for k in self.matches if k[0] != MODEL]
+        return len(keys) - keys.index(this) - 1
+
+    def used(self) -> set[str]:
+        """The tensors that were found to be what some layer returned."""
+        return {m.tensor for matches in self.matches.values() for m in matches if m}
 
     def last_found(self) -> int:
         """The place of the last call that returned what is a tensor of the run; -1 for none."""
@@ -262,7 +275,7 @@ class Follow:
                 self.taken[this] = returned_by(operator, following.results[this])
         calls, following = self.once(self.taken)
         while (missing := self.missing(calls, following)) is not None:
-            self.taken[missing] = [self.placed(missing, following)]
+            self.taken[missing] = self.placed(missing, following)
             calls, following = self.once(self.taken)
         return calls, following
 
@@ -274,23 +287,46 @@ class Follow:
                 return this
         return None
 
-    def placed(self, this: tuple[str, int], following: Following) -> Match | None:
-        """The tensor that stands where the layer's outputs should: with it, most is found again.
+    def placed(self, this: tuple[str, int], following: Following) -> Sequence[Match | None]:
+        """The tensors that stand where what the layer returns should: with them most is found.
 
-        None where no tensor of that shape lets more of what follows be found.
+        None where no tensors of those shapes let more of what follows be found.
         """
-        wanted = following.results[this][0]
-        used = {m.tensor for matches in following.matches.values() for m in matches if m}
-        nearest = [m for m in self.run.tensors.matches(wanted) if m.tensor not in used]
-        tried = sorted(distinct(nearest), key=lambda m: this[0].rpartition("/")[2] not in m.tensor)
-        best, most = None, following.after(this)
-        for match in tried[:MOST_PLACES]:
-            _, found = self.once({**self.taken, this: [match]})
+        best: Sequence[Match | None] = ()
+        before = following.after(this)
+        most, rest = before, following.count_after(this)
+        for tried in self.places(this, following):
+            _, found = self.once({**self.taken, this: tried})
             if found.after(this) > most:
-                best, most = match, found.after(this)
-        if best is None and tried and any(m.tensor in self.run.outputs for m in tried):
-            return next(m for m in tried if m.tensor in self.run.outputs)
+                best, most = tried, found.after(this)
+            if most == rest:
+                break
+        if most == before and not rest:
+            best = next((t for t in self.places(this, following) if self.is_output(t)), ())
         return best
+
+    def is_output(self, tried: Sequence[Match | None]) -> bool:
+        """Whether tensors are among what the export itself returns."""
+        return all(m is None or m.tensor in self.run.outputs for m in tried)
+
+    def places(
+        self, this: tuple[str, int], following: Following
+    ) -> Iterator[Sequence[Match | None]]:
+        """The tensors that may be what the layer returns, where that is found nowhere.
+
+        Those named after the layer come first, then the nearest.
+        """
+        results, used = following.results[this], following.used()
+        apart = distinct_results(results)
+        each = int(MOST_PLACES ** (1 / len(apart)))
+        candidates = []
+        for i in apart:
+            near = [m for m in self.run.tensors.matches(results[i]) if m.tensor not in used]
+            own = sorted(distinct(near), key=lambda m: this[0].rpartition("/")[2] not in m.tensor)
+            candidates.append(own[:each])
+        for chosen in product(*candidates):
+            if len({m.tensor for m in chosen}) == len(chosen):
+                yield spread(results, dict(zip(apart, chosen, strict=True)))
 
     def found(self, call: LayerCall) -> Found:
         """The call as the export computed it; one that is not compared where it is not found."""
@@ -302,10 +338,12 @@ class Follow:
         if operator is not None:
             return Found(as_operator(call, operator))
         x = self.located(call.inputs)
+        states = [one for one in call.initial_state or () if np.any(one)]
+        is_seen = x is not None and all(self.located(one) for one in states)
         given = replace(call, inputs=call.inputs if x is None else x.array)
-        if x is None:
+        if not is_seen:
             given = replace(given, notes=(*given.notes, NO_INPUTS))
-        return Found(self.with_outputs(given), x is not None)
+        return Found(self.with_outputs(given), is_seen)
 
     def with_outputs(self, call: LayerCall) -> LayerCall:
         """The call with the outputs and final states that are tensors of the run."""
@@ -362,6 +400,34 @@ def nowhere(call: LayerCall, tensors: Tensors) -> LayerCall:
     else:
         reason += f"; the nearest tensor, {nearest.tensor}, is off by {nearest.distance:.2g} of it"
     return replace(call, weights=None, not_compared=reason)
+
+
+def distinct_results(results: Sequence[Array]) -> list[int]:
+    """Which of what a layer returns is not told by what comes before: a last output is the h."""
+    found: list[int] = []
+    for i in range(len(results)):
+        if not any(told_by(results[j], results[i]) is not None for j in found):
+            found.append(i)
+    return found
+
+
+def told_by(first: Array, other: Array) -> slice | int | None:
+    """Where `other` stands in the second axis of `first`; None where it is something else."""
+    if first.shape == other.shape and np.array_equal(first, other):
+        return slice(None)
+    if first.ndim == 3 and first[:, -1].shape == other.shape:
+        return -1 if np.array_equal(first[:, -1], other) else None
+    return None
+
+
+def spread(results: Sequence[Array], chosen: Mapping[int, Match]) -> list[Match | None]:
+    """The tensors chosen for some of what a layer returns, for all that they tell of it."""
+    found: list[Match | None] = []
+    for one in results:
+        told = ((told_by(results[i], one), match) for i, match in chosen.items())
+        where = next(((place, match) for place, match in told if place is not None), None)
+        found.append(where and replace(where[1], array=where[1].array[:, where[0]]))
+    return found
 
 
 def distinct(matches: Sequence[Match]) -> Iterator[Match]:
@@ -429,9 +495,12 @@ def returned_by(operator: LayerCall, results: Sequence[Array]) -> list[Match | N
     """What an operator computed, as what its layer returns: outputs, then states."""
     sequence = results[0].ndim == 3
     outputs = operator.outputs if sequence else operator.outputs[:, -1]
-    arrays = [outputs, *operator.final_state]
-    found: list[Match | None] = [Match(operator.layer_name, one, 0.0) for one in arrays]
-    return (found + [None] * len(results))[: len(results)]
+    arrays = [outputs, *operator.final_state][: len(results)]
+    found: list[Match | None] = [
+        Match(operator.layer_name, one, distance(one, wanted))
+        for one, wanted in zip(arrays, results, strict=False)
+    ]
+    return found + [None] * (len(results) - len(found))
 
 
 def as_operator(call: LayerCall, operator: LayerCall) -> LayerCall:
@@ -452,7 +521,7 @@ def model_outputs(
     model: Any, plain: Following, following: Following, run: Run
 ) -> Iterator[ModelOutput]:
     """How far each of the model's outputs is from the export's own that is nearest to it."""
-    names = list(getattr(model, "output_names", None) or [])
+    names = list(getattr(model, "output_names", None) or [model.layers[-1].name])
     results = plain.results[MODEL, 0]
     for i, one in enumerate(results):
         name = names[i] if len(names) == len(results) else f"output {i}"
@@ -461,13 +530,16 @@ def model_outputs(
             yield ModelOutput(name, None, np.inf, 0.0, True, None)
             continue
         deviation = np.abs(nearest.array.astype(float) - one.astype(float)).max()
-        differs = not nearest.distance <= run.tensors.near
+        differs = not nearest.distance <= run.tensors.same
         layer = first_lost(following) if differs else None
         yield ModelOutput(name, nearest.tensor, float(deviation), nearest.bits, differs, layer)
 
 
 def first_lost(following: Following) -> str | None:
-    """The first layer after the last one that was found, after which nothing is the same."""
-    names = [name for name, _ in following.matches if name != MODEL]
-    place = following.last_found() + 1
-    return names[place] if place < len(names) else None
+    """The first layer that is not what the model computes, or after which nothing is found."""
+    last = following.last_found()
+    for i, ((name, _), matches) in enumerate(following.matches.items()):
+        other = any(m and m.distance > following.tensors.near for m in matches)
+        if name != MODEL and (other or i > last):
+            return name
+    return None

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.onnx.graph import operator_types, other_parts, time_first
+from rnn_parity.implementations.onnx.graph import (
+    operator_calls,
+    operator_types,
+    other_parts,
+    tapped,
+    time_first,
+)
 from rnn_parity.implementations.onnx.model import (
     check_sizes,
     dtype_of,
@@ -22,7 +28,6 @@ from rnn_parity.implementations.onnx.model import (
     session,
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes
-from rnn_parity.implementations.onnx.tapping import operator_calls, tapped
 from rnn_parity.implementations.ports import (
     FILLED,
     Port,
