@@ -34,6 +34,9 @@ Detail = Mapping[str, Any]
 """What LiteRT tells about one input or output: index, name, shape, dtype, quantization."""
 NARROW = {"float16": "float16", "int8": "8-bit integers", "uint8": "8-bit integers"}
 
+FLEX = "Select TensorFlow op"
+"""How LiteRT begins to complain of TensorFlow's own operators."""
+
 
 def implementation(source: str) -> Implementation:
     """The model in a `.tflite` file as an implementation of one layer.
@@ -186,6 +189,12 @@ class Model:
         try:
             return action()
         except (ValueError, RuntimeError) as error:
+            if FLEX in str(error):
+                raise InputError(
+                    f"{self.where}: holds operators of TensorFlow itself (Flex), which LiteRT does "
+                    "not have here; convert the model with a fixed batch size and without "
+                    "SELECT_TF_OPS, or check the SavedModel instead"
+                ) from error
             raise InputError(f"{self.where}: {what}: {one_line(error)}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,9 +26,14 @@ from rnn_parity.system.environment import version_of
 def implementation(path: str) -> Implementation:
     """The SavedModel in the folder `path` as an implementation of one layer.
 
-    What it takes and gives is as for an ONNX model. Raises `InputError` for a folder that
-    TensorFlow cannot load, or one with operations on files, when it is asked.
+    What it takes and gives is as for an ONNX model. Raises `InputError` for another folder, and,
+    when it is asked, for one that TensorFlow cannot load or that has operations on files.
     """
+    if not os.path.isfile(os.path.join(path, keras_adapter.GRAPH)):
+        raise InputError(
+            f"against {path!r}: expected a SavedModel folder, received one without "
+            f"{keras_adapter.GRAPH!r}"
+        )
 
     def compute(request: Request) -> Answer:
         model = export(path)

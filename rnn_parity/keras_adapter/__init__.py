@@ -11,12 +11,13 @@ from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.keras_adapter.observing import is_model, observe_layer, observe_model
 from rnn_parity.keras_adapter.parts import state_count
 from rnn_parity.keras_adapter.runtime import device, modes_of, tensorflow_module
-from rnn_parity.keras_adapter.saved_model import SavedModel
+from rnn_parity.keras_adapter.saved_model import GRAPH, SavedModel
 from rnn_parity.keras_adapter.substitution import recurrent_alone
 from rnn_parity.keras_adapter.weights import layer_weights
 from rnn_parity.system.choices import LAYER_CLASSES, MODES
 
 __all__ = [
+    "GRAPH",
     "LAYER_CLASSES",
     "MODES",
     "POLICIES",
