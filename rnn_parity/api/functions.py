@@ -6,7 +6,7 @@ An ONNX model is checked against its own weights, without Keras.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,6 @@ from rnn_parity.implementations.onnx.model import (
     session,
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
-from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
@@ -243,54 +242,84 @@ def observe_generated(
     return keras_adapter.observe_layer(layer, list(calls), mask, state, mode, training)
 
 
+@dataclass(frozen=True, eq=False)
+class ModelRun:
+    """A saved model, and what it is to be run on.
+
+    `inputs` is the array for a model with one input, or arrays by the names of its inputs; what is
+    not given is random and fits the model's signature, whose open sizes are `batch` and
+    `timesteps`, by default those of the mask, 32 and 28. `mask` is `(B, T)`, or masks by the names
+    of inputs. The model is called `calls` times in a row, on other random inputs each time and the
+    same given ones; its states are zeros before the first call. `layer_name` selects one layer.
+    """
+
+    path: str
+    inputs: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None
+    mask: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]] | None = None
+    layer_name: str | None = None
+    seed: int = 0
+    batch: int | None = None
+    timesteps: int | None = None
+    calls: int = 1
+    safe_mode: bool = True
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Batch and timesteps of what is made up."""
+        masks = self.mask.values() if isinstance(self.mask, Mapping) else [self.mask]
+        of_mask = next((mask.shape for mask in masks if mask is not None), None)
+        batch, timesteps = of_mask or (GeneratedLayer.batch, GeneratedLayer.timesteps)
+        return self.batch or batch, self.timesteps or timesteps
+
+
 def check_model(
     path: str,
     *,
-    inputs: NDArray[Any] | None = None,
-    mask: NDArray[np.bool_] | None = None,
-    layer_name: str | None = None,
     mode: str = DEFAULT_MODE,
-    seed: int = 0,
-    batch: int = 32,
-    timesteps: int = 28,
-    safe_mode: bool = True,
     against: Any = None,
     training: bool = False,
+    **run: Any,
 ) -> Report:
     """Load a `.keras` or `.h5` model and check every recurrent layer on what really reaches it.
 
-    Without `inputs`, random ones that fit the model's signature are used; `batch` and `timesteps`
-    fill its open dimensions; `against` and `training` are as in `check`. Raises `InputError` for a
-    file that is no model or not a safe one.
+    `run` are further fields of a `ModelRun`; `mode`, `against` and `training` are as in `check`.
+    Raises `InputError` for a file that is no model or not a safe one, and for inputs, masks and
+    sizes that do not fit it.
     """
     others = others_of(against, training)
-    calls = model_calls(
-        path, inputs, mask, layer_name, mode, seed, batch, timesteps, safe_mode, training, others
-    )
+    notes: list[str] = []
+    calls = model_calls(ModelRun(path, **run), mode, training, others, notes)
     checks = tuple(judged(calls, "model", path, others))
-    return keras_report(checks, () if checks else (f"{path} has no recurrent layer",))
+    return keras_report(checks, tuple(notes) if checks else (f"{path} has no recurrent layer",))
 
 
 def model_calls(
-    path: str,
-    inputs: NDArray[Any] | None,
-    mask: NDArray[np.bool_] | None,
-    layer_name: str | None,
+    run: ModelRun,
     mode: str,
-    seed: int,
-    batch: int,
-    timesteps: int,
-    safe_mode: bool,
     training: bool,
     others: Sequence[Source] = (),
+    notes: list[str] | None = None,
 ) -> Iterator[LayerCall]:
-    """What passes through the recurrent layers of a saved model, in each mode."""
-    model = load_model(path, safe_mode=safe_mode)
-    data: Any = inputs
-    if data is None:
-        data = generate_inputs(model, batch, timesteps, seed)
+    """What passes through the recurrent layers of a saved model, in each mode.
+
+    Adds to `notes` what is to be known of the data.
+    """
+    model = load_model(run.path, safe_mode=run.safe_mode)
+    keras_adapter.refuse_fixed_sizes(model, run.batch, run.timesteps)
+    data = keras_adapter.data_of_calls(model, run.inputs, *run.sizes, run.seed, run.calls)
+    mask = keras_adapter.masks_for(model, run.mask, data)
+    if notes is not None:
+        notes += made_up(run.path, data.generated)
     for one in modes_to_run(mode, others, training):
-        yield from keras_adapter.observe_model(model, data, one, layer_name, mask, training)
+        keras_adapter.reset_states(model)
+        yield from keras_adapter.observe_calls(
+            model, data.calls, one, run.layer_name, mask, training
+        )
+
+
+def made_up(path: str, names: Sequence[str]) -> list[str]:
+    """A sentence on the inputs that were made up although others were given; none without."""
+    return [f"{path}: not given, and random: {', '.join(names)}"] if names else []
 
 
 def modes_to_run(

@@ -22,7 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import keras_adapter
-from rnn_parity.api.functions import generated_calls, keras_report, model_calls, modes_to_run
+from rnn_parity.api.functions import (
+    ModelRun,
+    generated_calls,
+    keras_report,
+    model_calls,
+    modes_to_run,
+)
 from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.api.judging import judged
 from rnn_parity.bounds.distance import distance, ulps
@@ -299,26 +305,18 @@ def record_model(
     path: str,
     out: str | os.PathLike[str],
     *,
-    inputs: NDArray[Any] | None = None,
-    mask: NDArray[np.bool_] | None = None,
-    layer_name: str | None = None,
     mode: str = "graph",
-    seed: int = 0,
-    batch: int = 32,
-    timesteps: int = 28,
-    safe_mode: bool = True,
     inputs_as: str | None = None,
     training: bool = False,
+    **run: Any,
 ) -> Report:
     """Record every recurrent layer of a saved model, run as `check_model` runs it."""
-    calls = list(
-        model_calls(
-            path, inputs, mask, layer_name, mode, seed, batch, timesteps, safe_mode, training
-        )
-    )
+    notes: list[str] = []
+    calls = list(model_calls(ModelRun(path, **run), mode, training, notes=notes))
     if not calls:
         return keras_report((), (f"{path} has no recurrent layer",))
-    return record(calls, out, "model", inputs_as)
+    report = record(calls, out, "model", inputs_as)
+    return replace(report, notes=(*notes, *report.notes))
 
 
 # A layer held against the cases recorded of it.
