@@ -363,17 +363,21 @@ def check_onnx(
     for one in chosen:
         check_clip(one.op_type, one.attributes)
     arrays: dict[str, NDArray[Any]] = {}
+    notes: list[str] = []
     if model.graph.output:
         loaded = session(model, where)
         check = partial(check_sizes, model, where=where)
         feeds = complete_feeds(
             model.graph, loaded.get_inputs(), inputs, batch, timesteps, seed, check
         )
+        if isinstance(inputs, Mapping):
+            notes = made_up(path, [name for name in feeds if name not in inputs])
         outputs = [value.name for value in loaded.get_outputs()]
         arrays = dict(zip(outputs, run_session(loaded, feeds, where), strict=True))
     calls = (call for one in chosen for call in operator_calls(one, arrays))
     return Report(
-        tuple(judged_call(one, subject_of(one, "model", path, runtime_name())) for one in calls)
+        tuple(judged_call(one, subject_of(one, "model", path, runtime_name())) for one in calls),
+        notes=tuple(notes),
     )
 
 

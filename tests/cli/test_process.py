@@ -139,7 +139,7 @@ def imported(*arguments: str) -> tuple[int, str, str, set[str]]:
             ("check --bogus", 2),
         ],
         *[("check --units 0", 2), ("check --mode jit", 2), ("check x.npz --units 3", 2)],
-        *[("check --unsafe", 2), ("check --arg a=false", 2), ("check --calls 3 a.h5", 2)],
+        *[("check --unsafe", 2), ("check --arg a=false", 2), ("check --calls 3 a.onnx", 2)],
     ],
 )
 def test_help_and_bad_usage_answer_without_heavy_imports(arguments, code):

@@ -115,7 +115,7 @@ def parsed(report: Report) -> dict:
 def test_the_document_has_the_promised_keys():
     document = parsed(Report((DIVERGED,), device="gpu:0"))
     assert set(document) == {
-        *("schema", "tool", "environment", "verdict", "exit_code", "notes", "checks"),
+        *("schema", "tool", "environment", "verdict", "exit_code", "notes", "errors", "checks"),
     }
     assert document["schema"] == "rnn-parity/1"
     assert set(document["tool"]) == {"name", "version"}
