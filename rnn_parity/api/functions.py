@@ -28,7 +28,7 @@ from rnn_parity.implementations.onnx.model import (
     session,
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
-from rnn_parity.keras_adapter.loading import load_model
+from rnn_parity.keras_adapter.loading import check_file, load_model
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
 from rnn_parity.recurrence.precision import real
@@ -216,6 +216,8 @@ def generated_calls(
     others: Sequence[Source] = (),
 ) -> Iterator[LayerCall]:
     """What passes through a layer made for the occasion, in each mode that `mode` stands for."""
+    if training:
+        keras_adapter.seed_masks(spec.seed)
     for one in modes_to_run(mode, others, training):
         yield from observe_generated(spec, inputs, mask, one, training)
 
@@ -304,6 +306,9 @@ def model_calls(
 
     Adds to `notes` what is to be known of the data.
     """
+    if training:
+        check_file(run.path)  # before TensorFlow is loaded, whose random numbers make the masks
+        keras_adapter.seed_masks(run.seed)
     model = load_model(run.path, safe_mode=run.safe_mode)
     keras_adapter.refuse_fixed_sizes(model, run.batch, run.timesteps)
     data = keras_adapter.data_of_calls(model, run.inputs, *run.sizes, run.seed, run.calls)

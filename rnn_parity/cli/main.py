@@ -125,7 +125,8 @@ def check(given: Given) -> int:
     check_output(given, [one["target"] for one in each])
     given, each = with_settings(given, each)
     with contextlib.redirect_stdout(sys.stderr):  # whatever a model prints is not the answer
-        report = find(each)
+        looked_at = not given["quiet"] or given["strict"]
+        report = find(each, looked_at)
     allowed = {name: given[name] for name in ("strict", "allow_known")}
     report = dataclasses.replace(report, **allowed)
     if "baseline" in given:
@@ -231,8 +232,11 @@ def with_settings(given: Given, each: Sequence[Given]) -> tuple[Given, list[Give
     return {**given, **allowed}, settled
 
 
-def find(each: Sequence[Given]) -> Report:
-    """The report on all targets; one that cannot be checked does not hide the others."""
+def find(each: Sequence[Given], looked_at: bool = True) -> Report:
+    """The report on all targets; one that cannot be checked does not hide the others.
+
+    `looked_at` says whether blind spots are shown, or count.
+    """
     if len(each) == 1:
         return report_on(each[0])
     from rnn_parity.report.report import joined
@@ -242,7 +246,7 @@ def find(each: Sequence[Given]) -> Report:
     reports, errors = {}, []
     for one in each:
         try:
-            reports[one["target"]] = report_on(one)
+            reports[one["target"]] = released(report_on(one), looked_at)
         except Exception as error:
             if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
                 raise
@@ -250,12 +254,23 @@ def find(each: Sequence[Given]) -> Report:
     return joined(reports, errors)
 
 
+def released(report: Report, looked_at: bool) -> Report:
+    """The report without the copies of data from which its blind spots would be worked out late.
+
+    Those of many targets would fill the memory: they are worked out at once, or never.
+    """
+    from rnn_parity.report.checks import blind_spots
+
+    if looked_at:
+        for check in report.checks:
+            blind_spots(check)
+        return report
+    checks = (dataclasses.replace(check, sensitivity=None) for check in report.checks)
+    return dataclasses.replace(report, checks=tuple(checks))
+
+
 def report_on(given: Given) -> Report:
     """The report on one target, from the function for its kind."""
-    if "training" in given:
-        from rnn_parity.keras_adapter import seed_masks
-
-        seed_masks(given.get("seed", 0))
     return REPORTS[target_kind(given).report](given)
 
 
@@ -274,7 +289,7 @@ def nothing_report(given: Given) -> Report:
 
     target = given["target"]
     if not is_folder(target):
-        raise InputError(f"{target!r}: matches no file; expected a pattern such as 'models/*.h5'")
+        raise InputError(f"{target!r}: matches no file; name one, or another pattern")
     return Report((), notes=(f"{target} has no model and no case (.npz)",))
 
 

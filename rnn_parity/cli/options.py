@@ -342,13 +342,21 @@ def views(given: Given) -> list[Given]:
 
 
 def refuse_combinations(given: Given) -> None:
-    """Raise `InputError` for an option of a check or a recording that would be ignored."""
+    """Raise `InputError` for an option that would be ignored, or done wrong, of any target."""
     if "against" in given:
         refuse(given, ("mode",), "Keras's own outputs are not checked with --against; leave it out")
         for source in given["against"]:
             recognised(source)
     if given["command"] == "record":
         refuse_recording(given)
+    if given["format"] in ("json", "github"):
+        refuse(given, ("quiet",), f"not possible with --format {given['format']}; leave it out")
+    if given["format"] == "github" or given["quiet"]:
+        refuse(given, ("every",), "there is no table to show; leave it out")
+
+
+def refuse_for_target(given: Given) -> None:
+    """Raise `InputError` for an option that would be ignored of this target."""
     kind = target_kind(given)
     for names, why in kind.refused:
         refuse(given, names, why)
@@ -359,10 +367,6 @@ def refuse_combinations(given: Given) -> None:
     if "input" in given:
         settled = OF_INPUT if kind is GENERATED else (*OF_INPUT, "seed")
         refuse(given, settled, "settled by --input; leave out one of the two")
-    if given["format"] in ("json", "github"):
-        refuse(given, ("quiet",), f"not possible with --format {given['format']}; leave it out")
-    if given["format"] == "github" or given["quiet"]:
-        refuse(given, ("every",), "there is no table to show; leave it out")
 
 
 def target_kind(given: Given) -> TargetKind:
@@ -376,9 +380,10 @@ def refuse_each(each: Sequence[Given]) -> None:
 
     And for another implementation that answers for one layer, where several models are checked.
     """
+    refuse_combinations(each[0])
     for one in each:
         try:
-            refuse_combinations(one)
+            refuse_for_target(one)
         except InputError as error:
             if len(each) == 1:
                 raise

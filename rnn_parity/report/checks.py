@@ -46,8 +46,8 @@ MOST_NAMED = 3
 """How many of the checks that did not pass an overall sentence names."""
 LONGEST_NAME = 26
 """The width of the column of layers in an overview."""
-LONGEST_BESIDE_FILE, LONGEST_FILE = 15, 17
-"""The widths of the columns of layers and of files where an overview has both."""
+LONGEST_FILE, BOTH_NAMES = 17, 32
+"""The width of the column of files in an overview, and of those of files and layers together."""
 
 HEADERS = ("timestep", "deviation", "ULPs", "step\nresidual", "ratio", "batch", "unit")
 OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
@@ -97,7 +97,10 @@ def label(subject: Subject) -> str:
 
 def label_in_file(subject: Subject) -> str:
     """The name of a layer as in `label`, and the file that it is in."""
-    return f"{label(subject)} in {subject.path}" if subject.path else label(subject)
+    if not subject.path:
+        return label(subject)
+    is_layer = subject.layer_name or subject.layer_class
+    return f"{label(subject)} in {subject.path}" if is_layer else subject.path
 
 
 def error_line(error: TargetError) -> str:
@@ -310,7 +313,8 @@ def subject_lines(check: Check) -> list[str]:
     if shape:
         facts += [f"batch {shape.batch}, timesteps {shape.timesteps}"]
         facts += [f"features {shape.features}, units {shape.units}"]
-    title = ", ".join(filter(None, [label(subject), source, against]))
+    name = label(subject) if subject.layer_name or subject.layer_class or not source else ""
+    title = ", ".join(filter(None, [name, source, against]))
     return [title, ", ".join(facts)] if facts else [title]
 
 
@@ -380,7 +384,9 @@ def overview(checks: Sequence[Check]) -> Table | None:
         return Table(("layer", "", *names), (comparison_rows(checks, names),), (0, 1), labels=2)
     if len(checks) < 2:
         return None
-    room = LONGEST_NAME if not files else LONGEST_BESIDE_FILE
+    room = LONGEST_NAME
+    if files:
+        room = min(room, BOTH_NAMES - max(map(len, files.values())))
     rows = [
         [
             str(i),
@@ -428,10 +434,11 @@ def short_name(subject: Subject, longest: int = LONGEST_NAME) -> str:
     call += " then" if is_recorded(subject) else ""
     name = shown(subject.layer_name or subject.layer_class or "-")
     room = longest - len(call)
-    if len(name) <= room:
-        return name + call
-    end = min(9, room // 2)
-    return f"{name[: room - end - 3]}...{name[len(name) - end :]}{call}"
+    if len(name) > room:
+        # The end tells more; where there is room, the beginning says something, too.
+        start = room - 12 if longest == LONGEST_NAME else 0
+        name = f"{name[:start]}...{name[start + 3 - room :]}"
+    return name + call
 
 
 def implementations(checks: Sequence[Check]) -> list[str]:

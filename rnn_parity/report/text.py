@@ -22,7 +22,8 @@ def render(report: Renderable, style: Style) -> str:
     """The page as plain text; its sentence alone in a quiet style."""
     page = report.page(style)
     blocks = [conclusion(page, style.colour)] if style.quiet else whole(page, style.colour)
-    return without_commands("\n\n".join([*blocks, *at_the_end(page)]))
+    end = at_the_end(page)
+    return without_commands("\n\n".join([*blocks, *(end if style.quiet else map(wrap, end))]))
 
 
 def conclusion(page: Page, colour: bool) -> str:
