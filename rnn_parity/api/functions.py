@@ -351,7 +351,7 @@ def check_onnx(
 ) -> Report:
     """Hold what ONNX Runtime computes in every RNN, LSTM and GRU against the replay.
 
-    `inputs` is the array for the model's first input, in the model's own order of axes, or arrays
+    `inputs` is the array for the model's only input, in the model's own order of axes, or arrays
     by name; the others are random, with `batch` and `timesteps` for their open axes. `layer_name`
     selects one operator. A bidirectional operator gives two checks; what is not replayed is named
     as not compared. Raises `InputError` for a file that is no model or cannot be run, and
