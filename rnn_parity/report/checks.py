@@ -144,12 +144,12 @@ def overall(checks: Sequence[Check]) -> str:
         groups[verdict_word(check)].append(named(check.subject))
     passed = len(groups.pop("parity"))
     if passed == len(checks):
-        return f"all {passed} checks are in parity"
+        return "1 check is in parity" if passed == 1 else f"all {passed} checks are in parity"
     parts = [
         f"{len(names)} {kind}: {first_names(names)}" for kind, names in groups.items() if names
     ]
     parts += [f"{passed} in parity"] if passed else []
-    return f"of {len(checks)} checks, {'; '.join(parts)}"
+    return f"of {len(checks)} check{'s' * (len(checks) > 1)}, {'; '.join(parts)}"
 
 
 def first_names(names: Sequence[str]) -> str:

@@ -233,7 +233,9 @@ def complete_feeds(
     """
     if given is not None and not isinstance(given, Mapping):
         if len(inputs) > 1:
-            raise InputError(f"inputs: the model takes {described(inputs)}; say which one it is for")
+            raise InputError(
+                f"inputs: the model takes {described(inputs)}; say which one it is for"
+            )
         given = {value.name: given for value in inputs}
     given, known = dict(given or {}), [value.name for value in inputs]
     for name in given:
@@ -303,7 +305,13 @@ def fitting(value: Any, array: Array) -> Array:
             f"input {value.name!r}: expected {value.type} of shape {tuple(shape)}, received shape "
             f"{np.shape(array)}"
         )
-    return np.ascontiguousarray(array, dtype)
+    with np.errstate(invalid="ignore"):  # NaN is no integer, which is said below
+        found = np.ascontiguousarray(array, dtype)
+    if dtype.kind in "iub" and not np.array_equal(found, array):
+        raise InputError(
+            f"input {value.name!r}: expected whole numbers, as {value.type} holds them"
+        )
+    return found
 
 
 def random_array(
