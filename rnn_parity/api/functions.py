@@ -28,6 +28,7 @@ from rnn_parity.implementations.onnx.model import (
     session,
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
+from rnn_parity.keras_adapter.inputs import data_of_calls, masks_for, refuse_fixed_sizes
 from rnn_parity.keras_adapter.loading import check_file, load_model
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
@@ -310,9 +311,9 @@ def model_calls(
         check_file(run.path)  # before TensorFlow is loaded, whose random numbers make the masks
         keras_adapter.seed_masks(run.seed)
     model = load_model(run.path, safe_mode=run.safe_mode)
-    keras_adapter.refuse_fixed_sizes(model, run.batch, run.timesteps)
-    data = keras_adapter.data_of_calls(model, run.inputs, *run.sizes, run.seed, run.calls)
-    mask = keras_adapter.masks_for(model, run.mask, data)
+    refuse_fixed_sizes(model, run.batch, run.timesteps)
+    data = data_of_calls(model, run.inputs, *run.sizes, run.seed, run.calls)
+    mask = masks_for(model, run.mask, data)
     if notes is not None:
         notes += made_up(run.path, data.generated)
     for one in modes_to_run(mode, others, training):

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rnn_parity.cli.data import name_and_path
 from rnn_parity.cli.options import (
     OF_INPUT,
     Given,
@@ -124,6 +125,10 @@ def check(given: Given) -> int:
     refuse_each(each)
     check_output(given, [one["target"] for one in each])
     given, each = with_settings(given, each)
+    if "baseline" in given:
+        from rnn_parity.api.recorded import read_report
+
+        read_report(given["baseline"])  # refused before the long work
     with contextlib.redirect_stdout(sys.stderr):  # whatever a model prints is not the answer
         looked_at = not given["quiet"] or given["strict"]
         report = find(each, looked_at)
@@ -430,7 +435,7 @@ def check_output(given: Given, targets: Sequence[str | None] = ()) -> None:
 
     read = [*targets, *(given.get(name) for name in ("baseline", "resume"))]
     for word in (*given.get("input", ()), *given.get("mask_file", ())):
-        read += [word, word.partition("=")[2]]
+        read.append(name_and_path(word)[1])
     for source in given.get("against", ()):
         read += [source, source.partition("?")[0].partition("#")[0]]
     for option, name in {"-o": output, "--inputs-as": given.get("inputs_as", output)}.items():

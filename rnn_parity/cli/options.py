@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from rnn_parity.cli.data import refuse_names
 from rnn_parity.cli.targets import (
     CASE,
     GENERATED,
@@ -349,6 +350,8 @@ def refuse_combinations(given: Given) -> None:
             recognised(source)
     if given["command"] == "record":
         refuse_recording(given)
+    for option in ("input", "mask_file"):
+        refuse_names(given.get(option, ()), f"--{option.replace('_', '-')}")
     if given["format"] in ("json", "github"):
         refuse(given, ("quiet",), f"not possible with --format {given['format']}; leave it out")
     if given["format"] == "github" or given["quiet"]:

@@ -106,7 +106,7 @@ def test_what_is_not_given_is_made_up_and_named(tmp_path, capsys):
         "--input both.npz --input x=x.npy": "--input: expected one array for 'x', received two",
         "--input x=x.npy --input x=x.npy": "--input: expected one array for 'x', received two",
         "--input x=both.npz": (
-            "--input x=both.npz: holds arrays by name, x, tokens; leave out x= or name a .npy file"
+            "--input x=both.npz: a .npz holds arrays by name; leave out x= or name a .npy file"
         ),
         "--input z=x.npy": (
             f"--input: expected names of the model's inputs, {SIGNATURE}; received 'z'"
