@@ -181,6 +181,7 @@ def exported(model, form):
     fixed = K.Model(ports, model(ports if len(ports) > 1 else ports[0]))
     zeros = [np.zeros(one.shape, one.dtype) for one in ports]
     fixed(zeros if len(zeros) > 1 else zeros[0])  # only what was called can be exported
+    keras_adapter.reset_states(fixed)  # an export starts from the states that are stored
     with redirect_stdout(io.StringIO()):
         return as_onnx(fixed) if form == "onnx" else as_litert(fixed)
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
 from rnn_parity import keras_adapter
 from rnn_parity.api.judging import judged_answers
+from rnn_parity.errors import InputError
 from rnn_parity.implementations.whole_model import Export, Found, takes_model, whole_model
 from rnn_parity.keras_adapter.parts import selected
 from rnn_parity.verdict.results import Check, ModelOutput
@@ -22,7 +21,7 @@ UNSEEN = (
 )
 
 
-def exports_of(model: Any, data: Any, others: Sequence[Source]) -> dict[str, Export]:
+def exports_of(model: Any, inputs: Sequence[Any], others: Sequence[Source]) -> dict[str, Export]:
     """The sources that are exports of the whole `model`, by name.
 
     A source that takes what the model takes is one, unless the model is a single recurrent layer:
@@ -33,16 +32,16 @@ def exports_of(model: Any, data: Any, others: Sequence[Source]) -> dict[str, Exp
     found = {}
     for source in others:
         export = None if alone or source.export is None else source.export()
-        if export is not None and (several or takes_model(model, data, export)):
+        if export is not None and (several or takes_model(model, inputs[0], export)):
             found[source.name] = export
     return found
 
 
 def check_exports(
     model: Any,
-    data: Any,
+    inputs: Sequence[Any],
     exports: dict[str, Export],
-    mask: NDArray[Any] | None,
+    mask: Any,
     layer_name: str | None,
     path: str | None,
 ) -> tuple[list[Check], list[ModelOutput]]:
@@ -53,7 +52,12 @@ def check_exports(
     """
     checks, outputs = [], []
     for name, export in exports.items():
-        whole = whole_model(model, data, export, mask)
+        if len(inputs) != 1:
+            raise InputError(
+                f"against {name!r}: expected one call of the whole model, received {len(inputs)}; "
+                "leave out --calls"
+            )
+        whole = whole_model(model, inputs[0], export, mask)
         layers = chosen(whole.layers, layer_name)
         judged = judged_answers(((one.call, name) for one in layers), "model", path)
         checks += [seen(one, check) for one, check in zip(layers, judged, strict=True)]

@@ -6,7 +6,7 @@ An ONNX model is checked against its own weights, without Keras.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,8 @@ from rnn_parity.implementations.onnx.model import (
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
 from rnn_parity.implementations.whole_model import fixed_sizes
-from rnn_parity.keras_adapter.inputs import generate_inputs
-from rnn_parity.keras_adapter.loading import load_model
+from rnn_parity.keras_adapter.inputs import ModelData, data_of_calls, masks_for, refuse_fixed_sizes
+from rnn_parity.keras_adapter.loading import check_file, load_model
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
 from rnn_parity.recurrence.precision import real
@@ -145,7 +145,7 @@ def check(
             boolean(mask, inputs.shape[:2])
     if is_model:
         refuse_state(initial_state)
-        report = model_report(layer_or_model, inputs, mask, layer_name, mode, training, others)
+        report = model_report(layer_or_model, [inputs], mask, layer_name, mode, training, others)
         return replace(report, allow_known=allow_known)
     calls = (
         call
@@ -159,7 +159,7 @@ def check(
 
 def model_report(
     model: Any,
-    inputs: Any,
+    inputs: Sequence[Any],
     mask: Any,
     layer_name: str | None,
     mode: str,
@@ -167,7 +167,7 @@ def model_report(
     others: Sequence[Source],
     path: str | None = None,
 ) -> Report:
-    """Every recurrent layer of a Keras model, run by Keras or by `others`.
+    """Every recurrent layer of a Keras model, run by Keras or by `others`, in consecutive calls.
 
     Those of `others` that are exports of the whole model run all of it; others are asked for what
     one layer computes.
@@ -179,7 +179,7 @@ def model_report(
         calls = (
             call
             for one in modes_to_run(mode, others, training)
-            for call in keras_adapter.observe_model(model, inputs, one, layer_name, mask, training)
+            for call in in_mode(model, inputs, one, layer_name, mask, training, path)
         )
         checks += judged(calls, "model", path, rest)
     notes = () if checks else (f"{path or model.name} has no recurrent layer",)
@@ -258,6 +258,8 @@ def generated_calls(
     others: Sequence[Source] = (),
 ) -> Iterator[LayerCall]:
     """What passes through a layer made for the occasion, in each mode that `mode` stands for."""
+    if training:
+        keras_adapter.seed_masks(spec.seed)
     for one in modes_to_run(mode, others, training):
         yield from observe_generated(spec, inputs, mask, one, training)
 
@@ -284,32 +286,72 @@ def observe_generated(
     return keras_adapter.observe_layer(layer, list(calls), mask, state, mode, training)
 
 
+@dataclass(frozen=True, eq=False)
+class ModelRun:
+    """A saved model, and what it is to be run on.
+
+    `inputs` is the array for a model with one input, or arrays by the names of its inputs; what is
+    not given is random and fits the model's signature, whose open sizes are `batch` and
+    `timesteps`, by default those of the mask, 32 and 28. `mask` is `(B, T)`, or masks by the names
+    of inputs. The model is called `calls` times in a row, on other random inputs each time and the
+    same given ones; its states are zeros before the first call. `layer_name` selects one layer.
+    """
+
+    path: str
+    inputs: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None
+    mask: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]] | None = None
+    layer_name: str | None = None
+    seed: int = 0
+    batch: int | None = None
+    timesteps: int | None = None
+    calls: int = 1
+    safe_mode: bool = True
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Batch and timesteps of what is made up."""
+        masks = self.mask.values() if isinstance(self.mask, Mapping) else [self.mask]
+        of_mask = next((mask.shape for mask in masks if mask is not None), None)
+        batch, timesteps = of_mask or (GeneratedLayer.batch, GeneratedLayer.timesteps)
+        return self.batch or batch, self.timesteps or timesteps
+
+
 def check_model(
     path: str,
     *,
-    inputs: NDArray[Any] | None = None,
-    mask: NDArray[np.bool_] | None = None,
-    layer_name: str | None = None,
     mode: str = DEFAULT_MODE,
-    seed: int = 0,
-    batch: int = 32,
-    timesteps: int = 28,
-    safe_mode: bool = True,
     against: Any = None,
     training: bool = False,
+    **run: Any,
 ) -> Report:
     """Load a `.keras` or `.h5` model and check every recurrent layer on what really reaches it.
 
-    Without `inputs`, random ones that fit the model's signature are used; `batch` and `timesteps`
-    fill its open dimensions; `against` and `training` are as in `check`. Raises `InputError` for a
-    file that is no model or not a safe one.
+    `run` are further fields of a `ModelRun`; `mode`, `against` and `training` are as in `check`.
+    Raises `InputError` for a file that is no model or not a safe one, and for inputs, masks and
+    sizes that do not fit it.
     """
     others = others_of(against, training)
-    model = load_model(path, safe_mode=safe_mode)
-    data: Any = inputs
-    if data is None:
-        data = generate_inputs(model, *sizes_of(model, others, batch, timesteps), seed)
-    return model_report(model, data, mask, layer_name, mode, training, others, path)
+    asked, others = ModelRun(path, **run), others_of(against, training)
+    model, data, mask = prepared(asked, training, others)
+    report = model_report(model, data.calls, mask, asked.layer_name, mode, training, others, path)
+    return replace(report, notes=(*report.notes, *made_up(path, data.generated)))
+
+
+def prepared(
+    run: ModelRun, training: bool, others: Sequence[Source] = ()
+) -> tuple[Any, ModelData, Any]:
+    """A saved model, what it is given in each call, and its mask.
+
+    What is made up has the sizes that an export among `others` fixes.
+    """
+    if training:
+        check_file(run.path)  # before TensorFlow is loaded, whose random numbers make the masks
+        keras_adapter.seed_masks(run.seed)
+    model = load_model(run.path, safe_mode=run.safe_mode)
+    refuse_fixed_sizes(model, run.batch, run.timesteps)
+    sizes = sizes_of(model, others, *run.sizes)
+    data = data_of_calls(model, run.inputs, *sizes, run.seed, run.calls)
+    return model, data, masks_for(model, run.mask, data)
 
 
 def sizes_of(model: Any, others: Sequence[Source], batch: int, timesteps: int) -> tuple[int, int]:
@@ -322,24 +364,39 @@ def sizes_of(model: Any, others: Sequence[Source], batch: int, timesteps: int) -
 
 
 def model_calls(
-    path: str,
-    inputs: NDArray[Any] | None,
-    mask: NDArray[np.bool_] | None,
-    layer_name: str | None,
+    run: ModelRun, mode: str, training: bool
+) -> tuple[list[LayerCall], tuple[str, ...]]:
+    """What passes through the recurrent layers of a saved model in each mode, and notes on it."""
+    model, data, mask = prepared(run, training)
+    calls = [
+        call
+        for one in modes_to_run(mode, training=training)
+        for call in in_mode(model, data.calls, one, run.layer_name, mask, training, run.path)
+    ]
+    return calls, made_up(run.path, data.generated)
+
+
+def in_mode(
+    model: Any,
+    inputs: Sequence[Any],
     mode: str,
-    seed: int,
-    batch: int,
-    timesteps: int,
-    safe_mode: bool,
+    layer_name: str | None,
+    mask: Any,
     training: bool,
-) -> Iterator[LayerCall]:
-    """What passes through the recurrent layers of a saved model, in each mode."""
-    model = load_model(path, safe_mode=safe_mode)
-    data: Any = inputs
-    if data is None:
-        data = generate_inputs(model, batch, timesteps, seed)
-    for one in modes_to_run(mode, training=training):
-        yield from keras_adapter.observe_model(model, data, one, layer_name, mask, training)
+    path: str | None,
+) -> list[LayerCall]:
+    """What passes through the recurrent layers of a model in consecutive calls in one mode.
+
+    The states of a model from a file are zeros before the first of them.
+    """
+    if path is not None:
+        keras_adapter.reset_states(model)
+    return keras_adapter.observe_calls(model, inputs, mode, layer_name, mask, training)
+
+
+def made_up(path: str, names: Sequence[str]) -> tuple[str, ...]:
+    """A sentence on the inputs that were made up although others were given; none without."""
+    return (f"{path}: not given, and random: {', '.join(names)}",) if names else ()
 
 
 def modes_to_run(
@@ -366,7 +423,7 @@ def check_onnx(
 ) -> Report:
     """Hold what ONNX Runtime computes in every RNN, LSTM and GRU against the replay.
 
-    `inputs` is the array for the model's first input, in the model's own order of axes, or arrays
+    `inputs` is the array for the model's only input, in the model's own order of axes, or arrays
     by name; the others are random, with `batch` and `timesteps` for their open axes. `layer_name`
     selects one operator. A bidirectional operator gives two checks; what is not replayed is named
     as not compared. Raises `InputError` for a file that is no model or cannot be run, and
@@ -383,17 +440,21 @@ def check_onnx(
     for one in chosen:
         check_clip(one.op_type, one.attributes)
     arrays: dict[str, NDArray[Any]] = {}
+    notes: tuple[str, ...] = ()
     if model.graph.output:
         loaded = session(model, where)
         check = partial(check_sizes, model, where=where)
         feeds = complete_feeds(
             model.graph, loaded.get_inputs(), inputs, batch, timesteps, seed, check
         )
+        if isinstance(inputs, Mapping):
+            notes = made_up(path, [name for name in feeds if name not in inputs])
         outputs = [value.name for value in loaded.get_outputs()]
         arrays = dict(zip(outputs, run_session(loaded, feeds, where), strict=True))
     calls = (call for one in chosen for call in operator_calls(one, arrays))
     return Report(
-        tuple(judged_call(one, subject_of(one, "model", path, runtime_name())) for one in calls)
+        tuple(judged_call(one, subject_of(one, "model", path, runtime_name())) for one in calls),
+        notes=tuple(notes),
     )
 
 

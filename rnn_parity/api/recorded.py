@@ -7,6 +7,7 @@ against an earlier one: a job that fails when anything got worse.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -22,7 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import keras_adapter
-from rnn_parity.api.functions import generated_calls, keras_report, model_calls, modes_to_run
+from rnn_parity.api.functions import (
+    ModelRun,
+    generated_calls,
+    keras_report,
+    model_calls,
+    modes_to_run,
+)
 from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.api.judging import judged
 from rnn_parity.bounds.distance import distance, ulps
@@ -77,30 +84,16 @@ def check_case(
     return keras_report(checks) if keras else Report(tuple(checks))
 
 
-def check_folder(
-    path: str | os.PathLike[str],
-    *,
-    mode: str | None = None,
-    keras: bool = True,
-    against: Any = None,
-) -> Report:
-    """Check every case (`.npz`) in a folder and the folders below it, in the order of their names.
+def refuse_cases(paths: Iterable[str], against: Any) -> None:
+    """Raise `InputError` where an implementation cannot answer for all of several cases.
 
-    All of them are read before the first is run. Raises `InputError` as `check_case` does.
+    What is wrong with a case that cannot be read is said when it is checked.
     """
-    try:
-        paths = sorted(str(file) for file in Path(path).rglob("*.npz") if file.is_file())
-    except OSError as error:
-        raise InputError(f"folder {os.fspath(path)!r}: cannot be read: {error}") from None
-    cases = [(read_case(name), name) for name in paths]
-    others = others_of(against)
-    refuse_several([recorded(case) for case, _ in cases], others)
-    keras = keras and not others
-    checks = [
-        check for case, name in cases for check in case_checks(case, name, mode, keras, others)
-    ]
-    notes = () if checks else (f"{os.fspath(path)} has no case (.npz)",)
-    return keras_report(checks, notes) if keras and checks else Report(tuple(checks), notes=notes)
+    calls = []
+    for path in paths:
+        with contextlib.suppress(InputError):
+            calls.append(recorded(read_case(path)))
+    refuse_several(calls, others_of(against))
 
 
 def case_checks(
@@ -299,26 +292,17 @@ def record_model(
     path: str,
     out: str | os.PathLike[str],
     *,
-    inputs: NDArray[Any] | None = None,
-    mask: NDArray[np.bool_] | None = None,
-    layer_name: str | None = None,
     mode: str = "graph",
-    seed: int = 0,
-    batch: int = 32,
-    timesteps: int = 28,
-    safe_mode: bool = True,
     inputs_as: str | None = None,
     training: bool = False,
+    **run: Any,
 ) -> Report:
     """Record every recurrent layer of a saved model, run as `check_model` runs it."""
-    calls = list(
-        model_calls(
-            path, inputs, mask, layer_name, mode, seed, batch, timesteps, safe_mode, training
-        )
-    )
+    calls, notes = model_calls(ModelRun(path, **run), mode, training)
     if not calls:
         return keras_report((), (f"{path} has no recurrent layer",))
-    return record(calls, out, "model", inputs_as)
+    report = record(calls, out, "model", inputs_as)
+    return replace(report, notes=(*notes, *report.notes))
 
 
 # A layer held against the cases recorded of it.

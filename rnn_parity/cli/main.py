@@ -6,21 +6,24 @@ import contextlib
 import dataclasses
 import io
 import logging
+import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rnn_parity.cli.data import name_and_path
 from rnn_parity.cli.options import (
     OF_INPUT,
     Given,
-    is_case,
-    is_onnx,
     parser,
-    refuse_combinations,
+    refuse_each,
     refuse_target,
+    target_kind,
     unique,
+    views,
 )
+from rnn_parity.cli.targets import CASE, is_folder
 from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, shown_lines
 from rnn_parity.system.choices import LAYER_CLASSES
 from rnn_parity.system.limits import check_numbers
@@ -62,23 +65,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         logging.disable()  # TensorFlow would complain about what it was not allowed to finish
         return INTERRUPTED
-    except SourceFailedError as error:
-        fail(str(error))
-        return 1
-    except RnnParityError as error:
-        return fail(str(error))
-    except MemoryError as error:
-        return fail(f"not enough memory ({error}); make --batch, --timesteps or the files smaller")
     except Exception as error:
-        if sys.flags.dev_mode:
+        if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
             raise
-        return fail(f"unexpected {type(error).__name__}: {error}; PYTHONDEVMODE=1 shows where")
+        message, code = said(error)
+        fail(message)
+        return code
 
 
-def fail(message: str) -> int:
-    """One line on stderr, and the exit code of bad usage."""
+def said(error: Exception) -> tuple[str, int]:
+    """What is said of an error, and its exit code."""
+    if isinstance(error, RnnParityError):
+        return str(error), 1 if isinstance(error, SourceFailedError) else 2
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error}); make --batch, --timesteps or the files smaller", 2
+    return f"unexpected {type(error).__name__}: {error}; PYTHONDEVMODE=1 shows where", 2
+
+
+def fail(message: str) -> None:
+    """One line on stderr."""
     print("rnn-parity: error:", shown_lines(" ".join(message.split())), file=sys.stderr)
-    return 2
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -115,11 +121,17 @@ def explain(given: Given) -> int:
 
 def check(given: Given) -> int:
     """Check, or record, and answer; the exit code of the report."""
-    refuse_combinations(given)
-    given = with_settings(given)
-    check_output(given)
+    each = views(given)
+    refuse_each(each)
+    check_output(given, [one["target"] for one in each])
+    given, each = with_settings(given, each)
+    if "baseline" in given:
+        from rnn_parity.api.recorded import read_report
+
+        read_report(given["baseline"])  # refused before the long work
     with contextlib.redirect_stdout(sys.stderr):  # whatever a model prints is not the answer
-        report = find(given)
+        looked_at = not given["quiet"] or given["strict"]
+        report = find(each, looked_at)
     allowed = {name: given[name] for name in ("strict", "allow_known")}
     report = dataclasses.replace(report, **allowed)
     if "baseline" in given:
@@ -128,8 +140,19 @@ def check(given: Given) -> int:
         report = against_baseline(report, given["baseline"])
     colour, quiet = wants_colour(given["output"]), given["quiet"]
     text = report.render(given["format"], every=given["every"], colour=colour, quiet=quiet)
-    answer(text, None if given["command"] == "record" else given["output"])
+    output = None if given["command"] == "record" else given["output"]
+    if output is not None or given["format"] == "json":
+        tell_errors(report)
+    answer(text, output)
     return report.exit_code
+
+
+def tell_errors(report: Report) -> None:
+    """Say on stderr what could not be checked, where the answer goes to no reader at once."""
+    from rnn_parity.report.checks import error_line
+
+    for error in report.errors:
+        fail(error_line(error))
 
 
 def sweep(given: Given) -> int:
@@ -197,42 +220,100 @@ def told(known: Journal) -> Iterator[None]:
 # What a check is given.
 
 
-def with_settings(given: Given) -> dict[str, Any]:
-    """The options, with what `[tool.rnn_parity]` here sets and the command line leaves open."""
+def with_settings(given: Given, each: Sequence[Given]) -> tuple[Given, list[Given]]:
+    """The options, and those of each target, with what `[tool.rnn_parity]` here sets.
+
+    The command line comes before it.
+    """
     from pathlib import Path
 
     from rnn_parity.system.settings import read_settings
 
     settings = read_settings(Path.cwd())
-    # A case knows the mode that it was recorded in.
-    open_ = {} if given["target"] is not None and is_case(given) else {"mode": settings.mode}
     allowed = {name: given[name] or getattr(settings, name) for name in ("strict", "allow_known")}
-    return {**open_, **given, **allowed}
+    # A case knows the mode that it was recorded in.
+    open_ = [{} if target_kind(one) is CASE else {"mode": settings.mode} for one in each]
+    settled: list[Given] = [{**more, **one} for more, one in zip(open_, each, strict=True)]
+    return {**given, **allowed}, settled
 
 
-def find(given: Given) -> Report:
-    """The report on whatever was named."""
-    if "training" in given:
-        from rnn_parity.keras_adapter import seed_masks
+def find(each: Sequence[Given], looked_at: bool = True) -> Report:
+    """The report on all targets; one that cannot be checked does not hide the others.
 
-        seed_masks(given.get("seed", 0))
-    if given["target"] is None:
-        return generated_report(given)
-    if is_onnx(given):
-        from rnn_parity.api.functions import check_onnx
+    `looked_at` says whether blind spots are shown, or count.
+    """
+    if len(each) == 1:
+        return report_on(each[0])
+    from rnn_parity.report.report import joined
+    from rnn_parity.verdict.results import TargetError
 
-        options = named(given, "layer_name", "batch", "timesteps", "seed")
-        return check_onnx(given["target"], read_inputs(given, (1, 2, 3, 4)), **options)
-    return case_report(given) if is_case(given) else model_report(given)
+    refuse_for_cases(each)
+    reports, errors = {}, []
+    for one in each:
+        try:
+            reports[one["target"]] = released(report_on(one), looked_at)
+        except Exception as error:
+            if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
+                raise
+            errors.append(TargetError(one["target"], *said(error)))
+    return joined(reports, errors)
+
+
+def released(report: Report, looked_at: bool) -> Report:
+    """The report without the copies of data from which its blind spots would be worked out late.
+
+    Those of many targets would fill the memory: they are worked out at once, or never.
+    """
+    from rnn_parity.report.checks import blind_spots
+
+    if looked_at:
+        for check in report.checks:
+            blind_spots(check)
+        return report
+    checks = (dataclasses.replace(check, sensitivity=None) for check in report.checks)
+    return dataclasses.replace(report, checks=tuple(checks))
+
+
+def report_on(given: Given) -> Report:
+    """The report on one target, from the function for its kind."""
+    return REPORTS[target_kind(given).report](given)
+
+
+def refuse_for_cases(each: Sequence[Given]) -> None:
+    """Raise `InputError` for an implementation that cannot answer for all of several cases."""
+    cases = [one["target"] for one in each if target_kind(one) is CASE]
+    if "against" in each[0] and cases:
+        from rnn_parity.api.recorded import refuse_cases
+
+        refuse_cases(cases, each[0]["against"])
+
+
+def nothing_report(given: Given) -> Report:
+    """The report on a folder in which there is nothing to check."""
+    from rnn_parity.report.report import Report
+
+    target = given["target"]
+    if not is_folder(target):
+        raise InputError(f"{target!r}: matches no file; name one, or another pattern")
+    return Report((), notes=(f"{target} has no model and no case (.npz)",))
 
 
 def case_report(given: Given) -> Report:
-    """Check a case, or all cases in a folder."""
-    from rnn_parity.api.recorded import check_case, check_folder
+    """Check a case."""
+    from rnn_parity.api.recorded import check_case
 
-    job = check_folder if os.path.isdir(given["target"]) else check_case
     keras = "no_keras" not in given
-    return job(given["target"], mode=given.get("mode"), keras=keras, **named(given, "against"))
+    return check_case(
+        given["target"], mode=given.get("mode"), keras=keras, **named(given, "against")
+    )
+
+
+def onnx_report(given: Given) -> Report:
+    """Check the recurrent operators of an ONNX model."""
+    from rnn_parity.api.functions import check_onnx
+
+    options = named(given, "layer_name", "batch", "timesteps", "seed")
+    return check_onnx(given["target"], read_inputs(given), **options)
 
 
 def generated_report(given: Given) -> Report:
@@ -246,15 +327,20 @@ def generated_report(given: Given) -> Report:
     options = named(given, *fields)
     if "arguments" in options:
         options["arguments"] = unique(options["arguments"])
-    inputs = read_inputs(given, (3,))
+    inputs = only_array(read_inputs(given), "--input")
     if inputs is not None:
+        if inputs.ndim != 3:
+            raise InputError(
+                f"--input: expected 3 axes (batch, timesteps, features), received shape "
+                f"{inputs.shape}"
+            )
         options.update(zip(OF_INPUT, inputs.shape, strict=True))
     spec = GeneratedLayer(**options)
     data = spec.calls * spec.batch * spec.timesteps * (spec.features + spec.units)
     kind = KERAS_CELLS.get(LAYER_CLASSES.get(spec.layer, ""))
     gates = GATES_OF_TWO if kind is None else len(kind.GATES)
     check_size(data + gates * spec.units * (spec.features + spec.units + 1))
-    mask = read_mask(given, (spec.batch, spec.timesteps))
+    mask = only_array(read_masks(given, (spec.batch, spec.timesteps)), "--mask-file")
     settled = {"inputs": inputs, "mask": mask, **ways(given)}
     if given["command"] == "record":
         return record_generated(spec, given["output"], **settled)
@@ -268,12 +354,11 @@ def model_report(given: Given) -> Report:
 
     target = given["target"]
     refuse_target(target)
-    options = named(given, "batch", "timesteps", "seed")
-    check_size(options.get("batch", 1) * options.get("timesteps", 1))
-    inputs = read_inputs(given, (2, 3, 4, 5))
-    mask = read_mask(given, None if inputs is None else inputs.shape[:2])
+    options = named(given, "batch", "timesteps", "seed", "calls")
+    sizes = [options.get(name, 1) for name in ("batch", "timesteps", "calls")]
+    check_size(math.prod(sizes))
     options |= {"layer_name": given.get("layer_name"), "safe_mode": not given["unsafe"]}
-    options |= {"inputs": inputs, "mask": mask, **ways(given)}
+    options |= {"inputs": read_inputs(given), "mask": read_masks(given), **ways(given)}
     if given["command"] == "record":
         return record_model(target, given["output"], **options)
     return check_model(target, **options)
@@ -290,22 +375,34 @@ def named(given: Given, *names: str) -> dict[str, Any]:
     return {name: given[name] for name in names if name in given}
 
 
-def read_inputs(given: Given, ndim: tuple[int, ...]) -> NDArray[Any] | None:
-    """The array of `--input`, when it was given."""
+def read_inputs(given: Given) -> Any:
+    """The array of `--input`, or arrays by name; None where it was not given."""
     if "input" not in given:
         return None
-    from rnn_parity.system.files import read_array
+    from rnn_parity.cli import data
 
-    return read_array(given["input"], "--input", ndim)
+    return data.read_inputs(given["input"])
 
 
-def read_mask(given: Given, shape: tuple[int, ...] | None) -> NDArray[Any] | None:
-    """The mask of `--mask-file`, when it was given; None for a `shape` that is not known yet."""
+def read_masks(given: Given, shape: tuple[int, ...] | None = None) -> Any:
+    """The mask of `--mask-file`, or masks by name; None where it was not given.
+
+    None for a `shape` that is not known yet.
+    """
     if "mask_file" not in given:
         return None
-    from rnn_parity.system import files
+    from rnn_parity.cli import data
 
-    return files.read_mask(given["mask_file"], shape, "--mask-file")
+    return data.read_masks(given["mask_file"], shape)
+
+
+def only_array(found: Any, option: str) -> NDArray[Any] | None:
+    """The array for a generated layer, which has one input and no name for it."""
+    if isinstance(found, dict):
+        names = ", ".join(found)
+        raise InputError(f"{option}: a generated layer takes one array, received names: {names}")
+    only: NDArray[Any] | None = found
+    return only
 
 
 def check_size(numbers: int) -> None:
@@ -314,10 +411,20 @@ def check_size(numbers: int) -> None:
     check_numbers(numbers, "sizes", smaller)
 
 
+REPORTS: dict[str, Callable[[Given], Report]] = {
+    "generated": generated_report,
+    "model": model_report,
+    "onnx": onnx_report,
+    "case": case_report,
+    "nothing": nothing_report,
+}
+"""Who checks a target, by its kind in `cli.targets`."""
+
+
 # Where the answer goes.
 
 
-def check_output(given: Given) -> None:
+def check_output(given: Given, targets: Sequence[str | None] = ()) -> None:
     """Raise `InputError` before the long work when the answer has nowhere to go."""
     output = given["output"]
     if output is None:
@@ -326,7 +433,9 @@ def check_output(given: Given) -> None:
         return
     from rnn_parity.system.files import check_writable
 
-    read = [given.get(name) for name in ("target", "input", "mask_file", "baseline", "resume")]
+    read = [*targets, *(given.get(name) for name in ("baseline", "resume"))]
+    for word in (*given.get("input", ()), *given.get("mask_file", ())):
+        read.append(name_and_path(word)[1])
     for source in given.get("against", ()):
         read += [source, source.partition("?")[0].partition("#")[0]]
     for option, name in {"-o": output, "--inputs-as": given.get("inputs_as", output)}.items():

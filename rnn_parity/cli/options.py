@@ -6,10 +6,19 @@ So `--help` and bad usage answer at once.
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from rnn_parity.cli.data import refuse_names
+from rnn_parity.cli.targets import (
+    CASE,
+    GENERATED,
+    MODEL,
+    TargetKind,
+    expanded,
+    is_folder,
+    kind_of,
+)
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.sources import KINDS, recognised
 from rnn_parity.report import FORMATS
@@ -29,7 +38,7 @@ LARGEST = 2**31 - 1
 CHECK_ENDS = """\
 exit codes: 0 parity; 1 diverged or suspect, or an --against crashed; 2 bad
 usage or bad input; 3 nothing was proven (inconclusive, nothing to compare, or
-blind with --strict). With several checks, the first of 1, 3, 0 that occurs.
+blind with --strict). With several checks, the first of 1, 2, 3, 0 that occurs.
 With --allow-known, a divergence that a known difference explains counts as 0."""
 
 SWEEP_ENDS = """\
@@ -107,8 +116,8 @@ def add_check(commands: Commands) -> None:
         epilog=CHECK_ENDS,
         argument_default=argparse.SUPPRESS,
     )
-    models = "a model (.keras, .h5, .hdf5, .onnx), a case (.npz) or a folder of cases"
-    add_subject(check, f"{models}; without it, a layer is generated")
+    models = "a model (.keras, .h5, .hdf5, .onnx), a case (.npz), a folder of them or a glob"
+    add_subject(check, f"{models}; repeatable; without it, a layer is generated", "*")
     add = check.add_argument_group("cases").add_argument
     add("--no-keras", action="store_true", help="check the recorded outputs alone")
     add("--baseline", metavar="REPORT.json", help="fail where a check is worse than in that report")
@@ -119,7 +128,7 @@ def add_check(commands: Commands) -> None:
     ).add_argument
     add("--against", action="append", metavar="SOURCE", help="check this one; repeatable")
     output = check.add_argument_group("output")
-    output.add_argument("-o", dest="output", metavar="FILE", default=None, help="write it to FILE")
+    output.add_argument("-o", "--output", metavar="FILE", default=None, help="write it to FILE")
     add_answer(output)
 
 
@@ -136,7 +145,7 @@ def add_record(commands: Commands) -> None:
     output = record.add_argument_group("output")
     output.add_argument(
         "-o",
-        dest="output",
+        "--output",
         metavar="CASE.npz",
         required=True,
         help="the case; several layers, calls or modes get names that begin like it",
@@ -149,9 +158,9 @@ def add_record(commands: Commands) -> None:
     add_answer(output)
 
 
-def add_subject(command: Parser, target: str) -> None:
+def add_subject(command: Parser, target: str, count: str = "?") -> None:
     """What is checked, on which data, and how Keras runs it."""
-    command.add_argument("target", nargs="?", metavar="TARGET", default=None, help=target)
+    command.add_argument("target", nargs=count, metavar="TARGET", default=None, help=target)
     add = command.add_argument_group("generated layer").add_argument
     add("--layer", choices=(*LAYER_CLASSES, *WRAPPERS), help="its class (default simple_rnn)")
     add("--units", type=size, metavar="N", help="its units (default 16)")
@@ -169,12 +178,23 @@ def add_subject(command: Parser, target: str) -> None:
     )
     add("--dtype", metavar="NAME", help="a Keras dtype policy, such as mixed_float16")
     add("--initial-state", choices=INITIAL_STATES, help="the first state (default zeros)")
-    add("--calls", type=size, metavar="N", help="consecutive calls, for stateful=True (default 1)")
+    add("--calls", type=size, metavar="N", help="consecutive calls; of a model too (default 1)")
     data = command.add_argument_group("data")
     add, masks = data.add_argument, data.add_mutually_exclusive_group().add_argument
-    add("--input", metavar="X.npy", help="inputs, batch first; otherwise random ones")
+    add(
+        "--input",
+        action="append",
+        metavar="[NAME=]FILE",
+        help="inputs, batch first: X.npy, NAME=X.npy for one of several (repeatable), or X.npz by "
+        "their names; otherwise random ones",
+    )
     masks("--mask", choices=MASKS, help="generate a mask: padding, or random (default none)")
-    masks("--mask-file", metavar="M.npy", help="a mask, (batch, timesteps), true where it counts")
+    masks(
+        "--mask-file",
+        action="append",
+        metavar="[NAME=]M.npy",
+        help="a mask, (batch, timesteps), true where it counts; of a model, its own",
+    )
     add("--layer-name", metavar="NAME", help="check this layer of the model alone")
     add(
         "--unsafe",
@@ -195,7 +215,7 @@ def add_answer(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--format", choices=FORMATS, default="table", help="of the answer (default table)")
     add("--every", action="store_true", default=False, help="show all timesteps of a long table")
-    add("-q", dest="quiet", action="store_true", default=False, help="print the verdict alone")
+    add("-q", "--quiet", action="store_true", default=False, help="print the verdict alone")
     add("--strict", action="store_true", default=False, help="blind spots count as failures")
     add(
         "--allow-known",
@@ -239,7 +259,7 @@ def add_sweep(commands: Commands) -> None:
         help="do not fail for known mistakes of Keras's; they still count as diverged",
     )
     add("--format", choices=FORMATS, default="table", help="of the answer (default table)")
-    add("-o", dest="output", metavar="FILE", help="write it to FILE")
+    add("-o", "--output", metavar="FILE", help="write it to FILE")
 
 
 # The types of values; each raises argparse's error, which names the option.
@@ -306,76 +326,88 @@ def unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
 
 # Which options go together: one that would change nothing is refused.
 
-OF_GENERATED = (
-    *("layer", "units", "features", "arguments"),
-    *("dtype", "mask", "initial_state", "calls"),
-)
-OF_MODEL = ("layer_name", "unsafe")
-NOT_OF_ONNX = ("unsafe", "mode", "mask_file", "no_keras", "against", "inputs_as", "training")
+OF_INPUT = ("batch", "timesteps", "features")
 RATES = ("dropout", "recurrent_dropout")
 OF_INPUT = ("batch", "timesteps", "features")
-OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
 FLAGS = {"arguments": "--arg", "quiet": "-q"}
 """Options whose names are not those of their values."""
 
 
-def is_folder(path: str) -> bool:
-    """Whether this is a folder, and no model that is saved as one."""
-    return os.path.isdir(path) and not os.path.exists(os.path.join(path, "saved_model.pb"))
-
-
-def is_case(given: Given) -> bool:
-    """Whether the target is a case or a folder of cases, and is to be checked."""
-    target = given["target"]
-    if target is None or given["command"] == "record":
-        return False
-    return is_folder(target) or bool(target.lower().endswith(".npz"))
-
-
-def is_onnx(given: Given) -> bool:
-    """Whether the target is an ONNX model, and is to be checked."""
-    target = given["target"] or ""
-    return given["command"] == "check" and target.lower().endswith(".onnx")
+def views(given: Given) -> list[Given]:
+    """The options as they are for each target alone, which is None for a generated layer."""
+    words = given["target"]
+    if not isinstance(words, list):
+        return [given]
+    targets: Sequence[str | None] = expanded(words) or [None]
+    return [{**given, "target": target} for target in targets]
 
 
 def refuse_combinations(given: Given) -> None:
-    """Raise `InputError` for an option of a check or a recording that would be ignored."""
+    """Raise `InputError` for an option that would be ignored, or done wrong, of any target."""
     if "against" in given:
         refuse(given, ("mode",), "Keras's own outputs are not checked with --against; leave it out")
         for source in given["against"]:
             recognised(source)
-    if is_case(given):
-        of_case = (*OF_GENERATED, *OF_MODEL, *OF_DATA, "training")
-        refuse(given, of_case, "settled by the case; leave it out")
-        if "no_keras" in given:
-            refuse(given, ("mode",), "nothing runs with --no-keras; leave out one of the two")
-    else:
-        refuse_around_a_layer(given)
+    if given["command"] == "record":
+        refuse_recording(given)
+    for option in ("input", "mask_file"):
+        refuse_names(given.get(option, ()), f"--{option.replace('_', '-')}")
     if given["format"] in ("json", "github"):
         refuse(given, ("quiet",), f"not possible with --format {given['format']}; leave it out")
     if given["format"] == "github" or given["quiet"]:
         refuse(given, ("every",), "there is no table to show; leave it out")
 
 
-def refuse_around_a_layer(given: Given) -> None:
-    """Raise `InputError` for an option that would be ignored of a generated layer or a model."""
-    generated = given["target"] is None
-    if given["command"] == "record" and not given["output"].endswith(".npz"):
+def refuse_for_target(given: Given) -> None:
+    """Raise `InputError` for an option that would be ignored of this target."""
+    kind = target_kind(given)
+    for names, why in kind.refused:
+        refuse(given, names, why)
+    if "no_keras" in given:
+        refuse(given, ("mode",), "nothing runs with --no-keras; leave out one of the two")
+    if kind is not CASE:
+        refuse_training(given)
+    if "input" in given:
+        settled = OF_INPUT if kind is GENERATED else (*OF_INPUT, "seed")
+        refuse(given, settled, "settled by --input; leave out one of the two")
+
+
+def target_kind(given: Given) -> TargetKind:
+    """The kind of the target; what is recorded is a layer or a model of Keras's."""
+    kind = kind_of(given["target"])
+    return kind if given["command"] == "check" or kind is GENERATED else MODEL
+
+
+def refuse_each(each: Sequence[Given]) -> None:
+    """Raise `InputError` for an option that one of the targets would ignore, naming the target.
+
+    And for another implementation that answers for one layer, where several models are checked.
+    """
+    refuse_combinations(each[0])
+    for one in each:
+        try:
+            refuse_for_target(one)
+        except InputError as error:
+            if len(each) == 1:
+                raise
+            raise InputError(f"{one['target']}: {error}") from None
+    models = [one["target"] for one in each if target_kind(one) is not CASE]
+    if len(each) > 1 and models:
+        for source in each[0].get("against", ()):
+            if not recognised(source)[0].any_weights:
+                raise InputError(
+                    f"--against {source}: stands for one layer or model, received {len(each)} "
+                    "targets; check them one by one"
+                )
+
+
+def refuse_recording(given: Given) -> None:
+    """Raise `InputError` for names under which nothing can be recorded."""
+    if not given["output"].endswith(".npz"):
         raise InputError(f"-o {given['output']!r}: expected a name that ends in .npz; name a case")
     if not given.get("inputs_as", ".npy").endswith((".npy", ".csv")):
         named = given["inputs_as"]
         raise InputError(f"--inputs-as {named!r}: expected a name that ends in .npy or .csv")
-    if is_onnx(given):
-        refuse(given, NOT_OF_ONNX, "not for an ONNX model, which runs by itself; leave it out")
-    refuse(given, ("no_keras",), "only for a case or a folder of cases; leave it out")
-    if generated:
-        refuse(given, OF_MODEL, "only for a model; add the TARGET or leave this out")
-    else:
-        refuse(given, OF_GENERATED, "only for a generated layer; leave out this or the TARGET")
-    refuse_training(given)
-    if "input" in given:
-        settled = OF_INPUT if generated else (*OF_INPUT, "seed")
-        refuse(given, settled, "settled by --input; leave out one of the two")
 
 
 def refuse_training(given: Given) -> None:
@@ -406,5 +438,10 @@ def refuse_target(target: str) -> None:
     models = "expected a model (.keras, .h5, .hdf5)"
     if target.lower().endswith(".npz"):
         raise InputError(f"{target!r}: {models}, received a case (.npz)")
+    if target.lower().endswith(".tflite"):
+        raise InputError(
+            f"{target!r}: {models}, received a LiteRT model, which a model is held against: "
+            f"check MODEL --against {target}"
+        )
     if is_folder(target):
         raise InputError(f"{target!r}: {models}, received a folder; name one model file in it")

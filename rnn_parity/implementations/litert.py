@@ -165,6 +165,8 @@ class Model:
         check_tensors(interpreter, self.where)
         found = {}
         for detail in interpreter.get_tensor_details():
+            if np.dtype(detail["dtype"]).kind not in "fiub":
+                continue  # a variable; LiteRT may crash when it is asked for one
             with suppress(ValueError):  # a tensor of a delegate, or one that holds nothing
                 array = interpreter.get_tensor(detail["index"])
                 found[f"{detail['index']} {detail['name']}"] = dequantized(array, detail)

@@ -91,7 +91,7 @@ class WholeModel:
     outputs: tuple[ModelOutput, ...]
 
 
-def whole_model(model: Any, inputs: Any, export: Export, mask: Array | None = None) -> WholeModel:
+def whole_model(model: Any, inputs: Any, export: Export, mask: Any = None) -> WholeModel:
     """Every recurrent layer of a Keras model as `export` computes it from the same `inputs`.
 
     Raises `InputError` where the two do not belong together, and for what Keras or the export's
@@ -99,6 +99,7 @@ def whole_model(model: Any, inputs: Any, export: Export, mask: Array | None = No
     """
     run = export.run(feeds(model, inputs, export))
     plain = Following(Tensors({}))
+    keras_adapter.reset_states(model)
     before = keras_adapter.observe_model(model, inputs, "eager", mask=mask, hand_on=plain)
     follow = Follow(model, inputs, mask, run)
     calls, following = follow.everywhere()
@@ -241,11 +242,6 @@ class Following:
         """The tensors that were found to be what some layer returned."""
         return {m.tensor for matches in self.matches.values() for m in matches if m}
 
-    def last_found(self) -> int:
-        """The place of the last call that returned what is a tensor of the run; -1 for none."""
-        found = [any(matches) for matches in self.matches.values()]
-        return max((i for i, one in enumerate(found) if one), default=-1)
-
 
 @dataclass(eq=False)
 class Follow:
@@ -253,7 +249,7 @@ class Follow:
 
     model: Any
     inputs: Any
-    mask: Array | None
+    mask: Any
     run: Run
     taken: dict[tuple[str, int], Sequence[Match | None]] = field(default_factory=dict)
     operators: dict[tuple[str, int], LayerCall] = field(default_factory=dict)
@@ -261,6 +257,7 @@ class Follow:
     def once(self, taken: Mapping[Any, Any]) -> tuple[list[LayerCall], Following]:
         """What the layers return, and what was found of it, with these tensors `taken`."""
         following = Following(self.run.tensors, taken)
+        keras_adapter.reset_states(self.model)  # an export starts from zeros
         calls = keras_adapter.observe_model(
             self.model, self.inputs, "eager", mask=self.mask, hand_on=following
         )
@@ -511,7 +508,10 @@ def as_operator(call: LayerCall, operator: LayerCall) -> LayerCall:
     ways = [operator.inputs, operator.inputs[:, ::-1]]
     # An exporter may reverse what reaches the operator, in place of the operator's direction.
     inputs = min(ways, key=lambda way: distance(way, call.inputs))
-    return replace(seen, inputs=inputs, initial_state=operator.initial_state, final_state=states)
+    # Where the layer starts from zeros, so must the operator, whatever it was given.
+    given = any(map(np.any, call.initial_state or ()))
+    state = operator.initial_state if given else call.initial_state
+    return replace(seen, inputs=inputs, initial_state=state, final_state=states)
 
 
 # What the model returns.
@@ -536,10 +536,16 @@ def model_outputs(
 
 
 def first_lost(following: Following) -> str | None:
-    """The first layer that is not what the model computes, or after which nothing is found."""
-    last = following.last_found()
-    for i, ((name, _), matches) in enumerate(following.matches.items()):
-        other = any(m and m.distance > following.tensors.near for m in matches)
-        if name != MODEL and (other or i > last):
-            return name
-    return None
+    """The first layer whose outputs are not in the run, and after which none are as they should.
+
+    One that is fused with the layers after it is found together with the last of them.
+    """
+    lost = None
+    for (name, _), matches in following.matches.items():
+        if name == MODEL:
+            continue
+        near = [m is not None and m.distance <= following.tensors.near for m in matches]
+        lost = None if any(near) else lost or name
+        if not any(near) and any(matches):
+            return lost
+    return lost

@@ -6,9 +6,22 @@ TensorFlow is imported inside functions, never by importing this package. Everyt
 
 from rnn_parity.keras_adapter.building import POLICIES, WRAPPERS, build_layer
 from rnn_parity.keras_adapter.dropout import seed_masks
-from rnn_parity.keras_adapter.inputs import InputSpec, generate_inputs, input_signature
+from rnn_parity.keras_adapter.inputs import (
+    InputSpec,
+    data_of_calls,
+    generate_inputs,
+    input_signature,
+    masks_for,
+    refuse_fixed_sizes,
+)
 from rnn_parity.keras_adapter.loading import load_model
-from rnn_parity.keras_adapter.observing import is_model, observe_layer, observe_model
+from rnn_parity.keras_adapter.observing import (
+    is_model,
+    observe_calls,
+    observe_layer,
+    observe_model,
+    reset_states,
+)
 from rnn_parity.keras_adapter.parts import state_count
 from rnn_parity.keras_adapter.runtime import device, modes_of, tensorflow_module
 from rnn_parity.keras_adapter.saved_model import GRAPH, SavedModel
@@ -25,16 +38,21 @@ __all__ = [
     "InputSpec",
     "SavedModel",
     "build_layer",
+    "data_of_calls",
     "device",
     "generate_inputs",
     "input_signature",
     "is_model",
     "layer_weights",
     "load_model",
+    "masks_for",
     "modes_of",
+    "observe_calls",
     "observe_layer",
     "observe_model",
     "recurrent_alone",
+    "refuse_fixed_sizes",
+    "reset_states",
     "seed_masks",
     "state_count",
     "tensorflow_module",

@@ -137,6 +137,11 @@ def load_model(
     return model
 
 
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raise `InputError` for a file that is no model or damaged, without loading TensorFlow."""
+    _describe(Path(path), _kind(Path(path)))
+
+
 def _refuse_code(path: Path, saved: Saved, custom_objects: Mapping[str, Any] | None) -> None:
     """Raise `InputError` for a description that holds or names code which is not Keras's."""
     known = {*(custom_objects or ()), *tensorflow_module().keras.utils.get_custom_objects()}

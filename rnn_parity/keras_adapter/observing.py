@@ -8,6 +8,7 @@ Which of its implementations of a recurrence Keras runs, it chooses anew for eve
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -99,37 +100,125 @@ def observe_model(
     inputs: Any,
     mode: str = "graph",
     layer_name: str | None = None,
-    mask: ArrayLike | None = None,
+    mask: Any = None,
     training: bool = False,
     hand_on: HandOn | None = None,
 ) -> list[LayerCall]:
     """What passed through every recurrent layer of a Keras model, call by call as they ran.
 
-    `inputs` is what the model takes: an array, a list or a dictionary; `mask` goes to the model as
-    its own; with `training` the call is one in training. Layers of nested models are named
-    "inner/simple_rnn". A `Bidirectional` is taken apart into "both/forward/lstm",
+    `inputs` is what the model takes: an array, a list or a dictionary. The rest, and what is
+    raised, is as in `observe_calls`.
+    """
+    return observe_calls(model, [inputs], mode, layer_name, mask, training, hand_on)
+
+
+def observe_calls(
+    model: Any,
+    calls: Sequence[Any],
+    mode: str = "graph",
+    layer_name: str | None = None,
+    mask: Any = None,
+    training: bool = False,
+    hand_on: HandOn | None = None,
+) -> list[LayerCall]:
+    """What passed through every recurrent layer of a Keras model in consecutive calls of it.
+
+    Each of `calls` is what the model takes: an array, a list or a dictionary; a stateful layer
+    starts a call from the states of the one before. `mask` goes to the model as its own: `(B, T)`,
+    or a list with a mask or None for each of its inputs; a note says where Keras hands a layer no
+    mask, or another one. With `training` the calls are ones in training. Layers of nested models
+    are named "inner/simple_rnn". A `Bidirectional` is taken apart into "both/forward/lstm",
     "both/backward/lstm" and "both/merge", a stack of cells into "rnn/cell_0/lstm_cell" and so on;
     the layers in a `TimeDistributed` are named "each/lstm", with all slices in one batch. What is
     not replayed is reported once, and so is a layer that was not seen to run. `layer_name` selects
     by the full name or by any whole part of it. With `hand_on`, in mode "eager" alone, each layer
     hands on what that makes of what it returned (`substituted`). Raises `InputError` for an unknown
-    name, for what is no model of `tf.keras` and for what Keras refuses.
+    name, for what is no model of `tf.keras`, for a mask that reaches no recurrent layer, and for
+    what Keras refuses.
     """
     _check_kind(model, "Model")
     layers = watched_layers(model)
     if not layers and layer_name is None:
         return []
+    each = [] if mask is None else mask_of_each_input(mask)
+    masks = [one for one in each if one is not None]
+    if masks:
+        refuse_no_mask(model)
+    given = {"mask": masks} if masks else {}
+    structure = tensorflow_module().nest.map_structure
+    data = [{"inputs": structure(_filled, inputs), **given} for inputs in calls]
+    masked = tuple(one is not None for one in each)
     recorder = Recorder(layers)
-    data = {"inputs": tensorflow_module().nest.map_structure(_filled, inputs)}
-    if mask is not None:
-        data["mask"] = np.asarray(mask, dtype=bool)
     handing_on = nullcontext() if hand_on is None else substituted(model, hand_on)
     # What is recorded is what the layer returned, before something else is handed on.
     with refusals(f"model {model.name!r} in mode {mode}"), recorder.attached(), handing_on:
         found = _recorded_arrays(
-            recorder, partial(_call_model, model, training), model, mode, [data]
+            recorder, partial(_call_model, model, training, masked), model, mode, data
         )
-    return _layer_calls(recorder, found, mode, layer_name)
+    seen = _layer_calls(recorder, found, mode, layer_name)
+    return told_of_masks(seen, masks, model.name) if masks else seen
+
+
+def reset_states(model: Any) -> None:
+    """Set the states of all stateful layers in a model to zeros."""
+    for layer in watched_layers(model).values():
+        if getattr(layer, "stateful", False) and hasattr(layer, "reset_states"):
+            layer.reset_states()
+
+
+# The mask of a model. Keras attaches it to the inputs, and each layer hands on what it likes: one
+# that does not support masks drops it, a Masking layer or an Embedding puts its own in its place.
+
+
+def mask_of_each_input(mask: Any) -> list[NDArray[np.bool_] | None]:
+    """The masks as booleans: one `(B, T)`, or those of a list that says of each input which."""
+    is_one = not isinstance(mask, (list, tuple)) or all(np.ndim(row) == 1 for row in mask)
+    each = [mask] if is_one else mask
+    return [None if one is None else np.asarray(one, dtype=bool) for one in each]
+
+
+def refuse_no_mask(model: Any) -> None:
+    """Raise `InputError` for a model whose call takes no mask."""
+    parameters = inspect.signature(model.call).parameters.values()
+    if not any(one.name == "mask" or one.kind == one.VAR_KEYWORD for one in parameters):
+        raise InputError(
+            f"mask: model {model.name!r} ({type(model).__name__}) takes none: its call has no "
+            "argument of this name; leave it out"
+        )
+
+
+def told_of_masks(
+    calls: Sequence[LayerCall], masks: Sequence[NDArray[np.bool_]], name: str
+) -> list[LayerCall]:
+    """The calls, with a note at each that none of the model's `masks` reached as it was given.
+
+    Raises `InputError` where that is true of all of them.
+    """
+    compared = [one for one in calls if one.weights is not None]
+    reached = [
+        one.mask is not None and any(np.array_equal(one.mask, mask) for mask in masks)
+        for one in compared
+    ]
+    if compared and not any(reached):
+        names = ", ".join(dict.fromkeys(one.layer_name for one in compared))
+        raise InputError(
+            f"mask: the mask of model {name!r} does not reach {names}: "
+            f"{why_not(compared[0])}; leave it out"
+        )
+    lost = {id(one) for one, got in zip(compared, reached, strict=True) if not got}
+    return [
+        replace(one, notes=(*one.notes, f"the mask of the model does not reach it: {why_not(one)}"))
+        if id(one) in lost
+        else one
+        for one in calls
+    ]
+
+
+def why_not(call: LayerCall) -> str:
+    """What reached a layer in place of the mask that its model was given."""
+    if call.mask is None:
+        return "no mask does; its input has none, or a layer before it drops it"
+    return "another one does, which a layer before it computes, such as Masking or Embedding"
 
 
 CallArrays: TypeAlias = list[tuple[RecordedCall, dict[str, NDArray[Any]]]]
@@ -219,8 +308,15 @@ def _call_layer(layer: Any, training: bool, data: Mapping[str, Any]) -> None:
     layer(inputs, **options, **_in_training(training))
 
 
-def _call_model(model: Any, training: bool, data: Mapping[str, Any]) -> None:
-    options = {"mask": data["mask"]} if "mask" in data else {}
+def _call_model(
+    model: Any, training: bool, masked: Sequence[bool], data: Mapping[str, Any]
+) -> None:
+    """Call the model; `masked` says which of its inputs the masks in `data` are for."""
+    options = {}
+    if any(masked):
+        masks = iter(data["mask"])
+        each = [next(masks) if has_mask else None for has_mask in masked]
+        options["mask"] = each[0] if len(each) == 1 else each
     model(data["inputs"], **options, **_in_training(training))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Sequence
+from itertools import takewhile, zip_longest
+from pathlib import PurePath
 
 from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
 from rnn_parity.errors import shown
@@ -30,6 +32,7 @@ from rnn_parity.verdict.results import (
     Sensitivity,
     StateRow,
     Subject,
+    TargetError,
     TimestepRow,
 )
 from rnn_parity.verdict.sentences import number, ratio
@@ -44,9 +47,12 @@ MOST_NAMED = 3
 """How many of the checks that did not pass an overall sentence names."""
 LONGEST_NAME = 26
 """The width of the column of layers in an overview."""
+LONGEST_FILE, BOTH_NAMES = 17, 32
+"""The width of the column of files in an overview, and of those of files and layers together."""
 
 HEADERS = ("timestep", "deviation", "ULPs", "step\nresidual", "ratio", "batch", "unit")
 OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
+OVERVIEW_OF_FILES = ("#", "file", "layer", "mode", "verdict", "ratio", "bits")
 COMPARED = ("verdict", "effective bits", "max deviation", "first divergence")
 """What stands side by side for each implementation."""
 NOT_COMPARED = "not compared"
@@ -67,7 +73,7 @@ def section(
     reason = reason or (allowance([check], style.names) if allow_known else "")
     return Section(
         heading=title,
-        name=f"{TOOL}: {label(check.subject)}",
+        name=f"{TOOL}: {label_in_file(check.subject)}",
         level="warning" if reason else LEVELS.get(check.verdict, "warning"),
         verdict=check.verdict,
         sentence=verdict_sentence(check),
@@ -88,6 +94,27 @@ def label(subject: Subject) -> str:
         details.append("then" if is_recorded(subject) else f"against {subject.against}")
     name = subject.layer_name or subject.layer_class or "layer"
     return f"{name} ({', '.join(details)})" if details else name
+
+
+def label_in_file(subject: Subject) -> str:
+    """The name of a layer as in `label`, and the file that it is in."""
+    if not subject.path:
+        return label(subject)
+    is_layer = subject.layer_name or subject.layer_class
+    return f"{label(subject)} in {subject.path}" if is_layer else subject.path
+
+
+def error_line(error: TargetError) -> str:
+    """Which target could not be checked, and why; most reasons begin with its name."""
+    named = error.path in error.message
+    return error.message if named else f"{error.path}: {error.message}"
+
+
+def unread(errors: Sequence[TargetError]) -> str:
+    """How many targets could not be checked, and which."""
+    one = len(errors) == 1
+    names = first_names([error.path for error in errors])
+    return f"{'1 target' if one else f'{len(errors)} targets'} could not be checked: {names}"
 
 
 def is_recorded(subject: Subject) -> bool:
@@ -113,16 +140,17 @@ def verdict_sentence(check: Check) -> str:
 def overall(checks: Sequence[Check]) -> str:
     """How many checks found what, with the names of those that did not pass; no verdict word."""
     groups: dict[str, list[str]] = {kind: [] for kind in (*WORST_FIRST, NOT_COMPARED, "parity")}
+    named = label_in_file if len(files_of(checks)) > 1 else label
     for check in checks:
-        groups[verdict_word(check)].append(label(check.subject))
+        groups[verdict_word(check)].append(named(check.subject))
     passed = len(groups.pop("parity"))
     if passed == len(checks):
-        return f"all {passed} checks are in parity"
+        return "1 check is in parity" if passed == 1 else f"all {passed} checks are in parity"
     parts = [
         f"{len(names)} {kind}: {first_names(names)}" for kind, names in groups.items() if names
     ]
     parts += [f"{passed} in parity"] if passed else []
-    return f"of {len(checks)} checks, {'; '.join(parts)}"
+    return f"of {len(checks)} check{'s' * (len(checks) > 1)}, {'; '.join(parts)}"
 
 
 def first_names(names: Sequence[str]) -> str:
@@ -310,7 +338,8 @@ def subject_lines(check: Check) -> list[str]:
     if shape:
         facts += [f"batch {shape.batch}, timesteps {shape.timesteps}"]
         facts += [f"features {shape.features}, units {shape.units}"]
-    title = ", ".join(filter(None, [label(subject), source, against]))
+    name = label(subject) if subject.layer_name or subject.layer_class or not source else ""
+    title = ", ".join(filter(None, [name, source, against]))
     return [title, ", ".join(facts)] if facts else [title]
 
 
@@ -371,14 +400,23 @@ def state_cells(row: StateRow) -> list[str]:
 
 
 def overview(checks: Sequence[Check]) -> Table | None:
-    """The compact table that stands before several checks, one row or column for each."""
-    names = implementations(checks)
+    """The compact table that stands before several checks, one row or column for each.
+
+    Where they are of several files, a column says which.
+    """
+    names, files = implementations(checks), short_files(checks)
     if len(names) > 1:
         return Table(("layer", "", *names), (comparison_rows(checks, names),), (0, 1), labels=2)
+    if len(checks) < 2:
+        return None
+    room = LONGEST_NAME
+    if files:
+        room = min(room, BOTH_NAMES - max(map(len, files.values())))
     rows = [
         [
             str(i),
-            short_name(c.subject),
+            *([files[c.subject.path]] if files else []),
+            short_name(c.subject, room),
             c.subject.mode or "-",
             verdict_word(c),
             "-" if c.max_ratio is None else ratio(c.max_ratio),
@@ -386,16 +424,46 @@ def overview(checks: Sequence[Check]) -> Table | None:
         ]
         for i, c in enumerate(checks, 1)
     ]
-    return Table(OVERVIEW, (rows,), left=(1, 2, 3)) if len(checks) > 1 else None
+    if files:
+        return Table(OVERVIEW_OF_FILES, (rows,), left=(1, 2, 3, 4))
+    return Table(OVERVIEW, (rows,), left=(1, 2, 3))
 
 
-def short_name(subject: Subject) -> str:
+def files_of(checks: Sequence[Check]) -> list[str]:
+    """The files that the checks are about, in their order."""
+    paths = (check.subject.path for check in checks)
+    return list(dict.fromkeys(path for path in paths if path is not None))
+
+
+def short_files(checks: Sequence[Check]) -> dict[str | None, str]:
+    """Each of several files without the folders that all of them share, shortened to fit a column.
+
+    Nothing where all checks are of one file. The end of a path tells more than its beginning.
+    """
+    files = files_of(checks)
+    if len(files) < 2:
+        return {}
+    parts = {path: PurePath(path).parts for path in files}
+    levels = zip(*(folders[:-1] for folders in parts.values()), strict=False)
+    shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, levels))
+    found: dict[str | None, str] = {None: "-"}
+    for path in files:
+        name = shown(str(PurePath(*parts[path][shared:])))
+        found[path] = name if len(name) <= LONGEST_FILE else f"...{name[3 - LONGEST_FILE :]}"
+    return found
+
+
+def short_name(subject: Subject, longest: int = LONGEST_NAME) -> str:
     """What a person calls the layer, shortened to fit a column."""
     call = "" if subject.call is None else f" call {subject.call}"
     call += " then" if is_recorded(subject) else ""
-    name = shown(subject.layer_name or subject.layer_class or "layer")
-    room = LONGEST_NAME - len(call)
-    return (name if len(name) <= room else f"{name[: room - 12]}...{name[-9:]}") + call
+    name = shown(subject.layer_name or subject.layer_class or "-")
+    room = longest - len(call)
+    if len(name) > room:
+        # The end tells more; where there is room, the beginning says something, too.
+        start = room - 12 if longest == LONGEST_NAME else 0
+        name = f"{name[:start]}...{name[start + 3 - room :]}"
+    return name + call
 
 
 def implementations(checks: Sequence[Check]) -> list[str]:
@@ -407,14 +475,17 @@ def implementations(checks: Sequence[Check]) -> list[str]:
 def comparison_rows(checks: Sequence[Check], names: Sequence[str]) -> list[list[str]]:
     """The layer (before its first fact), a fact, and a cell for each of the implementations."""
     layers: dict[tuple[str | None, str], dict[str | None, list[str]]] = {}
+    files = short_files(checks)
     for check in checks:
         place = layers.setdefault((check.subject.path, short_name(check.subject)), {})
         place[check.subject.against] = implementation_facts(check)
     nothing = [""] * len(COMPARED)
     return [
-        [name if i == 0 else "", fact, *(found.get(source, nothing)[i] for source in names)]
-        for (_, name), found in layers.items()
-        for i, fact in enumerate(COMPARED)
+        [heading, fact, *(found.get(source, nothing)[i] for source in names)]
+        for (path, name), found in layers.items()
+        for i, (heading, fact) in enumerate(
+            zip_longest([name, files.get(path, "")], COMPARED, fillvalue="")
+        )
     ]
 
 

@@ -7,11 +7,11 @@ from rnn_parity.report.page import TOOL, Renderable, Section, Style
 
 
 def render(report: Renderable, style: Style) -> str:
-    """A line for each section, for the whole where it has a level, and for what got worse."""
+    """A line for each section, error and what got worse, and for the whole where it has a level."""
     page = report.page()
     lines = [section(one) for one in page.sections]
     lines += [annotation(page.level, TOOL, page.conclusion)] if page.level else []
-    lines += [annotation("error", TOOL, sentence) for sentence in page.worse]
+    lines += [annotation("error", TOOL, sentence) for sentence in (*page.errors, *page.worse)]
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ from tabulate import tabulate
 
 from rnn_parity.errors import shown, without_commands
 from rnn_parity.report.page import Page, Renderable, Section, Style, Table
-from rnn_parity.report.text import conclusion, got_worse
+from rnn_parity.report.text import at_the_end, conclusion
 
 DETAILS = "<details><summary>Timesteps and final state</summary>"
 
@@ -15,7 +15,7 @@ def render(report: Renderable, style: Style) -> str:
     """The page as Markdown; its sentence alone in a quiet style."""
     page = report.page(style)
     blocks = [conclusion(page, style.colour)] if style.quiet else [*whole(page)]
-    return without_commands("\n\n".join([*blocks, *got_worse(page)]))
+    return without_commands("\n\n".join([*blocks, *at_the_end(page)]))
 
 
 def whole(page: Page) -> list[str]:

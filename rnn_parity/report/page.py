@@ -74,8 +74,8 @@ class Page:
     """All that is shown: `header` under the title, an overview and remarks on it, the sections.
 
     `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
-    failed, or is 0 although something did, and `worse` what got worse than before. An annotation of
-    the whole has this `level`.
+    failed, or is 0 although something did, `errors` what could not be checked, and `worse` what got
+    worse than before. An annotation of the whole has this `level`.
     """
 
     verdict: str = ""
@@ -87,6 +87,7 @@ class Page:
     remarks: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
     counted: Counted | None = None
+    errors: tuple[str, ...] = ()
     worse: tuple[str, ...] = ()
     level: Level | None = None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 from rnn_parity.report.checks import (
     allowance,
     blind_spots,
+    error_line,
     known_differences,
     lost_outputs,
     model_output,
@@ -16,13 +17,14 @@ from rnn_parity.report.checks import (
     overview,
     section,
     strictness,
+    unread,
     verdict_sentence,
 )
 from rnn_parity.report.page import PLAIN, OptionNames, Page, Renderable, Style
 from rnn_parity.report.wording import environment_line, sentence
 from rnn_parity.system.environment import environment
-from rnn_parity.verdict.order import Verdict, decisive, exit_code
-from rnn_parity.verdict.results import Check, ModelOutput
+from rnn_parity.verdict.order import Verdict, decisive, decisive_code, exit_code
+from rnn_parity.verdict.results import Check, ModelOutput, Subject, TargetError
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,10 @@ class Report(Renderable):
 
     `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a
     blind spot counts as nothing proven. `worse` is what got worse than in an earlier report. With
-    `allow_known`, a divergence that a known difference explains is no failure. `model_outputs` are
-    the outputs of whole models beside those of their exports: no proof, but where they differ
-    nothing is proven of the model.
+    `allow_known`, a divergence that a known difference explains is no failure. `errors` are the
+    targets that could not be checked, beside others that were: nothing is proven of them.
+    `model_outputs` are the outputs of whole models beside those of their exports: no proof, but
+    where they differ nothing is proven of the model.
     """
 
     checks: tuple[Check, ...]
@@ -42,6 +45,7 @@ class Report(Renderable):
     strict: bool = False
     worse: tuple[str, ...] = ()
     allow_known: bool = False
+    errors: tuple[TargetError, ...] = ()
     model_outputs: tuple[ModelOutput, ...] = ()
 
     schema: ClassVar[str] = "rnn-parity/1"
@@ -49,15 +53,17 @@ class Report(Renderable):
     @property
     def verdict(self) -> Verdict:
         """The verdict that decides: diverged, then suspect, then inconclusive (no checks, too)."""
-        return cast(Verdict, decisive({check.verdict for check in self.checks}))
+        unknown = {"inconclusive"} if self.errors else set()
+        return cast(Verdict, decisive({check.verdict for check in self.checks} | unknown))
 
     @property
     def exit_code(self) -> int:
-        """0 parity or allowed, 1 diverged, suspect or worse than before, 3 nothing proven."""
+        """0 parity or allowed, 1 diverged, suspect or worse, 2 a bad target, 3 nothing proven."""
         blind = self.strict and any(map(blind_spots, self.checks))
         blind = blind or any(one.differs for one in self.model_outputs)
         found = {"parity" if self.allows(check) else check.verdict for check in self.checks}
-        return 1 if self.worse else exit_code(found | ({"inconclusive"} if blind else set()))
+        code = 1 if self.worse else exit_code(found | ({"inconclusive"} if blind else set()))
+        return decisive_code({code, *(error.exit_code for error in self.errors)})
 
     def allows(self, check: Check) -> bool:
         """Whether a check diverged and is no failure: a known difference explains all of it."""
@@ -66,6 +72,10 @@ class Report(Renderable):
     @property
     def summary(self) -> str:
         """One sentence that a person can act on."""
+        if self.errors:
+            return "; ".join(
+                [unread(self.errors), *([overall(self.checks)] if self.checks else [])]
+            )
         if not self.checks:
             return ": ".join(("nothing was compared", *self.notes))
         return self.checks[0].summary if len(self.checks) == 1 else overall(self.checks)
@@ -93,6 +103,7 @@ class Report(Renderable):
             "verdict": self.verdict,
             "exit_code": self.exit_code,
             "notes": self.notes,
+            "errors": self.errors,
             "model_outputs": self.model_outputs,
             "checks": self.checks,
         }
@@ -107,6 +118,7 @@ class Report(Renderable):
             sentence=self.sentence,
             reason=self.reason(style.names),
             worse=self.worse,
+            errors=tuple(map(error_line, self.errors)),
         )
         if style.quiet:
             return words
@@ -121,7 +133,7 @@ class Report(Renderable):
             ),
             overview=overview(self.checks),
             sections=tuple(section(c, style, self.strict, self.allow_known) for c in self.checks),
-            level=None if self.checks else "warning",
+            level=None if self.checks or self.errors else "warning",
         )
 
     def reason(self, names: OptionNames) -> str:
@@ -135,8 +147,34 @@ class Report(Renderable):
     @property
     def sentence(self) -> str:
         """The verdict and why; of several checks in parity, with the fewest effective bits."""
-        if len(self.checks) == 1:
+        if len(self.checks) == 1 and not self.errors:
             return verdict_sentence(self.checks[0])
         bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
         fewest = min(bits) if bits and self.verdict == "parity" else None
         return sentence(self.verdict, self.summary, fewest)
+
+
+def joined(reports: Mapping[str, Report], errors: Sequence[TargetError]) -> Report:
+    """One report of those on several targets, by their paths, beside what could not be checked.
+
+    A target in which nothing was compared has a check that says so: it never counts as passed.
+    """
+    checks = [
+        check
+        for path, report in reports.items()
+        for check in report.checks or [nothing_compared(path, report)]
+    ]
+    devices = [report.device for report in reports.values() if report.device != "cpu"]
+    notes = [note for report in reports.values() if report.checks for note in report.notes]
+    return Report(
+        tuple(checks),
+        device=next(iter(devices), "cpu"),
+        notes=tuple(dict.fromkeys(notes)),
+        errors=tuple(errors),
+    )
+
+
+def nothing_compared(path: str, report: Report) -> Check:
+    """The check of a target that has nothing to check."""
+    reason = "; ".join(report.notes) or "it has nothing to check"
+    return Check(Subject("model", path), "inconclusive", f"not compared: {reason}")

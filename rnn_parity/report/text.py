@@ -22,7 +22,8 @@ def render(report: Renderable, style: Style) -> str:
     """The page as plain text; its sentence alone in a quiet style."""
     page = report.page(style)
     blocks = [conclusion(page, style.colour)] if style.quiet else whole(page, style.colour)
-    return without_commands("\n\n".join([*blocks, *got_worse(page)]))
+    end = at_the_end(page)
+    return without_commands("\n\n".join([*blocks, *(end if style.quiet else map(wrap, end))]))
 
 
 def conclusion(page: Page, colour: bool) -> str:
@@ -30,9 +31,10 @@ def conclusion(page: Page, colour: bool) -> str:
     return painted(shown(page.conclusion), page.verdict, colour)
 
 
-def got_worse(page: Page) -> list[str]:
-    """What got worse, which stands at the end."""
-    return [f"WORSE: {shown(sentence)}" for sentence in page.worse]
+def at_the_end(page: Page) -> list[str]:
+    """What could not be checked and what got worse, a line each."""
+    errors = [f"ERROR: {shown(sentence)}" for sentence in page.errors]
+    return [*errors, *(f"WORSE: {shown(sentence)}" for sentence in page.worse)]
 
 
 def whole(page: Page, colour: bool) -> list[str]:

@@ -35,7 +35,7 @@ REAL = "fiub"
 WANTED = "a .npy file of real numbers"
 PREFIX, SUFFIX = ".rnn-parity-", ".tmp"
 """The name of a file that is being written; a random part stands between."""
-ARCHIVED = {"b": "booleans", "f": "floats", "U": "text"}
+ARCHIVED = {"b": "booleans", "f": "floats", "U": "text", REAL: "real numbers"}
 """The kinds of dtype of an array in a `.npz` archive, in words."""
 LONGEST_HEADER = 2**16
 """Far beyond the header of any array of numbers, which takes some hundred bytes."""
@@ -60,6 +60,29 @@ def read_array(
         ranks = " or ".join(map(str, ndim))
         raise InputError(f"{where} with {ranks} axes, none empty, received shape {array.shape}")
     return array
+
+
+def read_arrays(path: str, name: str) -> dict[str, NDArray[Any]]:
+    """The arrays of real numbers in the `.npz` file `path` by their names, read-only.
+
+    `name` is what the messages call it. Nothing is unpickled.
+    """
+    where = f"{name} {path!r}"
+    try:
+        with readable(where), plain_file(path, where) as file, zipfile.ZipFile(file) as archive:
+            entries = entries_of(archive, where)
+            found = {one: read_entry(archive, entry, REAL, where) for one, entry in entries.items()}
+    except InputError:
+        raise
+    # A damaged archive fails in the directory, the decompression or a header.
+    except Exception:
+        raise InputError(
+            f"{where}: expected a .npz file of arrays, received a truncated or damaged one, or "
+            "another kind of file; write it with numpy.savez"
+        ) from None
+    if not found:
+        raise InputError(f"{where}: expected a .npz file of arrays, received one without any")
+    return found
 
 
 def check_is_npy(path: str, name: str) -> None:

@@ -77,6 +77,8 @@ def document_contradiction(document: Mapping[str, Any]) -> str | None:
         return f"its verdict is {verdict}, that of one of its checks {worst}"
     if code not in (0, 1, 2, 3) or not is_whole(code):
         return f"its exit_code is {code!r:.40}"
+    if document.get("errors") and (code == 0 or verdict == "parity"):
+        return f"its exit_code is {code} and its verdict {verdict} beside errors"
     # What is known may be allowed: in a sweep, or where every divergence has its cause.
     known = all(check.get("causes") for check in checks if check["verdict"] == "diverged")
     allowed = is_sweep or verdict == "parity" or (verdict == "diverged" and known)

@@ -15,7 +15,7 @@ WORST_FIRST: tuple[Status, ...] = ("diverged", "failed", "suspect", "inconclusiv
 STATUSES: tuple[Status, ...] = (*WORST_FIRST, "refused")
 
 EXIT_CODES = {"diverged": 1, "failed": 1, "suspect": 1, "inconclusive": 3, "parity": 0}
-CODES_WORST_FIRST = (1, 3, 0)
+CODES_WORST_FIRST = (1, 2, 3, 0)
 
 
 def decisive(found: Collection[str]) -> Status:

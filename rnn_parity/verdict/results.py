@@ -243,3 +243,15 @@ class Check:
     implied_weights: tuple[ImpliedWeight, ...] | None = None
     sensitivity: Sensitivity | None = None
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetError:
+    """A target that could not be checked: its path as it was given, and why, in one line.
+
+    `exit_code` is 2, or 1 where another implementation crashed on it.
+    """
+
+    path: str
+    message: str
+    exit_code: int = 2

@@ -13,7 +13,6 @@ from hand_case import OUTPUTS, VERSIONS, make
 from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.api.recorded import (
     check_case,
-    check_folder,
     moved,
     record,
     record_generated,
@@ -54,8 +53,8 @@ def test_wrong_recorded_outputs_diverge(path):
 def test_without_keras_tensorflow_is_not_imported(path):
     code = f"""
 import sys
-from rnn_parity.api.recorded import check_case, check_folder
-assert check_case({str(path)!r}, keras=False) and check_folder({str(path.parent)!r}, keras=False)
+from rnn_parity.api.recorded import check_case
+assert check_case({str(path)!r}, keras=False)
 assert not {{"tensorflow", "keras", "tf_keras"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
@@ -135,28 +134,6 @@ def test_hard_sigmoid_of_the_other_generation(name):
 @pytest.mark.parametrize("name", ["hard_sigmoid", "lstm_hard_sigmoid"])
 def test_hard_sigmoid_of_this_generation(name):
     assert check_case(changed(name, keras_major()))
-
-
-def test_a_folder(path):
-    below = path.parent / "below"
-    below.mkdir()
-    write_case(below / "a.npz", make(outputs=OUTPUTS + 1))
-    report = check_folder(path.parent, keras=False)
-    assert [c.subject.path for c in report.checks] == [str(below / "a.npz"), str(path)]
-    assert [c.verdict for c in report.checks] == ["diverged", "parity"]
-
-
-@pytest.mark.parametrize("keras", [True, False])
-def test_a_folder_without_cases_proves_nothing(tmp_path, keras):
-    report = check_folder(tmp_path, keras=keras)
-    assert (report.exit_code, report.verdict) == (3, "inconclusive")
-    assert report.summary == f"nothing was compared: {tmp_path} has no case (.npz)"
-
-
-def test_a_folder_with_a_damaged_case(path):
-    (path.parent / "z.npz").write_bytes(b"PK")
-    with pytest.raises(InputError, match="truncated or damaged"):
-        check_folder(path.parent)
 
 
 def test_what_is_recorded_is_what_ran(tmp_path):

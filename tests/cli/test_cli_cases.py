@@ -68,15 +68,34 @@ def test_recorded_outputs_alone(path, capsys):
 
 def test_folders(path, capsys):
     assert run("check --no-keras -q", path.parent) == 0
-    write_case(path.parent / "b.npz", make(outputs=OUTPUTS + 1, final_state=()))
-    assert run("check --no-keras -q", path.parent) == 1
-    (path.parent / "c.npz").write_bytes(b"")
+    (path.parent / "below").mkdir()
+    (path.parent / "below" / "c.npz").write_bytes(b"")
     assert run("check --no-keras -q", path.parent) == 2
+    write_case(path.parent / "b.npz", make(outputs=OUTPUTS + 1, final_state=()))
+    capsys.readouterr()
+    assert run("check --no-keras --format json", path.parent) == 1
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    found = [(check["subject"]["path"], check["verdict"]) for check in document["checks"]]
+    folder = path.parent
+    assert found == [(str(folder / "b.npz"), "diverged"), (str(path), "parity")]
+    (error,) = document["errors"]
+    assert (error["path"], error["exit_code"]) == (str(folder / "below" / "c.npz"), 2)
+    assert err == f"rnn-parity: error: {error['message']}\n"
+    assert str(folder / "below" / "c.npz") in error["message"]
 
 
 def test_an_empty_folder_proves_nothing(tmp_path, capsys):
     assert run("check --no-keras", tmp_path) == 3
-    assert "has no case (.npz)." in " ".join(capsys.readouterr().out.split())
+    assert "has no model and no case (.npz)." in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_source_must_answer_for_all_cases_of_a_folder(path, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_case(tmp_path / "b.npz", make(layer_name="b"))
+    (tmp_path / "port.py").write_text("def port(inputs): return inputs\n")
+    said = refused(capsys, "check --against port:port", tmp_path)
+    assert "expected one recurrent layer, received 2" in said
 
 
 def test_a_baseline(path, tmp_path, capsys):

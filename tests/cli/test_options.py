@@ -49,7 +49,7 @@ REFUSED = {
         )
         for option, value in {
             **{"--layer": "gru", "--units": "3", "--features": "3", "--arg": "a=1"},
-            **{"--dtype": "float16", "--mask": "none", "--initial-state": "zeros", "--calls": "1"},
+            **{"--dtype": "float16", "--mask": "none", "--initial-state": "zeros"},
         }.items()
     },
     **{
@@ -84,7 +84,23 @@ REFUSED = {
         "--training: no other implementation gets the dropout masks that Keras draws; leave out "
         "one of --training and --against"
     ),
-    "a.keras b.keras": f"unrecognized arguments: b.keras{HINT}",
+    "a.keras b.onnx --mode eager": (
+        "b.onnx: --mode: not for an ONNX model, which runs by itself; leave it out"
+    ),
+    "a.keras b.npz --batch 3": "b.npz: --batch: settled by the case; leave it out",
+    "a.npz b.keras --no-keras": (
+        "b.keras: --no-keras: only for a case or a folder of cases; leave it out"
+    ),
+    "net.onnx --calls 2": "--calls: not for an ONNX model, which runs by itself; leave it out",
+    "case.npz --calls 2": "--calls: settled by the case; leave it out",
+    **{
+        f"{targets} --against {source}": (
+            f"--against {source}: stands for one layer or model, received 2 targets; check them "
+            "one by one"
+        )
+        for targets in ("a.keras b.keras", "a.keras b.npz")
+        for source in ("port.onnx", "y.npy", "w.safetensors", "cmd:port")
+    },
     "--units 100000": (
         "sizes: expected inputs, outputs and weights of at most 8 GiB in float64, received about "
         "75.2 GiB; make --batch, --timesteps, --features, --units or --calls smaller, or set "

@@ -139,7 +139,7 @@ def imported(*arguments: str) -> tuple[int, str, str, set[str]]:
             ("check --bogus", 2),
         ],
         *[("check --units 0", 2), ("check --mode jit", 2), ("check x.npz --units 3", 2)],
-        *[("check --unsafe", 2), ("check --arg a=false", 2), ("check --calls 3 a.h5", 2)],
+        *[("check --unsafe", 2), ("check --arg a=false", 2), ("check --calls 3 a.onnx", 2)],
     ],
 )
 def test_help_and_bad_usage_answer_without_heavy_imports(arguments, code):
@@ -155,6 +155,56 @@ def test_help_and_bad_usage_answer_without_heavy_imports(arguments, code):
 def test_bad_input_answers_without_tensorflow(arguments):
     returncode, out, _, modules = imported(*arguments.split())
     assert (returncode, out) == (2, "")
+    assert not modules & {"tensorflow", "keras"}
+
+
+EARLY = """
+import contextlib, io, sys
+from rnn_parity.cli.main import main
+for line in sys.argv[1].splitlines():
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        code = main(line.split())
+    loaded = sorted({"tensorflow", "keras"} & {name.partition(".")[0] for name in sys.modules})
+    print(code, said.getvalue().count("\\n"), loaded, line)
+    assert not loaded
+"""
+"""Runs each line in one process, until one of them loads TensorFlow."""
+ABOUT_SOURCES = [
+    *("missing.onnx", "other.onnx", "missing.tflite", "other.tflite", "missing.safetensors"),
+    *("other.safetensors", "weights.pt", "missing.npy", "other.npy", "other.npz", "none:f"),
+    *("cmd:", "cmd:./none", "keras:none", "keras:openvino", "bogus"),
+]
+ABOUT_TARGETS = [
+    *("missing.keras", "other.keras", "truncated.keras", "missing.h5", "other.h5", "missing.npz"),
+    *("other.npz", "missing.onnx", "other.onnx", "net.tflite", "net.txt", "none*.keras"),
+    *("missing.keras --training", "net.keras --training --mode predict"),
+    *("net.keras net.npz --units 3", "net.keras other.keras --against missing.onnx"),
+    *("truncated.keras --input missing.npy", "truncated.keras --input x=other.npy"),
+    *("truncated.keras --input other.npz", "truncated.keras --mask-file missing.npy"),
+]
+
+
+@pytest.mark.parametrize("about", ["sources", "targets"])
+def test_what_is_refused_is_refused_before_tensorflow_is_loaded(about, tmp_path):
+    for ending in ("onnx", "tflite", "safetensors", "npy", "npz", "keras", "h5"):
+        (tmp_path / f"other.{ending}").write_text("something else")
+    (tmp_path / "truncated.keras").write_bytes(b"PK\x03\x04" + bytes(40))
+    sources = [f"check net.keras --against {source}" for source in ABOUT_SOURCES]
+    lines = sources if about == "sources" else [f"check {target}" for target in ABOUT_TARGETS]
+    command = [sys.executable, "-c", EARLY, "\n".join(lines)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout.splitlines() == [f"2 1 [] {line}" for line in lines]
+
+
+def test_several_targets_that_cannot_be_read_do_not_load_tensorflow(tmp_path):
+    (tmp_path / "other.keras").write_text("something else")
+    returncode, out, err, modules = imported("check", str(tmp_path), "missing.keras", "-q")
+    assert (returncode, err) == (2, "")
+    assert out.count("ERROR: ") == 2
     assert not modules & {"tensorflow", "keras"}
 
 

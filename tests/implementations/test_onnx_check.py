@@ -171,8 +171,46 @@ def test_inputs_that_are_given(path):
     assert "kernel-transposed" not in [spot.fault for spot in seen if F == H]
     with pytest.raises(InputError, match=r"input 'X': expected tensor\(float\) of shape \(5, 3, 8"):
         check_onnx(path, X[:2])
-    with pytest.raises(InputError, match="inputs: expected some of X, received 'Z'"):
+    known = r"inputs: expected some of X tensor\(float\) \(5, 3, 8\), received 'Z'"
+    with pytest.raises(InputError, match=known):
         check_onnx(path, {"Z": X})
+
+
+def test_inputs_by_name(path, tmp_path, capsys):
+    given = arrays("RNN", states=True)
+    cell = node("RNN", given)
+    state = given.pop("initial_h")
+    saved(model([cell], given, {"X": (T, B, F), "initial_h": (1, B, H)}), path)
+    X = np.random.default_rng(2).normal(size=(T, B, F)).astype("f")
+    for name, array in {"x": X, "state": state}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    one, other = f"--input X={tmp_path}/x.npy", f"--input initial_h={tmp_path}/state.npy"
+    assert cli.main(["check", path, *one.split(), *other.split(), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["notes"] == []
+    blind = [spot["fault"] for spot in document["checks"][0]["sensitivity"]["blind"]]
+    assert "initial-state-ignored" not in blind
+    assert cli.main(["check", path, *one.split(), "--format", "json"]) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert notes == [f"{path}: not given, and random: initial_h"]
+    assert cli.main(["check", path, "--input", f"{tmp_path}/x.npy"]) == 2
+    assert "the model takes X tensor(float) (5, 3, 8), initial_h" in capsys.readouterr().err
+
+
+def test_fractions_for_integers_are_refused(path):
+    table = np.random.default_rng(3).normal(size=(6, F)).astype("f")
+    rows = helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, (T, B))
+    made = model(
+        [helper.make_node("Gather", ["table", "ids"], ["X"]), node("RNN", arrays("RNN"))],
+        {**arrays("RNN"), "table": table},
+        {},
+    )
+    made.graph.input.append(rows)
+    ids = np.arange(T * B).reshape(T, B) % 6
+    assert check_onnx(saved(made, path), {"ids": ids}).verdict == "parity"
+    assert check_onnx(path, {"ids": ids.astype("f")}).verdict == "parity"
+    with pytest.raises(InputError, match="expected whole numbers, as tensor"):
+        check_onnx(path, {"ids": ids + 0.5})
 
 
 @pytest.mark.parametrize("name", ["T", ""])

@@ -80,6 +80,17 @@ def test_a_mistake_is_found_in_its_layer_and_named(name, layer, form, mistake, t
     assert (output.differs, output.first_layer) == (True, layer)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_state_that_was_exported_with_the_model_is_found(form, tmp_path, monkeypatch):
+    """The model was called before it was exported, and starts from the state of that call."""
+    model, other = built("stateful"), built("stateful")
+    monkeypatch.setattr("rnn_parity.keras_adapter.reset_states", lambda model: None)
+    export = written(tmp_path, other, form)
+    monkeypatch.undo()
+    report = rp.check(model, inputs_of(model), against=export)
+    assert found(report) == {"rnn": ("diverged", "first-state-differs")}
+
+
 def test_a_saved_model_is_judged_like_other_exports(tmp_path):
     model = built("encoder_decoder")
     for name, one in (
@@ -132,8 +143,8 @@ def test_a_layer_in_another_order_of_outputs_is_the_first_that_is_lost(tmp_path)
     last, first = parts[0](x), parts[1](x)
     wrong = L.Concatenate()([K.ops.flip(last, axis=1), first])
     other = K.Model(x, L.Dense(2)(L.GRU(3, name="after")(wrong)))
-    parts[0].set_weights(backward.get_weights())
-    parts[1].set_weights(forward.get_weights())
+    parts[0].set_weights(both.backward_layer.get_weights())
+    parts[1].set_weights(both.forward_layer.get_weights())
     for mine, theirs in zip(model.layers[-2:], other.layers[-2:], strict=True):
         theirs.set_weights(mine.get_weights())
     report = rp.check(model, inputs_of(model), against=written(tmp_path, other, "onnx"))

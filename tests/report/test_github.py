@@ -17,11 +17,11 @@ def test_an_annotation_for_each_check():
         "PARITY: every step is within rounding (25.8 effective bits)."
     )
     assert second.startswith(
-        "::error title=rnn-parity%3A encoder (SimpleRNN%2C mode xla)::DIVERGED"
+        "::error title=rnn-parity%3A encoder (SimpleRNN%2C mode xla) in net.keras::DIVERGED"
     )
     assert "%0Afirst at: timestep 0, batch 3, unit 1%0Aobserved: 0.25%0A" in second
     assert third == (
-        "::warning title=rnn-parity%3A decoder (LSTM%2C mode xla)::"
+        "::warning title=rnn-parity%3A decoder (LSTM%2C mode xla) in net.keras::"
         "INCONCLUSIVE: not compared: LSTM is not replayed yet."
     )
     assert fourth == (

@@ -10,7 +10,7 @@ import pytest
 from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
 
 from rnn_parity.report.document import plain
-from rnn_parity.report.report import Report
+from rnn_parity.report.report import Report, joined
 from rnn_parity.system import environment
 from rnn_parity.verdict.results import (
     BlindSpot,
@@ -19,6 +19,7 @@ from rnn_parity.verdict.results import (
     LaterSensitivity,
     Sensitivity,
     Subject,
+    TargetError,
     Timesteps,
 )
 
@@ -115,7 +116,7 @@ def parsed(report: Report) -> dict:
 def test_the_document_has_the_promised_keys():
     document = parsed(Report((DIVERGED,), device="gpu:0"))
     assert set(document) == {
-        *("schema", "tool", "environment", "verdict", "exit_code", "notes", "checks"),
+        *("schema", "tool", "environment", "verdict", "exit_code", "notes", "errors", "checks"),
     }
     assert document["schema"] == "rnn-parity/1"
     assert set(document["tool"]) == {"name", "version"}
@@ -274,3 +275,53 @@ def test_a_sensitivity_is_worked_out_once_and_only_when_it_is_shown():
     }
     assert "sees      1 of 2 faults" in str(report)
     assert asked == [1]
+
+
+def test_targets_that_could_not_be_checked_are_no_success():
+    error = TargetError("b.keras", "b.keras: truncated")
+    report = Report((PARITY,), errors=(error,))
+    assert (report.verdict, report.exit_code, bool(report)) == ("inconclusive", 2, False)
+    said = "1 target could not be checked: b.keras; 1 check is in parity"
+    assert report.summary == said
+    crashed = dataclasses.replace(error, exit_code=1)
+    codes = [((DIVERGED,), 1), ((SUSPECT,), 1), ((NOT_COMPARED,), 2), ((), 2)]
+    for checks, code in codes:
+        assert Report(checks, errors=(error,)).exit_code == code
+        assert Report(checks, errors=(error, crashed)).exit_code == 1
+    document = json.loads(report.to_json())
+    assert document["errors"] == [
+        {"path": "b.keras", "message": "b.keras: truncated", "exit_code": 2}
+    ]
+    for text in (str(report), report.render("markdown"), report.render(quiet=True)):
+        assert text.endswith("\n\nERROR: b.keras: truncated")
+    assert report.render("github").endswith("::error title=rnn-parity::b.keras: truncated")
+
+
+def test_the_reports_of_several_targets_as_one():
+    nothing = Report((), notes=("d.keras has no recurrent layer",))
+    one = Report((PARITY,), device="gpu:0", notes=("a note",))
+    report = joined({"a.npz": Report((PARITY,)), "b": one, "d.keras": nothing}, ())
+    assert [check.verdict for check in report.checks] == ["parity", "parity", "inconclusive"]
+    assert report.checks[2].subject.path == "d.keras"
+    assert report.checks[2].summary == "not compared: d.keras has no recurrent layer"
+    assert (report.device, report.notes, report.exit_code) == ("gpu:0", ("a note",), 3)
+
+
+@pytest.mark.parametrize("folder", ["", "a/very/long/way/to/the/models/"])
+def test_the_overview_of_several_files_fits_a_terminal(folder):
+    names = ["short", "bidirectional_7/backward/lstm_cell_of_a_long_name", "rnn"]
+    files = ["one.keras", "in/a_file_with_a_very_long_name_v2.keras", "x.h5"]
+    checks = [
+        dataclasses.replace(
+            check, subject=dataclasses.replace(check.subject, path=folder + file, layer_name=name)
+        )
+        for check, file, name in zip((PARITY, NOT_COMPARED, DIVERGED), files, names, strict=True)
+    ]
+    table = str(Report(tuple(checks))).split("\n\n")[1].splitlines()
+    assert max(map(len, table)) <= 80
+    cells = [line.split()[1:3] for line in table[2:]]
+    assert cells == [
+        ["one.keras", "short"],
+        ["..._name_v2.keras", "..._a_long_name"],
+        ["x.h5", "rnn"],
+    ]

@@ -133,6 +133,16 @@ def test_a_divergence_that_is_none(path, value, words):
     assert words in found, found
 
 
+def test_errors_are_no_success():
+    error = {"path": "b.keras", "message": "truncated", "exit_code": 2}
+    document = {**plain(Report((PARITY,)).document()), "errors": [error]}
+    for verdict, code in (("parity", 2), ("inconclusive", 0), ("parity", 0)):
+        wrong = document | {"verdict": verdict, "exit_code": code}
+        found = document_contradiction(wrong)
+        assert found == f"its exit_code is {code} and its verdict {verdict} beside errors"
+    assert document_contradiction(document | {"verdict": "inconclusive", "exit_code": 2}) is None
+
+
 def test_what_is_known_may_be_allowed():
     cause = {"fault": "sparsemax-threshold", "explanation": "known", "effective_bits": None}
     allowed = changed(changed(DIVERGED, "exit_code", 0), "checks.0.causes", [cause])

@@ -302,17 +302,22 @@ def complete_feeds(
 ) -> dict[str, Array]:
     """An array for each of a session's `inputs`, by name; what is not `given` is random.
 
-    `given` holds arrays by name, or is the array for the first input. `batch` and `timesteps` fill
+    `given` holds arrays by name, or is the array for the only input. `batch` and `timesteps` fill
     the open axes that nothing given settles; axes of one name have one size. `check` is given the
     shapes of all of them before anything is made up. Raises `InputError` for an unknown name, an
-    array that does not fit, and for what cannot be made up.
+    array that does not fit, one without a name where there are several inputs, and for what cannot
+    be made up.
     """
     if given is not None and not isinstance(given, Mapping):
-        given = {value.name: given for value in inputs[:1]}
+        if len(inputs) > 1:
+            raise InputError(
+                f"inputs: the model takes {described(inputs)}; say which one it is for"
+            )
+        given = {value.name: given for value in inputs}
     given, known = dict(given or {}), [value.name for value in inputs]
     for name in given:
         if name not in known:
-            raise InputError(f"inputs: expected some of {', '.join(known)}, received {name!r}")
+            raise InputError(f"inputs: expected some of {described(inputs)}, received {name!r}")
     shapes, like = named_axes(graph, inputs)
     sizes = {"batch": batch, "timesteps": timesteps}
     arrays = {}
@@ -332,6 +337,11 @@ def complete_feeds(
             shape = settled[value.name]
             arrays[value.name] = random_array(graph, value, shape, sizes["timesteps"], rng)
     return arrays
+
+
+def described(inputs: Sequence[Any]) -> str:
+    """The inputs of a session in words: names, types and shapes."""
+    return ", ".join(f"{value.name} {value.type} {tuple(value.shape)}" for value in inputs)
 
 
 def named_axes(
@@ -372,7 +382,13 @@ def fitting(value: Any, array: Array) -> Array:
             f"input {value.name!r}: expected {value.type} of shape {tuple(shape)}, received shape "
             f"{np.shape(array)}"
         )
-    return np.ascontiguousarray(array, dtype)
+    with np.errstate(invalid="ignore"):  # NaN is no integer, which is said below
+        found = np.ascontiguousarray(array, dtype)
+    if dtype.kind in "iub" and not np.array_equal(found, array):
+        raise InputError(
+            f"input {value.name!r}: expected whole numbers, as {value.type} holds them"
+        )
+    return found
 
 
 def random_array(
