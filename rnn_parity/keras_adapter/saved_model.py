@@ -47,6 +47,11 @@ class SavedModel:
                 f"{where}: expected a function for serving, received none; export the model again"
             ) from None
         except Exception as error:  # a damaged folder surfaces as any exception
+            if "AssignVariableOp" in str(error):
+                raise InputError(
+                    f"{self.where}: a call of it changes variables (a stateful layer), so that its "
+                    "tensors cannot be seen; export the model with stateful=False"
+                ) from error
             raise InputError(f"{where}: TensorFlow cannot load it: {one_line(error)}") from error
 
     def _check(self, path: str) -> None:
