@@ -75,6 +75,14 @@ KINDS = [
         any_weights=True,
     ),
     Kind(
+        "tfjs",
+        "the layer in TensorFlow.js, run by Node",
+        r"(tfjs)",
+        ".tfjs.layer",
+        "model",
+        any_weights=True,
+    ),
+    Kind(
         "model.onnx",
         "an ONNX model, run by ONNX Runtime; #NAME: one output",
         r"(.+\.onnx(?:#.*)?)",
