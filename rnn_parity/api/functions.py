@@ -1,6 +1,6 @@
 """The public functions: check a layer or a model, replay one, compare what somebody observed.
 
-An ONNX model is checked against its own weights, without Keras.
+An ONNX model and one of TensorFlow.js are checked against their own weights, without Keras.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from rnn_parity.implementations.onnx.model import (
     session,
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
-from rnn_parity.keras_adapter.inputs import generate_inputs
+from rnn_parity.implementations.tfjs.model import recurrent_calls
+from rnn_parity.keras_adapter.inputs import generate_inputs, named_inputs
 from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
@@ -37,6 +38,7 @@ from rnn_parity.recurrence.sequences import Sequences, boolean
 from rnn_parity.recurrence.time_loop import Trace
 from rnn_parity.recurrence.time_loop import replay as replay_sequences
 from rnn_parity.report.report import Report
+from rnn_parity.verdict.bidirectional import judge_merge
 from rnn_parity.verdict.judge import Observations
 from rnn_parity.verdict.results import Check, Subject
 
@@ -289,8 +291,11 @@ def model_calls(
     data: Any = inputs
     if data is None:
         data = generate_inputs(model, batch, timesteps, seed)
+    # A mask that is handed to the whole model reaches nobody else's.
+    whole = named_inputs(model, data) if others and mask is None else {}
     for one in modes_to_run(mode, others, training):
-        yield from keras_adapter.observe_model(model, data, one, layer_name, mask, training)
+        calls = keras_adapter.observe_model(model, data, one, layer_name, mask, training)
+        yield from (replace(call, model_inputs=whole) for call in calls)
 
 
 def modes_to_run(
@@ -346,6 +351,43 @@ def check_onnx(
     return Report(
         tuple(judged_call(one, subject_of(one, "model", path, runtime_name())) for one in calls)
     )
+
+
+def check_tfjs(
+    path: str,
+    inputs: NDArray[Any] | None = None,
+    *,
+    layer_name: str | None = None,
+    seed: int = 0,
+    batch: int = 32,
+    timesteps: int = 28,
+) -> Report:
+    """Hold what TensorFlow.js computes in every recurrent layer of a model against the replay.
+
+    `path` is a `model.json` or its folder, `inputs` the array for the model's first input; the
+    others are random, with `batch` and `timesteps` for their open axes. `layer_name` selects one
+    layer; what is not replayed is named as not compared. Raises `InputError` for a file that is no
+    such model or cannot be run, and `MissingPackageError` without Node or TensorFlow.js.
+    """
+    who, calls = recurrent_calls(path, inputs, batch, timesteps, seed)
+    chosen = [one for one in calls if layer_name is None or layer_name in named_in(one)]
+    if calls and not chosen:
+        names = ", ".join(dict.fromkeys(one.layer_name for one in calls))
+        raise InputError(f"--layer-name: expected one of {names}, received {layer_name!r}")
+    checks = tuple(
+        judged_call(one, subject)
+        if one.merge is None
+        else replace(judge_merge(one.merge, subject), notes=one.notes)
+        for one in chosen
+        for subject in [subject_of(one, "model", path, who)]
+    )
+    return Report(checks, notes=() if checks else (f"{path} has no recurrent layer",))
+
+
+def named_in(call: LayerCall) -> tuple[str, ...]:
+    """The names by which a person may mean a layer: its path, its parts, and what holds it."""
+    parts = call.layer_name.split("/")
+    return call.layer_name, *parts, *("/".join(parts[:i]) for i in range(1, len(parts)))
 
 
 def operator_calls(operator: Operator, arrays: Mapping[str, NDArray[Any]]) -> list[LayerCall]:

@@ -16,6 +16,7 @@ from rnn_parity.cli.options import (
     Given,
     is_case,
     is_onnx,
+    is_tfjs,
     parser,
     refuse_combinations,
     refuse_target,
@@ -223,6 +224,11 @@ def find(given: Given) -> Report:
 
         options = named(given, "layer_name", "batch", "timesteps", "seed")
         return check_onnx(given["target"], read_inputs(given, (1, 2, 3, 4)), **options)
+    if is_tfjs(given):
+        from rnn_parity.api.functions import check_tfjs
+
+        options = named(given, "layer_name", "batch", "timesteps", "seed")
+        return check_tfjs(given["target"], read_inputs(given, (1, 2, 3, 4)), **options)
     return case_report(given) if is_case(given) else model_report(given)
 
 

@@ -107,7 +107,7 @@ def add_check(commands: Commands) -> None:
         epilog=CHECK_ENDS,
         argument_default=argparse.SUPPRESS,
     )
-    models = "a model (.keras, .h5, .hdf5, .onnx), a case (.npz) or a folder of cases"
+    models = "a model (.keras, .h5, .hdf5, .onnx, model.json), a case (.npz) or a folder of cases"
     add_subject(check, f"{models}; without it, a layer is generated")
     add = check.add_argument_group("cases").add_argument
     add("--no-keras", action="store_true", help="check the recorded outputs alone")
@@ -321,7 +321,8 @@ FLAGS = {"arguments": "--arg", "quiet": "-q"}
 
 def is_folder(path: str) -> bool:
     """Whether this is a folder, and no model that is saved as one."""
-    return os.path.isdir(path) and not os.path.exists(os.path.join(path, "saved_model.pb"))
+    models = (os.path.join(path, name) for name in ("saved_model.pb", "model.json"))
+    return os.path.isdir(path) and not any(map(os.path.exists, models))
 
 
 def is_case(given: Given) -> bool:
@@ -336,6 +337,13 @@ def is_onnx(given: Given) -> bool:
     """Whether the target is an ONNX model, and is to be checked."""
     target = given["target"] or ""
     return given["command"] == "check" and target.lower().endswith(".onnx")
+
+
+def is_tfjs(given: Given) -> bool:
+    """Whether the target is a TensorFlow.js model, or its folder, and is to be checked."""
+    target = given["target"] or ""
+    named = target.lower().endswith(".json") or os.path.isfile(os.path.join(target, "model.json"))
+    return given["command"] == "check" and bool(target) and named
 
 
 def refuse_combinations(given: Given) -> None:
@@ -367,6 +375,9 @@ def refuse_around_a_layer(given: Given) -> None:
         raise InputError(f"--inputs-as {named!r}: expected a name that ends in .npy or .csv")
     if is_onnx(given):
         refuse(given, NOT_OF_ONNX, "not for an ONNX model, which runs by itself; leave it out")
+    if is_tfjs(given):
+        why = "not for a TensorFlow.js model, which runs by itself; leave it out"
+        refuse(given, NOT_OF_ONNX, why)
     refuse(given, ("no_keras",), "only for a case or a folder of cases; leave it out")
     if generated:
         refuse(given, OF_MODEL, "only for a model; add the TARGET or leave this out")

@@ -83,6 +83,13 @@ KINDS = [
         any_weights=True,
     ),
     Kind(
+        "model.json",
+        "a TensorFlow.js model (layers-model), run by Node, or the folder that holds it",
+        r"(.+\.json)",
+        ".tfjs.model",
+        "model",
+    ),
+    Kind(
         "model.onnx",
         "an ONNX model, run by ONNX Runtime; #NAME: one output",
         r"(.+\.onnx(?:#.*)?)",
@@ -152,6 +159,8 @@ def implementation(source: str) -> Implementation:
 
 def recognised(source: str) -> tuple[Kind, str]:
     """The kind of `source`, and what its module is given."""
+    if os.path.isfile(os.path.join(source, "model.json")):
+        source = os.path.join(source, "model.json")
     for kind in KINDS:
         match = re.fullmatch(kind.pattern, source, re.DOTALL | re.IGNORECASE)
         if match:

@@ -19,6 +19,10 @@ from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.cells import WEIGHTS, Cell
 
 NAME = "tfjs"
+SHOWN = (
+    "where a timestep is masked before any other, TensorFlow.js shows the initial state and Keras "
+    "zeros: see rnn-parity explain tfjs"
+)
 KINDS = {"SimpleRNN": "simpleRNN", "LSTM": "lstm", "GRU": "gru"}
 """The functions of TensorFlow.js that make the layers."""
 SAME = (
@@ -51,24 +55,34 @@ def implementation(argument: str) -> Implementation:
 def answered(found: Runtime, request: Request) -> Answer:
     """What TensorFlow.js computes for one call of a layer, or of a `Bidirectional` as a whole."""
     layers = request.side_by_side or (request.layer,)
+    kind = KINDS[keras_class(request.layer, NAME)]
+    refuse_unlike(layers)
+    if request.mask is not None and request.layer.zero_output_for_mask:
+        raise UnsupportedError(
+            f"{NAME}: TensorFlow.js has no zero_output_for_mask; leave it out, or the mask"
+        )
+    weights = {
+        f"{i}/{name}": weight
+        for i, layer in enumerate(layers)
+        for name in WEIGHTS
+        if (weight := getattr(layer, name)) is not None
+    }
     question = {
         "task": "layer",
-        "kind": KINDS[keras_class(request.layer, NAME)],
-        "config": options(layers[0]),
+        "kind": kind,
+        "config": {**options(layers[0]), "returnState": not request.side_by_side},
         "bidirectional": bool(request.side_by_side),
-        "weights": [],
+        "weights": list(weights),
     }
-    refuse_unlike(layers)
-    if request.side_by_side:
-        question["config"] |= {"returnState": False}
-    arrays = call_arrays(request)
-    for i, layer in enumerate(layers):
-        for name in WEIGHTS:
-            if (weight := getattr(layer, name)) is not None:
-                question["weights"].append(f"{i}/{name}")
-                arrays[f"{i}/{name}"] = weight
-    _, computed = found.ask(NAME, question, arrays)
-    return Answer(computed["outputs"], states_in(computed, "state/"), (found.name,))
+    _, computed = found.ask(NAME, question, {**call_arrays(request), **weights})
+    return Answer(computed["outputs"], states_in(computed, "state/"), notes_on(found, request))
+
+
+def notes_on(found: Runtime, request: Request) -> tuple[str, ...]:
+    """What ran, and what is known to differ in such a call."""
+    masked = request.mask is not None and not request.mask.all()
+    started = any(state.any() for state in (request.initial_state or ())[:1])
+    return (found.name, SHOWN) if masked and started else (found.name,)
 
 
 def options(layer: Cell) -> dict[str, Any]:
@@ -78,8 +92,6 @@ def options(layer: Cell) -> dict[str, Any]:
             f"{NAME}: expected a float32 layer, received {layer.precision.name}: TensorFlow.js "
             "computes in float32 alone"
         )
-    if layer.zero_output_for_mask:
-        raise UnsupportedError(f"{NAME}: TensorFlow.js has no zero_output_for_mask; leave it out")
     if getattr(layer, "reset_after", False):
         raise UnsupportedError(f"{NAME}: TensorFlow.js has no reset_after=True; set it to False")
     names = {"activation": "activation", "recurrent_activation": "recurrentActivation"}
@@ -89,7 +101,6 @@ def options(layer: Cell) -> dict[str, Any]:
         "useBias": layer.bias is not None,
         "goBackwards": layer.go_backwards,
         "returnSequences": True,
-        "returnState": True,
     }
 
 
