@@ -168,7 +168,10 @@ def observe(
         )
     if initial_state is not None:
         raise InputError("initial_state: expected none for a model, whose layers get their own")
-    return keras_adapter.observe_model(layer_or_model, inputs, mode, layer_name, mask, training)
+    calls = keras_adapter.observe_model(layer_or_model, inputs, mode, layer_name, mask, training)
+    # A mask that is handed to the whole model has no place among its inputs.
+    whole = named_inputs(layer_or_model, inputs) if mask is None else {}
+    return [replace(call, model_inputs=whole) for call in calls]
 
 
 def refuse_unused(layer_name: str | None, mode: str) -> None:
@@ -291,11 +294,8 @@ def model_calls(
     data: Any = inputs
     if data is None:
         data = generate_inputs(model, batch, timesteps, seed)
-    # A mask that is handed to the whole model reaches nobody else's.
-    whole = named_inputs(model, data) if others and mask is None else {}
     for one in modes_to_run(mode, others, training):
-        calls = keras_adapter.observe_model(model, data, one, layer_name, mask, training)
-        yield from (replace(call, model_inputs=whole) for call in calls)
+        yield from observe(model, data, mask, None, one, layer_name, training)
 
 
 def modes_to_run(

@@ -283,15 +283,21 @@ def is_recurrent(kind: str, config: Json) -> bool:
 def halves(config: Json, path: str, name: str, not_replayed: str) -> Iterator[Entry]:
     """The two layers of a `Bidirectional`."""
     forward = config["layer"]
-    mirrored = {**forward["config"], "go_backwards": not forward["config"].get("go_backwards")}
-    backward = config.get("backward_layer") or {**forward, "config": mirrored}
+    own = forward["config"]
+    mirrored = {**forward, "config": {**own, "go_backwards": not own.get("go_backwards")}}
+    backward = config.get("backward_layer") or mirrored
+    if without_names(backward) != without_names(mirrored):
+        not_replayed = "TensorFlow.js ignores the backward_layer of a Bidirectional"
     for side, layer in (("forward", forward), ("backward", backward)):
-        kind, own = str(layer["class_name"]), layer["config"]
-        reason = ignored(own) if kind in KERAS_CELLS else f"{kind} in it is not replayed"
+        kind, options = str(layer["class_name"]), layer["config"]
+        reason = ignored(options) if kind in KERAS_CELLS else f"{kind} in it is not replayed"
         parts = (name, f"{side}_{own['name']}")
-        if config.get("backward_layer"):
-            reason = "TensorFlow.js ignores the backward_layer of a Bidirectional"
-        yield Entry(f"{path}/{side}", kind, own, parts, config, not_replayed or reason)
+        yield Entry(f"{path}/{side}", kind, options, parts, config, not_replayed or reason)
+
+
+def without_names(layer: Json) -> tuple[str, dict[str, Any]]:
+    """The class and the options of a layer, but for its name."""
+    return layer["class_name"], {k: v for k, v in layer["config"].items() if k != "name"}
 
 
 def ignored(config: Json) -> str:

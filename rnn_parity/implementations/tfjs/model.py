@@ -57,6 +57,14 @@ class Seen:
             notes.append(SHOWN)
         return tuple(notes)
 
+    def same_as(self, other: Seen) -> bool:
+        """Whether this is the same call, made again."""
+        return (
+            self.path == other.path
+            and self.arrays.keys() == other.arrays.keys()
+            and all(np.array_equal(a, other.arrays[n]) for n, a in self.arrays.items())
+        )
+
     @property
     def reached(self) -> dict[str, Any]:
         """What reached the layer, as the fields of a `LayerCall`, but for the mask."""
@@ -108,7 +116,12 @@ def run(found: Runtime, model: StoredModel, inputs: Mapping[str, NDArray[Any]]) 
     """Run a model once, on all samples together."""
     arrays = {f"input/{i}": array for i, array in enumerate(inputs.values())}
     answer, computed = asked(found, model, {"task": "model", "inputs": list(inputs)}, arrays)
-    calls = [Seen(path, under(computed, f"call/{i}/")) for i, path in enumerate(answer["calls"])]
+    calls: list[Seen] = []
+    for i, path in enumerate(answer["calls"]):
+        seen = Seen(path, under(computed, f"call/{i}/"))
+        # TensorFlow.js calls a layer once more for each of its outputs that the model uses.
+        if not any(seen.same_as(earlier) for earlier in calls):
+            calls.append(seen)
     return Run(tuple(calls), under(computed, "value/"))
 
 

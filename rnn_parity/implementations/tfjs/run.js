@@ -267,7 +267,8 @@ async function aloneTask(tf, question, arrays) {
   const model = await loaded(tf, question, arrays);
   const [, layer] = [...within(model)].find(([name]) => name === question.name);
   const side = layer[`${question.side}Layer`] || layer;
-  Object.assign(side, {returnSequences: true, returnState: true, _stateful: false});
+  // A Bidirectional builds its layers without saying so to them.
+  Object.assign(side, {built: true, returnSequences: true, returnState: true, _stateful: false});
   return {answer: {}, arrays: call(tf, side, arrays)};
 }
 
