@@ -45,8 +45,10 @@ def topology(model):
     """The topology of a functional or sequential model."""
     layers = [described(layer) for layer in model._layers if hasattr(layer, "_inbound_nodes")]
     ends = {"input_layers": model.inputs, "output_layers": model.outputs}
-    places = {key: [[t._keras_history[0].name, 0, t._keras_history[2]] for t in tensors]
-              for key, tensors in ends.items()}
+    places = {
+        key: [[t._keras_history[0].name, 0, t._keras_history[2]] for t in tensors]
+        for key, tensors in ends.items()
+    }
     config = {"name": model.name, "layers": layers, **places}
     return {"class_name": "Functional", "config": config}
 

@@ -160,6 +160,7 @@ def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
         final_state=answer.final_state,
         notes=(*seen.notes, *answer.notes),
         unproven=unproven(answer, source),
+        made_by=answer.made_by,
         **reached(answer, seen),
     )
 
@@ -206,6 +207,7 @@ def halves_computed_by(both: Both, source: Source) -> Iterator[LayerCall]:
             last_output=None,
             final_state=states[i] if states else (),
             notes=(*part.notes, *answer.notes),
+            made_by=answer.made_by,
             **reached(answer, part),
             unproven=unproven(naming_left_out(answer, bool(states)), source),
         )

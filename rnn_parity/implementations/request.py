@@ -55,7 +55,7 @@ class Answer:
     `inconclusive` unless the user named the part, as `part` would (`FILE#PART`; empty where nothing
     can be named). Other things in a file, such as the weights of a Dense layer, belong in a note.
     Where the layer was run in a whole model, `inputs` and `initial_state` are what reached it
-    there, in place of what was asked.
+    there, in place of what was asked. `made_by` is who answered, as known differences name it.
     """
 
     outputs: NDArray[Any]
@@ -67,6 +67,7 @@ class Answer:
     last_output: NDArray[Any] | None = None
     inputs: NDArray[Any] | None = None
     initial_state: tuple[NDArray[Any], ...] | None = None
+    made_by: str = ""
 
 
 Implementation = Callable[[Request], Answer]

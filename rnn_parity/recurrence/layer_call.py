@@ -70,7 +70,8 @@ class LayerCall:
     Keras refuses; it is None where another call would change the layer or run another computation.
     `unproven` says why the numbers alone do not prove that another implementation, who computed
     them, is this layer; empty where they do. `model_inputs` is what the whole model was given, by
-    the names of its inputs, where a model ran.
+    the names of its inputs, where a model ran. `made_by` is the kind of implementation that
+    computed the call, as known differences name it; empty where its name is that.
     """
 
     layer_class: str
@@ -95,6 +96,7 @@ class LayerCall:
     probe: Callable[..., NDArray[Any] | None] | None = None
     unproven: str = ""
     model_inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    made_by: str = ""
 
     @property
     def in_bidirectional(self) -> bool:

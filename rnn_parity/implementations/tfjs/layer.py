@@ -21,7 +21,7 @@ from rnn_parity.recurrence.cells import WEIGHTS, Cell
 NAME = "tfjs"
 SHOWN = (
     "where a timestep is masked before any other, TensorFlow.js shows the initial state and Keras "
-    "zeros: see rnn-parity explain tfjs"
+    "zeros: see rnn-parity explain tfjs-shows-the-initial-state"
 )
 KINDS = {"SimpleRNN": "simpleRNN", "LSTM": "lstm", "GRU": "gru"}
 """The functions of TensorFlow.js that make the layers."""

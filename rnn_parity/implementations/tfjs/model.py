@@ -7,8 +7,8 @@ layers left behind, which is a mistake of its own that the layer's outputs then 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.implementations.tfjs.files import Entry, StoredModel, read_model
-from rnn_parity.implementations.tfjs.layer import SHOWN, call_arrays, states_in
+from rnn_parity.implementations.tfjs.layer import NAME, SHOWN, call_arrays, states_in
 from rnn_parity.implementations.tfjs.node import Arrays, Runtime, runtime
 from rnn_parity.recurrence.cells import KERAS_CELLS
 from rnn_parity.recurrence.layer_call import Handed, LayerCall, Merge, not_compared
@@ -27,6 +27,10 @@ from rnn_parity.system.limits import check_numbers
 STALE = (
     "TensorFlow.js gave this layer a mask that its input does not carry, which an earlier layer "
     "had left behind: see rnn-parity explain tfjs"
+)
+AGAIN = (
+    "TensorFlow.js called this stateful layer once for each of its outputs, which moves its state "
+    "on each time: see rnn-parity explain tfjs"
 )
 PARTS = ("forward", "backward", "merge")
 """What is seen of a `Bidirectional`, by the ends of the paths."""
@@ -44,7 +48,9 @@ class Seen:
     """
 
     path: str
-    arrays: Arrays = field(default_factory=dict)
+    arrays: Arrays
+    moved: bool = False
+    """Whether it was called before in the same run, and its state was moved on."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -55,15 +61,7 @@ class Seen:
         state = self.arrays.get("state/0")
         if mask is not None and state is not None and state.any() and not mask.all():
             notes.append(SHOWN)
-        return tuple(notes)
-
-    def same_as(self, other: Seen) -> bool:
-        """Whether this is the same call, made again."""
-        return (
-            self.path == other.path
-            and self.arrays.keys() == other.arrays.keys()
-            and all(np.array_equal(a, other.arrays[n]) for n, a in self.arrays.items())
-        )
+        return (*notes, *[AGAIN] * self.moved)
 
     @property
     def reached(self) -> dict[str, Any]:
@@ -116,13 +114,23 @@ def run(found: Runtime, model: StoredModel, inputs: Mapping[str, NDArray[Any]]) 
     """Run a model once, on all samples together."""
     arrays = {f"input/{i}": array for i, array in enumerate(inputs.values())}
     answer, computed = asked(found, model, {"task": "model", "inputs": list(inputs)}, arrays)
-    calls: list[Seen] = []
-    for i, path in enumerate(answer["calls"]):
-        seen = Seen(path, under(computed, f"call/{i}/"))
-        # TensorFlow.js calls a layer once more for each of its outputs that the model uses.
-        if not any(seen.same_as(earlier) for earlier in calls):
-            calls.append(seen)
-    return Run(tuple(calls), under(computed, "value/"))
+    calls = [Seen(path, under(computed, f"call/{i}/")) for i, path in enumerate(answer["calls"])]
+    return Run(tuple(once_each(calls, answer["once"])), under(computed, "value/"))
+
+
+def once_each(calls: Sequence[Seen], once: Sequence[str]) -> Iterator[Seen]:
+    """The calls, as one those of a layer that is to be called `once`, by its path.
+
+    TensorFlow.js calls a layer again for each of its outputs that a model uses, and a stateful one
+    moves on each time. It is judged on its last call, from the state before the first.
+    """
+    for path in dict.fromkeys(seen.path for seen in calls):
+        own = [seen for seen in calls if seen.path == path]
+        if path in once:
+            first = {n: a for n, a in own[0].arrays.items() if n.startswith("state/")}
+            moved = any(not np.array_equal(own[-1].arrays[name], a) for name, a in first.items())
+            own = [Seen(path, own[-1].arrays | first, moved)]
+        yield from own
 
 
 def asked(
@@ -168,10 +176,10 @@ class Reference:
             answer = self._both(request, request.model_inputs)
         else:
             seen = self._seen(tfjs_path(request.layer_name), request.model_inputs)
-            moved = how_far(request.inputs, seen.arrays["inputs"])
-            answer = Answer(**seen.computed, **seen.reached, notes=(*seen.notes, moved))
+            notes = (*seen.notes, *apart(request, seen))
+            answer = Answer(**seen.computed, **seen.reached, notes=notes)
         notes = (f"{self.found.name}, {self.model.path}", *self.model.notes, *answer.notes)
-        return replace(answer, notes=notes)
+        return replace(answer, notes=notes, made_by=NAME)
 
     def _seen(self, path: str, inputs: Mapping[str, NDArray[Any]]) -> Seen:
         """The call of a layer in the run of the whole model on `inputs`."""
@@ -197,7 +205,7 @@ class Reference:
         return Answer(
             outputs,
             (*forward.computed["final_state"], *backward.computed["final_state"]),
-            (*forward.notes, how_far(request.inputs, forward.arrays["inputs"])),
+            (*forward.notes, *apart(request, forward)),
             inputs=forward.arrays["inputs"],
         )
 
@@ -233,13 +241,19 @@ def tfjs_path(name: str) -> str:
     return "/".join(parts[:-1]) if parts[-2:-1] in (["forward"], ["backward"]) else name
 
 
-def how_far(inputs: NDArray[Any], reached: NDArray[Any]) -> str:
-    """How far the inputs of a layer are from those that it has in Keras, in words."""
-    if inputs.shape != reached.shape:
-        return f"what reached it has the shape {reached.shape} there and {inputs.shape} in Keras"
-    with np.errstate(invalid="ignore"):
-        off = np.abs(inputs.astype(np.float64) - reached).max(initial=0.0)
-    return f"what reached it is at most {off:.3g} away from what reached it in Keras"
+def apart(request: Request, seen: Seen) -> Iterator[str]:
+    """How far what reached a layer is from what reached it in Keras, in words."""
+    inputs, reached = request.inputs, seen.arrays["inputs"]
+    if inputs.shape == reached.shape:
+        with np.errstate(invalid="ignore"):
+            off = np.abs(inputs.astype(np.float64) - reached).max(initial=0.0)
+        yield f"what reached it is at most {off:.3g} away from what reached it in Keras"
+    else:
+        yield f"what reached it has the shape {reached.shape} there and {inputs.shape} in Keras"
+    everything = np.ones(inputs.shape[:2], bool)
+    masks = (request.mask, seen.arrays.get("handed_mask"))
+    if not np.array_equal(*(everything if mask is None else mask for mask in masks)):
+        yield "TensorFlow.js gave it another mask than Keras; it is judged on that of Keras"
 
 
 # `check model.json`: its layers, held against their own weights.
@@ -286,6 +300,7 @@ def calls_of(entry: Entry, model: StoredModel, ran: Run) -> list[LayerCall]:
             not_compared=None,
             mask=one.arrays.get("mask"),
             notes=(*model.notes, *one.notes),
+            made_by=NAME,
             **one.reached,
             **one.computed,
         )

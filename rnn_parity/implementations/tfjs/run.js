@@ -144,6 +144,11 @@ class Recorder {
     this.masks = new Map(); // of tensors, by their ids, as the layers that made them say
     this.reached = []; // the masks of the inputs of the layers that are being applied
     for (const layer of model.layers) this.follow(layer);
+    this.once = []; // the paths of what a model is to call once
+    const calledOnce = model.layers.filter((layer) => layer.inboundNodes.length === 1);
+    for (const {name} of calledOnce) {
+      this.once.push(name, `${name}/forward`, `${name}/backward`, `${name}/merge`);
+    }
     for (const [name, layer] of within(model)) this.tapAny(name, layer);
   }
 
@@ -258,7 +263,7 @@ async function modelTask(tf, question, arrays) {
   });
   for (const [name, value] of Object.entries(recorder.values)) found[`value/${name}`] = value;
   const calls = recorder.calls.map((record) => record.name);
-  return {answer: {calls, outputs: model.outputNames}, arrays: found};
+  return {answer: {calls, once: recorder.once}, arrays: found};
 }
 
 // One layer of a model, by itself.
