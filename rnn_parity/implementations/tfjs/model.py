@@ -251,8 +251,8 @@ def apart(request: Request, seen: Seen) -> Iterator[str]:
     else:
         yield f"what reached it has the shape {reached.shape} there and {inputs.shape} in Keras"
     everything = np.ones(inputs.shape[:2], bool)
-    masks = (request.mask, seen.arrays.get("handed_mask"))
-    if not np.array_equal(*(everything if mask is None else mask for mask in masks)):
+    handed = seen.arrays.get("handed_mask", everything)
+    if not np.array_equal(handed, everything if request.mask is None else request.mask):
         yield "TensorFlow.js gave it another mask than Keras; it is judged on that of Keras"
 
 

@@ -103,7 +103,7 @@ def node_program(where: str) -> str:
     if path is None or version is None or int(version[1]) < LEAST:
         kind = said.removeprefix("v") if version else f"no {given!r} that is Node"
         raise MissingPackageError(
-            f"{where} needs Node {LEAST} or later, found {kind:.80}; install it from "
+            f"{where} needs Node {LEAST} or later, found {kind:.200}; install it from "
             "https://nodejs.org, then: npm install @tensorflow/tfjs"
         )
     return path
