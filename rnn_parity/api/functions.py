@@ -29,7 +29,7 @@ from rnn_parity.implementations.onnx.model import (
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
 from rnn_parity.implementations.tfjs.model import recurrent_calls
-from rnn_parity.keras_adapter.inputs import generate_inputs, named_inputs
+from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
@@ -168,10 +168,7 @@ def observe(
         )
     if initial_state is not None:
         raise InputError("initial_state: expected none for a model, whose layers get their own")
-    calls = keras_adapter.observe_model(layer_or_model, inputs, mode, layer_name, mask, training)
-    # A mask that is handed to the whole model has no place among its inputs.
-    whole = named_inputs(layer_or_model, inputs) if mask is None else {}
-    return [replace(call, model_inputs=whole) for call in calls]
+    return keras_adapter.observe_model(layer_or_model, inputs, mode, layer_name, mask, training)
 
 
 def refuse_unused(layer_name: str | None, mode: str) -> None:

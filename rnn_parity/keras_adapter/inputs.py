@@ -62,12 +62,12 @@ def named_inputs(model: Any, inputs: Any) -> dict[str, NDArray[Any]]:
     """What a model is given, by the names of its inputs; nothing where it does not know them."""
     try:
         names = [spec.name for spec in input_signature(model)]
-    except InputError:
+        if isinstance(inputs, dict):
+            return {name: np.asarray(inputs[name]) for name in names if name in inputs}
+        arrays = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        return dict(zip(names, map(np.asarray, arrays), strict=False))
+    except (InputError, TypeError, ValueError):  # or they are no arrays, such as ragged ones
         return {}
-    if isinstance(inputs, dict):
-        return {name: np.asarray(inputs[name]) for name in names if name in inputs}
-    arrays = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-    return dict(zip(names, map(np.asarray, arrays), strict=False))
 
 
 def _filled(shape: Sequence[int | None], batch: int, timesteps: int) -> tuple[int, ...]:

@@ -214,7 +214,7 @@ def test_masked_outputs_of_a_bidirectional_are_not_zeroed(tmp_path):
     assert model.predict(HALF, verbose=0).tolist() == [[[1, 1], [0, 0]]]
     assert layer_values(path, {"x": HALF})["both"].tolist() == [[[1, 1], [1, 0]]]
     report = rp.check(model, HALF, against=path)
-    assert faults(report, "both/forward/rnn") == ["masked-output-not-zeroed"]
+    assert "masked-output-not-zeroed" in faults(report, "both/forward/rnn")
 
 
 def test_a_stateful_layer_is_called_for_each_of_its_outputs(tmp_path):
