@@ -28,6 +28,7 @@ from rnn_parity.implementations.onnx.model import (
     session,
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
+from rnn_parity.implementations.tfjs.files import read_model as tfjs_model
 from rnn_parity.implementations.tfjs.model import recurrent_calls
 from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import load_model
@@ -366,7 +367,7 @@ def check_tfjs(
     layer; what is not replayed is named as not compared. Raises `InputError` for a file that is no
     such model or cannot be run, and `MissingPackageError` without Node or TensorFlow.js.
     """
-    who, calls = recurrent_calls(path, inputs, batch, timesteps, seed)
+    who, calls = recurrent_calls(tfjs_model(path), inputs, batch, timesteps, seed)
     chosen = [one for one in calls if layer_name is None or layer_name in named_in(one)]
     if calls and not chosen:
         names = ", ".join(dict.fromkeys(one.layer_name for one in calls))

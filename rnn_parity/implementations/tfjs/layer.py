@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rnn_parity.errors import UnsupportedError
 from rnn_parity.implementations.request import Answer, Implementation, Request, keras_class
-from rnn_parity.implementations.tfjs.node import Runtime, runtime
+from rnn_parity.implementations.tfjs.node import (
+    NAME,
+    SHOWN,
+    Runtime,
+    call_arrays,
+    runtime,
+    states_in,
+)
 from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.cells import WEIGHTS, Cell
 
-NAME = "tfjs"
-SHOWN = (
-    "where a timestep is masked before any other, TensorFlow.js shows the initial state and Keras "
-    "zeros: see rnn-parity explain tfjs-shows-the-initial-state"
-)
 KINDS = {"SimpleRNN": "simpleRNN", "LSTM": "lstm", "GRU": "gru"}
 """The functions of TensorFlow.js that make the layers."""
 SAME = (
@@ -125,19 +124,3 @@ def refuse_unlike(layers: tuple[Cell, ...]) -> None:
             f"{NAME}: TensorFlow.js has no backward_layer of its own in a Bidirectional; leave it "
             "out, or name one of the two layers (--layer-name)"
         )
-
-
-def call_arrays(request: Request) -> dict[str, NDArray[Any]]:
-    """What the layer is called with. Numbers are rounded here, in one way."""
-    rounded = request.layer.precision.round
-    arrays: dict[str, NDArray[Any]] = {"inputs": rounded(request.inputs, "inputs")}
-    if request.mask is not None:
-        arrays["mask"] = np.asarray(request.mask, bool)
-    for i, state in enumerate(request.initial_state or ()):
-        arrays[f"state/{i}"] = rounded(state, "initial_state")
-    return arrays
-
-
-def states_in(computed: dict[str, NDArray[Any]], prefix: str) -> tuple[NDArray[Any], ...]:
-    """The states among arrays, h before c."""
-    return tuple(computed[name] for name in sorted(computed) if name.startswith(prefix))

@@ -18,8 +18,15 @@ from numpy.typing import NDArray
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.implementations.tfjs.files import Entry, StoredModel, read_model
-from rnn_parity.implementations.tfjs.layer import NAME, SHOWN, call_arrays, states_in
-from rnn_parity.implementations.tfjs.node import Arrays, Runtime, runtime
+from rnn_parity.implementations.tfjs.node import (
+    NAME,
+    SHOWN,
+    Arrays,
+    Runtime,
+    call_arrays,
+    runtime,
+    states_in,
+)
 from rnn_parity.recurrence.cells import KERAS_CELLS
 from rnn_parity.recurrence.layer_call import Handed, LayerCall, Merge, not_compared
 from rnn_parity.system.limits import check_numbers
@@ -260,19 +267,18 @@ def apart(request: Request, seen: Seen) -> Iterator[str]:
 
 
 def recurrent_calls(
-    path: str,
+    model: StoredModel,
     inputs: NDArray[Any] | None = None,
     batch: int = 32,
     timesteps: int = 28,
     seed: int = 0,
 ) -> tuple[str, list[LayerCall]]:
-    """Who ran the model at `path`, and what its recurrent layers computed, with their own weights.
+    """Who ran a model, and what its recurrent layers computed, with their own weights.
 
     `inputs` is the array for its first input; the others are random, with `batch` and `timesteps`
     for their open axes. A `Bidirectional` gives three calls, the last of which is what it merged.
-    Raises as `read_model` and `Runtime.ask` do.
+    Raises as `runtime` and `Runtime.ask` do, and `InputError` for inputs that do not fit.
     """
-    model = read_model(path)
     found = runtime(model.where)
     ran = run(found, model, inputs_for(found, model, inputs, batch, timesteps, seed))
     return found.name, [call for entry in model.entries for call in calls_of(entry, model, ran)]

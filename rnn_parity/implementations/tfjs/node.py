@@ -22,10 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
-from rnn_parity.implementations.command import Unwinding, run_program
+from rnn_parity.implementations.request import Request
 from rnn_parity.system.files import content, reason
-from rnn_parity.system.processes import time_limit
+from rnn_parity.system.processes import Unwinding, run_program, time_limit
 
+NAME = "tfjs"
+"""What the source is called, and who makes its mistakes among the known differences."""
 PROGRAM = Path(__file__).with_name("run.js")
 LEAST = 16
 """The oldest major version of Node that is run: its syntax is that of `run.js`."""
@@ -34,6 +36,10 @@ FINDING = 30
 """The seconds in which Node and npm must say what they are: chosen, far beyond a second."""
 TYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4"), "bool": np.dtype(np.bool_)}
 """TensorFlow.js's names of the types of numbers that come back."""
+SHOWN = (
+    "where a timestep is masked before any other, TensorFlow.js shows the initial state and Keras "
+    "zeros: see rnn-parity explain tfjs-shows-the-initial-state"
+)
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -188,3 +194,22 @@ def array_at(data: bytes, dtype: str, shape: list[int], offset: int) -> NDArray[
     """One of the arrays that stand one after the other in `data`."""
     found = np.frombuffer(data, TYPES[dtype], prod(shape), offset)
     return found.reshape(shape)
+
+
+# Calls of layers.
+
+
+def call_arrays(request: Request) -> dict[str, NDArray[Any]]:
+    """What the layer is called with. Numbers are rounded here, in one way."""
+    rounded = request.layer.precision.round
+    arrays: dict[str, NDArray[Any]] = {"inputs": rounded(request.inputs, "inputs")}
+    if request.mask is not None:
+        arrays["mask"] = np.asarray(request.mask, bool)
+    for i, state in enumerate(request.initial_state or ()):
+        arrays[f"state/{i}"] = rounded(state, "initial_state")
+    return arrays
+
+
+def states_in(computed: dict[str, NDArray[Any]], prefix: str) -> tuple[NDArray[Any], ...]:
+    """The states among arrays, h before c."""
+    return tuple(computed[name] for name in sorted(computed) if name.startswith(prefix))
