@@ -293,7 +293,7 @@ def model_calls(
     if data is None:
         data = generate_inputs(model, batch, timesteps, seed)
     for one in modes_to_run(mode, others, training):
-        yield from observe(model, data, mask, None, one, layer_name, training)
+        yield from keras_adapter.observe_model(model, data, one, layer_name, mask, training)
 
 
 def modes_to_run(
