@@ -46,11 +46,16 @@ def topology(model):
     layers = [described(layer) for layer in model._layers if hasattr(layer, "_inbound_nodes")]
     ends = {"input_layers": model.inputs, "output_layers": model.outputs}
     places = {
-        key: [[t._keras_history[0].name, 0, t._keras_history[2]] for t in tensors]
+        key: [reference(tensor._keras_history) for tensor in tensors]
         for key, tensors in ends.items()
     }
     config = {"name": model.name, "layers": layers, **places}
     return {"class_name": "Functional", "config": config}
+
+
+def reference(place):
+    """A tensor: the layer, which of its calls, and which output. A model's call 0 is its own."""
+    return [place[0].name, int(hasattr(place[0], "_nodes_by_depth")), place[2]]
 
 
 def described(layer):
@@ -65,7 +70,7 @@ def described(layer):
             # Keras 3 hands masks on as tensors, too, which no layer made.
             places = [tensor._keras_history for tensor in node.input_tensors]
             made = [place for place in places if hasattr(place[0], "get_weights")]
-            nodes.append([[place[0].name, 0, place[2], {}] for place in made])
+            nodes.append([[*reference(place), {}] for place in made])
     return {**own, "name": layer.name, "inbound_nodes": nodes}
 
 

@@ -125,6 +125,27 @@ def test_a_layer_alone_against_it(model, path, x):
         rp.check(L.LSTM(4, name="other"), x, against=path)
 
 
+def test_words_masks_several_inputs_and_a_model_within(tmp_path):
+    words, more = keras.Input((5,), name="words"), keras.Input((5, 2), name="more")
+    y = L.Embedding(7, 3, mask_zero=True, name="table")(words)
+    y = L.LSTM(4, name="encoder")(y)
+    given = keras.Input((5, 2))
+    inner = keras.Model(given, L.GRU(3, reset_after=False, name="gru")(given), name="inner")
+    z = L.Bidirectional(L.LSTM(2, name="rnn"), merge_mode="ave", name="both")(more)
+    joined = L.Concatenate(name="joined")([y, inner(more), z])
+    model = randomised(keras.Model([words, more], joined))
+    path = written(model, tmp_path)
+    report = check_tfjs(path, batch=5)
+    expected = {"encoder": "parity", "both/forward": "parity", "both/backward": "parity"}
+    expected |= {"both/merge": "parity", "inner/gru": "inconclusive"}
+    assert verdicts(report) == expected, report.summary
+    rng = np.random.default_rng(0)
+    data = [rng.integers(0, 7, (4, 5)), rng.normal(size=(4, 5, 2)).astype(np.float32)]
+    assert (data[0] == 0).any()
+    against = rp.check(model, data, against=path)
+    assert verdicts(against)["encoder"] == verdicts(against)["inner/gru"] == "parity"
+
+
 # Mistakes in the file, found in the right layer.
 
 
