@@ -121,6 +121,7 @@ def test_the_command_line(model, path, tmp_path, capsys):
 def test_a_layer_alone_against_it(model, path, x):
     report = rp.check(model.get_layer("lstm"), x, against=path)
     assert verdicts(report) == {"lstm": "parity"}
+    assert "the layer ran by itself in TensorFlow.js" in report.checks[0].notes[1]
     with pytest.raises(InputError, match="expected a recurrent layer 'other', received lstm, both"):
         rp.check(L.LSTM(4, name="other"), x, against=path)
 

@@ -39,6 +39,7 @@ AGAIN = (
     "TensorFlow.js called this stateful layer once for each of its outputs, which moves its state "
     "on each time: see rnn-parity explain tfjs"
 )
+ALONE = "the layer ran by itself in TensorFlow.js, on what reaches it here"
 PARTS = ("forward", "backward", "merge")
 """What is seen of a `Bidirectional`, by the ends of the paths."""
 MASKED_SHARE = 0.25
@@ -227,7 +228,7 @@ class Reference:
         path, _, side = entry.path.rpartition("/") if entry.wrapper else (entry.path, "", "")
         question = {"task": "alone", "name": path, "side": side}
         _, found = asked(self.found, self.model, question, call_arrays(request))
-        return Answer(found["outputs"], states_in(found, "state/"))
+        return Answer(found["outputs"], states_in(found, "state/"), (ALONE,))
 
     def _entry(self, request: Request) -> Entry:
         """The layer that is asked for: that of its name, or the only one there is."""
