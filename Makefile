@@ -4,9 +4,10 @@ PYTHON ?= python3
 # TensorFlow 2.15 needs Python 3.9 to 3.11.
 PYTHON_OLD ?= python3.11
 VENV := .venv
+TFJS := @tensorflow/tfjs@4.22.0
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: check regression test kernels lint fuzz bench compat mutants dist clean
+.PHONY: check regression test tfjs kernels lint fuzz bench compat mutants dist clean
 
 check: $(VENV)/main/.base  ## the main job: a real SimpleRNN held against its replay
 	$(VENV)/main/bin/rnn-parity check
@@ -22,6 +23,10 @@ regression: $(VENV)/main/.base  ## the recorded cases, checked again; the report
 
 test: $(VENV)/main/.done  ## all tests
 	$(VENV)/main/bin/python -m pytest -n auto
+
+# Node and npm must be there; `make test` runs these tests too, once TensorFlow.js is installed.
+tfjs: $(VENV)/main/.done $(VENV)/tfjs/.done  ## TensorFlow.js, run by Node, and its tests
+	$(VENV)/main/bin/python -m pytest $(wildcard tests/implementations/test_tfjs*.py)
 
 kernels: $(VENV)/main/.done  ## all tests and the recorded cases as other processors would round them
 	$(VENV)/main/bin/python tests/kernels.py
@@ -90,6 +95,12 @@ $(VENV)/%/.base: pyproject.toml
 	$(install)
 $(VENV)/%/.done: pyproject.toml
 	$(install)
+
+$(VENV)/tfjs/.done:
+	@echo "Setting up $(VENV)/tfjs, once, which may take minutes: npm install $(TFJS)"
+	@mkdir -p $(VENV)/tfjs
+	@npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV)/tfjs $(TFJS)
+	@touch $@
 
 clean:  ## remove everything that the targets above make
 	rm -rf $(VENV) build dist *.egg-info bench.json

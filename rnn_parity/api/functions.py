@@ -1,6 +1,6 @@
 """The public functions: check a layer or a model, replay one, compare what somebody observed.
 
-An ONNX model is checked against its own weights, without Keras.
+An ONNX model and one of TensorFlow.js are checked against their own weights, without Keras.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from rnn_parity.implementations.onnx.model import (
     session,
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
+from rnn_parity.implementations.tfjs.files import read_model as tfjs_model
+from rnn_parity.implementations.tfjs.model import recurrent_calls
 from rnn_parity.implementations.whole_model import fixed_sizes
 from rnn_parity.keras_adapter.inputs import ModelData, data_of_calls, masks_for, refuse_fixed_sizes
 from rnn_parity.keras_adapter.loading import check_file, load_model
@@ -39,6 +41,7 @@ from rnn_parity.recurrence.sequences import Sequences, boolean
 from rnn_parity.recurrence.time_loop import Trace
 from rnn_parity.recurrence.time_loop import replay as replay_sequences
 from rnn_parity.report.report import Report
+from rnn_parity.verdict.bidirectional import judge_merge
 from rnn_parity.verdict.judge import Observations
 from rnn_parity.verdict.results import Check, Subject
 
@@ -456,6 +459,43 @@ def check_onnx(
         tuple(judged_call(one, subject_of(one, "model", path, runtime_name())) for one in calls),
         notes=tuple(notes),
     )
+
+
+def check_tfjs(
+    path: str,
+    inputs: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None,
+    *,
+    layer_name: str | None = None,
+    seed: int = 0,
+    batch: int = 32,
+    timesteps: int = 28,
+) -> Report:
+    """Hold what TensorFlow.js computes in every recurrent layer of a model against the replay.
+
+    `path` is a `model.json` or its folder, `inputs` the array for the model's only input, or arrays
+    by name; the others are random, with `batch` and `timesteps` for their open axes. `layer_name`
+    selects one layer; what is not replayed is named as not compared. Raises `InputError` for a file
+    that is no such model or cannot be run, and `MissingPackageError` without Node or TensorFlow.js.
+    """
+    who, calls = recurrent_calls(tfjs_model(path), inputs, batch, timesteps, seed)
+    chosen = [one for one in calls if layer_name is None or layer_name in named_in(one)]
+    if calls and not chosen:
+        names = ", ".join(dict.fromkeys(one.layer_name for one in calls))
+        raise InputError(f"--layer-name: expected one of {names}, received {layer_name!r}")
+    checks = tuple(
+        judged_call(one, subject)
+        if one.merge is None
+        else replace(judge_merge(one.merge, subject), notes=one.notes)
+        for one in chosen
+        for subject in [subject_of(one, "model", path, who)]
+    )
+    return Report(checks, notes=() if checks else (f"{path} has no recurrent layer",))
+
+
+def named_in(call: LayerCall) -> tuple[str, ...]:
+    """The names by which a person may mean a layer: its path, its parts, and what holds it."""
+    parts = call.layer_name.split("/")
+    return call.layer_name, *parts, *("/".join(parts[:i]) for i in range(1, len(parts)))
 
 
 def operator_calls(operator: Operator, arrays: Mapping[str, NDArray[Any]]) -> list[LayerCall]:

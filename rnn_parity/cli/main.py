@@ -316,6 +316,14 @@ def onnx_report(given: Given) -> Report:
     return check_onnx(given["target"], read_inputs(given), **options)
 
 
+def tfjs_report(given: Given) -> Report:
+    """Check the recurrent layers of a TensorFlow.js model."""
+    from rnn_parity.api.functions import check_tfjs
+
+    options = named(given, "layer_name", "batch", "timesteps", "seed")
+    return check_tfjs(given["target"], read_inputs(given), **options)
+
+
 def generated_report(given: Given) -> Report:
     """Check, or record, a generated layer."""
     from rnn_parity.api.functions import check_generated
@@ -415,6 +423,7 @@ REPORTS: dict[str, Callable[[Given], Report]] = {
     "generated": generated_report,
     "model": model_report,
     "onnx": onnx_report,
+    "tfjs": tfjs_report,
     "case": case_report,
     "nothing": nothing_report,
 }

@@ -116,7 +116,7 @@ def add_check(commands: Commands) -> None:
         epilog=CHECK_ENDS,
         argument_default=argparse.SUPPRESS,
     )
-    models = "a model (.keras, .h5, .hdf5, .onnx), a case (.npz), a folder of them or a glob"
+    models = "a model (.keras, .h5, .hdf5, .onnx, model.json), a case (.npz), a folder or a glob"
     add_subject(check, f"{models}; repeatable; without it, a layer is generated", "*")
     add = check.add_argument_group("cases").add_argument
     add("--no-keras", action="store_true", help="check the recorded outputs alone")

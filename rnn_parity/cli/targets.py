@@ -13,12 +13,12 @@ from typing import Literal, TypeAlias
 
 from rnn_parity.errors import InputError
 
-Report: TypeAlias = Literal["generated", "model", "onnx", "case", "nothing"]
+Report: TypeAlias = Literal["generated", "model", "onnx", "tfjs", "case", "nothing"]
 """Which function of the command line checks it, see `cli.main.REPORTS`."""
 OF_GENERATED = ("layer", "units", "features", "arguments", "dtype", "mask", "initial_state")
 OF_MODEL = ("layer_name", "unsafe")
 OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
-NOT_OF_ONNX = (
+NOT_WITHOUT_KERAS = (
     *("unsafe", "mode", "mask_file", "no_keras", "against", "inputs_as", "training", "calls"),
 )
 FOR_CASES = (("no_keras",), "only for a case or a folder of cases; leave it out")
@@ -48,7 +48,18 @@ MODEL = TargetKind("model", (".keras", ".h5", ".hdf5"), (FOR_CASES, FOR_GENERATE
 ONNX = TargetKind(
     "onnx",
     (".onnx",),
-    ((NOT_OF_ONNX, "not for an ONNX model, which runs by itself; leave it out"), FOR_GENERATED),
+    (
+        (NOT_WITHOUT_KERAS, "not for an ONNX model, which runs by itself; leave it out"),
+        FOR_GENERATED,
+    ),
+)
+TFJS = TargetKind(
+    "tfjs",
+    ("model.json",),
+    (
+        (NOT_WITHOUT_KERAS, "not for a TensorFlow.js model, which runs by itself; leave it out"),
+        FOR_GENERATED,
+    ),
 )
 CASE = TargetKind(
     "case",
@@ -62,7 +73,7 @@ CASE = TargetKind(
 )
 NOTHING = TargetKind("nothing")
 """A folder without anything to check, or a glob that matches no file."""
-KINDS = (MODEL, ONNX, CASE)
+KINDS = (MODEL, ONNX, TFJS, CASE)
 """The kinds of files, by their suffixes: a new one is an entry here."""
 
 
@@ -72,13 +83,16 @@ def kind_of(target: str | None) -> TargetKind:
         return GENERATED
     if is_folder(target) or is_unmatched(target):
         return NOTHING
+    if target.endswith(".json") or os.path.isfile(os.path.join(target, "model.json")):
+        return TFJS
     name = target.lower()
     return next((kind for kind in KINDS if name.endswith(kind.suffixes)), MODEL)
 
 
 def is_folder(path: str) -> bool:
     """Whether this is a folder, and no model that is saved as one."""
-    return os.path.isdir(path) and not os.path.exists(os.path.join(path, "saved_model.pb"))
+    models = (os.path.join(path, name) for name in ("saved_model.pb", "model.json"))
+    return os.path.isdir(path) and not any(map(os.path.exists, models))
 
 
 def expanded(words: Iterable[str]) -> list[str]:

@@ -67,13 +67,14 @@ def known_cause(
     possible = [
         known
         for known in KNOWN_DIFFERENCES
-        if check.verdict in ("diverged", *known.also) and known.concerns(one, check.subject.against)
+        if check.verdict in ("diverged", *known.also)
+        and known.concerns(one, call.made_by or check.subject.against)
     ]
     # What a wrapper is known for is told of the wrapper.
     for known in sorted(possible, key=lambda known: "wrapper" not in known.options):
         found = explanation(known, held, check)
         if found and (check.verdict == "diverged" or shows_marks(known, one, check, call)):
-            text = f"Keras {known.keras} is known for it: {known.wrong}; right: {known.right}"
+            text = f"{known.seen_in} is known for it: {known.wrong}; right: {known.right}"
             return Cause(known.id, text, found.effective_bits, known.remedy)
     return None
 

@@ -1,4 +1,6 @@
-"""Where Keras is known to compute something else than it documents: each place proven by hand.
+"""Where Keras, and what copies its layers, is known to compute something else than is documented.
+
+Each place is proven by hand.
 
 A finding of a sweep is one of these only if the same options matter and its numbers, or Keras's
 message, bear the marks of this very mistake: anything else must not hide behind it. In a check, any
@@ -536,6 +538,7 @@ STATES_ARE_RIGHT = "do not use outputs of masked timesteps; the states are right
 NO_UNROLL = (
     "leave out unroll=True: it changes how the layer is computed, and should not change what"
 )
+TFJS = "TensorFlow.js"
 NOT_SHOWN = "it is zeros, as on TensorFlow: no output is there yet to be repeated, [0, 4]"
 
 KNOWN_DIFFERENCES = (
@@ -729,6 +732,30 @@ KNOWN_DIFFERENCES = (
         right=NOT_SHOWN,
         marks=shows_the_first_state,
         against=STEP_BY_STEP,
+        made_right=zeros_before_the_first,
+        remedy=STATES_ARE_RIGHT,
+    ),
+    KnownDifference(
+        "tfjs-shows-the-initial-state",
+        {"mask": A_MASK, "initial_state": ("random",)},
+        keras="4.22",
+        program=TFJS,
+        wrong=SHOWN,
+        right=NOT_SHOWN,
+        marks=shows_the_first_state,
+        against=("tfjs",),
+        made_right=zeros_before_the_first,
+        remedy=STATES_ARE_RIGHT,
+    ),
+    KnownDifference(
+        "tfjs-shows-the-stored-state",
+        {"mask": A_MASK, "calls": (2, 3), "stateful": (True,)},
+        keras="4.22",
+        program=TFJS,
+        wrong=f"{SHOWN}; so does the state that a stateful layer kept",
+        right=NOT_SHOWN,
+        marks=shows_the_first_state,
+        against=("tfjs",),
         made_right=zeros_before_the_first,
         remedy=STATES_ARE_RIGHT,
     ),

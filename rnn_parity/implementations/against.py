@@ -143,7 +143,9 @@ def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
         return replace(seen, weights=None, not_compared=reason)
     data = (seen.inputs, seen.mask, seen.initial_state)
     Sequences.of(seen.weights, *data)  # what does not fit is refused before anybody is asked
-    answer = source.compute(Request(seen.weights, *data, seen.layer_name, seen.config))
+    answer = source.compute(
+        Request(seen.weights, *data, seen.layer_name, seen.config, model_inputs=seen.model_inputs)
+    )
     weights = seen.weights if answer.layer is None else answer.layer
     if len(answer.final_state) > len(weights.STATES):
         raise SourceFailedError(
@@ -158,7 +160,21 @@ def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
         final_state=answer.final_state,
         notes=(*seen.notes, *answer.notes),
         unproven=unproven(answer, source),
+        made_by=answer.made_by,
+        **reached(answer, seen),
     )
+
+
+def reached(answer: Answer, seen: LayerCall) -> dict[str, Any]:
+    """What reached the layer of an answer, where that is not what reached it in Keras.
+
+    The initial state is Keras's where one of the two has none: to drop it is a mistake.
+    """
+    if answer.inputs is None:
+        return {}
+    both = answer.initial_state is not None and seen.initial_state is not None
+    states = {"initial_state": answer.initial_state} if both else {}
+    return {"inputs": answer.inputs, **states}
 
 
 def grouped(calls: Sequence[LayerCall]) -> list[LayerCall | Both]:
@@ -191,6 +207,8 @@ def halves_computed_by(both: Both, source: Source) -> Iterator[LayerCall]:
             last_output=None,
             final_state=states[i] if states else (),
             notes=(*part.notes, *answer.notes),
+            made_by=answer.made_by,
+            **reached(answer, part),
             unproven=unproven(naming_left_out(answer, bool(states)), source),
         )
 
@@ -223,7 +241,16 @@ def whole_answer(both: Both, layer: Cell, source: Source) -> Answer:
     seen, units = both.parts[0], sum(one.units for one in both.layers)
     config = both.merge.config
     answer = source.compute(
-        Request(layer, seen.inputs, None, None, both.layer_name, config, both.layers)
+        Request(
+            layer,
+            seen.inputs,
+            None,
+            None,
+            both.layer_name,
+            config,
+            both.layers,
+            both.merge.model_inputs,
+        )
     )
     batch, timesteps = seen.inputs.shape[:2]
     shapes = [(batch, timesteps, units)] + [(batch, units)] * (not both.sequences)

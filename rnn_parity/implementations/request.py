@@ -23,7 +23,8 @@ class Request:
     layer's states, h before an LSTM's c, or is None for zeros. `config` is Keras's own description
     of the layer, empty where only weights are known. `side_by_side` are the two layers of
     a `Bidirectional`, one of them `layer`, whose outputs are asked for together, the second's
-    reversed in time; empty for a layer alone.
+    reversed in time; empty for a layer alone. `model_inputs` is what the whole model was given, by
+    the names of its inputs, for who can run that; empty where there is none.
     """
 
     layer: Cell
@@ -33,6 +34,7 @@ class Request:
     layer_name: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     side_by_side: tuple[Cell, ...] = ()
+    model_inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def units(self) -> int:
@@ -52,6 +54,8 @@ class Answer:
     holds beside these: what they compute is not proven by what is compared, so that the check is
     `inconclusive` unless the user named the part, as `part` would (`FILE#PART`; empty where nothing
     can be named). Other things in a file, such as the weights of a Dense layer, belong in a note.
+    Where the layer was run in a whole model, `inputs` and `initial_state` are what reached it
+    there, in place of what was asked. `made_by` is who answered, as known differences name it.
     """
 
     outputs: NDArray[Any]
@@ -61,6 +65,9 @@ class Answer:
     left_out: tuple[str, ...] = ()
     part: str = ""
     last_output: NDArray[Any] | None = None
+    inputs: NDArray[Any] | None = None
+    initial_state: tuple[NDArray[Any], ...] | None = None
+    made_by: str = ""
 
 
 Implementation = Callable[[Request], Answer]

@@ -80,6 +80,21 @@ KINDS = [
         any_weights=True,
     ),
     Kind(
+        "tfjs",
+        "the layer in TensorFlow.js, run by Node",
+        r"(tfjs)",
+        ".tfjs.layer",
+        "model",
+        any_weights=True,
+    ),
+    Kind(
+        "model.json",
+        "a TensorFlow.js model (layers-model), run by Node, or the folder that holds it",
+        r"(.+\.json)",
+        ".tfjs.model",
+        "model",
+    ),
+    Kind(
         "model.onnx",
         "an ONNX model, run by ONNX Runtime; #NAME: one output",
         r"(.+\.onnx(?:#.*)?)",
@@ -166,8 +181,9 @@ def module_of(kind: Kind) -> Any:
 
 def recognised(source: str) -> tuple[Kind, str]:
     """The kind of `source`, and what its module is given."""
-    if os.path.isfile(os.path.join(source, "saved_model.pb")):
-        source = os.path.join(source, "")
+    for name, end in (("saved_model.pb", ""), ("model.json", "model.json")):
+        if os.path.isfile(os.path.join(source, name)):
+            source = os.path.join(source, end)
     for kind in KINDS:
         match = re.fullmatch(kind.pattern, source, re.DOTALL | re.IGNORECASE)
         if match:

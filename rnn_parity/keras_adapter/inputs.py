@@ -243,6 +243,18 @@ def _sizes(
     return next(iter(batches.values()), batch), next(iter(open_), timesteps)
 
 
+def named_inputs(model: Any, inputs: Any) -> dict[str, NDArray[Any]]:
+    """What a model is given, by the names of its inputs; nothing where it does not know them."""
+    try:
+        names = [spec.name for spec in input_signature(model)]
+        if isinstance(inputs, dict):
+            return {name: np.asarray(inputs[name]) for name in names if name in inputs}
+        arrays = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        return dict(zip(names, map(np.asarray, arrays), strict=False))
+    except (InputError, TypeError, ValueError):  # or they are no arrays, such as ragged ones
+        return {}
+
+
 def _filled(shape: Sequence[int | None], batch: int, timesteps: int) -> tuple[int, ...]:
     """`shape` with its open sizes settled."""
     first = [size or batch for size in shape[:1]]

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.keras_adapter.dropout import MASKS, given_masks
+from rnn_parity.keras_adapter.inputs import named_inputs
 from rnn_parity.keras_adapter.parts import (
     input_shape,
     is_bidirectional,
@@ -155,7 +156,9 @@ def observe_calls(
         found = _recorded_arrays(
             recorder, partial(_call_model, model, training, masked), model, mode, data
         )
-    seen = _layer_calls(recorder, found, mode, layer_name)
+    # A mask that is handed to the whole model has no place among its inputs.
+    alone = named_inputs(model, calls[0]) if not masks and len(calls) == 1 else {}
+    seen = _layer_calls(recorder, found, mode, layer_name, alone)
     return told_of_masks(seen, masks, model.name) if masks else seen
 
 
@@ -242,9 +245,16 @@ def _recorded_arrays(
 
 
 def _layer_calls(
-    recorder: Recorder, found: CallArrays, mode: str, wanted: str | None = None
+    recorder: Recorder,
+    found: CallArrays,
+    mode: str,
+    wanted: str | None = None,
+    given: Mapping[str, NDArray[Any]] | None = None,
 ) -> list[LayerCall]:
-    """What was found as data; the calls of what ran more than once are numbered."""
+    """What was found as data; the calls of what ran more than once are numbered.
+
+    `given` is what the whole model was given, by the names of its inputs.
+    """
     found = _named_once(found)
     silent = recorder.silent()
     if wanted is not None:
@@ -257,7 +267,7 @@ def _layer_calls(
         names[:i].count(name) if names.count(name) > 1 else None for i, name in enumerate(names)
     ]
     ran = [
-        _with_probe(layer_call(call, mode, number, arrays), call)
+        replace(_with_probe(layer_call(call, mode, number, arrays), call), model_inputs=given or {})
         for (call, arrays), number in zip(found, numbers, strict=True)
     ]
     not_run = [not_seen(recorder.layers[name], name, mode) for name in silent]

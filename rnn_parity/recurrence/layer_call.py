@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,9 @@ class LayerCall:
     `(B, T, F)` and states `(B, H)` in processing order to outputs `(B, T, H)`, or to None where
     Keras refuses; it is None where another call would change the layer or run another computation.
     `unproven` says why the numbers alone do not prove that another implementation, who computed
-    them, is this layer; empty where they do.
+    them, is this layer; empty where they do. `model_inputs` is what the whole model was given, by
+    the names of its inputs, where a model ran. `made_by` is the kind of implementation that
+    computed the call, as known differences name it; empty where its name is that.
     """
 
     layer_class: str
@@ -93,6 +95,8 @@ class LayerCall:
     kernel: str | None = None
     probe: Callable[..., NDArray[Any] | None] | None = None
     unproven: str = ""
+    model_inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    made_by: str = ""
 
     @property
     def in_bidirectional(self) -> bool:

@@ -208,7 +208,7 @@ class SweepReport(Renderable):
         # What is known is said in full below.
         yield from caused(c for c in finding.causes if known is None or c.fault != known.id)
         if known is not None:
-            yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.keras)]
+            yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.versions)]
             yield more(known.id)
         if configuration["open_size"] == "none":
             given = [f"--{n} {value}" for n in ("seed", "against") if (value := self.options[n])]

@@ -21,13 +21,25 @@ NOT_COMPARED = ("refused", "failed")
 class DifferenceText:
     """What is said of a known difference: its id, where it was seen, and what would be right.
 
-    `keras` names the versions; `wrong` and `right` are sentences without their full stop.
+    `keras` names the versions, of Keras or of another `program`; `wrong` and `right` are sentences
+    without their full stop.
     """
 
     id: str
     keras: str = field(kw_only=True)
     wrong: str = field(kw_only=True)
     right: str = field(kw_only=True)
+    program: str = field(default="Keras", kw_only=True)
+
+    @property
+    def seen_in(self) -> str:
+        """The program and its versions."""
+        return f"{self.program} {self.keras}"
+
+    @property
+    def versions(self) -> str:
+        """The versions, of Keras where no other program is named."""
+        return self.keras if self.program == "Keras" else self.seen_in
 
 
 Array = NDArray[np.float64]

@@ -36,6 +36,7 @@ NAMED_FILE = re.compile(r"(?:#|/\*) ([\w.]+\.\w+)\b")
 NOT_RUN = {
     "pip install": "it would change the environment of the tests",
     "git clone": "it needs a network",
+    "npm install": "it needs a network",
     "cd ": "it belongs to what was cloned",
     "make ": "it sets up environments of its own; its targets are tested by name",
 }

@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+import tfjs_models
 from pages import (
     ARCHITECTURE,
     COMMAND,
@@ -41,6 +42,8 @@ def test_what_a_page_shows_is_what_its_commands_and_its_python_answer(page, tmp_
     text = page.read_text()
     if "$ cc " in text and shutil.which("cc") is None:
         pytest.skip("there is no C compiler")
+    if "--against tfjs" in shown(text, "console"):
+        tfjs_models.found()
     real = answered(text, tmp_path)
     for language in ("console", "text"):
         assert comparable(shown(real, language)) == comparable(shown(text, language))

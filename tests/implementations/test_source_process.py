@@ -13,8 +13,8 @@ import pytest
 from processes import gone
 
 from rnn_parity.errors import InputError, SourceFailedError
-from rnn_parity.implementations import command
-from rnn_parity.implementations.command import Unwinding, run_program
+from rnn_parity.system import processes as program_processes
+from rnn_parity.system.processes import Unwinding, run_program
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def test_a_program_that_hangs_is_ended_with_its_children(monkeypatch):
     # The limit is over as soon as the program hangs, however long that takes here.
     times = chain([0.0], (float(hangs()) for _ in count()))
     clock = SimpleNamespace(monotonic=lambda: next(times), sleep=time.sleep)
-    monkeypatch.setattr(command, "time", clock)
+    monkeypatch.setattr(program_processes, "time", clock)
     with pytest.raises(InputError) as error:
         ran(HANGS, 0.5)
     assert str(error.value) == (

@@ -236,7 +236,10 @@ def test_processes_ask_the_source_too(small, ports, capsys):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("outputs.npy", "expected keras:BACKEND, onnx|litert, module:function, which are given "),
+        (
+            "outputs.npy",
+            "expected keras:BACKEND, onnx|litert, tfjs, module:function, which are given ",
+        ),
         ("model.onnx", "received model.onnx, which is not; check it by itself"),
         ("model.tflite", "received model.tflite"),
         ("weights.safetensors", "received weights.safetensors"),

@@ -1,0 +1,1 @@
+"""TensorFlow.js, run by Node: its layers, and models in its own format."""
