@@ -316,8 +316,7 @@ def _describe_hdf5(path: Path) -> Saved:
         check_heaps(content)
     with h5py.File(path, "r") as file:
         stored = check_arrays(file, str(path))
-        version = file.attrs.get("keras_version", "")  # bytes in older files
-        version = version.decode() if isinstance(version, bytes) else str(version)
+        version = old_files.text(file.attrs.get("keras_version", ""))
         if "model_config" not in file.attrs:
             return Saved(version, None, stored)
         size = file.attrs.get_id("model_config").get_storage_size()

@@ -270,7 +270,12 @@ def _ends(entries: Any, kinds: Mapping[str, str]) -> Any:
 def attribute(group: Any, name: str) -> list[str]:
     """A list of names among the attributes of a group, which long ones are split over."""
     found = group.attrs[name] if name in group.attrs else _parts(group, name)
-    return [one.decode() if isinstance(one, bytes) else str(one) for one in found]
+    return [text(one) for one in found]
+
+
+def text(value: Any) -> str:
+    """A text as files of all ages hold it: in bytes, or as what it is."""
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _parts(group: Any, name: str) -> list[Any]:
