@@ -17,6 +17,7 @@ from rnn_parity import keras_adapter
 from rnn_parity.api.examination import examine
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.api.judging import judged, judged_call, subject_of
+from rnn_parity.api.saved import SavedModel, opened
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.implementations.against import call_to_compute, others_of
 from rnn_parity.implementations.onnx.graph import Operator, complete_feeds, exposed
@@ -28,8 +29,6 @@ from rnn_parity.implementations.onnx.model import (
     session,
 )
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
-from rnn_parity.keras_adapter.inputs import generate_inputs
-from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
 from rnn_parity.recurrence.precision import real
@@ -256,41 +255,44 @@ def check_model(
     safe_mode: bool = True,
     against: Any = None,
     training: bool = False,
+    custom: Sequence[str] = (),
+    arguments: Mapping[str, Any] | None = None,
 ) -> Report:
     """Load a `.keras` or `.h5` model and check every recurrent layer on what really reaches it.
 
-    Without `inputs`, random ones that fit the model's signature are used; `batch` and `timesteps`
-    fill its open dimensions; `against` and `training` are as in `check`. Raises `InputError` for a
-    file that is no model or not a safe one.
+    Of a file that holds weights alone, every recurrent layer is rebuilt from its arrays, with the
+    options in `arguments` in place of Keras's defaults. Without `inputs`, random ones that fit the
+    model's signature are used; `batch` and `timesteps` fill its open dimensions; `against` and
+    `training` are as in `check`. `custom` names classes and functions of which the model is made,
+    written "module:Name": their modules are imported, those of the current folder first. Raises
+    `InputError` for a file that is no model or not a safe one.
     """
     others = others_of(against, training)
-    calls = model_calls(
-        path, inputs, mask, layer_name, mode, seed, batch, timesteps, safe_mode, training, others
+    model = SavedModel(
+        path,
+        inputs,
+        mask,
+        layer_name,
+        seed,
+        batch,
+        timesteps,
+        safe_mode,
+        training,
+        custom,
+        arguments,
     )
+    calls, notes = model_calls(model, mode, others)
     checks = tuple(judged(calls, "model", path, others))
-    return keras_report(checks, () if checks else (f"{path} has no recurrent layer",))
+    return keras_report(checks, notes if checks else (*notes, f"{path} has no recurrent layer"))
 
 
 def model_calls(
-    path: str,
-    inputs: NDArray[Any] | None,
-    mask: NDArray[np.bool_] | None,
-    layer_name: str | None,
-    mode: str,
-    seed: int,
-    batch: int,
-    timesteps: int,
-    safe_mode: bool,
-    training: bool,
-    others: Sequence[Source] = (),
-) -> Iterator[LayerCall]:
-    """What passes through the recurrent layers of a saved model, in each mode."""
-    model = load_model(path, safe_mode=safe_mode)
-    data: Any = inputs
-    if data is None:
-        data = generate_inputs(model, batch, timesteps, seed)
-    for one in modes_to_run(mode, others, training):
-        yield from keras_adapter.observe_model(model, data, one, layer_name, mask, training)
+    model: SavedModel, mode: str, others: Sequence[Source] = ()
+) -> tuple[Iterable[LayerCall], tuple[str, ...]]:
+    """What passes through the recurrent layers of a saved model, in each mode, and notes on it."""
+    modes = modes_to_run(mode, others, model.training)
+    found = opened(model)
+    return found.calls(modes), found.notes
 
 
 def modes_to_run(

@@ -25,6 +25,7 @@ from rnn_parity import keras_adapter
 from rnn_parity.api.functions import generated_calls, keras_report, model_calls, modes_to_run
 from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.api.judging import judged
+from rnn_parity.api.saved import SavedModel
 from rnn_parity.bounds.distance import distance, ulps
 from rnn_parity.cases.case import (
     SEQUENCE_OPTIONS,
@@ -309,16 +310,29 @@ def record_model(
     safe_mode: bool = True,
     inputs_as: str | None = None,
     training: bool = False,
+    custom: Sequence[str] = (),
+    arguments: Mapping[str, Any] | None = None,
 ) -> Report:
     """Record every recurrent layer of a saved model, run as `check_model` runs it."""
-    calls = list(
-        model_calls(
-            path, inputs, mask, layer_name, mode, seed, batch, timesteps, safe_mode, training
-        )
+    model = SavedModel(
+        path,
+        inputs,
+        mask,
+        layer_name,
+        seed,
+        batch,
+        timesteps,
+        safe_mode,
+        training,
+        custom,
+        arguments,
     )
-    if not calls:
-        return keras_report((), (f"{path} has no recurrent layer",))
-    return record(calls, out, "model", inputs_as)
+    calls, notes = model_calls(model, mode)
+    found = list(calls)
+    if not found:
+        return keras_report((), (*notes, f"{path} has no recurrent layer"))
+    report = record(found, out, "model", inputs_as)
+    return replace(report, notes=(*notes, *report.notes))
 
 
 # A layer held against the cases recorded of it.

@@ -273,7 +273,9 @@ def model_report(given: Given) -> Report:
     inputs = read_inputs(given, (2, 3, 4, 5))
     mask = read_mask(given, None if inputs is None else inputs.shape[:2])
     options |= {"layer_name": given.get("layer_name"), "safe_mode": not given["unsafe"]}
-    options |= {"inputs": inputs, "mask": mask, **ways(given)}
+    options |= {"inputs": inputs, "mask": mask, **ways(given), **named(given, "custom")}
+    if "arguments" in given:
+        options["arguments"] = unique(given["arguments"])
     if given["command"] == "record":
         return record_model(target, given["output"], **options)
     return check_model(target, **options)

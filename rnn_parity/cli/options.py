@@ -165,7 +165,8 @@ def add_subject(command: Parser, target: str) -> None:
         action="append",
         type=argument,
         metavar="NAME=VALUE",
-        help="a Keras constructor argument, such as activation=relu; repeatable",
+        help="a Keras constructor argument, such as activation=relu; for weights alone too; "
+        "repeatable",
     )
     add("--dtype", metavar="NAME", help="a Keras dtype policy, such as mixed_float16")
     add("--initial-state", choices=INITIAL_STATES, help="the first state (default zeros)")
@@ -181,6 +182,12 @@ def add_subject(command: Parser, target: str) -> None:
         action="store_true",
         default=False,
         help="load a model with Lambda layers: runs its code",
+    )
+    add(
+        "--custom",
+        action="append",
+        metavar="MODULE:NAME",
+        help="a class or function that the model names: imports its module; repeatable",
     )
     add(
         "--mode",
@@ -307,11 +314,16 @@ def unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
 # Which options go together: one that would change nothing is refused.
 
 OF_GENERATED = (
-    *("layer", "units", "features", "arguments"),
+    *("layer", "units", "features"),
     *("dtype", "mask", "initial_state", "calls"),
 )
-OF_MODEL = ("layer_name", "unsafe")
-NOT_OF_ONNX = ("unsafe", "mode", "mask_file", "no_keras", "against", "inputs_as", "training")
+OF_WEIGHTS = ("arguments",)
+"""What a generated layer is given, and one of which a file holds the weights alone."""
+OF_MODEL = ("layer_name", "unsafe", "custom")
+NOT_OF_ONNX = (
+    *("unsafe", "custom", "mode", "mask_file", "no_keras", "against", "inputs_as", "training"),
+    *OF_WEIGHTS,
+)
 RATES = ("dropout", "recurrent_dropout")
 OF_INPUT = ("batch", "timesteps", "features")
 OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
@@ -345,7 +357,7 @@ def refuse_combinations(given: Given) -> None:
         for source in given["against"]:
             recognised(source)
     if is_case(given):
-        of_case = (*OF_GENERATED, *OF_MODEL, *OF_DATA, "training")
+        of_case = (*OF_GENERATED, *OF_WEIGHTS, *OF_MODEL, *OF_DATA, "training")
         refuse(given, of_case, "settled by the case; leave it out")
         if "no_keras" in given:
             refuse(given, ("mode",), "nothing runs with --no-keras; leave out one of the two")

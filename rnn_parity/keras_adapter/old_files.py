@@ -41,6 +41,8 @@ FUSED = {
 }
 """The layers of NVIDIA's kernel alone, which are gone, and those that compute the same."""
 RENAMED = dict.fromkeys(("BatchNormalizationV1", "BatchNormalizationV2"), "BatchNormalization")
+HARD = "hard_sigmoid"
+"""The activation that has another slope since Keras 3."""
 RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", "Bidirectional")
 """Layers that were given their initial state among their inputs."""
 UNUSED = {"_initializer": "zeros", "_regularizer": None, "_constraint": None}
@@ -97,6 +99,29 @@ def objects_in(config: Any) -> Iterator[Mapping[str, Any]]:
             waiting += reversed(list(value.values()))
         elif isinstance(value, list):
             waiting += reversed(value)
+
+
+def unlike_today(description: Any, version: str) -> Iterator[str]:
+    """Sentences on what layers compute here otherwise than in the Keras that described them.
+
+    `version` is that of the Keras which wrote the file, "" where that is not known.
+    """
+    who = f"Keras {version}" if version else "the Keras"
+    objects = [one for one in objects_in(description) if isinstance(one.get("config"), Mapping)]
+    hard = [one["config"].get("name") for one in objects if HARD in one["config"].values()]
+    if hard:
+        names = ", ".join(repr(name) for name in dict.fromkeys(hard) if name)
+        yield (
+            f"OTHER NUMBERS THAN IN {who.upper()}, which wrote the file: hard_sigmoid "
+            f"({names or 'of a layer'}) was clip(0.2 x + 0.5, 0, 1) there and is clip(x / 6 + 0.5, "
+            "0, 1) in Keras 3, which ran it and is what was checked; with tf_keras installed, "
+            "TF_USE_LEGACY_KERAS=1 runs and checks the other one"
+        )
+    for one in objects:
+        kind = one.get("class_name")
+        if kind in FUSED:
+            name = one["config"].get("name")
+            yield f"{name!r} was a {kind}, which is gone: {FUSED[kind][0]} ran with its weights"
 
 
 def _refuse_keras_1(layers: Sequence[Any]) -> None:

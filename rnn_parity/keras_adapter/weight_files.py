@@ -339,10 +339,11 @@ def _notes(
     if one.is_fused:
         notes.append(f"its weights were those of CuDNN{one.kind}, in whose place {one.kind} runs")
     is_open = "recurrent_activation" not in arguments and one.kind != "SimpleRNN"
+    is_open = is_open and not one.is_fused
     if _is_before_2_3(one.version) and is_open:
         notes.append(
-            f"Keras {one.version} wrote these weights: before 2.3 the default recurrent_activation was "
-            "hard_sigmoid, clip(0.2 x + 0.5, 0, 1), which Keras 3 does not have by that name: it "
-            "has clip(x / 6 + 0.5, 0, 1)"
+            f"Keras {one.version} wrote these weights, whose recurrent_activation was hard_sigmoid "
+            "by default, clip(0.2 x + 0.5, 0, 1); Keras 3 has no such activation, and what ran "
+            "and was checked is the default of today"
         )
     return tuple(notes)
