@@ -28,7 +28,7 @@ def randomized(model, seed=0):
     for layer in model.layers:
         values = [rng.uniform(-0.8, 0.8, size=w.shape) for w in layer.get_weights()]
         names = [w.name for w in layer.weights]
-        layer.set_weights([abs(v) if "variance" in n else v for n, v in zip(names, values)])
+        layer.set_weights([abs(v) if "variance" in names[i] else v for i, v in enumerate(values)])
     return model
 
 
@@ -102,7 +102,7 @@ class Folder:
         self.path = path
 
     def file(self, name, suffix):
-        return os.path.join(self.path, "%s-%s.%s" % (name, VERSION, suffix))
+        return os.path.join(self.path, f"{name}-{VERSION}.{suffix}")
 
     def add(self, name, model, inputs=X, computes=None, suffix="h5"):
         model.save(self.file(name, suffix))
@@ -111,7 +111,7 @@ class Folder:
     def add_outputs(self, name, model, inputs=X):
         outputs = model.predict(inputs)
         outputs = outputs if isinstance(outputs, list) else [outputs]
-        found = {"outputs_%d" % i: one for i, one in enumerate(outputs)}
+        found = {f"outputs_{i}": one for i, one in enumerate(outputs)}
         np.savez(self.file(name, "npz"), inputs=inputs, **found)
 
 
@@ -121,7 +121,7 @@ def record_keras_1(folder):
         model = models.Sequential()
         make = getattr(layers, kind)
         model.add(make(3, input_shape=(STEPS, FEATURES), inner_activation="sigmoid"))
-        name = "weights_%s" % kind.lower()
+        name = f"weights_{kind.lower()}"
         randomized(model).save_weights(folder.file(name, "h5"))
         folder.add_outputs(name, model)
 

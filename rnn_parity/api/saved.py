@@ -1,4 +1,4 @@
-"""A saved Keras model, or weights alone, run by whichever Keras can: here, or tf_keras beside it."""
+"""A saved Keras model, or weights alone, run by the Keras here, or by tf_keras where it cannot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.implementations import legacy_keras
 from rnn_parity.implementations.python_function import custom_objects
 from rnn_parity.keras_adapter.inputs import generate_inputs
-from rnn_parity.keras_adapter.loading import NeedsOldKeras, Saved, describe, load_described
+from rnn_parity.keras_adapter.loading import OldKerasNeededError, Saved, describe, load_described
 from rnn_parity.keras_adapter.old_files import is_old, unlike_today
 from rnn_parity.keras_adapter.weight_files import weight_calls
 from rnn_parity.recurrence.layer_call import LayerCall
@@ -72,10 +72,12 @@ def opened(model: SavedModel) -> Opened:
         )
     keras_adapter.tensorflow_module()  # before others import it, and let it say what it likes
     objects = custom_objects(model.custom)
-    notes = tuple(f"--custom imported {one}, and ran the code of its module" for one in model.custom)
+    notes = tuple(
+        f"--custom imported {one}, and ran the code of its module" for one in model.custom
+    )
     try:
         loaded = load_described(path, saved, model.safe_mode, objects)
-    except NeedsOldKeras as error:
+    except OldKerasNeededError as error:
         return _with_tf_keras(model, error, notes)
     notes += tuple(unlike_today(saved.config, saved.version)) if is_old(saved.version) else ()
     return Opened(lambda modes: _calls(model, loaded, saved, modes), notes)
@@ -121,7 +123,7 @@ def _weights(model: SavedModel) -> Opened:
     return Opened(calls)
 
 
-def _with_tf_keras(model: SavedModel, error: NeedsOldKeras, notes: tuple[str, ...]) -> Opened:
+def _with_tf_keras(model: SavedModel, error: OldKerasNeededError, notes: tuple[str, ...]) -> Opened:
     """The same file for tf_keras; raises `InputError` with `error` where it is not installed."""
     version = legacy_keras.installed()
     if version is None:

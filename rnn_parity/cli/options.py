@@ -319,6 +319,7 @@ OF_GENERATED = (
 )
 OF_WEIGHTS = ("arguments",)
 """What a generated layer is given, and one of which a file holds the weights alone."""
+MAY_BE_WEIGHTS = (".h5", ".hdf5")
 OF_MODEL = ("layer_name", "unsafe", "custom")
 NOT_OF_ONNX = (
     *("unsafe", "custom", "mode", "mask_file", "no_keras", "against", "inputs_as", "training"),
@@ -384,6 +385,9 @@ def refuse_around_a_layer(given: Given) -> None:
         refuse(given, OF_MODEL, "only for a model; add the TARGET or leave this out")
     else:
         refuse(given, OF_GENERATED, "only for a generated layer; leave out this or the TARGET")
+        if not given["target"].lower().endswith(MAY_BE_WEIGHTS):
+            why = "only for a generated layer or weights alone (.h5); leave out this or the TARGET"
+            refuse(given, OF_WEIGHTS, why)
     refuse_training(given)
     if "input" in given:
         settled = OF_INPUT if generated else (*OF_INPUT, "seed")

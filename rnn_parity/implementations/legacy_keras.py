@@ -196,7 +196,7 @@ def _call(described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> L
         kind: Any = KERAS_CELLS[cell["kind"]]
         weights = kind(*(arrays.get(name) for name in WEIGHTS), **cell["options"])
     if found := described.get("merge"):
-        merge = Merge(*found, **{side: handed_arrays(arrays, side) for side in SIDES})
+        merge = Merge(*found, *(handed_arrays(arrays, side) for side in SIDES))
     notes = tuple(described["notes"])
     return LayerCall(**{**fields, "notes": notes}, weights=weights, merge=merge)
 
@@ -226,9 +226,7 @@ def observed(request: Message) -> list[LayerCall]:
         data = generate_inputs(model, job.batch, job.timesteps, job.seed)
     calls = []
     for mode in job.modes:
-        calls += observe_model(
-            model, data, mode, job.layer_name, request.get("mask"), job.training
-        )
+        calls += observe_model(model, data, mode, job.layer_name, request.get("mask"), job.training)
     return calls
 
 

@@ -11,6 +11,7 @@ from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.keras_adapter.observing import is_model, observe_layer, observe_model
 from rnn_parity.keras_adapter.parts import state_count
 from rnn_parity.keras_adapter.runtime import device, modes_of, tensorflow_module
+from rnn_parity.keras_adapter.weight_files import weight_calls
 from rnn_parity.keras_adapter.weights import layer_weights
 from rnn_parity.system.choices import LAYER_CLASSES, MODES
 
@@ -33,4 +34,5 @@ __all__ = [
     "seed_masks",
     "state_count",
     "tensorflow_module",
+    "weight_calls",
 ]

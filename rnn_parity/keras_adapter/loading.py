@@ -40,6 +40,8 @@ SUFFIXES = {".keras": "Keras", ".h5": "HDF5", ".hdf5": "HDF5"}
 
 UNKNOWN = re.compile(r"(?:Unknown [a-z ]+|Could not locate [a-z]+):? '(\w+)'")
 """How the versions of Keras complain of a name that they do not know, in files of older ones."""
+BESIDE_THE_REASON = (" Full object config:", " Please ensure", " Make sure", "\n\nconfig=")
+"""Where Keras goes on to what it was given, or to advice for whoever wrote the code."""
 NAMESPACES = ("layers", "models", "initializers", "regularizers", "constraints", "activations")
 HEAP = b"GCOL\x01\0\0\0"
 """How a heap of texts begins, in the file format's version 1 of it, the only one."""
@@ -111,7 +113,7 @@ class Saved(NamedTuple):
     pickles: bool = False
 
 
-class NeedsOldKeras(InputError):
+class OldKerasNeededError(InputError):
     """A model file of Keras 2 that Keras 3 cannot load, even in its own words."""
 
 
@@ -124,7 +126,7 @@ def load_model(
 
     With `safe_mode`, a file that holds or names code which is not Keras's (`safety`) is refused
     before Keras sees it: several versions of Keras would run it all the same. A file of Keras 2 is
-    translated for Keras 3 (`old_files`). Raises `NeedsOldKeras` where that does not help, and
+    translated for Keras 3 (`old_files`). Raises `OldKerasNeededError` where that does not help, and
     `InputError` for everything else that is not a model which this Keras can load.
     """
     path = Path(path)
@@ -158,7 +160,7 @@ def load_described(
             else:
                 model = tf.keras.models.load_model(str(path), compile=False, **options)
     except Exception as error:  # whatever is wrong with a model surfaces as any exception
-        kind = NeedsOldKeras if is_old else InputError
+        kind = OldKerasNeededError if is_old else InputError
         raise kind(_reason(path, saved, error, custom_objects)) from error
     if not isinstance(model, tf.keras.Model):  # Keras 2 returns what it finds no class in
         raise InputError(f"{path}: expected a model, received the description of something else")
@@ -182,7 +184,7 @@ def _load_translated(
     path: Path, saved: Saved, config: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Any:
     """The model that `config` describes, with the weights that Keras 2 wrote into the file."""
-    import h5py
+    import h5py  # type: ignore[import-untyped]  # comes with TensorFlow, without types
 
     model = tensorflow_module().keras.utils.deserialize_keras_object(config, **options)
     if path.suffix.lower() == ".keras":
@@ -299,7 +301,7 @@ def _stored(path: Path, archive: zipfile.ZipFile, name: str) -> int:
 
     Raises `InputError` for weights that take too much, or lie elsewhere.
     """
-    import h5py  # type: ignore[import-untyped]  # comes with TensorFlow, without types
+    import h5py
 
     if not name.endswith(".h5"):
         return archive.getinfo(name).file_size // 2  # numbers of 2 bytes, at most
@@ -353,19 +355,24 @@ def _reason(
         return _unsafe(path)
     # Keras 2 complains of 'function' when it cannot read what it wrote itself.
     complained_of = [name for name in UNKNOWN.findall(text) if name != "function"]
-    unresolved = [name for name in _unresolved(saved.config, _known(custom_objects)) if name in text]
-    names = [name for name in (*unresolved, *complained_of) if name not in OPERATIONS]
+    unresolved = _unresolved(saved.config, _known(custom_objects))
+    names = [name for name in (*unresolved, *complained_of) if f"'{name}'" in text]
     here = str(keras_major())
-    is_other = saved.version[:1] not in ("", here)
-    if names and not is_other:
-        return _unknown_to_keras(path, repr(names[0]))
-    if not is_other:
-        return f"{path}: Keras cannot load it: {one_line(error)}"
-    return f"{path}: written by Keras {saved.version}, and Keras {here} cannot load it: " + (
-        f"it uses {names[0]!r}, which Keras {here} does not have"
-        if names
-        else one_line(error)
-    )
+    if saved.version[:1] in ("", here):
+        own = f"{path}: Keras cannot load it: {_own_words(error)}"
+        return _unknown_to_keras(path, repr(names[0])) if names else own
+    why = _own_words(error)
+    if names:
+        why = f"it uses {names[0]!r}, which Keras {here} does not have and nobody registered"
+    return f"{path}: written by Keras {saved.version}, and Keras {here} cannot load it: {why}"
+
+
+def _own_words(error: Exception) -> str:
+    """The innermost thing that Keras complains of, without the object and without its advice."""
+    text = str(error).rpartition("Exception encountered: ")[2]
+    for mark in BESIDE_THE_REASON:
+        text = text.partition(mark)[0]
+    return one_line(ValueError(text.strip().rstrip(".") or type(error).__name__))
 
 
 def _known(custom_objects: Mapping[str, Any] | None) -> set[str]:

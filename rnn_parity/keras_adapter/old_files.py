@@ -1,4 +1,4 @@
-"""Model files of Keras 2 in the words of Keras 3: their descriptions, and the order of their arrays.
+"""Model files of Keras 2 in the words of Keras 3: their descriptions and their arrays.
 
 Keras 3 reads descriptions that Keras 3 wrote. Those of Keras 2.0 to 2.15 name options that are
 gone, list the layers of a `Sequential` bare, leave out what was the default then, and count the
@@ -35,7 +35,7 @@ NETWORKS = {
 """Keras's models that hold layers, and where Keras 3 has them; `Model` was a functional one."""
 ROOMS = ("layers", "activations")
 """Where Keras 3 has what the entries of a layer describe."""
-FUSED = {
+FUSED: Mapping[str, tuple[str, Description]] = {
     "CuDNNLSTM": ("LSTM", {"recurrent_activation": "sigmoid"}),
     "CuDNNGRU": ("GRU", {"recurrent_activation": "sigmoid", "reset_after": True}),
 }
@@ -84,7 +84,8 @@ def translated(description: Mapping[str, Any]) -> Description:
             "config": made,
             "registered_name": None,
         }
-    if name not in FUSED and not _own_class(RENAMED.get(name, name)) or not isinstance(own, Mapping):
+    is_own = name in FUSED or _own_class(RENAMED.get(name, name))
+    if not is_own or not isinstance(own, Mapping):
         return dict(description)
     return _layer(name, own)
 
@@ -118,7 +119,7 @@ def unlike_today(description: Any, version: str) -> Iterator[str]:
             "TF_USE_LEGACY_KERAS=1 runs and checks the other one"
         )
     for one in objects:
-        kind = one.get("class_name")
+        kind = str(one.get("class_name"))
         if kind in FUSED:
             name = one["config"].get("name")
             yield f"{name!r} was a {kind}, which is gone: {FUSED[kind][0]} ran with its weights"
@@ -192,7 +193,7 @@ def _room(name: str) -> str | None:
 def _parameters(name: str) -> frozenset[str]:
     """The names of all arguments that a layer's constructor takes, those of its bases included."""
     kind = getattr(tensorflow_module().keras.layers, name)
-    makers = [base.__init__ for base in inspect.getmro(kind) if "__init__" in vars(base)]
+    makers = [made for base in inspect.getmro(kind) if (made := vars(base).get("__init__"))]
     return frozenset(one for maker in makers for one in inspect.signature(maker).parameters)
 
 
@@ -213,7 +214,7 @@ def _sequential(own: Any, layers: Sequence[Any]) -> Description:
 
 
 def _input_of(layer: Any) -> tuple[Any, Any]:
-    """The shape of what a layer, or a model of one input, takes, and its dtype; None where unsaid."""
+    """The shape and the dtype of what a layer, or a model of one input, takes; None if unsaid."""
     own = layer.get("config") if isinstance(layer, Mapping) else None
     inside = own if isinstance(own, list) else own.get("layers") if isinstance(own, Mapping) else []
     if inside:
@@ -380,7 +381,7 @@ def is_fused(kernel: Array, recurrent: Array, bias: Array) -> bool:
 
 
 def of_cudnn(kernel: Array, recurrent: Array, bias: Array) -> list[Array]:
-    """The weights of NVIDIA's kernel, with gates of `(F, H)` and `(H, H)`, as Keras's own layers do.
+    """The weights of NVIDIA's kernel, with gates of `(F, H)` and `(H, H)`, as Keras's layers have.
 
     NVIDIA multiplies the inputs from the left. So it reads the numbers of a gate, row after row, as
     a matrix `(H, F)`, whatever shape Keras gave them. It has a bias for the inputs and another for
@@ -400,11 +401,12 @@ def of_cudnn(kernel: Array, recurrent: Array, bias: Array) -> list[Array]:
 
 def _turned(gate: Array) -> Array:
     """The same numbers, read as a matrix of the transposed shape, transposed."""
-    return gate.ravel().reshape(gate.shape[::-1]).T
+    turned: Array = gate.ravel().reshape(gate.shape[::-1]).T
+    return turned
 
 
 def of_keras_1(kind: str, arrays: Sequence[Array]) -> list[Array]:
-    """The kernel, the recurrent kernel and the bias of a layer of Keras 1, gate by gate in `arrays`.
+    """The kernel, the recurrent kernel and the bias of a layer of Keras 1, with `arrays` by gate.
 
     A GRU of it resets before it multiplies, as one without `reset_after` does.
     """

@@ -145,9 +145,7 @@ def _listed(file: Any) -> Iterator[tuple[str, list[Array]]]:
             yield full if names.count(name) > 1 else name, own
 
 
-def _of_keras_2(
-    layer: str, arrays: Mapping[str, Array]
-) -> Iterator[tuple[str, str, list[Array]]]:
+def _of_keras_2(layer: str, arrays: Mapping[str, Array]) -> Iterator[tuple[str, str, list[Array]]]:
     """The layers in the group `layer`: a short name, one that nothing else has, and the arrays."""
     groups: dict[tuple[str, str], dict[str, Array]] = {}
     for name, array in arrays.items():
@@ -168,9 +166,7 @@ def _short_name(layer: str, scope: str) -> str:
     return "/".join([layer, *(part for part in parts if part != layer)])
 
 
-def _of_keras_1(
-    layer: str, arrays: Mapping[str, Array]
-) -> Iterator[tuple[str, str, list[Array]]]:
+def _of_keras_1(layer: str, arrays: Mapping[str, Array]) -> Iterator[tuple[str, str, list[Array]]]:
     """The same of the layers of Keras 1, which had three arrays for each gate."""
     groups: dict[str, list[Array]] = {}
     recurrent = set()
@@ -328,7 +324,7 @@ def _notes(
 ) -> tuple[str, ...]:
     """What a person has to know of a layer that was rebuilt."""
     activations = {"activation": "tanh", "recurrent_activation": "sigmoid"}
-    open_ = [name for name in ("activation", "recurrent_activation", "reset_after") if _has(one, name)]
+    open_ = [name for name in (*activations, "reset_after") if _has(one, name)]
     said = {name: options.get(name, activations.get(name)) for name in (*open_, "go_backwards")}
     words = ", ".join(f"{name} {value or False}" for name, value in said.items())
     rebuilt = (
