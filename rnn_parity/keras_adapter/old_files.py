@@ -47,8 +47,11 @@ RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", "Bidirectional")
 """Layers that were given their initial state among their inputs."""
 UNUSED = {"_initializer": "zeros", "_regularizer": None, "_constraint": None}
 """What replaces the entries of these endings, which change no output once weights are loaded."""
-HOW_ALONE = ("implementation", "batch_input_shape", "input_dtype")
-"""Entries that say how a layer computes, or what else the description says."""
+HOW_ALONE = (
+    *("implementation", "batch_input_shape", "input_dtype", "trainable"),
+    *("query_shape", "key_shape", "value_shape", "groups"),
+)
+"""Entries, unknown today, of how a layer computes or trains, or of what else is in the file."""
 GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
 KERAS_1_ORDER = {"LSTM": (0, 2, 1, 3), "GRU": (0, 1, 2)}
 """Where Keras 1, which had three arrays for each gate, kept the gates of today's order.
@@ -191,10 +194,15 @@ def _room(name: str) -> str | None:
 
 @cache
 def _parameters(name: str) -> frozenset[str]:
-    """The names of all arguments that a layer's constructor takes, those of its bases included."""
-    kind = getattr(tensorflow_module().keras.layers, name)
-    makers = [made for base in inspect.getmro(kind) if (made := vars(base).get("__init__"))]
-    return frozenset(one for maker in makers for one in inspect.signature(maker).parameters)
+    """The names of all arguments that a layer's constructor takes, and hands on to its bases."""
+    known: set[str] = set()
+    for base in inspect.getmro(getattr(tensorflow_module().keras.layers, name)):
+        if maker := vars(base).get("__init__"):
+            taken = inspect.signature(maker).parameters
+            known |= taken.keys()
+            if all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
+                break
+    return frozenset(known)
 
 
 # Models: the layers of a `Sequential`, the calls in a functional one.
@@ -247,7 +255,7 @@ def _call(node: Any, kind: str, kinds: Mapping[str, str]) -> Any:
     entries = [node] if _is_tensor(node, kinds) else node
     first, *rest = [_tensor(entry, kinds) for entry in entries]
     keywords = entries[0][3] if len(entries[0]) > 3 else {}
-    keywords = {key: _argument(value, kinds) for key, value in keywords.items()}
+    keywords = {k: _argument(value, kinds) for k, value in keywords.items() if value is not None}
     if rest and FUSED.get(kind, (kind,))[0] in RECURRENT:
         keywords, rest = {**keywords, "initial_state": rest}, []
     return {"args": [[first, *rest] if rest else first], "kwargs": keywords}
@@ -287,7 +295,9 @@ def _ends(entries: Any, kinds: Mapping[str, str]) -> Any:
         return [_name(name), call - (kinds[name] == "Sequential"), output]
     if isinstance(entries, Mapping):
         return {key: _ends(value, kinds) for key, value in entries.items()}
-    return [_ends(one, kinds) for one in entries]
+    # One alone stands for itself there, and in a list of one in Keras 3.
+    ends = [_ends(one, kinds) for one in entries]
+    return ends[0] if len(ends) == 1 and _is_tensor(entries[0], kinds) else ends
 
 
 # Arrays: what an HDF5 file holds for each layer, in the order of its weights.
@@ -325,6 +335,8 @@ def assign(model: Any, group: Any, description: Mapping[str, Any]) -> None:
     described = {one["name"]: one for one in _layers_of(description)}
     stored = [(name, named_arrays(group[name])) for name in attribute(group, "layer_names")]
     stored = [(name, arrays) for name, arrays in stored if arrays]
+    if stored and not model.built:
+        _build(model, *stored[0][1].values())
     wanted = [layer for layer in model.layers if layer.weights]
     if len(stored) != len(wanted):
         raise InputError(
@@ -333,6 +345,16 @@ def assign(model: Any, group: Any, description: Mapping[str, Any]) -> None:
         )
     for layer, (name, arrays) in zip(wanted, stored, strict=True):
         _assign_layer(layer, modern_arrays(list(arrays.values()), described.get(name, {})))
+
+
+def _build(model: Any, first: Array, *_: Array) -> None:
+    """Build a `Sequential` that says nowhere what it takes, by the `first` array in its file."""
+    layers = [layer for layer in model.layers if type(layer).__name__ not in ("Dropout", "Masking")]
+    kind = type(layers[0]).__name__
+    if kind == "Embedding":
+        model.build((None, None))
+    elif kind in RECURRENT and first.ndim == 2:
+        model.build((None, None, first.shape[0]))
 
 
 def _assign_layer(layer: Any, arrays: Sequence[Array]) -> None:
