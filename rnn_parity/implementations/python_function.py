@@ -68,9 +68,10 @@ def custom_objects(sources: Sequence[str]) -> dict[str, Any]:
             module = importlib.import_module(module_name)
         found[name] = getattr(module, name, None)
         if not callable(found[name]):
+            received = f"one of type {type(found[name]).__name__}"
             raise InputError(
                 f"{where}: expected a class or a function of {module_name}, received "
-                f"{'a ' + type(found[name]).__name__ if hasattr(module, name) else 'none'}"
+                f"{received if hasattr(module, name) else 'none'}"
             )
     return found
 

@@ -342,8 +342,8 @@ def _unsafe(path: Path, what: str = "a Lambda layer") -> str:
 
 def _unknown_to_keras(path: Path, name: str) -> str:
     return (
-        f"{path}: uses {name}, which is not registered with Keras; pass it in custom_objects or "
-        "decorate it with keras.saving.register_keras_serializable()"
+        f"{path}: uses {name}, which is not registered with Keras; name it with --custom "
+        "module:Name, or decorate it with keras.saving.register_keras_serializable()"
     )
 
 
@@ -363,7 +363,7 @@ def _reason(
         return _unknown_to_keras(path, repr(names[0])) if names else own
     why = _own_words(error)
     if names:
-        why = f"it uses {names[0]!r}, which Keras {here} does not have and nobody registered"
+        why = f"it uses {names[0]!r}, which Keras {here} does not have and --custom does not name"
     return f"{path}: written by Keras {saved.version}, and Keras {here} cannot load it: {why}"
 
 

@@ -12,6 +12,8 @@ from old_models import recorded, unpacked
 
 from rnn_parity import keras_adapter as ka
 from rnn_parity.api import functions
+from rnn_parity.api.judging import judged
+from rnn_parity.api.saved import SavedModel, opened
 from rnn_parity.errors import InputError
 from rnn_parity.implementations import legacy_keras
 from rnn_parity.implementations.keras_backend import receive, send
@@ -45,23 +47,14 @@ def test_without_tf_keras_the_refusal_names_the_extra(folder, monkeypatch, name)
 @pytest.mark.parametrize("name", ONLY_OLD)
 def test_tf_keras_runs_what_keras_3_cannot(folder, name):
     inputs, (expected,) = recorded(folder / name)
-    report = functions.check_model(str(folder / name), inputs=inputs)
-    assert report
-    assert report.notes[0].startswith(f"tf_keras {legacy_keras.installed()} ran this model, in a")
-    (last,) = legacy_keras.legacy_calls(job(folder / name), inputs, None)[-1:]
-    found = last.outputs if last.last_output is None else last.last_output
+    model = opened(SavedModel(str(folder / name), inputs))
+    assert model.notes[0].startswith(f"tf_keras {legacy_keras.installed()} ran this model, in a")
+    calls = model.calls(["graph"])
+    found = calls[-1].outputs if calls[-1].last_output is None else calls[-1].last_output
     if "time" in name:  # a call is batch first, whatever the layer takes
         expected = expected.swapaxes(0, 1)
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def job(path):
-    fields = {
-        **{"path": str(path), "modes": ["graph"], "layer_name": None, "batch": 2, "timesteps": 5},
-        **{"seed": 0, "safe_mode": True, "training": False, "custom": []},
-        "folder": str(path.parent),
-    }
-    return legacy_keras.Job(**fields)
+    assert {check.verdict for check in judged(calls, "model")} == {"parity"}
 
 
 @needs_it

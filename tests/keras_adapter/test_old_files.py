@@ -271,6 +271,6 @@ def test_a_layer_of_the_users_own_in_an_old_file(folder, tmp_path):
         )
 
     path = changed(folder, tmp_path, insert)
-    assert "uses 'Doubled', which Keras 3 does not have and nobody registered" in refusal(path)
+    assert "uses 'Doubled', which Keras 3 does not have and --custom does" in refusal(path)
     model = ka.load_model(path, custom_objects={"Doubled": Doubled})
     assert [type(one).__name__ for one in model.layers] == ["LSTM", "Doubled", "LSTM"]
