@@ -18,9 +18,12 @@ from rnn_parity.implementations.python_function import custom_objects
 from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import OldKerasNeededError, Saved, describe, load_described
 from rnn_parity.keras_adapter.old_files import is_old, unlike_today
-from rnn_parity.keras_adapter.weight_files import weight_calls
+from rnn_parity.keras_adapter.weight_files import found_layers, other_layers, weight_calls
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.system.environment import keras_version
+
+MOST_NAMES = 10
+"""How many names a note lists: chosen, two lines of a terminal."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,11 @@ def _weights(model: SavedModel) -> Opened:
                 model.training,
             )
 
-    return Opened(calls)
+    is_picked = model.layer_name is not None
+    others = other_layers(model.path) if not is_picked and found_layers(model.path) else []
+    shown = ", ".join(others[:MOST_NAMES]) + ", ..." * (len(others) > MOST_NAMES)
+    note = f"{model.path} has weights of other layers, too, which are not checked: {shown}"
+    return Opened(calls, (note,) if others else ())
 
 
 def _with_tf_keras(model: SavedModel, error: OldKerasNeededError, notes: tuple[str, ...]) -> Opened:

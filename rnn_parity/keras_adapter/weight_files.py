@@ -83,8 +83,8 @@ class FoundLayer:
         return len(self.recurrent_kernel)
 
 
-def found_layers(path: str | Path) -> list[FoundLayer]:
-    """The recurrent layers in a file of weights, in its order.
+def found_layers(path: str | Path, layer_name: str | None = None) -> list[FoundLayer]:
+    """The recurrent layers in a file of weights, in its order, or those that `layer_name` picks.
 
     The file is one that `loading.describe` has looked at. Raises `InputError`, naming the layer,
     for arrays that are those of no SimpleRNN, LSTM or GRU, and for a file of another layout.
@@ -107,12 +107,40 @@ def found_layers(path: str | Path) -> list[FoundLayer]:
         raise InputError(
             f"{path}: truncated or damaged ({one_line(error)}); save the weights again"
         ) from error
-    found = [_found(f"{path}: layer {name!r}", name, own) for name, own in arrays.items()]
+    names = list(arrays) if layer_name is None else selected(list(arrays), layer_name)
+    found = [_found(f"{path}: layer {name!r}", name, arrays[name]) for name in names]
     return [replace(one, version=version) for one in found]
+
+
+def other_layers(path: str | Path) -> list[str]:
+    """The names of what else a file has weights of, none of them a recurrent layer's.
+
+    The file is one of which `found_layers` has found them.
+    """
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if not any(key.startswith("layer_names") for key in file.attrs):
+            return [_without_containers(one) for one in _owners(file) if not CELL.search(one)]
+        found = {name.split("/")[0] for name, _ in _listed(file)}
+        names = attribute(file, "layer_names")
+        return [
+            name for name in names if name not in found and attribute(file[name], "weight_names")
+        ]
 
 
 def _numbered(file: Any) -> Iterator[tuple[str, list[Array]]]:
     """The arrays of each cell, where they are numbered."""
+    cells = [owner for owner in _owners(file) if CELL.search(owner)]
+    names = [_without_containers(cell) for cell in cells]
+    for cell, name in zip(cells, names, strict=True):
+        group = file[f"{cell}/vars"]
+        several = names.count(name) > 1
+        yield cell if several else name, [np.asarray(group[key]) for key in sorted(group, key=int)]
+
+
+def _owners(file: Any) -> list[str]:
+    """The paths of everything that has numbered arrays of its own."""
     import h5py
 
     owners: list[str] = []
@@ -122,12 +150,7 @@ def _numbered(file: Any) -> Iterator[tuple[str, list[Array]]]:
             owners.append(name.removesuffix("/vars"))
 
     file.visititems(note)
-    cells = [owner for owner in owners if CELL.search(owner)]
-    names = [_without_containers(cell) for cell in cells]
-    for cell, name in zip(cells, names, strict=True):
-        group = file[f"{cell}/vars"]
-        several = names.count(name) > 1
-        yield cell if several else name, [np.asarray(group[key]) for key in sorted(group, key=int)]
+    return owners
 
 
 def _without_containers(path: str) -> str:
@@ -234,10 +257,7 @@ def weight_calls(
     `InputError` for an option that no layer has, or that its weights refute, and for inputs of
     another width.
     """
-    found = found_layers(path)
-    if layer_name is not None:
-        names = selected([one.name for one in found], layer_name)
-        found = [one for one in found if one.name in names]
+    found = found_layers(path, layer_name)
     _check_arguments(found, arguments)
     calls = []
     for one in found:

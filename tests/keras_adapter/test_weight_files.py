@@ -130,10 +130,27 @@ def test_the_report(tmp_path):
     assert report
     assert [check.subject.layer_class for check in report.checks] == ["GRU", "LSTM"]
     assert all(check.shape.timesteps == 6 for check in report.checks)
+    assert report.notes == ()
     wrong = check_model(
         str(path), batch=4, against=lambda x: np.zeros((4, 28, 4)), layer_name="gru"
     )
     assert wrong.verdict == "diverged"
+
+
+def test_what_is_not_checked_is_named(folder, tmp_path):
+    path = saved(tmp_path, layers.Dense(4), layers.GRU(4), layers.Dense(2))
+    (told,) = check_model(str(path), batch=2).notes
+    assert told.endswith("has weights of other layers, too, which are not checked: dense, dense_1")
+    with h5py.File(folder / "tagger-2.3.1.h5") as model, h5py.File(tmp_path / "w.h5", "w") as file:
+        for name in model["model_weights"]:
+            model.copy(f"model_weights/{name}", file)
+        file.attrs.update(model["model_weights"].attrs)
+    report = check_model(str(tmp_path / "w.h5"), batch=2)
+    names = [check.subject.layer_name for check in report.checks]
+    assert [name.rstrip("_0123456789") for name in names] == [
+        *("bidirectional_1/forward", "bidirectional_1/backward", "gru"),
+    ]
+    assert report.notes[0].endswith("not checked: embedding_1, time_distributed_1")
 
 
 def test_a_file_without_a_recurrent_layer(tmp_path):
@@ -184,6 +201,15 @@ def ones(*shape):
 )
 def test_arrays_that_are_those_of_no_layer(tmp_path, arrays, said):
     assert said in refusal(written(tmp_path, *arrays))
+
+
+def test_a_layer_beside_one_that_cannot_be_told(tmp_path):
+    path = written(tmp_path, ones(4, 12), ones(3, 12), ones(12))
+    with h5py.File(path, "a") as file:
+        file["layers/odd/cell/vars/0"] = ones(4, 12)
+    assert "layer 'odd': expected a kernel" in refusal(path)
+    assert refusal(path, layer_name="odd") == refusal(path)
+    assert check_model(str(path), batch=4, layer_name="lstm").checks[0].verdict != "diverged"
 
 
 def test_nan_among_the_weights_is_no_parity(tmp_path):
