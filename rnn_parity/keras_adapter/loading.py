@@ -148,7 +148,7 @@ def load_described(
     if saved.config is None:
         raise _not_whole(path, "model_config")
     tf, is_old = tensorflow_module(), old_files.is_old(saved.version)
-    readable = _readable(path, saved) if is_old else saved
+    readable = _readable(path, saved, custom_objects or ()) if is_old else saved
     if safe_mode:
         _refuse_code(path, readable, custom_objects)
     _check_weights_fit(path, readable)
@@ -167,8 +167,13 @@ def load_described(
     return model
 
 
-def _readable(path: Path, saved: Saved) -> Saved:
+def _readable(path: Path, saved: Saved, custom: Collection[str]) -> Saved:
     """The same with the description that Keras 3 would have written."""
+    for name in filter(old_files.is_own_class, custom):
+        raise InputError(
+            f"{path}: expected another name than {name!r}, which Keras has, for a layer of your "
+            "own in a file of Keras 2; rename the class, and save the model with Keras 3"
+        )
     try:
         return saved._replace(config=old_files.translated(saved.config))
     except InputError as error:

@@ -13,6 +13,7 @@ file replace the first, and only training uses the others. So none of them is a 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -33,6 +34,8 @@ NETWORKS = {
     "Model": "keras.src.models.functional",
 }
 """Keras's models that hold layers, and where Keras 3 has them; `Model` was a functional one."""
+HOMES = ("keras", "tf_keras", "tensorflow")
+"""The packages that Keras 2 was in."""
 ROOMS = ("layers", "activations")
 """Where Keras 3 has what the entries of a layer describe."""
 FUSED: Mapping[str, tuple[str, Description]] = {
@@ -43,6 +46,9 @@ FUSED: Mapping[str, tuple[str, Description]] = {
 RENAMED = dict.fromkeys(("BatchNormalizationV1", "BatchNormalizationV2"), "BatchNormalization")
 HARD = "hard_sigmoid"
 """The activation that has another slope since Keras 3."""
+OF_MASKS = re.compile(r"(concatenate|reshape)(_\d+)?")
+"""What Keras 3 calls its operations on masks. It did so in Keras 2 with some of its layers, and
+refuses a model in which a name is there twice."""
 RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", "Bidirectional")
 """Layers that were given their initial state among their inputs."""
 UNUSED = {"_initializer": "zeros", "_regularizer": None, "_constraint": None}
@@ -74,7 +80,7 @@ def translated(description: Mapping[str, Any]) -> Description:
     Names that are not Keras's own are left alone, with all that they hold. Raises `InputError` for
     a model of Keras 1.
     """
-    if "class_name" not in description or "config" not in description:
+    if not _is_kerass(description):
         return dict(description)
     name, own = description["class_name"], description["config"]
     if name in NETWORKS:
@@ -87,10 +93,17 @@ def translated(description: Mapping[str, Any]) -> Description:
             "config": made,
             "registered_name": None,
         }
-    is_own = name in FUSED or _own_class(RENAMED.get(name, name))
-    if not is_own or not isinstance(own, Mapping):
-        return dict(description)
-    return _layer(name, own)
+    is_layer = name in FUSED or is_own_class(RENAMED.get(name, name))
+    return _layer(name, own) if is_layer and isinstance(own, Mapping) else dict(description)
+
+
+def _is_kerass(description: Mapping[str, Any]) -> bool:
+    """Whether an object says that it is of Keras, and not of somebody else by the same name."""
+    if not isinstance(description.get("class_name"), str) or "config" not in description:
+        return False
+    module = description.get("module") or "keras"
+    known = str(module).split(".")[0] in HOMES
+    return known and description.get("registered_name") in (None, description["class_name"])
 
 
 def objects_in(config: Any) -> Iterator[Mapping[str, Any]]:
@@ -148,17 +161,19 @@ def _layer(name: str, own: Mapping[str, Any]) -> Description:
     if kind == "InputLayer" and "batch_input_shape" in config:
         config["batch_shape"] = config["batch_input_shape"]
     known = _parameters(kind)
-    kept = {
-        key: value
-        for key, value in config.items()
-        if key in known or not (key in HOW_ALONE or value is None or value is False)
-    }
+    kept = {key: value for key, value in config.items() if key in known or not _is_off(key, value)}
     return {
         "module": f"keras.{_room(kind)}",
         "class_name": kind,
         "config": kept,
         "registered_name": None,
     }
+
+
+def _is_off(key: str, value: Any) -> bool:
+    """Whether an entry that Keras 3 does not know would change no output."""
+    unused = key in HOW_ALONE or key.endswith(tuple(UNUSED))
+    return unused or value is None or value is False
 
 
 def _entry(key: str, value: Any) -> Any:
@@ -178,11 +193,12 @@ def _entry(key: str, value: Any) -> Any:
 
 
 def _name(name: str) -> str:
-    """A layer's name as Keras 3 takes it."""
-    return name.replace("/", "_")
+    """A layer's name as Keras 3 takes it, and as it calls no operation on masks of its own."""
+    return name.replace("/", "_") + "_layer" * bool(OF_MASKS.fullmatch(name))
 
 
-def _own_class(name: Any) -> bool:
+def is_own_class(name: Any) -> bool:
+    """Whether Keras has a layer, or an activation that is a class, of this name."""
     return isinstance(name, str) and _room(name) is not None
 
 

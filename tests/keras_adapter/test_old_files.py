@@ -259,6 +259,19 @@ def test_arrays_of_today_stay_as_they_are():
     assert [*map(id, modern_arrays(arrays, described))] == [*map(id, arrays)]
 
 
+def test_a_layer_of_somebody_else_by_keras_s_name(folder, tmp_path):
+    """It is not taken for Keras's, in whatever way it says whose it is."""
+
+    def take(**own):
+        return lambda config, weights: layer(config, **own)
+
+    theirs = {"module": "theirs", "registered_name": "their>LSTM"}
+    for own in ({"class_name": "their>LSTM"}, theirs, {**theirs, "registered_name": "LSTM"}):
+        refusal(changed(folder, tmp_path, take(**own)))
+    with pytest.raises(InputError, match="expected another name than 'LSTM', which Keras has"):
+        ka.load_model(folder / "lstm-2.3.1.h5", custom_objects={"LSTM": Doubled})
+
+
 class Doubled(layers.Layer):
     def call(self, x):
         return 2.0 * x
