@@ -260,8 +260,14 @@ def _functional(own: Mapping[str, Any], layers: Sequence[Any]) -> Description:
             one["config"]["name"] = name
         nodes = [_call(node, layer["class_name"], kinds) for node in layer["inbound_nodes"]]
         made.append({**one, "name": name, "inbound_nodes": nodes})
+    is_trained = own.get("trainable") is not False
     ends = {key: _ends(own[key], kinds) for key in ("input_layers", "output_layers")}
-    return {"name": _name(own.get("name") or "model"), "trainable": True, "layers": made, **ends}
+    return {
+        "name": _name(own.get("name") or "model"),
+        "trainable": is_trained,
+        "layers": made,
+        **ends,
+    }
 
 
 def _call(node: Any, kind: str, kinds: Mapping[str, str]) -> Any:
@@ -345,8 +351,8 @@ def named_arrays(group: Any) -> dict[str, Array]:
 def assign(model: Any, group: Any, description: Mapping[str, Any]) -> None:
     """Give a model the weights in the group of an HDF5 file that Keras 2 wrote for it.
 
-    Layers are met in their order, which is how Keras itself finds the weights of each. Raises
-    `InputError`, naming the layer, where they are not those that it takes.
+    Layers are found by their names, or, where the file has others, by their order, as Keras does.
+    Raises `InputError`, naming the layer, where its weights are not those that it takes.
     """
     described = {one["name"]: one for one in _layers_of(description)}
     stored = [(name, named_arrays(group[name])) for name in attribute(group, "layer_names")]
@@ -359,6 +365,9 @@ def assign(model: Any, group: Any, description: Mapping[str, Any]) -> None:
             f"expected weights of {len(wanted)} layers, received those of {len(stored)}; save the "
             "model again"
         )
+    named = {layer.name: layer for layer in wanted}
+    if named.keys() == {_name(name) for name, _ in stored}:
+        wanted = [named[_name(name)] for name, _ in stored]
     for layer, (name, arrays) in zip(wanted, stored, strict=True):
         _assign_layer(layer, modern_arrays(list(arrays.values()), described.get(name, {})))
 

@@ -31,6 +31,7 @@ from rnn_parity.keras_adapter.old_files import (
     named_arrays,
     of_cudnn,
     text,
+    unlike_today,
 )
 from rnn_parity.keras_adapter.parts import selected
 from rnn_parity.recurrence.cells import KERAS_CELLS, WEIGHTS
@@ -284,8 +285,10 @@ def _check_arguments(found: Sequence[FoundLayer], arguments: Mapping[str, Any]) 
                 f"--arg {name}: expected one of {', '.join(o for o in OPTIONS if o in known)}; "
                 "the weights say the rest"
             )
-        if not isinstance(value, (str, bool)):
-            raise InputError(f"--arg {name}: expected a word, True or False, received {value!r}")
+        is_word = name.endswith("activation")
+        if not isinstance(value, str if is_word else bool):
+            wanted = "the name of an activation" if is_word else "True or False"
+            raise InputError(f"--arg {name}: expected {wanted}, received {value!r}")
 
 
 def _has(one: FoundLayer, option: str) -> bool:
@@ -362,4 +365,6 @@ def _notes(
             "by default, clip(0.2 x + 0.5, 0, 1); Keras 3 has no such activation, and what ran "
             "and was checked is the default of today"
         )
+    if one.version:
+        notes += unlike_today({"config": options}, one.version)
     return tuple(notes)

@@ -160,14 +160,19 @@ def test_a_damaged_file_is_one_line(folder, tmp_path, what):
     assert said in refusal(changed(folder, tmp_path, change))
 
 
-def test_weights_of_a_wrong_layer_order_are_not_assigned(folder, tmp_path):
-    """Two layers of different sizes whose groups change places."""
-
+def test_weights_are_found_by_names_and_otherwise_in_order(folder, tmp_path):
     def swap(config, weights):
-        names = weights.attrs["layer_names"]
-        weights.attrs["layer_names"] = names[::-1]
+        weights.attrs["layer_names"] = weights.attrs["layer_names"][::-1]
 
-    assert "expected weights of shapes [(4, 12)" in refusal(changed(folder, tmp_path, swap))
+    inputs, (expected,) = recorded(folder / "lstm-2.3.1.h5")
+    outputs = ka.load_model(changed(folder, tmp_path, swap))(inputs)
+    np.testing.assert_allclose(np.asarray(outputs), expected, atol=1e-6)
+
+    def rename(config, weights):
+        swap(config, weights)
+        options(config, name="other")
+
+    assert "expected weights of shapes [(4, 12)" in refusal(changed(folder, tmp_path, rename))
 
 
 def test_what_trained_a_model_is_no_reason_to_refuse_it(folder, tmp_path):

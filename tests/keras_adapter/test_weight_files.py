@@ -73,6 +73,8 @@ def test_the_default_of_old_is_told(folder):
     assert told.startswith("rebuilt from its weights alone as GRU of 3 units, told by their shapes")
     assert "activation tanh, recurrent_activation sigmoid, go_backwards False" in told
     assert warned.startswith("Keras 1 wrote these weights, whose recurrent_activation was hard_sig")
+    hard = calls(folder / "weights-2.0.8.h5", recurrent_activation="hard_sigmoid")[0].notes
+    assert hard[1].startswith("OTHER NUMBERS THAN IN KERAS 2.0.8")
     (told,) = calls(folder / "weights_gru-1.2.2.h5", recurrent_activation="softsign")[0].notes
     assert "recurrent_activation softsign" in told
     assert [len(one.notes) for one in calls(folder / "weights-2.3.1.h5")] == [1, 1]
@@ -263,7 +265,8 @@ def test_names_with_slashes(tmp_path):
     [
         ({"arguments": {"units": 3}}, "--arg units: expected one of activation, recurrent_activ"),
         ({"arguments": {"reset_after": True}}, "--arg reset_after: expected one of activation"),
-        ({"arguments": {"activation": 3}}, "--arg activation: expected a word, True or False"),
+        ({"arguments": {"activation": 3}}, "--arg activation: expected the name of an activ"),
+        ({"arguments": {"unroll": "no"}}, "--arg unroll: expected True or False, received 'no'"),
         ({"arguments": {"activation": "gone"}}, "LSTM rebuilt from its config: Keras refused: "),
         ({"layer_name": "gru"}, "layer name: expected one of lstm, received 'gru'"),
         ({"inputs": np.ones((2, 3, 5))}, "--input: expected (batch, timesteps, 4) by the weights"),
