@@ -9,7 +9,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from keras_layers import keras, layers
+from keras_layers import H, X, functional, keras, layers
 from old_models import recorded, unpacked
 
 import rnn_parity as rp
@@ -226,6 +226,17 @@ def test_code_in_an_old_file_is_refused_before_keras_sees_it(folder, tmp_path):
         config["config"]["layers"][0].update(class_name="Popen", module="subprocess")
 
     assert "uses 'Popen', which is not registered" in refusal(changed(folder, tmp_path, name))
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_code_in_an_old_file_runs_for_who_trusts_it(tmp_path):
+    path = tmp_path / "lambda.h5"
+    functional(layers.Lambda(lambda x: 2.0 * x), layers.SimpleRNN(H)).save(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["keras_version"] = "2.15.0"
+    assert "holds code (a Lambda layer)" in refusal(path)
+    (seen,) = ka.observe_model(ka.load_model(path, safe_mode=False), X)
+    assert np.array_equal(seen.inputs, 2.0 * X)
 
 
 # The layouts of arrays. That they are right, outputs of Keras 2.15 show above: so mistakes would.
