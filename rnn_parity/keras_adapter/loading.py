@@ -361,7 +361,9 @@ def _reason(
     # Keras 2 complains of 'function' when it cannot read what it wrote itself.
     complained_of = [name for name in UNKNOWN.findall(text) if name != "function"]
     unresolved = _unresolved(saved.config, _known(custom_objects))
-    names = [name for name in (*unresolved, *complained_of) if f"'{name}'" in text]
+    is_nameless = "'function'" in text
+    named = [name for name in unresolved if is_nameless or f"'{name}'" in text]
+    names = [*named, *complained_of]
     here = str(keras_major())
     if saved.version[:1] in ("", here):
         own = f"{path}: Keras cannot load it: {_own_words(error)}"

@@ -27,6 +27,7 @@ from rnn_parity.keras_adapter.old_files import (
     Array,
     attribute,
     is_fused,
+    is_old,
     modern_arrays,
     named_arrays,
     of_cudnn,
@@ -362,9 +363,8 @@ def _notes(
     if _is_before_2_3(one.version) and is_open:
         notes.append(
             f"Keras {one.version} wrote these weights, whose recurrent_activation was hard_sigmoid "
-            "by default, clip(0.2 x + 0.5, 0, 1); Keras 3 has no such activation, and what ran "
-            "and was checked is the default of today"
+            "by default, clip(0.2 x + 0.5, 0, 1); the default of today, which ran, is another"
         )
-    if one.version:
+    if one.version and is_old(one.version):
         notes += unlike_today({"config": options}, one.version)
     return tuple(notes)
