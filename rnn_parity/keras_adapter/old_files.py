@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.runtime import keras_major, tensorflow_module
+from rnn_parity.system.limits import check_content
 
 Description = dict[str, Any]
 """A JSON object: of a layer with its `class_name` and its `config`, or of anything else."""
@@ -350,12 +351,23 @@ def named_arrays(group: Any) -> dict[str, Array]:
     return {name: np.asarray(group[name]) for name in attribute(group, "weight_names")}
 
 
+def check_listed(group: Any, where: str) -> None:
+    """Raise `InputError` where the arrays that a file lists take more than may be read.
+
+    One array may be listed often, under one name or several.
+    """
+    layers = [group[name] for name in attribute(group, "layer_names")]
+    listed = [one[name] for one in layers for name in attribute(one, "weight_names")]
+    check_content(sum(one.size * one.dtype.itemsize for one in listed), where, "listed arrays")
+
+
 def assign(model: Any, group: Any, description: Mapping[str, Any]) -> None:
     """Give a model the weights in the group of an HDF5 file that Keras 2 wrote for it.
 
     Layers are found by their names, or, where the file has others, by their order, as Keras does.
     Raises `InputError`, naming the layer, where its weights are not those that it takes.
     """
+    check_listed(group, "its weights")
     described = {one["name"]: one for one in _layers_of(description)}
     stored = [(name, named_arrays(group[name])) for name in attribute(group, "layer_names")]
     stored = [(name, arrays) for name, arrays in stored if arrays]

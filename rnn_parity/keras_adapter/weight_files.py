@@ -26,6 +26,7 @@ from rnn_parity.keras_adapter.old_files import (
     GATES,
     Array,
     attribute,
+    check_listed,
     is_fused,
     is_old,
     modern_arrays,
@@ -96,6 +97,8 @@ def found_layers(path: str | Path, layer_name: str | None = None) -> list[FoundL
     try:
         with h5py.File(path, "r") as file:
             is_listed = any(key.startswith("layer_names") for key in file.attrs)
+            if is_listed:
+                check_listed(file, str(path))
             arrays = dict(_listed(file) if is_listed else _numbered(file))
             version = text(file.attrs.get("keras_version", KERAS_1)) if is_listed else ""
             if not arrays and not is_listed and "layers" not in file and "vars" not in file:

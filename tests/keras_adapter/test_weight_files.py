@@ -14,6 +14,7 @@ from rnn_parity import keras_adapter as ka
 from rnn_parity.api.functions import check_model
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.weight_files import found_layers, weight_calls
+from rnn_parity.system.limits import VARIABLE
 
 pytestmark = pytest.mark.skipif(not hasattr(keras, "ops"), reason="Keras 2 writes other names")
 
@@ -243,6 +244,17 @@ def test_groups_that_hold_something_else(tmp_path):
     with h5py.File(file, "w") as h5:
         h5["layers/lstm/cell/vars/kernel"] = ones(3, 3)
     assert "truncated or damaged (" in refusal(file)
+
+
+def test_an_array_that_is_listed_often(tmp_path, monkeypatch):
+    file = tmp_path / "a.h5"
+    with h5py.File(file, "w") as h5:
+        h5.attrs["layer_names"] = [b"lstm"] * 1000
+        group = h5.create_group("lstm")
+        group.attrs["weight_names"] = [b"lstm/recurrent_kernel:0"] * 50
+        group["lstm/recurrent_kernel:0"] = ones(64, 256)
+    monkeypatch.setenv(VARIABLE, "1")
+    assert "expected at most 256 MiB, received listed arrays of 3.05 GiB" in refusal(file)
 
 
 def test_names_with_slashes(tmp_path):
