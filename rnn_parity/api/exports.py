@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnn_parity import keras_adapter
 from rnn_parity.api.judging import judged_answers
+from rnn_parity.api.saved import Opened
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.whole_model import Export, Found, takes_model, whole_model
 from rnn_parity.keras_adapter.parts import selected
@@ -21,29 +22,29 @@ UNSEEN = (
 )
 
 
-def exports_of(model: Any, inputs: Sequence[Any], others: Sequence[Source]) -> dict[str, Export]:
-    """The sources that are exports of the whole `model`, by name.
+def exports_of(opened: Opened, others: Sequence[Source]) -> dict[str, Export]:
+    """Those of `others` that are exports of the whole model, by name.
 
     A source that takes what the model takes is one, unless the model is a single recurrent layer:
     that is asked for as any other implementation of it. So is one of a model with several recurrent
-    layers that takes something else: it is refused with what both take.
+    layers that takes something else: it is refused with what both take. A model that does not run
+    in this process has none.
     """
-    alone, several = keras_adapter.recurrent_alone(model)
+    able = [source for source in others if source.export is not None]
+    if opened.model is None or not able:
+        return {}
+    alone, several = keras_adapter.recurrent_alone(opened.model)
     found = {}
-    for source in others:
-        export = None if alone or source.export is None else source.export()
-        if export is not None and (several or takes_model(model, inputs[0], export)):
+    for source in able:
+        assert source.export is not None
+        export = None if alone else source.export()
+        if export is not None and (several or takes_model(opened.model, opened.inputs[0], export)):
             found[source.name] = export
     return found
 
 
 def check_exports(
-    model: Any,
-    inputs: Sequence[Any],
-    exports: dict[str, Export],
-    mask: Any,
-    layer_name: str | None,
-    path: str | None,
+    opened: Opened, exports: dict[str, Export]
 ) -> tuple[list[Check], list[ModelOutput]]:
     """A check of every recurrent layer in every export, and what became of the model's outputs.
 
@@ -52,16 +53,16 @@ def check_exports(
     """
     checks, outputs = [], []
     for name, export in exports.items():
-        if len(inputs) != 1:
+        if len(opened.inputs) != 1:
             raise InputError(
-                f"against {name!r}: expected one call of the whole model, received {len(inputs)}; "
-                "leave out --calls"
+                f"against {name!r}: expected one call of the whole model, received "
+                f"{len(opened.inputs)}; leave out --calls"
             )
-        whole = whole_model(model, inputs[0], export, mask)
-        layers = chosen(whole.layers, layer_name)
-        judged = judged_answers(((one.call, name) for one in layers), "model", path)
+        whole = whole_model(opened.model, opened.inputs[0], export, opened.mask)
+        layers = chosen(whole.layers, opened.layer_name)
+        judged = judged_answers(((one.call, name) for one in layers), "model", opened.path)
         checks += [seen(one, check) for one, check in zip(layers, judged, strict=True)]
-        outputs += [replace(one, path=path, against=name) for one in whole.outputs]
+        outputs += [replace(one, path=opened.path, against=name) for one in whole.outputs]
     return checks, outputs
 
 

@@ -6,7 +6,7 @@ An ONNX model and one of TensorFlow.js are checked against their own weights, wi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from rnn_parity.api.examination import examine
 from rnn_parity.api.exports import check_exports, exports_of
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.api.judging import judged, judged_call, subject_of
+from rnn_parity.api.saved import ModelRun, Opened, made_up, opened
 from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.implementations.against import call_to_compute, others_of
 from rnn_parity.implementations.onnx.graph import Operator, complete_feeds, exposed
@@ -31,9 +32,6 @@ from rnn_parity.implementations.onnx.model import (
 from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
 from rnn_parity.implementations.tfjs.files import read_model as tfjs_model
 from rnn_parity.implementations.tfjs.model import recurrent_calls
-from rnn_parity.implementations.whole_model import fixed_sizes
-from rnn_parity.keras_adapter.inputs import ModelData, data_of_calls, masks_for, refuse_fixed_sizes
-from rnn_parity.keras_adapter.loading import check_file, load_model
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
 from rnn_parity.recurrence.precision import real
@@ -148,8 +146,8 @@ def check(
             boolean(mask, inputs.shape[:2])
     if is_model:
         refuse_state(initial_state)
-        report = model_report(layer_or_model, [inputs], mask, layer_name, mode, training, others)
-        return replace(report, allow_known=allow_known)
+        found = Opened(layer_or_model, [inputs], mask, layer_name, training)
+        return replace(model_report(found, mode, others), allow_known=allow_known)
     calls = (
         call
         for one in modes_to_run(mode, others, training)
@@ -158,35 +156,6 @@ def check(
         )
     )
     return replace(keras_report(judged(calls, "layer", others=others)), allow_known=allow_known)
-
-
-def model_report(
-    model: Any,
-    inputs: Sequence[Any],
-    mask: Any,
-    layer_name: str | None,
-    mode: str,
-    training: bool,
-    others: Sequence[Source],
-    path: str | None = None,
-) -> Report:
-    """Every recurrent layer of a Keras model, run by Keras or by `others`, in consecutive calls.
-
-    Those of `others` that are exports of the whole model run all of it; others are asked for what
-    one layer computes.
-    """
-    exports = exports_of(model, inputs, others)
-    checks, outputs = check_exports(model, inputs, exports, mask, layer_name, path)
-    rest = [source for source in others if source.name not in exports]
-    if rest or not others:
-        calls = (
-            call
-            for one in modes_to_run(mode, others, training)
-            for call in in_mode(model, inputs, one, layer_name, mask, training, path)
-        )
-        checks += judged(calls, "model", path, rest)
-    notes = () if checks else (f"{path or model.name} has no recurrent layer",)
-    return replace(keras_report(checks, notes), model_outputs=tuple(outputs))
 
 
 def observe(
@@ -289,36 +258,6 @@ def observe_generated(
     return keras_adapter.observe_layer(layer, list(calls), mask, state, mode, training)
 
 
-@dataclass(frozen=True, eq=False)
-class ModelRun:
-    """A saved model, and what it is to be run on.
-
-    `inputs` is the array for a model with one input, or arrays by the names of its inputs; what is
-    not given is random and fits the model's signature, whose open sizes are `batch` and
-    `timesteps`, by default those of the mask, 32 and 28. `mask` is `(B, T)`, or masks by the names
-    of inputs. The model is called `calls` times in a row, on other random inputs each time and the
-    same given ones; its states are zeros before the first call. `layer_name` selects one layer.
-    """
-
-    path: str
-    inputs: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None
-    mask: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]] | None = None
-    layer_name: str | None = None
-    seed: int = 0
-    batch: int | None = None
-    timesteps: int | None = None
-    calls: int = 1
-    safe_mode: bool = True
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Batch and timesteps of what is made up."""
-        masks = self.mask.values() if isinstance(self.mask, Mapping) else [self.mask]
-        of_mask = next((mask.shape for mask in masks if mask is not None), None)
-        batch, timesteps = of_mask or (GeneratedLayer.batch, GeneratedLayer.timesteps)
-        return self.batch or batch, self.timesteps or timesteps
-
-
 def check_model(
     path: str,
     *,
@@ -334,72 +273,30 @@ def check_model(
     sizes that do not fit it.
     """
     others = others_of(against, training)
-    asked, others = ModelRun(path, **run), others_of(against, training)
-    model, data, mask = prepared(asked, training, others)
-    report = model_report(model, data.calls, mask, asked.layer_name, mode, training, others, path)
-    return replace(report, notes=(*report.notes, *made_up(path, data.generated)))
+    found = opened(ModelRun(path, training=training, **run), others)
+    return model_report(found, mode, others)
 
 
-def prepared(
-    run: ModelRun, training: bool, others: Sequence[Source] = ()
-) -> tuple[Any, ModelData, Any]:
-    """A saved model, what it is given in each call, and its mask.
-
-    What is made up has the sizes that an export among `others` fixes.
-    """
-    if training:
-        check_file(run.path)  # before TensorFlow is loaded, whose random numbers make the masks
-        keras_adapter.seed_masks(run.seed)
-    model = load_model(run.path, safe_mode=run.safe_mode)
-    refuse_fixed_sizes(model, run.batch, run.timesteps)
-    sizes = sizes_of(model, others, *run.sizes)
-    data = data_of_calls(model, run.inputs, *sizes, run.seed, run.calls)
-    return model, data, masks_for(model, run.mask, data)
-
-
-def sizes_of(model: Any, others: Sequence[Source], batch: int, timesteps: int) -> tuple[int, int]:
-    """The batch and the timesteps to make up inputs for; those that an export of it fixes."""
-    for source in others:
-        export = None if source.export is None else source.export()
-        if export is not None:
-            return fixed_sizes(model, export, batch, timesteps)
-    return batch, timesteps
-
-
-def model_calls(
-    run: ModelRun, mode: str, training: bool
-) -> tuple[list[LayerCall], tuple[str, ...]]:
+def model_calls(run: ModelRun, mode: str) -> tuple[list[LayerCall], tuple[str, ...]]:
     """What passes through the recurrent layers of a saved model in each mode, and notes on it."""
-    model, data, mask = prepared(run, training)
-    calls = [
-        call
-        for one in modes_to_run(mode, training=training)
-        for call in in_mode(model, data.calls, one, run.layer_name, mask, training, run.path)
-    ]
-    return calls, made_up(run.path, data.generated)
+    found = opened(run)
+    return list(found.calls(modes_to_run(mode, training=run.training))), found.notes
 
 
-def in_mode(
-    model: Any,
-    inputs: Sequence[Any],
-    mode: str,
-    layer_name: str | None,
-    mask: Any,
-    training: bool,
-    path: str | None,
-) -> list[LayerCall]:
-    """What passes through the recurrent layers of a model in consecutive calls in one mode.
+def model_report(found: Opened, mode: str, others: Sequence[Source]) -> Report:
+    """Every recurrent layer of a Keras model, run by Keras or by `others`, in consecutive calls.
 
-    The states of a model from a file are zeros before the first of them.
+    Those of `others` that are exports of the whole model run all of it; others are asked for what
+    one layer computes.
     """
-    if path is not None:
-        keras_adapter.reset_states(model)
-    return keras_adapter.observe_calls(model, inputs, mode, layer_name, mask, training)
-
-
-def made_up(path: str, names: Sequence[str]) -> tuple[str, ...]:
-    """A sentence on the inputs that were made up although others were given; none without."""
-    return (f"{path}: not given, and random: {', '.join(names)}",) if names else ()
+    exports = exports_of(found, others)
+    checks, outputs = check_exports(found, exports)
+    rest = [source for source in others if source.name not in exports]
+    if rest or not others:
+        calls = found.calls(modes_to_run(mode, others, found.training))
+        checks += judged(calls, "model", found.path, rest)
+    notes = found.notes if checks else (*found.notes, f"{found.name} has no recurrent layer")
+    return replace(keras_report(checks, notes), model_outputs=tuple(outputs))
 
 
 def modes_to_run(

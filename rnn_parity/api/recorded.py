@@ -23,15 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity import keras_adapter
-from rnn_parity.api.functions import (
-    ModelRun,
-    generated_calls,
-    keras_report,
-    model_calls,
-    modes_to_run,
-)
+from rnn_parity.api.functions import generated_calls, keras_report, model_calls, modes_to_run
 from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.api.judging import judged
+from rnn_parity.api.saved import ModelRun
 from rnn_parity.bounds.distance import distance, ulps
 from rnn_parity.cases.case import (
     SEQUENCE_OPTIONS,
@@ -298,9 +293,9 @@ def record_model(
     **run: Any,
 ) -> Report:
     """Record every recurrent layer of a saved model, run as `check_model` runs it."""
-    calls, notes = model_calls(ModelRun(path, **run), mode, training)
+    calls, notes = model_calls(ModelRun(path, training=training, **run), mode)
     if not calls:
-        return keras_report((), (f"{path} has no recurrent layer",))
+        return keras_report((), (*notes, f"{path} has no recurrent layer"))
     report = record(calls, out, "model", inputs_as)
     return replace(report, notes=(*notes, *report.notes))
 

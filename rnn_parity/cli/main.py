@@ -367,6 +367,9 @@ def model_report(given: Given) -> Report:
     check_size(math.prod(sizes))
     options |= {"layer_name": given.get("layer_name"), "safe_mode": not given["unsafe"]}
     options |= {"inputs": read_inputs(given), "mask": read_masks(given), **ways(given)}
+    options |= named(given, "custom")
+    if "arguments" in given:
+        options["arguments"] = unique(given["arguments"])
     if given["command"] == "record":
         return record_model(target, given["output"], **options)
     return check_model(target, **options)

@@ -174,7 +174,8 @@ def add_subject(command: Parser, target: str, count: str = "?") -> None:
         action="append",
         type=argument,
         metavar="NAME=VALUE",
-        help="a Keras constructor argument, such as activation=relu; repeatable",
+        help="a Keras constructor argument, such as activation=relu; for weights alone too; "
+        "repeatable",
     )
     add("--dtype", metavar="NAME", help="a Keras dtype policy, such as mixed_float16")
     add("--initial-state", choices=INITIAL_STATES, help="the first state (default zeros)")
@@ -201,6 +202,12 @@ def add_subject(command: Parser, target: str, count: str = "?") -> None:
         action="store_true",
         default=False,
         help="load a model with Lambda layers: runs its code",
+    )
+    add(
+        "--custom",
+        action="append",
+        metavar="MODULE:NAME",
+        help="a class or function that the model names: imports its module; repeatable",
     )
     add(
         "--mode",
@@ -329,6 +336,8 @@ def unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
 OF_INPUT = ("batch", "timesteps", "features")
 RATES = ("dropout", "recurrent_dropout")
 OF_INPUT = ("batch", "timesteps", "features")
+RECORDED = ("generated", "model")
+"""What can be recorded as a case, of the kinds of targets."""
 FLAGS = {"arguments": "--arg", "quiet": "-q"}
 """Options whose names are not those of their values."""
 
@@ -375,7 +384,7 @@ def refuse_for_target(given: Given) -> None:
 def target_kind(given: Given) -> TargetKind:
     """The kind of the target; what is recorded is a layer or a model of Keras's."""
     kind = kind_of(given["target"])
-    return kind if given["command"] == "check" or kind is GENERATED else MODEL
+    return kind if given["command"] == "check" or kind.report in RECORDED else MODEL
 
 
 def refuse_each(each: Sequence[Given]) -> None:

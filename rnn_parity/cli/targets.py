@@ -15,11 +15,14 @@ from rnn_parity.errors import InputError
 
 Report: TypeAlias = Literal["generated", "model", "onnx", "tfjs", "case", "nothing"]
 """Which function of the command line checks it, see `cli.main.REPORTS`."""
-OF_GENERATED = ("layer", "units", "features", "arguments", "dtype", "mask", "initial_state")
-OF_MODEL = ("layer_name", "unsafe")
+OF_GENERATED = ("layer", "units", "features", "dtype", "mask", "initial_state")
+OF_WEIGHTS = ("arguments",)
+"""What a generated layer is given, and one of which a file holds the weights alone."""
+OF_MODEL = ("layer_name", "unsafe", "custom")
 OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
 NOT_WITHOUT_KERAS = (
-    *("unsafe", "mode", "mask_file", "no_keras", "against", "inputs_as", "training", "calls"),
+    *("unsafe", "custom", "mode", "mask_file", "no_keras", "against", "inputs_as", "training"),
+    *("calls", *OF_WEIGHTS),
 )
 FOR_CASES = (("no_keras",), "only for a case or a folder of cases; leave it out")
 FOR_GENERATED = (OF_GENERATED, "only for a generated layer; leave out this or the TARGET")
@@ -44,7 +47,19 @@ GENERATED = TargetKind(
         (OF_MODEL, "only for a model; add the TARGET or leave this out"),
     ),
 )
-MODEL = TargetKind("model", (".keras", ".h5", ".hdf5"), (FOR_CASES, FOR_GENERATED))
+MODEL = TargetKind(
+    "model",
+    (".keras",),
+    (
+        FOR_CASES,
+        FOR_GENERATED,
+        (
+            OF_WEIGHTS,
+            "only for a generated layer or weights alone (.h5); leave out this or the TARGET",
+        ),
+    ),
+)
+MODEL_OR_WEIGHTS = TargetKind("model", (".h5", ".hdf5"), (FOR_CASES, FOR_GENERATED))
 ONNX = TargetKind(
     "onnx",
     (".onnx",),
@@ -66,14 +81,14 @@ CASE = TargetKind(
     (".npz",),
     (
         (
-            (*OF_GENERATED, "calls", *OF_MODEL, *OF_DATA, "training"),
+            (*OF_GENERATED, *OF_WEIGHTS, "calls", *OF_MODEL, *OF_DATA, "training"),
             "settled by the case; leave it out",
         ),
     ),
 )
 NOTHING = TargetKind("nothing")
 """A folder without anything to check, or a glob that matches no file."""
-KINDS = (MODEL, ONNX, TFJS, CASE)
+KINDS = (MODEL, MODEL_OR_WEIGHTS, ONNX, TFJS, CASE)
 """The kinds of files, by their suffixes: a new one is an entry here."""
 
 

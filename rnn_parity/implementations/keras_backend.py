@@ -176,13 +176,22 @@ class Child:
         if self.process is None:
             # It is open as long as the process may write to it.
             self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-            self.process = start(self.backend, self.log)
+            self.process = self._start(self.log)
             self._end_it = weakref.finalize(self, close, self.process)
         return self.process, self.log
+
+    def _start(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        """A new process, which writes what it says to `log`."""
+        return start(self.backend, log)
 
     def _end(self) -> None:
         self._end_it()
         self.process = None
+
+    def end(self) -> None:
+        """End the process, if one runs."""
+        if self.process is not None:
+            self._end()
 
 
 def start(backend: str, log: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -14,7 +14,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, reduce
 from typing import Any
@@ -50,6 +50,29 @@ def function_of(source: str) -> Callable[..., Any]:
         some = ", ".join(known[:10]) or "none"
         raise InputError(f"{where}: expected a function of {module_name}: {some}; received {name}")
     found: Callable[..., Any] = function
+    return found
+
+
+def custom_objects(sources: Sequence[str]) -> dict[str, Any]:
+    """The classes and functions that `sources` name, written `module:Name`, by their own names.
+
+    Their modules are imported, those of the current folder first. Raises `InputError` for a module
+    that cannot be imported, and for one without that name.
+    """
+    found = {}
+    for source in sources:
+        where, (module_name, _, name) = f"--custom {source!r}", source.partition(":")
+        if not module_name or not name.isidentifier():
+            raise InputError(f"{where}: expected module:Name, such as layers:Attention")
+        with current_folder(), in_one_line(f"{where}: {module_name} cannot be imported"):
+            module = importlib.import_module(module_name)
+        found[name] = getattr(module, name, None)
+        if not callable(found[name]):
+            received = f"one of type {type(found[name]).__name__}"
+            raise InputError(
+                f"{where}: expected a class or a function of {module_name}, received "
+                f"{received if hasattr(module, name) else 'none'}"
+            )
     return found
 
 

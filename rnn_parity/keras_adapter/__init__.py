@@ -26,6 +26,7 @@ from rnn_parity.keras_adapter.parts import state_count
 from rnn_parity.keras_adapter.runtime import device, modes_of, tensorflow_module
 from rnn_parity.keras_adapter.saved_model import GRAPH, SavedModel
 from rnn_parity.keras_adapter.substitution import recurrent_alone
+from rnn_parity.keras_adapter.weight_files import weight_calls
 from rnn_parity.keras_adapter.weights import layer_weights
 from rnn_parity.system.choices import LAYER_CLASSES, MODES
 
@@ -56,4 +57,5 @@ __all__ = [
     "seed_masks",
     "state_count",
     "tensorflow_module",
+    "weight_calls",
 ]

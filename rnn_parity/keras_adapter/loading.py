@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnn_parity.errors import InputError, one_line
+from rnn_parity.keras_adapter import old_files
+from rnn_parity.keras_adapter.old_files import objects_in
 from rnn_parity.keras_adapter.runtime import keras_major, quiet, tensorflow_module
 from rnn_parity.system.files import ENCRYPTED, plain_file
 from rnn_parity.system.limits import SHARE_OF_TEXT, check_content
@@ -38,6 +40,8 @@ SUFFIXES = {".keras": "Keras", ".h5": "HDF5", ".hdf5": "HDF5"}
 
 UNKNOWN = re.compile(r"(?:Unknown [a-z ]+|Could not locate [a-z]+):? '(\w+)'")
 """How the versions of Keras complain of a name that they do not know, in files of older ones."""
+BESIDE_THE_REASON = (" Full object config:", " Please ensure", " Make sure", "\n\nconfig=")
+"""Where Keras goes on to what it was given, or to advice for whoever wrote the code."""
 NAMESPACES = ("layers", "models", "initializers", "regularizers", "constraints", "activations")
 HEAP = b"GCOL\x01\0\0\0"
 """How a heap of texts begins, in the file format's version 1 of it, the only one."""
@@ -99,13 +103,18 @@ TENSOR_SPECS = ("TensorSpec", "RaggedTensorSpec", "SparseTensorSpec")
 class Saved(NamedTuple):
     """What a file says about itself: the version of Keras that wrote it, and the model's config.
 
-    `stored` counts the numbers in its arrays, `pickles` says whether those may be pickled.
+    `config` is None where the file holds weights alone. `stored` counts the numbers in its arrays,
+    `pickles` says whether those may be pickled.
     """
 
     version: str
     config: Any
     stored: int
     pickles: bool = False
+
+
+class OldKerasNeededError(InputError):
+    """A model file of Keras 2 that Keras 3 cannot load, even in its own words."""
 
 
 def load_model(
@@ -116,30 +125,79 @@ def load_model(
     """The Keras model in a `.keras`, `.h5` or `.hdf5` file, not compiled.
 
     With `safe_mode`, a file that holds or names code which is not Keras's (`safety`) is refused
-    before Keras sees it: several versions of Keras would run it all the same. Raises `InputError`
-    for everything that is not a model which this Keras can load.
+    before Keras sees it: several versions of Keras would run it all the same. A file of Keras 2 is
+    translated for Keras 3 (`old_files`). Raises `OldKerasNeededError` where that does not help, and
+    `InputError` for everything else that is not a model which this Keras can load.
     """
     path = Path(path)
-    saved = _describe(path, _kind(path))
-    tf = tensorflow_module()
+    return load_described(path, describe(path), safe_mode, custom_objects)
+
+
+def describe(path: Path) -> Saved:
+    """What a model file says about itself.
+
+    Raises `InputError` for one that is damaged, too large or of another kind.
+    """
+    return _describe(path, _kind(path))
+
+
+def load_described(
+    path: Path, saved: Saved, safe_mode: bool, custom_objects: Mapping[str, Any] | None
+) -> Any:
+    """The model in a file that was described already; raises as `load_model` does."""
+    if saved.config is None:
+        raise _not_whole(path, "model_config")
+    tf, is_old = tensorflow_module(), old_files.is_old(saved.version)
+    readable = _readable(path, saved, custom_objects or ()) if is_old else saved
     if safe_mode:
-        _refuse_code(path, saved, custom_objects)
-    _check_weights_fit(path, saved)
+        _refuse_code(path, readable, custom_objects)
+    _check_weights_fit(path, readable)
+    options = {"custom_objects": custom_objects, "safe_mode": safe_mode}
     try:
         with quiet():
-            model = tf.keras.models.load_model(
-                str(path), custom_objects=custom_objects, compile=False, safe_mode=safe_mode
-            )
+            if is_old:
+                model = _load_translated(path, saved, readable.config, options)
+            else:
+                model = tf.keras.models.load_model(str(path), compile=False, **options)
     except Exception as error:  # whatever is wrong with a model surfaces as any exception
-        raise InputError(_reason(path, saved, error, custom_objects)) from error
+        kind = OldKerasNeededError if is_old else InputError
+        raise kind(_reason(path, saved, error, custom_objects)) from error
     if not isinstance(model, tf.keras.Model):  # Keras 2 returns what it finds no class in
         raise InputError(f"{path}: expected a model, received the description of something else")
     return model
 
 
-def check_file(path: str | os.PathLike[str]) -> None:
-    """Raise `InputError` for a file that is no model or damaged, without loading TensorFlow."""
-    _describe(Path(path), _kind(Path(path)))
+def _readable(path: Path, saved: Saved, custom: Collection[str]) -> Saved:
+    """The same with the description that Keras 3 would have written."""
+    for name in filter(old_files.is_own_class, custom):
+        raise InputError(
+            f"{path}: expected another name than {name!r}, which Keras has, for a layer of your "
+            "own in a file of Keras 2; rename the class, and save the model with Keras 3"
+        )
+    try:
+        return saved._replace(config=old_files.translated(saved.config))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # it may lack anything, or have it in another shape
+        raise InputError(
+            f"{path}: damaged: its description is none of a model of Keras ({one_line(error)}); "
+            "save the model again"
+        ) from error
+
+
+def _load_translated(
+    path: Path, saved: Saved, config: Mapping[str, Any], options: Mapping[str, Any]
+) -> Any:
+    """The model that `config` describes, with the weights that Keras 2 wrote into the file."""
+    import h5py  # type: ignore[import-untyped]  # comes with TensorFlow, without types
+
+    model = tensorflow_module().keras.utils.deserialize_keras_object(config, **options)
+    if path.suffix.lower() == ".keras":
+        model.load_weights(str(path))
+        return model
+    with h5py.File(path, "r") as file:
+        old_files.assign(model, file["model_weights"], saved.config)
+    return model
 
 
 def _refuse_code(path: Path, saved: Saved, custom_objects: Mapping[str, Any] | None) -> None:
@@ -248,7 +306,7 @@ def _stored(path: Path, archive: zipfile.ZipFile, name: str) -> int:
 
     Raises `InputError` for weights that take too much, or lie elsewhere.
     """
-    import h5py  # type: ignore[import-untyped]  # comes with TensorFlow, without types
+    import h5py
 
     if not name.endswith(".h5"):
         return archive.getinfo(name).file_size // 2  # numbers of 2 bytes, at most
@@ -264,13 +322,12 @@ def _describe_hdf5(path: Path) -> Saved:
     with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
         check_heaps(content)
     with h5py.File(path, "r") as file:
+        stored = check_arrays(file, str(path))
+        version = old_files.text(file.attrs.get("keras_version", ""))
         if "model_config" not in file.attrs:
-            raise _not_whole(path, "model_config")
+            return Saved(version, None, stored)
         size = file.attrs.get_id("model_config").get_storage_size()
         check_content(size, str(path), "'model_config'", SHARE_OF_TEXT)
-        stored = check_arrays(file, str(path))
-        version = file.attrs.get("keras_version", "")  # bytes in older files
-        version = version.decode() if isinstance(version, bytes) else str(version)
         return Saved(version, json.loads(file.attrs["model_config"]), stored)
 
 
@@ -290,8 +347,8 @@ def _unsafe(path: Path, what: str = "a Lambda layer") -> str:
 
 def _unknown_to_keras(path: Path, name: str) -> str:
     return (
-        f"{path}: uses {name}, which is not registered with Keras; pass it in custom_objects or "
-        "decorate it with keras.saving.register_keras_serializable()"
+        f"{path}: uses {name}, which is not registered with Keras; name it with --custom "
+        "module:Name, or decorate it with keras.saving.register_keras_serializable()"
     )
 
 
@@ -301,18 +358,28 @@ def _reason(
     text = str(error)
     if "safe_mode=False" in text:
         return _unsafe(path)
-    here = str(keras_major())
-    if saved.version[:1] not in ("", here):
-        return (
-            f"{path}: written by Keras {saved.version}, and Keras {here} cannot load it; "
-            "use the TensorFlow that wrote it"
-            + (", or install tf_keras and set TF_USE_LEGACY_KERAS=1" if here == "3" else "")
-        )
     # Keras 2 complains of 'function' when it cannot read what it wrote itself.
     complained_of = [name for name in UNKNOWN.findall(text) if name != "function"]
-    if names := _unresolved(saved.config, _known(custom_objects)) or complained_of:
-        return _unknown_to_keras(path, repr(names[0]))
-    return f"{path}: Keras cannot load it: {one_line(error)}"
+    unresolved = _unresolved(saved.config, _known(custom_objects))
+    is_nameless = "'function'" in text
+    named = [name for name in unresolved if is_nameless or f"'{name}'" in text]
+    names = [*named, *complained_of]
+    here = str(keras_major())
+    if saved.version[:1] in ("", here):
+        own = f"{path}: Keras cannot load it: {_own_words(error)}"
+        return _unknown_to_keras(path, repr(names[0])) if names else own
+    why = _own_words(error)
+    if names:
+        why = f"it uses {names[0]!r}, which Keras {here} does not have and --custom does not name"
+    return f"{path}: written by Keras {saved.version}, and Keras {here} cannot load it: {why}"
+
+
+def _own_words(error: Exception) -> str:
+    """The innermost thing that Keras complains of, without the object and without its advice."""
+    text = str(error).rpartition("Exception encountered: ")[2]
+    for mark in BESIDE_THE_REASON:
+        text = text.partition(mark)[0]
+    return one_line(ValueError(text.strip().rstrip(".") or type(error).__name__))
 
 
 def _known(custom_objects: Mapping[str, Any] | None) -> set[str]:
@@ -422,18 +489,6 @@ def runs_code(config: Any, known: Collection[str] = ()) -> str | None:
 def unregistered(config: Any, known: Collection[str] = ()) -> str | None:
     """The first name, quoted, that is neither Keras's nor `known`; None where there is none."""
     return next((name for part in objects_in(config) if (name := foreign(part, known))), None)
-
-
-def objects_in(config: Any) -> Iterator[Mapping[str, Any]]:
-    """Every JSON object in `config`, in the order of the file, however deep."""
-    waiting = [config]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Mapping):
-            yield value
-            waiting += reversed(list(value.values()))
-        elif isinstance(value, list):
-            waiting += reversed(value)
 
 
 def names_of(part: Mapping[str, Any]) -> list[str]:

@@ -48,10 +48,14 @@ REFUSED = {
             f"{option}: only for a generated layer; leave out this or the TARGET"
         )
         for option, value in {
-            **{"--layer": "gru", "--units": "3", "--features": "3", "--arg": "a=1"},
+            **{"--layer": "gru", "--units": "3", "--features": "3"},
             **{"--dtype": "float16", "--mask": "none", "--initial-state": "zeros"},
         }.items()
     },
+    "net.keras --arg a=1": (
+        "--arg: only for a generated layer or weights alone (.h5); leave out this or the TARGET"
+    ),
+    "--custom a:B": "--custom: only for a model; add the TARGET or leave this out",
     **{
         f"{target}--input x.npy {option} 3": (
             f"{option}: settled by --input; leave out one of the two"

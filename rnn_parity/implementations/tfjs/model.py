@@ -277,8 +277,8 @@ def recurrent_calls(
     """Who ran a model, and what its recurrent layers computed, with their own weights.
 
     `inputs` is the array for its only input, or arrays by name; the others are random, with
-    `batch` and `timesteps` for their open axes. A `Bidirectional` gives three calls, the last of which is what it merged.
-    Raises as `runtime` and `Runtime.ask` do, and `InputError` for inputs that do not fit.
+    `batch` and `timesteps` for their open axes. A `Bidirectional` gives three calls, the last of
+    which is what it merged. Raises as `runtime` and `Runtime.ask` do, and `InputError` for inputs that do not fit.
     """
     found = runtime(model.where)
     ran = run(found, model, inputs_for(found, model, inputs, batch, timesteps, seed))
