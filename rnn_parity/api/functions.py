@@ -5,9 +5,9 @@ An ONNX model is checked against its own weights, without Keras.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,21 +17,20 @@ from rnn_parity import keras_adapter
 from rnn_parity.api.examination import examine
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.api.judging import judged, judged_call, subject_of
-from rnn_parity.errors import InputError, UnsupportedError
+from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import call_to_compute, others_of
-from rnn_parity.implementations.onnx.graph import Operator, complete_feeds, exposed
-from rnn_parity.implementations.onnx.model import (
-    check_sizes,
-    read_model,
-    run_session,
-    runtime_name,
-    session,
+from rnn_parity.implementations.onnx.calls import (
+    computed_by_runtime,
+    counterparts,
+    has_operators,
+    observed_model,
 )
-from rnn_parity.implementations.onnx.operators import as_runtime_computes, check_clip, directions
+from rnn_parity.implementations.onnx.model import runtime_name
+from rnn_parity.implementations.sources import listed
 from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.recurrence.cells import Cell
-from rnn_parity.recurrence.layer_call import LayerCall, not_compared
+from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.precision import real
 from rnn_parity.recurrence.sequences import Sequences, boolean
 from rnn_parity.recurrence.time_loop import Trace
@@ -314,54 +313,40 @@ def check_onnx(
     seed: int = 0,
     batch: int = 32,
     timesteps: int = 28,
+    against: Any = None,
 ) -> Report:
     """Hold what ONNX Runtime computes in every RNN, LSTM and GRU against the replay.
 
     `inputs` is the array for the model's first input, in the model's own order of axes, or arrays
-    by name; the others are random, with `batch` and `timesteps` for their open axes. `layer_name`
-    selects one operator. A bidirectional operator gives two checks; what is not replayed is named
-    as not compared. Raises `InputError` for a file that is no model or cannot be run, and
+    by name; the others are random, with `batch` and `timesteps` for the axes that nothing settles.
+    `layer_name` selects one operator, or one direction of it. A bidirectional operator gives two
+    checks; what is not replayed is named as not compared.
+
+    With `against`, as in `check`, what others compute from what reached each operator is checked in
+    place of what ONNX Runtime computed. The path of another ONNX model with recurrent operators
+    stands for what these compute there, each of them checked by the weights of its counterpart
+    here. Raises `InputError` for a file that is no model or cannot be run, and
     `MissingPackageError` without the extra `onnx`.
     """
-    where = f"ONNX model {path!r}"
-    model, operators = exposed(read_model(path), where)
-    chosen = [operator for operator in operators if layer_name in (None, operator.name)]
-    if not operators:
-        return Report((), notes=(f"{path} has no recurrent operator",))
-    if not chosen:
-        names = ", ".join(operator.name for operator in operators)
-        raise InputError(f"--layer-name: expected one of {names}, received {layer_name!r}")
-    for one in chosen:
-        check_clip(one.op_type, one.attributes)
-    arrays: dict[str, NDArray[Any]] = {}
-    if model.graph.output:
-        loaded = session(model, where)
-        check = partial(check_sizes, model, where=where)
-        feeds = complete_feeds(
-            model.graph, loaded.get_inputs(), inputs, batch, timesteps, seed, check
-        )
-        outputs = [value.name for value in loaded.get_outputs()]
-        arrays = dict(zip(outputs, run_session(loaded, feeds, where), strict=True))
-    calls = (call for one in chosen for call in operator_calls(one, arrays))
-    return Report(
-        tuple(judged_call(one, subject_of(one, "model", path, runtime_name())) for one in calls)
-    )
+    models, rest = onnx_models(against)
+    others = others_of(rest) if rest else []
+    seen = observed_model(path, inputs, layer_name, batch, timesteps, seed)
+    notes = seen.notes if seen.names else (f"{path} has no recurrent operator",)
+    if against is None:
+        calls = map(computed_by_runtime, seen.calls)
+        found = [(call, subject_of(call, "model", path, runtime_name())) for call in calls]
+        return Report(tuple(judged_call(*one) for one in found), notes=notes)
+    checks = [*judged(seen.calls, "model", path, others)] if others else []
+    for model in models:
+        theirs = counterparts(seen, model) if seen.names else ()
+        checks += [judged_call(one, subject_of(one, "model", path, model)) for one in theirs]
+    return Report(tuple(checks), notes=notes)
 
 
-def operator_calls(operator: Operator, arrays: Mapping[str, NDArray[Any]]) -> list[LayerCall]:
-    """The call of each direction of an operator; one that is not compared where it is refused."""
-    name, op_type, attributes = operator.name, operator.op_type, operator.attributes
-    if operator.not_compared is not None:
-        return [not_compared(op_type, name, attributes, operator.not_compared)]
-    own = {name: arrays[tensor] for name, tensor in operator.tensors.items()}
-    try:
-        parts = directions(op_type, attributes, own)
-    except UnsupportedError as error:
-        return [not_compared(op_type, name, attributes, str(error))]
-    calls = []
-    for part in parts:
-        assert part.weights is not None
-        weights, notes = as_runtime_computes(part.weights, {op_type})
-        own_name = f"{name}/{part.layer_name}" if len(parts) > 1 else name
-        calls.append(replace(part, layer_name=own_name, weights=weights, notes=notes))
-    return calls
+def onnx_models(against: Any) -> tuple[list[str], list[Any]]:
+    """The paths of whole ONNX models with recurrent operators among the sources, and the others."""
+    sources = [] if against is None else listed(against)
+    paths = [os.fspath(one) for one in sources if isinstance(one, (str, os.PathLike))]
+    models = [one for one in paths if one.lower().endswith(".onnx") and has_operators(one)]
+    others = [one for one in sources if not isinstance(one, (str, os.PathLike))]
+    return models, [one for one in paths if one not in models] + others

@@ -221,7 +221,7 @@ def find(given: Given) -> Report:
     if is_onnx(given):
         from rnn_parity.api.functions import check_onnx
 
-        options = named(given, "layer_name", "batch", "timesteps", "seed")
+        options = named(given, "layer_name", "batch", "timesteps", "seed", "against")
         return check_onnx(given["target"], read_inputs(given, (1, 2, 3, 4)), **options)
     return case_report(given) if is_case(given) else model_report(given)
 

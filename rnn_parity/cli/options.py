@@ -311,7 +311,7 @@ OF_GENERATED = (
     *("dtype", "mask", "initial_state", "calls"),
 )
 OF_MODEL = ("layer_name", "unsafe")
-NOT_OF_ONNX = ("unsafe", "mode", "mask_file", "no_keras", "against", "inputs_as", "training")
+NOT_OF_ONNX = ("unsafe", "mode", "mask_file", "no_keras", "inputs_as", "training")
 RATES = ("dropout", "recurrent_dropout")
 OF_INPUT = ("batch", "timesteps", "features")
 OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")

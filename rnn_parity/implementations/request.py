@@ -23,7 +23,8 @@ class Request:
     layer's states, h before an LSTM's c, or is None for zeros. `config` is Keras's own description
     of the layer, empty where only weights are known. `side_by_side` are the two layers of
     a `Bidirectional`, one of them `layer`, whose outputs are asked for together, the second's
-    reversed in time; empty for a layer alone.
+    reversed in time; empty for a layer alone. `of_operator` tells that an operator of another
+    framework is asked for, whose outputs may have the axes of ONNX's: `(T, D, B, H)`.
     """
 
     layer: Cell
@@ -33,6 +34,7 @@ class Request:
     layer_name: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     side_by_side: tuple[Cell, ...] = ()
+    of_operator: bool = False
 
     @property
     def units(self) -> int:

@@ -59,9 +59,9 @@ KINDS = [
         any_weights=True,
     ),
     Kind(
-        "outputs.npy|.npz|.csv",
+        "outputs.npy|.npz|.csv|.pb",
         "numbers that any program wrote; ?axes=TBH: timesteps first; #NAME: one array",
-        r"(.+\.(?:npy|npz|csv)(?:[?#].*)?)",
+        r"(.+\.(?:npy|npz|csv|pb)(?:[?#].*)?)",
         ".numbers",
         "call",
     ),

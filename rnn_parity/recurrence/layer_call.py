@@ -69,7 +69,9 @@ class LayerCall:
     `(B, T, F)` and states `(B, H)` in processing order to outputs `(B, T, H)`, or to None where
     Keras refuses; it is None where another call would change the layer or run another computation.
     `unproven` says why the numbers alone do not prove that another implementation, who computed
-    them, is this layer; empty where they do.
+    them, is this layer; empty where they do. `whole` names the operator or the module of another
+    framework that gives the outputs of this layer, side by side with those of its other direction,
+    all of them in the order of time; empty for a layer of Keras.
     """
 
     layer_class: str
@@ -93,6 +95,7 @@ class LayerCall:
     kernel: str | None = None
     probe: Callable[..., NDArray[Any] | None] | None = None
     unproven: str = ""
+    whole: str = ""
 
     @property
     def in_bidirectional(self) -> bool:
