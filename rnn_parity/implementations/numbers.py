@@ -117,8 +117,8 @@ def read_pb(path: str) -> NDArray[Any]:
     array, name = read_tensor(path, "against")
     if name == "Y_c":
         raise InputError(
-            f"against {path!r}: expected outputs, received {name} alone, the state c; write it into "
-            "a .npz beside Y_h: numpy.savez(FILE, Y_h=..., Y_c=...)"
+            f"against {path!r}: expected outputs, received {name} alone, the state c; write it "
+            "into a .npz beside Y_h: numpy.savez(FILE, Y_h=..., Y_c=...)"
         )
     return array
 
@@ -152,10 +152,12 @@ def read_npz(path: str, where: str, part: str | None) -> Numbers:
 def our_names(names: Iterable[str], part: str | None) -> dict[str, str]:
     """The names of a file's arrays by what we call them: Y, Y_h and Y_c are those of ONNX.
 
-    Without a Y, a Y_h is the last output, and a final state as well.
+    Without a Y, a Y_h beside a Y_c is the last output, and a final state as well.
     """
     found = {name: name for name in names}
-    if part is not None or not {"Y", "Y_h"} & {*found} or not set(found).isdisjoint(COMPUTED):
+    if part is not None or not ("Y" in found or {"Y_h", "Y_c"} <= {*found}):
+        return found
+    if not set(found).isdisjoint(COMPUTED):
         return found
     last = {} if "Y" in found else {OUTPUTS: "Y_h"}
     return last | {OF_ONNX.get(name, name): name for name in found}

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from rnn_parity.api.functions import check_onnx
-from rnn_parity.cli import main as cli
-from rnn_parity.errors import InputError
 from rnn_parity.implementations.onnx.model import read_tensor
 from rnn_parity.implementations.onnx.operators import INPUTS
 
@@ -91,12 +89,14 @@ def test_all_published_outputs_at_once(vectors, name):
     arrays = {key: read_tensor(str(file), "")[0] for key, file in outputs_of(folder).items()}
     together = str(folder / "y.npz")
     np.savez(together, **arrays)
+    # By its name alone, a state is none of the outputs.
+    together += "#Y_h" if [*arrays] == ["Y_h"] else ""
     report = check_onnx(path, inputs, against=together)
     assert report.verdict == "parity", report
     states = [row.name for row in report.checks[0].final_state]
     assert ("c" in states) == ("Y_c" in arrays)
     for wrong in arrays:
-        np.savez(together, **arrays | {wrong: arrays[wrong] * np.float32(1.01)})
+        np.savez(folder / "y.npz", **arrays | {wrong: arrays[wrong] * np.float32(1.01)})
         assert check_onnx(path, inputs, against=together).verdict == "diverged", wrong
 
 

@@ -36,7 +36,6 @@ from rnn_parity.implementations.onnx.operators import (
 )
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
 
-
 LAYOUT = "ONNX Runtime has no layout 1: it ran the operators in layout 0, between transpositions"
 
 

@@ -92,7 +92,7 @@ def settle(
     Its inputs, its initial states and the lengths of its sequences have one number of samples;
     there are `timesteps`, or as many as the longest of known lengths.
     """
-    before: dict[str, int] = {}
+    before = None
     while before != sizes:
         before = dict(sizes)
         for axes, longest in operator_axes(graph, shapes, arrays):

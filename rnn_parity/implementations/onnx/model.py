@@ -71,8 +71,8 @@ def read_model(path: str) -> Any:
 def read_tensor(path: str, name: str) -> tuple[NDArray[Any], str]:
     """The real numbers in the file `path`, a `TensorProto` as ONNX's test data have them.
 
-    And the tensor's own name. `name` is what the messages call the file. Raises `InputError` for a file that cannot be read or is no
-    such tensor.
+    And the tensor's own name. `name` is what the messages call the file. Raises `InputError` for a
+    file that cannot be read or is no such tensor.
     """
     onnx, where = package("onnx"), f"{name} {path!r}"
     try:
