@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,20 +125,37 @@ def calls_computed_by(
     `refuse_several` and `layer_computed_by` do.
     """
     whole = grouped(calls)
+    layers = {}
     for source in others:
-        refuse_several(asked_for(whole, source), [source])
+        asked = asked_for(whole, source)
+        refuse_several(asked, [source])
+        layers[source] = layers_of(asked)
     for call in whole:
         for source in others:
-            yield from ((seen, source) for seen in computed_by(call, source))
+            yield from ((seen, source) for seen in computed_by(call, source, layers[source]))
 
 
-def computed_by(call: LayerCall | Both, source: Source) -> Iterable[LayerCall]:
-    """What `source` computes from what reached one layer, or the two of a `Bidirectional`."""
+def computed_by(
+    call: LayerCall | Both, source: Source, asked: Mapping[str, Cell]
+) -> Iterable[LayerCall]:
+    """What `source` computes from what reached one layer, or the two of a `Bidirectional`.
+
+    `asked` are all layers that it is asked for.
+    """
     if not isinstance(call, Both):
-        return [layer_computed_by(call, source)]
+        return [layer_computed_by(call, source, asked)]
     if call.is_asked_as_whole(source):
         return halves_computed_by(call, source)
-    return [layer_computed_by(seen, source) for seen in call.alone()]
+    return [layer_computed_by(seen, source, asked) for seen in call.alone()]
+
+
+def layers_of(calls: Iterable[LayerCall | Both]) -> dict[str, Cell]:
+    """The layers of calls that are replayed, by their names."""
+    return {
+        call.layer_name: call.weights
+        for call in calls
+        if isinstance(call, LayerCall) and call.weights is not None
+    }
 
 
 def asked_for(calls: Iterable[LayerCall | Both], source: Source) -> list[LayerCall | Both]:
@@ -168,11 +185,14 @@ def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) 
             )
 
 
-def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
+def layer_computed_by(
+    seen: LayerCall, source: Source, asked: Mapping[str, Cell] | None = None
+) -> LayerCall:
     """What `source` computes from what reached the layer, in place of what Keras computed.
 
-    Raises `InputError` for data that do not fit the layer and for what the source refuses,
-    `SourceFailedError` where it crashes or gives back what is no answer.
+    `asked` are all layers that it is asked for. Raises `InputError` for data that do not fit the
+    layer and for what the source refuses, `SourceFailedError` where it crashes or gives back what
+    is no answer.
     """
     if seen.weights is None:
         return seen
@@ -182,7 +202,8 @@ def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
     data = (seen.inputs, seen.mask, seen.initial_state)
     Sequences.of(seen.weights, *data)  # what does not fit is refused before anybody is asked
     config = {} if seen.whole else seen.config  # an operator's options are not Keras's
-    answer = source.compute(Request(seen.weights, *data, seen.layer_name, config))
+    request = Request(seen.weights, *data, seen.layer_name, config, asked=asked or {})
+    answer = source.compute(request)
     weights = seen.weights if answer.layer is None else answer.layer
     if len(answer.final_state) > len(weights.STATES):
         raise SourceFailedError(

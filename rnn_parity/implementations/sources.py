@@ -92,6 +92,7 @@ KINDS = [
         # Its module says what to do with a pickled one.
         r"(.+\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle)(?:#.*)?)",
         ".torch_weights",
+        "model",
         merges=False,
     ),
     Kind(
