@@ -27,6 +27,8 @@ from rnn_parity.implementations.onnx.calls import (
 )
 from rnn_parity.implementations.onnx.model import runtime_name
 from rnn_parity.implementations.sources import listed
+from rnn_parity.implementations.torch_target import observed_state_dict
+from rnn_parity.implementations.torch_target import runtime_name as torch_name
 from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import load_model
 from rnn_parity.recurrence.cells import Cell
@@ -350,3 +352,42 @@ def onnx_models(against: Any) -> tuple[list[str], list[Any]]:
     models = [one for one in paths if one.lower().endswith(".onnx") and has_operators(one)]
     others = [one for one in sources if not isinstance(one, (str, os.PathLike))]
     return models, [one for one in paths if one not in models] + others
+
+
+def check_state_dict(
+    path: str,
+    inputs: NDArray[Any] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    layer_name: str | None = None,
+    seed: int = 0,
+    batch: int = 32,
+    timesteps: int = 28,
+    against: Any = None,
+) -> Report:
+    """Hold what PyTorch computes in every layer and direction of a `state_dict` to the replay.
+
+    `path` is a `.safetensors` file with the weights of `nn.RNN`, `nn.LSTM` and `nn.GRU`; `inputs`
+    `(B, T, F)` are those of the one module that is run, otherwise random; `mask` is `(B, T)`,
+    padding on the right. `arguments` are what the file does not hold: `nonlinearity`, "tanh" or
+    "relu", and `batch_first`, True unless said otherwise. `layer_name` selects a module, a layer or
+    one direction.
+
+    With `against`, as in `check`, what others compute from what reaches each layer in PyTorch is
+    checked instead. Numbers stand for the last layer of one module, unless another is named; the
+    layers below are then named as not compared. Raises `InputError` for a file or data that do not
+    fit, and `MissingPackageError` without the extra `torch`.
+    """
+    others = others_of(against)
+    seen = observed_state_dict(path, inputs, mask, arguments, layer_name, batch, timesteps, seed)
+    if not others:
+        found = [(one, subject_of(one, "model", path, torch_name())) for one in seen.calls]
+        return Report(tuple(judged_call(*one) for one in found), notes=seen.notes)
+    checks: list[Check] = []
+    for source in others:
+        calls, below = seen.asked_of(source)
+        skipped = [(one, subject_of(one, "model", path, source.name)) for one in below]
+        checks += [judged_call(*one) for one in skipped]
+        checks += judged(calls, "model", path, [source])
+    return Report(tuple(checks), notes=seen.notes)

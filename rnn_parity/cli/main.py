@@ -16,6 +16,7 @@ from rnn_parity.cli.options import (
     Given,
     is_case,
     is_onnx,
+    is_state_dict,
     parser,
     refuse_combinations,
     refuse_target,
@@ -223,7 +224,19 @@ def find(given: Given) -> Report:
 
         options = named(given, "layer_name", "batch", "timesteps", "seed", "against")
         return check_onnx(given["target"], read_inputs(given, (1, 2, 3, 4)), **options)
+    if is_state_dict(given):
+        return state_dict_report(given)
     return case_report(given) if is_case(given) else model_report(given)
+
+
+def state_dict_report(given: Given) -> Report:
+    """Check PyTorch's weights."""
+    from rnn_parity.api.functions import check_state_dict
+
+    options = named(given, "layer_name", "batch", "timesteps", "seed", "against")
+    inputs, arguments = read_inputs(given, (3,)), unique(given.get("arguments", ()))
+    mask = read_mask(given, None)
+    return check_state_dict(given["target"], inputs, mask, arguments, **options)
 
 
 def case_report(given: Given) -> Report:

@@ -107,7 +107,7 @@ def add_check(commands: Commands) -> None:
         epilog=CHECK_ENDS,
         argument_default=argparse.SUPPRESS,
     )
-    models = "a model (.keras, .h5, .hdf5, .onnx), a case (.npz) or a folder of cases"
+    models = "a model (.keras, .h5, .hdf5, .onnx, .safetensors), a case (.npz) or a folder of them"
     add_subject(check, f"{models}; without it, a layer is generated")
     add = check.add_argument_group("cases").add_argument
     add("--no-keras", action="store_true", help="check the recorded outputs alone")
@@ -312,6 +312,9 @@ OF_GENERATED = (
 )
 OF_MODEL = ("layer_name", "unsafe")
 NOT_OF_ONNX = ("unsafe", "mode", "mask_file", "no_keras", "inputs_as", "training")
+NOT_OF_STATE_DICT = ("unsafe", "mode", "no_keras", "inputs_as", "training")
+PYTORCH = (".safetensors", ".pt", ".pth", ".ckpt")
+"""How files of PyTorch's weights end; all but the first are pickled, and refused."""
 RATES = ("dropout", "recurrent_dropout")
 OF_INPUT = ("batch", "timesteps", "features")
 OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
@@ -336,6 +339,12 @@ def is_onnx(given: Given) -> bool:
     """Whether the target is an ONNX model, and is to be checked."""
     target = given["target"] or ""
     return given["command"] == "check" and target.lower().endswith(".onnx")
+
+
+def is_state_dict(given: Given) -> bool:
+    """Whether the target is a file of PyTorch's weights, and is to be checked."""
+    target = given["target"] or ""
+    return given["command"] == "check" and target.lower().endswith(PYTORCH)
 
 
 def refuse_combinations(given: Given) -> None:
@@ -367,11 +376,14 @@ def refuse_around_a_layer(given: Given) -> None:
         raise InputError(f"--inputs-as {named!r}: expected a name that ends in .npy or .csv")
     if is_onnx(given):
         refuse(given, NOT_OF_ONNX, "not for an ONNX model, which runs by itself; leave it out")
+    if is_state_dict(given):
+        refuse(given, NOT_OF_STATE_DICT, "not for PyTorch's weights, which it runs; leave it out")
     refuse(given, ("no_keras",), "only for a case or a folder of cases; leave it out")
     if generated:
         refuse(given, OF_MODEL, "only for a model; add the TARGET or leave this out")
     else:
-        refuse(given, OF_GENERATED, "only for a generated layer; leave out this or the TARGET")
+        others = [name for name in OF_GENERATED if name != "arguments" or not is_state_dict(given)]
+        refuse(given, others, "only for a generated layer; leave out this or the TARGET")
     refuse_training(given)
     if "input" in given:
         settled = OF_INPUT if generated else (*OF_INPUT, "seed")

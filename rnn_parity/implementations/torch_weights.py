@@ -88,11 +88,6 @@ def implementation(source: str) -> Implementation:
     `MissingPackageError` without PyTorch or safetensors.
     """
     path, part = path_and_part(source, *EXTENSIONS)
-    if not path.lower().endswith(".safetensors"):
-        raise InputError(
-            f"{path!r}: a pickled checkpoint runs code of its own and is never loaded; save it "
-            "with: safetensors.torch.save_file(module.state_dict(), 'weights.safetensors')"
-        )
     tensors = read_tensors(path)
     modules = stored_modules(path, tensors)
     candidates = named_modules(path, modules, part)
@@ -216,7 +211,12 @@ def right_padded(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def read_tensors(path: str) -> dict[str, Any]:
-    """The tensors in a `.safetensors` file."""
+    """The tensors in a `.safetensors` file; raises `InputError` for others, which are pickled."""
+    if not path.lower().endswith(".safetensors"):
+        raise InputError(
+            f"{path!r}: a pickled checkpoint runs code of its own and is never loaded; save it "
+            "with: safetensors.torch.save_file(module.state_dict(), 'weights.safetensors')"
+        )
     try:
         import torch  # noqa: F401  # safetensors makes the tensors
         from safetensors import SafetensorError, safe_open
