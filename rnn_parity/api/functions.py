@@ -333,7 +333,7 @@ def check_onnx(
     models, rest = onnx_models(against)
     others = others_of(rest) if rest else []
     seen = observed_model(path, inputs, layer_name, batch, timesteps, seed)
-    notes = seen.notes if seen.names else (f"{path} has no recurrent operator",)
+    notes = seen.notes if seen.names else (f"{path} has no recurrent operator", *seen.notes)
     if against is None:
         calls = map(computed_by_runtime, seen.calls)
         found = [(call, subject_of(call, "model", path, runtime_name())) for call in calls]

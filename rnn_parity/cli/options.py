@@ -107,8 +107,9 @@ def add_check(commands: Commands) -> None:
         epilog=CHECK_ENDS,
         argument_default=argparse.SUPPRESS,
     )
-    models = "a model (.keras, .h5, .hdf5, .onnx, .safetensors), a case (.npz) or a folder of them"
-    add_subject(check, f"{models}; without it, a layer is generated")
+    models = "a model (.keras, .h5, .hdf5, .onnx, .safetensors)"
+    cases = "a case (.npz) or a folder of cases"
+    add_subject(check, f"{models}, {cases}; without it, a layer is generated")
     add = check.add_argument_group("cases").add_argument
     add("--no-keras", action="store_true", help="check the recorded outputs alone")
     add("--baseline", metavar="REPORT.json", help="fail where a check is worse than in that report")
@@ -165,7 +166,7 @@ def add_subject(command: Parser, target: str) -> None:
         action="append",
         type=argument,
         metavar="NAME=VALUE",
-        help="a Keras constructor argument, such as activation=relu; repeatable",
+        help="an argument of the constructor, such as activation=relu; repeatable",
     )
     add("--dtype", metavar="NAME", help="a Keras dtype policy, such as mixed_float16")
     add("--initial-state", choices=INITIAL_STATES, help="the first state (default zeros)")

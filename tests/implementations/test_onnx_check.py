@@ -122,6 +122,19 @@ def test_the_branch_of_an_if_that_runs_is_checked(path, condition, ran):
     assert report.notes[0].endswith(f"branch: branch/{other}")
 
 
+def test_a_branch_without_recurrence_proves_nothing(path):
+    given = arrays("RNN")
+    branches = {
+        "then_branch": body([node("RNN", given, ["out", ""], "inside")]),
+        "else_branch": body([helper.make_node("Relu", ["X"], ["out"])], "other"),
+    }
+    branch = helper.make_node("If", ["yes"], ["Y"], name="branch", **branches)
+    report = check_onnx(saved(model([branch], given | {"yes": np.array(False)}), path))
+    assert (report.checks, report.exit_code) == ((), 3)
+    assert "has no recurrent operator" in report.summary
+    assert "not run in its then_branch: branch/inside" in report.summary
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_condition_on_the_data_is_computed_first(path, sign):
     given = arrays("RNN")
