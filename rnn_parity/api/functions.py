@@ -27,7 +27,7 @@ from rnn_parity.implementations.onnx.calls import (
 )
 from rnn_parity.implementations.onnx.model import runtime_name
 from rnn_parity.implementations.sources import listed
-from rnn_parity.implementations.torch_target import observed_state_dict
+from rnn_parity.implementations.torch_target import moved_by_layers_below, observed_state_dict
 from rnn_parity.implementations.torch_target import runtime_name as torch_name
 from rnn_parity.keras_adapter.inputs import generate_inputs
 from rnn_parity.keras_adapter.loading import load_model
@@ -44,6 +44,10 @@ from rnn_parity.verdict.results import Check, Subject
 if TYPE_CHECKING:
     from rnn_parity.implementations.sources import Source
 
+MOST_MOVED = 16
+"""How many times as far as two right computations of the layers below of a stack a third may move
+what reaches a layer. Chosen: 7 of 120 right stacks were called diverged without it, none with it; a
+mistake is some thousand times as far off, unless the layers below are chaotic."""
 DEFAULT_MODE = "graph"
 """How Keras runs what is checked, unless somebody says otherwise."""
 
@@ -389,5 +393,26 @@ def check_state_dict(
         calls, below = seen.asked_of(source)
         skipped = [(one, subject_of(one, "model", path, source.name)) for one in below]
         checks += [judged_call(*one) for one in skipped]
-        checks += judged(calls, "model", path, [source])
+        moved = moved_by_layers_below(seen.ran) if source.scope == "call" else {}
+        for check in judged(calls, "model", path, [source]):
+            checks.append(excused(check, moved.get(str(check.subject.layer_name), 0.0)))
     return Report(tuple(checks), notes=seen.notes)
+
+
+def excused(check: Check, moved: float) -> Check:
+    """A check of numbers whose layers below another program ran: inconclusive where these explain
+    what is off.
+
+    `moved` is how far two right computations of them move the layer's gates.
+    """
+    off = [row.max_residual for row in check.timesteps]
+    off += [row.max_deviation for row in check.final_state if not row.max_ratio <= 1]
+    largest = max(off, default=check.max_deviation or 0.0)
+    if check.verdict not in ("diverged", "suspect") or not largest <= MOST_MOVED * moved:
+        return check
+    why = (
+        f"a step is off by {largest:.3g}, and two right computations of the layers below move this "
+        f"layer by up to {moved:.3g}: numbers alone do not tell which it is; let the program "
+        "compute this layer from the inputs that it is handed (cmd:... or module:function)"
+    )
+    return replace(check, verdict="inconclusive", summary=why, causes=(), implied_weights=None)

@@ -30,7 +30,8 @@ from rnn_parity.implementations.torch_weights import (
 from rnn_parity.recurrence.cells import KERAS_CELLS, Cell
 from rnn_parity.recurrence.layer_call import LayerCall, not_compared
 from rnn_parity.recurrence.precision import real
-from rnn_parity.recurrence.sequences import boolean
+from rnn_parity.recurrence.sequences import Sequences, boolean
+from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.system.environment import version_of
 from rnn_parity.system.limits import check_numbers
 
@@ -86,10 +87,11 @@ class ObservedStateDict:
     """The calls of the layers and directions of a file, and notes on the run.
 
     `last` are those of the last layer, where there is one module and none of its layers was chosen;
-    empty otherwise.
+    empty otherwise. `ran` are all calls of the modules that were run, chosen or not.
     """
 
     calls: tuple[LayerCall, ...]
+    ran: tuple[LayerCall, ...]
     notes: tuple[str, ...] = ()
     last: tuple[LayerCall, ...] = ()
 
@@ -116,6 +118,28 @@ class ObservedStateDict:
             if one not in last
         ]
         return [replace(one, notes=(*one.notes, note)) for one in last], below
+
+
+def moved_by_layers_below(ran: Sequence[LayerCall]) -> dict[str, float]:
+    """How far apart right computations of the layers below may move each layer's gates, by name.
+
+    A lower estimate, by two of them: PyTorch's, and the replay in float64; 0 for a first layer.
+    """
+    found: dict[str, float] = {}
+    wholes = dict.fromkeys(call.whole for call in ran)
+    below: NDArray[Any] | None = None
+    for parts in ([call for call in ran if call.whole == whole] for whole in wholes):
+        is_first = parts[0].whole.endswith("l0")
+        x = parts[0].inputs if is_first or below is None else below
+        outputs = []
+        for part in parts:
+            assert part.weights is not None
+            moved = float(np.abs(part.inputs - x).max())
+            found[part.layer_name] = moved * float(np.abs(part.weights.kernel).sum(axis=0).max())
+            own = replay(part.weights, Sequences.of(part.weights, x, part.mask)).outputs
+            outputs.append(own[:, ::-1] if part.weights.go_backwards else own)
+        below = np.concatenate(outputs, axis=-1)
+    return found
 
 
 def runtime_name() -> str:
@@ -146,11 +170,11 @@ def observed_state_dict(
     chosen = chosen_stacks(found, layer_name, inputs is not None)
     rng = np.random.default_rng(seed)
     calls: list[LayerCall] = []
+    ran: list[LayerCall] = []
     for one, names in chosen:
         x = module_inputs(one, inputs, options, (batch, timesteps), rng)
-        calls += [
-            call for call in stack_calls(path, one, x, mask, options) if call.layer_name in names
-        ]
+        ran += stack_calls(path, one, x, mask, options)
+        calls += [call for call in ran if call.whole in one.names and call.layer_name in names]
     is_one = layer_name is None and len(chosen) == 1
     last = [call for call in calls if is_one and call.whole == chosen[0][0].names[-1]]
     if layer_name is None:
@@ -159,7 +183,7 @@ def observed_state_dict(
     notes = [*assumed([one for one, _ in chosen], inputs, arguments or {})]
     if others := other_tensors(tensors):
         notes.append(f"the file holds other tensors, too: {others}")
-    return ObservedStateDict(tuple(calls), tuple(notes), tuple(last))
+    return ObservedStateDict(tuple(calls), tuple(ran), tuple(notes), tuple(last))
 
 
 def chosen_stacks(

@@ -141,6 +141,30 @@ def test_numbers_of_a_stack_are_those_of_its_last_layer(tmp_path, kind):
     assert verdicts(check_state_dict(path, X, layer_name="l0", against=y)) == ["diverged"]
 
 
+@needs_torch
+def test_layers_below_that_are_chaotic_excuse_what_rests_on_them(tmp_path):
+    """A right stack in float64: its lower layers are far from PyTorch's in float32, by rounding."""
+    import torch
+
+    for seed in (0, 1):
+        module, tensors = made("RNN", 3, seed=seed)
+        tensors = {name: 12 * tensor for name, tensor in tensors.items()}
+        path = saved(tmp_path, tensors)
+        module.load_state_dict(tensors)
+        x = np.random.default_rng(seed).normal(size=(4, 60, F)).astype(np.float32)
+        y = run(module.double(), x.astype(np.float64)).astype(np.float32)
+        (check,) = check_state_dict(path, x, layer_name="l2", against=y).checks
+        assert check.verdict != "diverged", check.summary
+        # The layer itself, from what it is handed, is right; and the first layer needs no excuse.
+        same = {"weight_ih_l0": tensors["weight_ih_l2"], "weight_hh_l0": tensors["weight_hh_l2"]}
+        same |= {f"bias_{n}_l0": tensors[f"bias_{n}_l2"] for n in ("ih", "hh")}
+        last = torch.nn.RNN(H, H, batch_first=True)
+        last.load_state_dict(same)
+        report = check_state_dict(path, x, layer_name="l2", against=lambda x, m=last: run(m, x))
+        assert verdicts(report) == ["parity"]
+        assert verdicts(check_state_dict(path, x, layer_name="l0", against=y)) == ["diverged"]
+
+
 MISTAKES = {
     # In ONNX's order, i o f c for an LSTM and z r h for a GRU.
     "gates-permuted": {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)},

@@ -20,6 +20,7 @@ from rnn_parity.implementations.onnx.graph import (
     in_layout_0,
     is_standard,
     operator_types,
+    readable_names,
 )
 from rnn_parity.implementations.onnx.model import (
     check_sizes,
@@ -89,7 +90,8 @@ def observed_model(
     where = f"ONNX model {path!r}"
     run = Runs(where, inputs, batch, timesteps, seed)
     model = accepted(package("onnx.inliner").inline_local_functions, read_model(path), where)
-    model, notes = with_taken_branches(model, run)
+    with readable_names(where):
+        model, notes = with_taken_branches(model, run)
     model, operators = exposed(model, where)
     chosen = [one for one in operators if layer_name in (None, one.name, *names_of(one))]
     names = tuple(name for one in operators for name in names_of(one))

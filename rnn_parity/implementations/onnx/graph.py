@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,19 +44,26 @@ def exposed(model: Any, where: str) -> tuple[Any, list[Operator]]:
     kinds = element_types(inferred.graph)
     del copy.graph.output[:]
     operators: list[Operator] = []
-    try:
+    with readable_names(where):
         for k, node in enumerate(list(copy.graph.node)):
             if is_standard(node):
                 operators.append(expose(copy.graph, node, k, kinds))
             else:
                 operators += not_compared(node, node.name or f"{node.op_type}_{k}")
+    if copy.graph.output:
+        accepted(package("onnx.checker").check_model, copy, where)
+    return copy, operators
+
+
+@contextmanager
+def readable_names(where: str) -> Iterator[None]:
+    """Names of a damaged model that are no text, met in this block, as an `InputError`."""
+    try:
+        yield
     except (UnicodeDecodeError, TypeError):  # protobuf gives bytes where there is no text
         raise InputError(
             f"{where}: its names are no text: it is damaged; export it again"
         ) from None
-    if copy.graph.output:
-        accepted(package("onnx.checker").check_model, copy, where)
-    return copy, operators
 
 
 def accepted(job: Callable[[Any], Any], model: Any, where: str) -> Any:
