@@ -67,7 +67,19 @@ def read_npz(path: str) -> Arrays:
     return read_arrays(path, "--input")
 
 
-READERS: Mapping[str, Callable[[str], Arrays]] = {".npy": read_npy, BY_NAME: read_npz}
+def read_pb(path: str) -> Arrays:
+    """The array in a `.pb` file, as ONNX's test data have them, by the tensor's own name if any."""
+    from rnn_parity.implementations.onnx.model import read_tensor
+
+    array, name = read_tensor(path, "--input")
+    return {name: array} if name else array
+
+
+READERS: Mapping[str, Callable[[str], Arrays]] = {
+    ".npy": read_npy,
+    BY_NAME: read_npz,
+    ".pb": read_pb,
+}
 """Who reads a file of inputs, by its extension; any other is taken for a `.npy`."""
 
 
@@ -98,6 +110,8 @@ def together(words: Iterable[str], read: Callable[[str], Arrays], option: str) -
     found: dict[str, NDArray[Any]] = {}
     for name, path in map(name_and_path, words):
         one = read(path)
+        if name is not None and isinstance(one, dict):
+            (one,) = one.values()  # a name that was given goes before that in a .pb file
         if not isinstance(one, dict):
             if name is None:
                 return one  # the only one, or it would have been refused

@@ -298,6 +298,15 @@ def nothing_report(given: Given) -> Report:
     return Report((), notes=(f"{target} has no model and no case (.npz)",))
 
 
+def state_dict_report(given: Given) -> Report:
+    """Check PyTorch's weights."""
+    from rnn_parity.api.functions import check_state_dict
+
+    options = named(given, "layer_name", "batch", "timesteps", "seed", "against")
+    inputs, arguments = read_inputs(given), unique(given.get("arguments", ()))
+    return check_state_dict(given["target"], inputs, read_masks(given), arguments, **options)
+
+
 def case_report(given: Given) -> Report:
     """Check a case."""
     from rnn_parity.api.recorded import check_case
@@ -312,7 +321,7 @@ def onnx_report(given: Given) -> Report:
     """Check the recurrent operators of an ONNX model."""
     from rnn_parity.api.functions import check_onnx
 
-    options = named(given, "layer_name", "batch", "timesteps", "seed")
+    options = named(given, "layer_name", "batch", "timesteps", "seed", "against")
     return check_onnx(given["target"], read_inputs(given), **options)
 
 
@@ -427,6 +436,7 @@ REPORTS: dict[str, Callable[[Given], Report]] = {
     "model": model_report,
     "onnx": onnx_report,
     "tfjs": tfjs_report,
+    "state_dict": state_dict_report,
     "case": case_report,
     "nothing": nothing_report,
 }

@@ -116,8 +116,9 @@ def add_check(commands: Commands) -> None:
         epilog=CHECK_ENDS,
         argument_default=argparse.SUPPRESS,
     )
-    models = "a model (.keras, .h5, .hdf5, .onnx, model.json), a case (.npz), a folder or a glob"
-    add_subject(check, f"{models}; repeatable; without it, a layer is generated", "*")
+    models = "a model (.keras, .h5, .hdf5, .onnx, .safetensors, model.json)"
+    cases = "a case (.npz), a folder or a glob"
+    add_subject(check, f"{models}, {cases}; repeatable; without it, a layer is generated", "*")
     add = check.add_argument_group("cases").add_argument
     add("--no-keras", action="store_true", help="check the recorded outputs alone")
     add("--baseline", metavar="REPORT.json", help="fail where a check is worse than in that report")
@@ -174,7 +175,7 @@ def add_subject(command: Parser, target: str, count: str = "?") -> None:
         action="append",
         type=argument,
         metavar="NAME=VALUE",
-        help="a Keras constructor argument, such as activation=relu; for weights alone too; "
+        help="an argument of the constructor, such as activation=relu; for weights alone too; "
         "repeatable",
     )
     add("--dtype", metavar="NAME", help="a Keras dtype policy, such as mixed_float16")

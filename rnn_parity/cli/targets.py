@@ -13,17 +13,16 @@ from typing import Literal, TypeAlias
 
 from rnn_parity.errors import InputError
 
-Report: TypeAlias = Literal["generated", "model", "onnx", "tfjs", "case", "nothing"]
+Report: TypeAlias = Literal["generated", "model", "onnx", "tfjs", "state_dict", "case", "nothing"]
 """Which function of the command line checks it, see `cli.main.REPORTS`."""
 OF_GENERATED = ("layer", "units", "features", "dtype", "mask", "initial_state")
 OF_WEIGHTS = ("arguments",)
 """What a generated layer is given, and one of which a file holds the weights alone."""
 OF_MODEL = ("layer_name", "unsafe", "custom")
 OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
-NOT_WITHOUT_KERAS = (
-    *("unsafe", "custom", "mode", "mask_file", "no_keras", "against", "inputs_as", "training"),
-    *("calls", *OF_WEIGHTS),
-)
+NOT_OF_STATE_DICT = (*("unsafe", "custom", "mode", "no_keras", "inputs_as", "training", "calls"),)
+NOT_OF_ONNX = (*NOT_OF_STATE_DICT, "mask_file", *OF_WEIGHTS)
+NOT_OF_TFJS = (*NOT_OF_ONNX, "against")
 FOR_CASES = (("no_keras",), "only for a case or a folder of cases; leave it out")
 FOR_GENERATED = (OF_GENERATED, "only for a generated layer; leave out this or the TARGET")
 
@@ -64,7 +63,7 @@ ONNX = TargetKind(
     "onnx",
     (".onnx",),
     (
-        (NOT_WITHOUT_KERAS, "not for an ONNX model, which runs by itself; leave it out"),
+        (NOT_OF_ONNX, "not for an ONNX model, which runs by itself; leave it out"),
         FOR_GENERATED,
     ),
 )
@@ -72,7 +71,15 @@ TFJS = TargetKind(
     "tfjs",
     ("model.json",),
     (
-        (NOT_WITHOUT_KERAS, "not for a TensorFlow.js model, which runs by itself; leave it out"),
+        (NOT_OF_TFJS, "not for a TensorFlow.js model, which runs by itself; leave it out"),
+        FOR_GENERATED,
+    ),
+)
+STATE_DICT = TargetKind(
+    "state_dict",
+    (".safetensors", ".pt", ".pth", ".ckpt"),  # all but the first are pickled, and refused
+    (
+        (NOT_OF_STATE_DICT, "not for PyTorch's weights, which it runs; leave it out"),
         FOR_GENERATED,
     ),
 )
@@ -88,7 +95,7 @@ CASE = TargetKind(
 )
 NOTHING = TargetKind("nothing")
 """A folder without anything to check, or a glob that matches no file."""
-KINDS = (MODEL, MODEL_OR_WEIGHTS, ONNX, TFJS, CASE)
+KINDS = (MODEL, MODEL_OR_WEIGHTS, ONNX, TFJS, STATE_DICT, CASE)
 """The kinds of files, by their suffixes: a new one is an entry here."""
 
 

@@ -257,10 +257,11 @@ class LastOutputEvidence:
         """How well the last outputs and the final states lie in their balls; `bits` are what the
         form of the numbers says.
         """
-        if output.shape != self.outputs.shape:
-            return NO_FIT
         seen = [self.outputs, *self.final_state]
-        balls = [self.as_printed(*pair) for pair in zip(seen, (output, *states), strict=False)]
+        found = [*zip(seen, (output, *states), strict=False)]
+        if any(array.shape != ball.shape for array, ball in found):
+            return NO_FIT  # such as samples and timesteps swapped, in the states alone
+        balls = [self.as_printed(*pair) for pair in found]
         worst = [
             ratios(distance(array.astype(np.float64), ball.value), ball).max()
             for array, ball in zip(seen, balls, strict=True)

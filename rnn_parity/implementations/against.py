@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError, SourceFailedError
+from rnn_parity.implementations.numbers import last_alone
 from rnn_parity.implementations.request import Answer, Request
 from rnn_parity.implementations.sources import Source, sources, unproven
 from rnn_parity.recurrence.cells import Cell
@@ -24,15 +25,19 @@ LAST_OUTPUT = "the last output"
 
 @dataclass(frozen=True, eq=False)
 class Both:
-    """One call of a `Bidirectional` whose layers' outputs stand side by side.
+    """One call of layers whose outputs stand side by side: those of a `Bidirectional`.
 
-    `parts` are what reached its two layers, which are `layers`; `merge` is what it did itself.
+    Or those of the directions, one or two, of an operator or a module of another framework. `parts`
+    are what reached the layers, which are `layers`, and `reversed` tells whose outputs stand in the
+    order of time against the order in which they were computed. `merge` is what a `Bidirectional`
+    did itself; None for an operator.
     """
 
     layer_name: str
     parts: tuple[LayerCall, ...]
     layers: tuple[Cell, ...]
-    merge: LayerCall
+    reversed: tuple[bool, ...]
+    merge: LayerCall | None
     sequences: bool
 
     @classmethod
@@ -52,7 +57,31 @@ class Both:
         layers = tuple(part.weights for part in parts if part.weights is not None)
         if not len(layers) == len(parts) == len(SIDES):
             return None
-        return cls(name, parts, layers, merge, did.sequences)
+        return cls(name, parts, layers, (False, True), merge, did.sequences)
+
+    @classmethod
+    def from_operator(cls, parts: tuple[LayerCall, ...]) -> Both:
+        """The call of an operator, from those of its directions that are to be compared."""
+        layers = tuple(part.weights for part in parts if part.weights is not None)
+        name = parts[0].whole if len(parts) > 1 else parts[0].layer_name
+        return cls(name, parts, layers, tuple(one.go_backwards for one in layers), None, True)
+
+    def is_asked_as_whole(self, source: Source) -> bool:
+        """Whether `source` answers for all of the layers at once.
+
+        One that runs the very layers answers for each of them, in the order in which it computes;
+        two initial states cannot be handed to one that computes, only to each direction.
+        """
+        if self.merge is not None or not source.merges:
+            return source.merges
+        if source.scope == "model":
+            return False
+        has_states = any(part.initial_state is not None for part in self.parts)
+        return len(self.parts) == 1 or source.scope == "call" or not has_states
+
+    def alone(self) -> tuple[LayerCall, ...]:
+        """The calls of its layers, and of what merged their outputs."""
+        return (*self.parts, *([self.merge] if self.merge else []))
 
 
 def others_of(against: Any, training: bool = False) -> list[Source]:
@@ -96,20 +125,46 @@ def calls_computed_by(
     `refuse_several` and `layer_computed_by` do.
     """
     whole = grouped(calls)
+    layers = {}
     for source in others:
-        refuse_several(whole if source.merges else calls, [source])
+        asked = asked_for(whole, source)
+        refuse_several(asked, [source])
+        layers[source] = layers_of(asked)
     for call in whole:
         for source in others:
-            yield from ((seen, source) for seen in computed_by(call, source))
+            yield from ((seen, source) for seen in computed_by(call, source, layers[source]))
 
 
-def computed_by(call: LayerCall | Both, source: Source) -> Iterable[LayerCall]:
-    """What `source` computes from what reached one layer, or the two of a `Bidirectional`."""
+def computed_by(
+    call: LayerCall | Both, source: Source, asked: Mapping[str, Cell]
+) -> Iterable[LayerCall]:
+    """What `source` computes from what reached one layer, or the two of a `Bidirectional`.
+
+    `asked` are all layers that it is asked for.
+    """
     if not isinstance(call, Both):
-        return [layer_computed_by(call, source)]
-    if source.merges:
+        return [layer_computed_by(call, source, asked)]
+    if call.is_asked_as_whole(source):
         return halves_computed_by(call, source)
-    return [layer_computed_by(seen, source) for seen in (*call.parts, call.merge)]
+    return [layer_computed_by(seen, source, asked) for seen in call.alone()]
+
+
+def layers_of(calls: Iterable[LayerCall | Both]) -> dict[str, Cell]:
+    """The layers of calls that are replayed, by their names."""
+    return {
+        call.layer_name: call.weights
+        for call in calls
+        if isinstance(call, LayerCall) and call.weights is not None
+    }
+
+
+def asked_for(calls: Iterable[LayerCall | Both], source: Source) -> list[LayerCall | Both]:
+    """What `source` is asked for: layers side by side as a whole where it answers so."""
+    found: list[LayerCall | Both] = []
+    for call in calls:
+        whole = not isinstance(call, Both) or call.is_asked_as_whole(source)
+        found += [call] if whole or not isinstance(call, Both) else call.alone()
+    return found
 
 
 def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) -> None:
@@ -130,11 +185,14 @@ def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) 
             )
 
 
-def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
+def layer_computed_by(
+    seen: LayerCall, source: Source, asked: Mapping[str, Cell] | None = None
+) -> LayerCall:
     """What `source` computes from what reached the layer, in place of what Keras computed.
 
-    Raises `InputError` for data that do not fit the layer and for what the source refuses,
-    `SourceFailedError` where it crashes or gives back what is no answer.
+    `asked` are all layers that it is asked for. Raises `InputError` for data that do not fit the
+    layer and for what the source refuses, `SourceFailedError` where it crashes or gives back what
+    is no answer.
     """
     if seen.weights is None:
         return seen
@@ -143,9 +201,16 @@ def layer_computed_by(seen: LayerCall, source: Source) -> LayerCall:
         return replace(seen, weights=None, not_compared=reason)
     data = (seen.inputs, seen.mask, seen.initial_state)
     Sequences.of(seen.weights, *data)  # what does not fit is refused before anybody is asked
-    answer = source.compute(
-        Request(seen.weights, *data, seen.layer_name, seen.config, model_inputs=seen.model_inputs)
+    config = {} if seen.whole else seen.config  # an operator's options are not Keras's
+    request = Request(
+        seen.weights,
+        *data,
+        seen.layer_name,
+        config,
+        model_inputs=seen.model_inputs,
+        asked=asked or {},
     )
+    answer = source.compute(request)
     weights = seen.weights if answer.layer is None else answer.layer
     if len(answer.final_state) > len(weights.STATES):
         raise SourceFailedError(
@@ -178,31 +243,42 @@ def reached(answer: Answer, seen: LayerCall) -> dict[str, Any]:
 
 
 def grouped(calls: Sequence[LayerCall]) -> list[LayerCall | Both]:
-    """The calls, those of one call of a `Bidirectional` as one where that can be."""
+    """The calls, those of one call of a `Bidirectional` or an operator as one where that can be."""
     found = [Both.from_merge(seen) for seen in calls]
-    inside = {id(one): both for both in found if both for one in (*both.parts, both.merge)}
+    inside = {id(one): both for both in found if both for one in both.alone()}
+    operators: dict[str, list[LayerCall]] = {}
+    for seen in calls:
+        if seen.whole and seen.weights is not None:
+            operators.setdefault(seen.whole, []).append(seen)
+    for parts in operators.values():
+        both = Both.from_operator(tuple(parts))
+        inside |= {id(one): both for one in parts}
     return list(dict.fromkeys(inside.get(id(seen), seen) for seen in calls))
 
 
 def halves_computed_by(both: Both, source: Source) -> Iterator[LayerCall]:
-    """What `source` computes as the outputs of a `Bidirectional`, as those of its two layers.
+    """What `source` computes as outputs side by side, as those of each of the layers.
 
-    They are `(B, T, H + H)`, the backward layer's reversed in time, or `(B, H + H)` where the
-    wrapper returns no sequences. Raises `InputError` for others, and where the source fails.
+    They are `(B, T, H + H)`, the backward layer's reversed in time, or `(B, H + H)` where a
+    `Bidirectional` returns no sequences; an operator's may have its own axes. Raises `InputError`
+    for others, and where the source fails.
     """
     first, answer = 0, None
-    for i, (side, part, layer) in enumerate(zip(SIDES, both.parts, both.layers, strict=True)):
+    for i, (part, layer) in enumerate(zip(both.parts, both.layers, strict=True)):
         # An answer with weights of its own has those of the layer that was asked for.
         if answer is None or answer.layer is not None:
             answer = whole_answer(both, layer, source)
         own = answer.outputs[..., first : first + layer.units]
-        if side == "backward" and own.ndim == 3:
+        if both.reversed[i] and own.ndim == 3:
             own = own[:, ::-1]
         first += layer.units
-        states = states_of_each(answer.final_state, layer)
+        states = states_of_each(answer.final_state, both)
+        weights = layer if answer.layer is None else answer.layer
+        if part.whole and own.ndim == 2:
+            weights = weights.changed(zero_output_for_mask=False)  # the last one is the final h
         yield replace(
             part,
-            weights=layer if answer.layer is None else answer.layer,
+            weights=weights,
             outputs=own,
             last_output=None,
             final_state=states[i] if states else (),
@@ -214,18 +290,19 @@ def halves_computed_by(both: Both, source: Source) -> Iterator[LayerCall]:
 
 
 def states_of_each(
-    states: tuple[NDArray[Any], ...], layer: Cell
+    states: tuple[NDArray[Any], ...], both: Both
 ) -> tuple[tuple[NDArray[Any], ...], ...]:
-    """The final states of the forward and the backward layer; none where that is not told.
+    """The final states of each of the layers; none where that is not told.
 
-    Those of the forward layer come first, as Keras returns them; or each holds those of both, as
-    PyTorch's h_n does, `(2, B, H)`.
+    Those of the forward layer come first, as Keras returns them; or each holds those of all, as
+    PyTorch's h_n and ONNX's Y_h do, `(2, B, H)`, or `(B, 2, H)` in ONNX's other layout.
     """
-    count = len(layer.STATES)
-    if len(states) == len(SIDES) * count:
-        return states[:count], states[count:]
-    if len(states) == count and all(s.ndim == 3 and len(s) == len(SIDES) for s in states):
-        return tuple(tuple(state[i] for state in states) for i in range(len(SIDES)))
+    count, sides = len(both.layers[0].STATES), len(both.layers)
+    axis = 1 if both.parts[0].config.get("layout") else 0
+    if len(states) <= count and all(s.ndim == 3 and s.shape[axis] == sides for s in states):
+        return tuple(tuple(state.take(i, axis) for state in states) for i in range(sides))
+    if len(states) == sides * count or (sides == 1 and len(states) < count):
+        return tuple(states[i * count : (i + 1) * count] for i in range(sides))
     return ()
 
 
@@ -237,27 +314,56 @@ def naming_left_out(answer: Answer, states_are_compared: bool) -> Answer:
 
 
 def whole_answer(both: Both, layer: Cell, source: Source) -> Answer:
-    """What `source` answers when it is asked for both layers, of which `layer` is one."""
+    """What `source` answers when it is asked for all of the layers, of which `layer` is one."""
     seen, units = both.parts[0], sum(one.units for one in both.layers)
-    config = both.merge.config
+    config = {} if both.merge is None else both.merge.config
+    beside = both.layers if len(both.layers) > 1 else ()
+    state = None if beside else seen.initial_state
     answer = source.compute(
         Request(
             layer,
             seen.inputs,
-            None,
-            None,
+            seen.mask,
+            state,
             both.layer_name,
             config,
-            both.layers,
-            both.merge.model_inputs,
+            beside,
+            {} if both.merge is None else both.merge.model_inputs,
+            not both.merge,
         )
     )
+    if both.merge is None:
+        outputs = in_keras_axes(answer.outputs, both, units)
+        last = last_alone(outputs, seen.inputs) if answer.outputs.ndim > outputs.ndim else ()
+        answer = replace(answer, outputs=outputs, notes=(*answer.notes, *last))
     batch, timesteps = seen.inputs.shape[:2]
-    shapes = [(batch, timesteps, units)] + [(batch, units)] * (not both.sequences)
-    if answer.outputs.shape in shapes:
+    shapes = [(batch, timesteps, units)] + [(batch, units)] * (
+        both.merge is None or not both.sequences
+    )
+    if answer.outputs.shape in shapes or (len(both.layers) == 1 and answer.outputs.ndim < 4):
         return answer
     raise InputError(
         f"against {source.name!r}: expected outputs of both layers of {both.layer_name} side by "
         f"side, {' or '.join(map(str, shapes))}, received {answer.outputs.shape}; name one of the "
         "two (--layer-name) if they are its own"
     )
+
+
+def in_keras_axes(outputs: NDArray[Any], both: Both, units: int) -> NDArray[Any]:
+    """An operator's outputs as `(B, T, D H)`, or its last ones as `(B, D H)`, of D directions.
+
+    They may have ONNX's axes, `(T, D, B, H)` and `(D, B, H)`, or in layout 1 `(B, T, D, H)` and
+    `(B, D, H)`. What fits neither stays as it is.
+    """
+    batch, timesteps = both.parts[0].inputs.shape[:2]
+    sides, each = len(both.layers), both.layers[0].units
+    batch_first = bool(both.parts[0].config.get("layout"))
+    whole = (batch, timesteps, sides, each) if batch_first else (timesteps, sides, batch, each)
+    last = (batch, sides, each) if batch_first else (sides, batch, each)
+    if outputs.shape == whole:
+        found = outputs if batch_first else outputs.transpose(2, 0, 1, 3)
+        return found.reshape(batch, timesteps, units)
+    if outputs.shape == last and outputs.shape != (batch, timesteps, units):
+        found = outputs if batch_first else outputs.swapaxes(0, 1)
+        return found.reshape(batch, units)
+    return outputs

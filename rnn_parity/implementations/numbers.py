@@ -1,7 +1,7 @@
-"""Outputs that any program wrote to a file: `.npy`, `.npz` or `.csv`.
+"""Outputs that any program wrote to a file: `.npy`, `.npz`, `.csv`, or ONNX's `.pb` of one tensor.
 
 A `.csv` has any of the usual separators, with or without a header. NumPy and the standard library
-alone. Nothing is unpickled, and no size is believed.
+alone, but for a `.pb`. Nothing is unpickled, and no size is believed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -33,12 +33,14 @@ LAST_OUTPUT = "last_output"
 STATES = ("final_state_h", "final_state_c")
 """The names that the arrays of a `.npz` have."""
 COMPUTED = (OUTPUTS, LAST_OUTPUT, *STATES)
+OF_ONNX = {"Y": OUTPUTS, "Y_h": STATES[0], "Y_c": STATES[1]}
+"""What ONNX calls the outputs of its operators."""
 GIVEN = (*(name for name in SHAPES if name not in COMPUTED), "meta")
 """What a recorded case holds beside what was computed: inputs, weights, masks."""
 OF_A_STATE = re.compile(r"(^|[^a-z])[hc](n|ell|idden)?([^a-z]|$)|state", re.IGNORECASE)
 """The name of a state: h_n, Y_c, cell, hidden_state."""
 SOURCE = re.compile(
-    r"(?P<path>.+?\.(?:npy|npz|csv))(?:\?axes=(?P<axes>[^#]*))?(?:#(?P<part>.+))?", re.IGNORECASE
+    r"(?P<path>.+?\.(?:npy|npz|csv|pb))(?:\?axes=(?P<axes>[^#]*))?(?:#(?P<part>.+))?", re.IGNORECASE
 )
 WHOLE, LAST = "BTH", "BH"
 """The axes of all outputs and of the last one: batch, timesteps, units."""
@@ -102,8 +104,23 @@ def read_numbers(path: str, part: str | None = None) -> Numbers:
     if part is not None:
         raise InputError(f"against {path!r}: holds one array, none named {part!r}; leave #... out")
     if extension == ".npy":
-        return Numbers(read_array(path, "against", (1, 2, 3), "fiu", empty=True))
+        return Numbers(read_array(path, "against", (1, 2, 3, 4), "fiu", empty=True))
+    if extension == ".pb":
+        return Numbers(read_pb(path))
     return Numbers(read_csv(path, f"against {path!r}"), is_table=True)
+
+
+def read_pb(path: str) -> NDArray[Any]:
+    """The tensor in a `.pb` of ONNX; raises `InputError` for an LSTM's cell state."""
+    from rnn_parity.implementations.onnx.model import read_tensor
+
+    array, name = read_tensor(path, "against")
+    if name == "Y_c":
+        raise InputError(
+            f"against {path!r}: expected outputs, received {name} alone, the state c; write it "
+            "into a .npz beside Y_h: numpy.savez(FILE, Y_h=..., Y_c=...)"
+        )
+    return array
 
 
 def read_npz(path: str, where: str, part: str | None) -> Numbers:
@@ -111,11 +128,12 @@ def read_npz(path: str, where: str, part: str | None) -> Numbers:
     try:
         with readable(where), plain_file(path, where) as file, zipfile.ZipFile(file) as archive:
             entries = entries_of(archive, where)
-            name = outputs_among([*entries], part, where)
+            names = our_names(entries, part)
+            name = outputs_among([*names], part, where)
             wanted = {name, *(COMPUTED if part is None else ())}
             found = {
-                one: read_entry(archive, entry, "f", where)
-                for one, entry in entries.items()
+                one: read_entry(archive, entries[own], "f", where)
+                for one, own in names.items()
                 if one in wanted
             }
     except InputError:
@@ -126,9 +144,23 @@ def read_npz(path: str, where: str, part: str | None) -> Numbers:
             f"{where}: expected a .npz file of arrays, received a truncated or damaged one, or "
             "another kind of file; write it with numpy.savez"
         ) from None
-    others = tuple(one for one in entries if one not in found)
-    named = f"{path}#{name}" if part is None else ""
+    others = tuple(own for one, own in names.items() if one not in found)
+    named = f"{path}#{names[name]}" if part is None else ""
     return Numbers(found.pop(name), found, others, part=named)
+
+
+def our_names(names: Iterable[str], part: str | None) -> dict[str, str]:
+    """The names of a file's arrays by what we call them: Y, Y_h and Y_c are those of ONNX.
+
+    Without a Y, a Y_h beside a Y_c is the last output, and a final state as well.
+    """
+    found = {name: name for name in names}
+    if part is not None or not ("Y" in found or {"Y_h", "Y_c"} <= {*found}):
+        return found
+    if not set(found).isdisjoint(COMPUTED):
+        return found
+    last = {} if "Y" in found else {OUTPUTS: "Y_h"}
+    return last | {OF_ONNX.get(name, name): name for name in found}
 
 
 def outputs_among(names: Sequence[str], part: str | None, where: str) -> str:
@@ -166,7 +198,9 @@ def answer_from_numbers(numbers: Numbers, axes: str, where: str, request: Reques
     """The numbers as the answer to `request`, with the axes that they must have."""
     batch, timesteps, _ = request.inputs.shape
     sizes = {"B": batch, "T": timesteps, "H": request.units}
-    outputs = arranged(numbers.outputs, sizes, axes, where, numbers.is_table)
+    outputs = numbers.outputs
+    if outputs.ndim < 4 or axes or not request.of_operator:
+        outputs = arranged(outputs, sizes, axes, where, numbers.is_table)
     names, computed = STATES[: len(request.layer.STATES)], numbers.computed
     states = states_of(computed, names)
     compared = [*names[: len(states)], *[LAST_OUTPUT] * (outputs.ndim == 3)]
@@ -176,7 +210,7 @@ def answer_from_numbers(numbers: Numbers, axes: str, where: str, request: Reques
     return Answer(
         outputs,
         states,
-        (*notes, *last_alone(outputs, request)),
+        (*notes, *last_alone(outputs, request.inputs)),
         left_out=tuple(name for name in rest if name not in known),
         part=numbers.part,
         last_output=computed.get(LAST_OUTPUT) if outputs.ndim == 3 else None,
@@ -190,9 +224,9 @@ def states_of(
     return tuple(computed[name] for name in takewhile(computed.__contains__, names))
 
 
-def last_alone(outputs: NDArray[Any], request: Request) -> tuple[str, ...]:
+def last_alone(outputs: NDArray[Any], inputs: NDArray[Any]) -> tuple[str, ...]:
     """A note where the last of several outputs is all there is."""
-    return (LAST_ALONE,) if outputs.ndim == 2 and request.inputs.shape[1] > 1 else ()
+    return (LAST_ALONE,) if outputs.ndim == 2 and inputs.shape[1] > 1 else ()
 
 
 def arranged(
@@ -208,6 +242,8 @@ def arranged(
     if not axes and (array.ndim == 3 or has_other_units(array, sizes, is_table)):
         every_step = array.ndim == 2 and len(array) == sizes["B"] * sizes["T"]
         return array.reshape(sizes["B"], sizes["T"], -1) if every_step else array
+    if array.ndim > 3:
+        raise InputError(f"{where}: {expected(sizes, axes)}, received {written(array)}")
     fitting = [axes] if axes else [way for way in READINGS if array.shape in row_shapes(way, sizes)]
     # An axis of size 1 may stand anywhere.
     different = {"".join(axis for axis in way if sizes[axis] > 1) for way in fitting}

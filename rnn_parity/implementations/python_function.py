@@ -96,7 +96,7 @@ def answer_of_function(function: Callable[..., Any], name: str, request: Request
             states = [*states[0]] if len(request.layer.STATES) > 1 else states
         array = real(outputs, "what it returned")
         final = tuple(real(state, "the final state that it returned") for state in states)
-        return Answer(array, final, (*notes, *last_alone(array, request)))
+        return Answer(array, final, (*notes, *last_alone(array, request.inputs)))
 
 
 def options(

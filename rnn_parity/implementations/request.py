@@ -24,7 +24,10 @@ class Request:
     of the layer, empty where only weights are known. `side_by_side` are the two layers of
     a `Bidirectional`, one of them `layer`, whose outputs are asked for together, the second's
     reversed in time; empty for a layer alone. `model_inputs` is what the whole model was given, by
-    the names of its inputs, for who can run that; empty where there is none.
+    the names of its inputs, for who can run that; empty where there is none. `of_operator` tells
+    that an operator of another framework is asked for, whose outputs may have the axes of ONNX's:
+    `(T, D, B, H)`. `asked` are all layers that the implementation is asked for in this check, by
+    their names.
     """
 
     layer: Cell
@@ -35,6 +38,8 @@ class Request:
     config: Mapping[str, Any] = field(default_factory=dict)
     side_by_side: tuple[Cell, ...] = ()
     model_inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    of_operator: bool = False
+    asked: Mapping[str, Cell] = field(default_factory=dict)
 
     @property
     def units(self) -> int:

@@ -64,9 +64,9 @@ KINDS = [
         any_weights=True,
     ),
     Kind(
-        "outputs.npy|.npz|.csv",
+        "outputs.npy|.npz|.csv|.pb",
         "numbers that any program wrote; ?axes=TBH: timesteps first; #NAME: one array",
-        r"(.+\.(?:npy|npz|csv)(?:[?#].*)?)",
+        r"(.+\.(?:npy|npz|csv|pb)(?:[?#].*)?)",
         ".numbers",
         "call",
     ),
@@ -121,6 +121,7 @@ KINDS = [
         # Its module says what to do with a pickled one.
         r"(.+\.(?:safetensors|pt|pth|bin|ckpt|pkl|pickle)(?:#.*)?)",
         ".torch_weights",
+        "model",
         merges=False,
     ),
     Kind(

@@ -63,6 +63,16 @@ class StoredModule:
         return f"{self.prefix}*{self.end}"
 
     @property
+    def number(self) -> int:
+        """Which layer of its module it is, from 0."""
+        return int(self.end.removeprefix("_l").removesuffix("_reverse"))
+
+    @property
+    def is_reverse(self) -> bool:
+        """Whether it takes the inputs in reverse."""
+        return self.end.endswith("_reverse")
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor."""
         return {name: tuple(tensor.shape) for name, tensor in sorted(self.tensors.items())}
@@ -78,11 +88,6 @@ def implementation(source: str) -> Implementation:
     `MissingPackageError` without PyTorch or safetensors.
     """
     path, part = path_and_part(source, *EXTENSIONS)
-    if not path.lower().endswith(".safetensors"):
-        raise InputError(
-            f"{path!r}: a pickled checkpoint runs code of its own and is never loaded; save it "
-            "with: safetensors.torch.save_file(module.state_dict(), 'weights.safetensors')"
-        )
     tensors = read_tensors(path)
     modules = stored_modules(path, tensors)
     candidates = named_modules(path, modules, part)
@@ -91,14 +96,16 @@ def implementation(source: str) -> Implementation:
 
     def compute(request: Request) -> Answer:
         keras_class(request.layer, repr(path))
-        chosen = module_for(path, candidates, request.layer)
+        asked = {**request.asked, request.layer_name: request.layer}
+        taken = modules_for(path, candidates, asked)
+        chosen = taken[request.layer_name]
         outputs, states = run_module(path, chosen, request)
         return Answer(
             outputs,
             states,
             tuple(notes(chosen, request, others)),
             with_both_biases(chosen, request.layer),
-            left_out=(*(f"the layer {m.name}" for m in candidates if m is not chosen), *cells),
+            left_out=(*(f"the layer {m.name}" for m in left_of(candidates, taken)), *cells),
             part=f"{path}#{chosen.name}",
         )
 
@@ -204,7 +211,12 @@ def right_padded(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def read_tensors(path: str) -> dict[str, Any]:
-    """The tensors in a `.safetensors` file."""
+    """The tensors in a `.safetensors` file; raises `InputError` for others, which are pickled."""
+    if not path.lower().endswith(".safetensors"):
+        raise InputError(
+            f"{path!r}: a pickled checkpoint runs code of its own and is never loaded; save it "
+            "with: safetensors.torch.save_file(module.state_dict(), 'weights.safetensors')"
+        )
     try:
         import torch  # noqa: F401  # safetensors makes the tensors
         from safetensors import SafetensorError, safe_open
@@ -245,7 +257,9 @@ def stored_modules(path: str, tensors: Mapping[str, Any]) -> list[StoredModule]:
             f"{path!r}: expected weight_ih_l0, weight_hh_l0, ... as in the state_dict of an "
             f"nn.RNN, nn.LSTM or nn.GRU, received {names}"
         )
-    return [StoredModule(prefix, end, parts) for (prefix, end), parts in found.items()]
+    modules = [StoredModule(prefix, end, parts) for (prefix, end), parts in found.items()]
+    places = {prefix: i for i, (prefix, _) in enumerate(reversed([*found]))}
+    return sorted(modules, key=lambda m: (-places[m.prefix], m.number, m.is_reverse))
 
 
 def named_modules(
@@ -265,60 +279,103 @@ def named_modules(
     return found
 
 
-def module_for(path: str, modules: list[StoredModule], layer: Cell) -> StoredModule:
-    """The one that can be `layer`: by its shapes, then its direction, then equal weights."""
+def left_of(
+    modules: Sequence[StoredModule], taken: Mapping[str, StoredModule]
+) -> list[StoredModule]:
+    """Those of `modules` that no layer was given."""
+    return [m for m in modules if all(m is not one for one in taken.values())]
+
+
+def modules_for(
+    path: str, modules: Sequence[StoredModule], layers: Mapping[str, Cell]
+) -> dict[str, StoredModule]:
+    """The one of `modules` that each of `layers` is, by the layer's name; each is that of one.
+
+    By its shapes, then its direction, then equal weights; those of other weights are taken in their
+    order where they are layers of one module, as many as are left. Raises `InputError` where none
+    fits, and where several could be the layer.
+    """
+    fitting = {name: fitting_modules(path, modules, layer) for name, layer in layers.items()}
+    found: dict[str, StoredModule] = {}
+    equal = {n: [m for m in fitting[n] if not differences(m, layers[n])] for n in layers}
+    for options in (equal, fitting):
+        left = left_of(modules, found)
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for name in (name for name in layers if name not in found):
+            own = tuple(m.name for m in options[name] if m in left)
+            groups.setdefault(own, []).append(name)
+        for own, names in groups.items():
+            if own or options is fitting:
+                found |= zip(names, in_their_order(path, left, own, names), strict=True)
+    return found
+
+
+def in_their_order(
+    path: str, modules: Sequence[StoredModule], options: Sequence[str], names: Sequence[str]
+) -> list[StoredModule]:
+    """Those of `modules` that are named in `options`, one for each of the layers `names`.
+
+    Raises `InputError` unless these are all, and layers of one module where they are several.
+    """
+    found = [m for m in modules if m.name in options]
+    if len(found) == len(names) and len({m.prefix for m in found}) == 1:
+        return found
+    if len(found) < len(names):
+        raise InputError(
+            f"{path!r}: expected as many layers of this shape as {', '.join(names)}, received "
+            f"{', '.join(options) or 'none that is left'}; name one that is there (--layer-name)"
+        )
+    raise InputError(
+        f"{path!r}: expected one layer of this shape, received {', '.join(options)}; name one of "
+        f"them: {path}#{options[0]}"
+    )
+
+
+def fitting_modules(path: str, modules: Sequence[StoredModule], layer: Cell) -> list[StoredModule]:
+    """Those that can be `layer` by their shapes; of these, if there are any, by their direction."""
     wide, units, features = layer.width, layer.units, layer.features
     weights = {"weight_hh": (wide, units), "weight_ih": (wide, features)}
     shapes = [weights, {"bias_hh": (wide,), "bias_ih": (wide,), **weights}]
     fitting = [m for m in modules if m.shapes in shapes]
-    listed = "; ".join(f"{m.name} {m.shapes}" for m in modules)
     if not fitting:
         kind = f"nn.{MODULES[type(layer).__name__]}"
+        listed = "; ".join(f"{m.name} {m.shapes}" for m in modules)
         raise InputError(
             f"{path!r}: expected an {kind} with {features} features and {units} units, {weights}, "
             f"received {listed}"
         )
-    for better in (
-        [m for m in fitting if m.end.endswith("_reverse") == layer.go_backwards],
-        [m for m in fitting if not differences(m, layer)],
-    ):
-        narrowed = [m for m in fitting if m in better]
-        fitting = narrowed or fitting
-    if len(fitting) > 1:
-        names = ", ".join(m.name for m in fitting)
-        raise InputError(
-            f"{path!r}: expected one layer of this shape, received {names}; name one of them: "
-            f"{path}#{fitting[0].name}"
-        )
-    return fitting[0]
+    return [m for m in fitting if m.is_reverse == layer.go_backwards] or fitting
 
 
-def in_order(module: StoredModule, layer: Cell, name: str) -> Array:
-    """One of the tensors, exactly, with the gates in Keras's order along its last axis."""
-    order = GATES[type(layer).__name__]
+def in_order(module: StoredModule, kind: str, name: str) -> Array:
+    """One of the tensors, exactly, with the gates of `kind` in Keras's order along its last axis.
+
+    `kind` is the name of Keras's class, "LSTM".
+    """
+    order = GATES[kind]
     blocks = np.split(module.tensors[name].double().numpy(), len(order))
     found: Array = np.concatenate([blocks[gate] for gate in order]).T
     return found
 
 
-def biases(module: StoredModule, layer: Cell) -> tuple[Array, ...]:
+def biases(module: StoredModule, kind: str) -> tuple[Array, ...]:
     """Both biases; none where there are none."""
     names = [name for name in ("bias_ih", "bias_hh") if name in module.tensors]
-    return tuple(in_order(module, layer, name) for name in names)
+    return tuple(in_order(module, kind, name) for name in names)
 
 
 def with_both_biases(module: StoredModule, layer: Cell) -> Cell:
     """The layer as PyTorch computes it, which adds two biases where Keras has their sum."""
     if getattr(layer, "reset_after", False):
         return layer
-    return layer.changed(addends=biases(module, layer))
+    return layer.changed(addends=biases(module, type(layer).__name__))
 
 
 def as_keras(module: StoredModule, layer: Cell) -> dict[str, Array]:
     """The weights as Keras has them, rounded to the layer's precision; no bias where none is."""
-    names = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh"}
-    weights = {keras: in_order(module, layer, name) for keras, name in names.items()}
-    if pair := biases(module, layer):
+    names, kind = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh"}, type(layer).__name__
+    weights = {keras: in_order(module, kind, name) for keras, name in names.items()}
+    if pair := biases(module, kind):
         two = getattr(layer, "reset_after", False)
         weights["bias"] = np.stack(pair) if two else pair[0] + pair[1]
     return {name: layer.precision.round(weight) for name, weight in weights.items()}

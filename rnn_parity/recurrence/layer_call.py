@@ -71,7 +71,9 @@ class LayerCall:
     `unproven` says why the numbers alone do not prove that another implementation, who computed
     them, is this layer; empty where they do. `model_inputs` is what the whole model was given, by
     the names of its inputs, where a model ran. `made_by` is the kind of implementation that
-    computed the call, as known differences name it; empty where its name is that.
+    computed the call, as known differences name it; empty where its name is that. `whole` names the
+    operator or the module of another framework that gives the outputs of this layer, side by side
+    with those of its other direction, all of them in the order of time; empty for a layer of Keras.
     """
 
     layer_class: str
@@ -97,6 +99,7 @@ class LayerCall:
     unproven: str = ""
     model_inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     made_by: str = ""
+    whole: str = ""
 
     @property
     def in_bidirectional(self) -> bool:

@@ -18,7 +18,7 @@ from rnn_parity.implementations import torch_weights
 from rnn_parity.implementations.against import call_to_compute
 from rnn_parity.implementations.request import Answer
 from rnn_parity.implementations.sources import Source
-from rnn_parity.implementations.torch_weights import StoredModule, module_for, named_modules
+from rnn_parity.implementations.torch_weights import StoredModule, modules_for, named_modules
 
 F, H = 2, 3
 X = np.random.default_rng(5).normal(size=(2, 4, F)).astype(np.float32)
@@ -173,7 +173,7 @@ def test_several_that_fit_are_asked_about():
     with pytest.raises(
         InputError, match=r"received a\.\*_l0, b\.\*_l0; name one of them: w#a\.\*_"
     ):
-        module_for("w", modules, LAYER)
+        modules_for("w", modules, {"": LAYER})
 
 
 @pytest.fixture

@@ -99,16 +99,111 @@ def body(nodes, name="body"):
     return helper.make_graph(nodes, name, [], outputs)
 
 
-def test_operators_inside_others_are_named(path):
+def choice(given, others, condition, **more):
+    """A model with one operator in each branch of an If, of other weights."""
+    branches = {
+        "then_branch": body([node("RNN", given, ["out", ""], "inside")]),
+        "else_branch": body([node("RNN", others, ["out", ""], "other")], "other"),
+    }
+    branch = helper.make_node("If", ["yes"], ["Y"], name="branch", **branches)
+    constant = {"yes": np.array(condition)} if isinstance(condition, bool) else {}
+    nodes = [*([] if constant else condition), branch]
+    return model(nodes, given | others | constant | more)
+
+
+@pytest.mark.parametrize(("condition", "ran"), [(True, "inside"), (False, "other")])
+def test_the_branch_of_an_if_that_runs_is_checked(path, condition, ran):
+    given = arrays("RNN")
+    report = check_onnx(saved(choice(given, given, condition), path))
+    (check,) = report.checks
+    assert (check.verdict, check.subject.layer_name) == ("parity", f"branch/{ran}")
+    other = {"inside": "other", "other": "inside"}[ran]
+    assert report.notes[0].startswith(f"If branch: its condition was {condition}, so that its ")
+    assert report.notes[0].endswith(f"branch: branch/{other}")
+
+
+def test_a_branch_without_recurrence_proves_nothing(path):
+    given = arrays("RNN")
+    branches = {
+        "then_branch": body([node("RNN", given, ["out", ""], "inside")]),
+        "else_branch": body([helper.make_node("Relu", ["X"], ["out"])], "other"),
+    }
+    branch = helper.make_node("If", ["yes"], ["Y"], name="branch", **branches)
+    report = check_onnx(saved(model([branch], given | {"yes": np.array(False)}), path))
+    assert (report.checks, report.exit_code) == ((), 3)
+    assert "has no recurrent operator" in report.summary
+    assert "not run in its then_branch: branch/inside" in report.summary
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_condition_on_the_data_is_computed_first(path, sign):
+    given = arrays("RNN")
+    condition = [
+        helper.make_node("ReduceSum", ["X"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["yes"]),
+    ]
+    zero = {"zero": np.float32(0)}
+    made = choice(given, given, condition, **zero)
+    X = sign * np.abs(np.random.default_rng(1).normal(size=(T, B, F)))
+    (check,) = check_onnx(saved(made, path), X).checks
+    names = {1: "branch/inside", -1: "branch/other"}
+    assert (check.verdict, check.subject.layer_name) == ("parity", names[sign])
+
+
+def test_branches_in_branches_with_names_that_occur_twice(path):
+    given = arrays("LSTM")
+    # Each branch has a tensor "half" of its own; X and the weights come from the graph around it.
+    inner = [
+        helper.make_node("Mul", ["X", "quarter"], ["half"]),
+        helper.make_node("LSTM", ["half", *given], ["out"], name="cell", hidden_size=H),
+    ]
+    deep = helper.make_node(
+        "If", ["yes"], ["out"], then_branch=body(inner), else_branch=body(inner)
+    )
+    outer = [helper.make_node("Identity", ["quarter"], ["kept"]), deep]
+    nodes = [
+        helper.make_node(
+            "If",
+            ["yes"],
+            [f"Y{i}"],
+            name=f"if{i}",
+            then_branch=body(outer),
+            else_branch=body(inner),
+        )
+        for i in (1, 2)
+    ]
+    more = {"yes": np.array(True), "quarter": np.float32(0.25)}
+    report = check_onnx(saved(model(nodes, given | more, outputs=["Y1", "Y2"]), path))
+    assert [check.verdict for check in report.checks] == ["parity"] * 2
+    names = [check.subject.layer_name for check in report.checks]
+    assert names == ["if1/If_1/cell", "if2/If_1/cell"]
+    assert report.checks[0].max_ratio > 0
+
+
+def test_a_branch_in_a_loop_is_named(path):
     given = arrays("RNN")
     inner = [node("RNN", given, ["out", ""], "inside")]
-    branches = {"then_branch": body(inner), "else_branch": body(inner, "other")}
-    yes = {"yes": np.array(True)}
-    branch = helper.make_node("If", ["yes"], ["Y"], name="branch", **branches)
-    report = check_onnx(saved(model([branch], given | yes), path))
-    assert [check.subject.layer_name for check in report.checks] == ["branch/inside"] * 2
-    assert [check.verdict for check in report.checks] == ["inconclusive"] * 2
-    assert "it is in the body of If branch" in report.checks[0].summary
+    branch = helper.make_node(
+        "If", ["yes"], ["Z"], name="if", then_branch=body(inner), else_branch=body(inner, "other")
+    )
+    boolean = onnx.TensorProto.BOOL
+    step = helper.make_graph(
+        [branch, helper.make_node("Identity", ["go"], ["on"])],
+        "step",
+        [
+            helper.make_tensor_value_info("i", onnx.TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", boolean, []),
+        ],
+        [
+            helper.make_tensor_value_info("on", boolean, []),
+            helper.make_tensor_value_info("Z", FLOAT, None),
+        ],
+    )
+    loop = helper.make_node("Loop", ["count", "yes"], ["Y"], name="loop", body=step)
+    more = {"yes": np.array(True), "count": np.array(2)}
+    report = check_onnx(saved(model([loop], given | more), path))
+    assert {check.verdict for check in report.checks} == {"inconclusive"}
+    assert "it is in the body of If loop/if" in report.checks[0].summary
 
 
 def test_a_loop_is_named(path):

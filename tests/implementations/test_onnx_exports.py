@@ -123,3 +123,47 @@ def test_what_pytorch_exports_is_checked_by_itself(path, name):
     assert [check.verdict for check in report.checks] == ["parity"] * 4
     names = [check.subject.layer_name for check in report.checks]
     assert [name.rpartition("/")[2] for name in names] == ["forward", "backward"] * 2
+
+
+@pytest.mark.parametrize(("sign", "name"), [(1, "LSTM"), (-1, "GRU")])
+def test_the_branches_that_pytorch_exports(path, sign, name):
+    torch = pytest.importorskip("torch")
+
+    class Either(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.LSTM(F, H, batch_first=True)
+            self.b = torch.nn.GRU(F, H, batch_first=True)
+
+        def forward(self, x):
+            if x.sum() > 0:
+                y, _ = self.a(x)
+            else:
+                y, _ = self.b(x)
+            return y
+
+    torch.manual_seed(1)
+    module = torch.jit.script(Either().eval())
+    silently(torch.onnx.export, module, (torch.from_numpy(X),), path, dynamo=False)
+    report = check_onnx(path, sign * np.abs(X))
+    assert [(c.verdict, c.subject.layer_class) for c in report.checks] == [("parity", name)]
+
+
+def test_lengths_that_pytorch_exports(path):
+    torch = pytest.importorskip("torch")
+
+    class Packed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.GRU(F, H, batch_first=True, bidirectional=True)
+
+        def forward(self, x, n):
+            packed = torch.nn.utils.rnn.pack_padded_sequence(x, n, batch_first=True)
+            y, _ = torch.nn.utils.rnn.pad_packed_sequence(self.a(packed)[0], batch_first=True)
+            return y
+
+    given = (torch.from_numpy(X), torch.tensor([T, 3, 1]))
+    silently(torch.onnx.export, Packed().eval(), given, path, dynamo=False)
+    report = check_onnx(path)  # the lengths are made up, and at most T
+    assert [check.verdict for check in report.checks] == ["parity"] * 2
+    assert "mask-ignored" in report.checks[0].sensitivity.visible

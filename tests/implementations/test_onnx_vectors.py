@@ -1,11 +1,17 @@
-"""The test vectors that ONNX publishes for its recurrent operators, each held to its replay."""
+"""The test vectors that ONNX publishes for its recurrent operators: models, inputs, outputs.
+
+Each model is checked on its published inputs, and the published outputs against its weights.
+"""
 
 import numpy as np
 import pytest
 
-import rnn_parity as rp
-from rnn_parity.implementations.onnx.operators import INPUTS, OUTPUTS, directions
+from rnn_parity.api.functions import check_onnx
+from rnn_parity.implementations.onnx.model import read_tensor
+from rnn_parity.implementations.onnx.operators import INPUTS
 
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
 collection = pytest.importorskip("onnx.backend.test.case.node")
 
 NAMES = (
@@ -19,12 +25,41 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def vectors():
-    """The published cases by name; generating them computes the outputs of all operators."""
+def vectors(tmp_path_factory):
+    """A folder for each published case, by name, as ONNX lays it out."""
     with np.errstate(all="ignore"):
         cases = collection.collect_testcases()
-    of_recurrent = [case for case in cases if case.model.graph.node[0].op_type in INPUTS]
-    return {case.name.removeprefix("test_"): case for case in of_recurrent}
+    found = {}
+    for case in cases:
+        if case.model.graph.node[0].op_type not in INPUTS:
+            continue
+        name = case.name.removeprefix("test_")
+        folder = found[name] = tmp_path_factory.mktemp(name)
+        onnx.save(case.model, folder / "model.onnx")
+        ((inputs, outputs),) = case.data_sets
+        graph = case.model.graph
+        for kind, arrays, values in (
+            ("input", inputs, graph.input),
+            ("output", outputs, graph.output),
+        ):
+            for i, (array, value) in enumerate(zip(arrays, values, strict=True)):
+                tensor = onnx.numpy_helper.from_array(array, value.name)
+                onnx.save_tensor(tensor, folder / f"{kind}_{i}.pb")
+    return found
+
+
+def inputs_of(folder):
+    graph = onnx.load(folder / "model.onnx").graph
+    return {
+        value.name: read_tensor(str(folder / f"input_{i}.pb"), "--input")[0]
+        for i, value in enumerate(graph.input)
+    }
+
+
+def folder_of(vectors, name):
+    if name not in vectors:
+        pytest.skip("this release of onnx does not have it")
+    return vectors[name]
 
 
 def test_these_are_all(vectors):
@@ -33,40 +68,45 @@ def test_these_are_all(vectors):
     assert {"rnn_seq_length", "lstm_defaults", "gru_seq_length"} <= set(vectors)
 
 
-def found_in(case):
-    """The operator's attributes, and its arrays by the names that ONNX gives them."""
-    from onnx import helper
-
-    (node,), ((inputs, outputs),) = case.model.graph.node, case.data_sets
-    value = helper.get_attribute_value
-    attributes = {attribute.name: value(attribute) for attribute in node.attribute}
-    attributes["direction"] = attributes.get("direction", b"forward").decode()
-    arrays = {}
-    for kinds, names, data in ((INPUTS, node.input, inputs), (OUTPUTS, node.output, outputs)):
-        present = dict(zip(filter(None, names), data, strict=True))
-        pairs = zip(kinds[node.op_type], names, strict=False)
-        arrays |= {kind: present[name] for kind, name in pairs if name}
-    return node.op_type, attributes, arrays
+@pytest.mark.parametrize("name", NAMES)
+def test_a_vector(vectors, name):
+    folder = folder_of(vectors, name)
+    path, inputs = str(folder / "model.onnx"), inputs_of(folder)
+    count = 2 if name.endswith("bidirectional") else 1
+    report = check_onnx(path, inputs)
+    assert [check.verdict for check in report.checks] == ["parity"] * count, report
+    published = outputs_of(folder)
+    files = [str(path) for name, path in published.items() if name != "Y_c"]
+    report = check_onnx(path, inputs, against=files)
+    assert len(report.checks) == count * len(files)
+    assert report.verdict == "parity", report
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_vector(vectors, name):
-    if name not in vectors:
-        pytest.skip("this release of onnx does not have it")
-    op_type, attributes, arrays = found_in(vectors[name])
-    found = directions(op_type, attributes, arrays)
-    assert len(found) == (2 if name.endswith("bidirectional") else 1)
-    for one in found:
-        states = one.final_state if len(one.final_state) == len(one.weights.STATES) else None
-        report = rp.compare(
-            one.weights, one.inputs, one.outputs, states, one.mask, one.initial_state
-        )
-        assert report.verdict == "parity", report
+def test_all_published_outputs_at_once(vectors, name):
+    folder = folder_of(vectors, name)
+    path, inputs = str(folder / "model.onnx"), inputs_of(folder)
+    arrays = {key: read_tensor(str(file), "")[0] for key, file in outputs_of(folder).items()}
+    together = str(folder / "y.npz")
+    np.savez(together, **arrays)
+    # By its name alone, a state is none of the outputs.
+    together += "#Y_h" if [*arrays] == ["Y_h"] else ""
+    report = check_onnx(path, inputs, against=together)
+    assert report.verdict == "parity", report
+    states = [row.name for row in report.checks[0].final_state]
+    assert ("c" in states) == ("Y_c" in arrays)
+    for wrong in arrays:
+        np.savez(folder / "y.npz", **arrays | {wrong: arrays[wrong] * np.float32(1.01)})
+        assert check_onnx(path, inputs, against=together).verdict == "diverged", wrong
 
 
-@pytest.mark.parametrize("name", ["rnn_seq_length", "gru_seq_length"])
-def test_a_vector_of_other_weights(vectors, name):
-    op_type, attributes, arrays = found_in(vectors[name])
-    arrays["W"] = np.roll(arrays["W"], 1, axis=1)
-    (one,) = directions(op_type, attributes, arrays)
-    assert rp.compare(one.weights, one.inputs, one.outputs).verdict == "diverged"
+@pytest.mark.parametrize("name", NAMES)
+def test_sizes_that_the_file_fixes_are_used(vectors, name):
+    folder = folder_of(vectors, name)
+    report = check_onnx(str(folder / "model.onnx"))
+    assert {check.verdict for check in report.checks} <= {"parity"}, report
+
+
+def outputs_of(folder):
+    graph = onnx.load(folder / "model.onnx").graph
+    return {value.name: folder / f"output_{i}.pb" for i, value in enumerate(graph.output)}

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
         ("litert", ".exported", "litert", "model"),
         ("net.onnx", ".onnx.runtime", "net.onnx", "layer"),
         ("net.tflite", ".litert", "net.tflite", "layer"),
-        ("w.safetensors", ".torch_weights", "w.safetensors", "layer"),
+        ("w.safetensors", ".torch_weights", "w.safetensors", "model"),
         ("keras:jax", ".keras_backend", "jax", "model"),
         (
             "cmd:./rnn -n 3 {input} {output}.npy",

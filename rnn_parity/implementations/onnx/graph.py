@@ -1,19 +1,16 @@
-"""The recurrent operators in an ONNX graph: where they are, and how to see what they compute.
-
-What a model's inputs are given, where nothing else is, is random and fits them.
-"""
+"""The recurrent operators in an ONNX graph: where they are, and how to see what they compute."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError
-from rnn_parity.implementations.onnx.model import brief, dtype_of, package, subgraphs
+from rnn_parity.implementations.onnx.model import brief, package, subgraphs
 from rnn_parity.implementations.onnx.operators import INPUTS, OUTPUTS, directions
 from rnn_parity.recurrence.layer_call import LayerCall
 
@@ -23,10 +20,6 @@ RANKS = {"sequence_lens": 1, "B": 2, "P": 2, "Y": 4}
 """How many axes the tensors of a recurrent operator have, where not three."""
 FAMILIES = ("RNN", "LSTM", "GRU")
 """What is in the names of recurrent operators, other libraries' too."""
-Array = NDArray[Any]
-Given = Array | Mapping[str, Array] | None
-LIKE = {"batch": "batch", "timesteps": "timesteps"}
-"""What an open axis counts, by its name."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +39,35 @@ class Operator:
 def exposed(model: Any, where: str) -> tuple[Any, list[Operator]]:
     """A copy of `model` whose outputs are the tensors of its recurrent operators, and these.
 
-    What is recurrent and not ONNX's own operator at the top of the graph is among them, as not
-    compared. Raises `InputError` for an invalid model.
+    Its functions are inlined already. What is recurrent and not ONNX's own operator at the top of
+    the graph is among them, as not compared. Raises `InputError` for an invalid model.
     """
-    copy = accepted(package("onnx.inliner").inline_local_functions, model, where)
+    copy = package("onnx").ModelProto()
+    copy.CopyFrom(model)
     inferred = accepted(package("onnx.shape_inference").infer_shapes, copy, where)
     kinds = element_types(inferred.graph)
     del copy.graph.output[:]
     operators: list[Operator] = []
-    try:
+    with readable_names(where):
         for k, node in enumerate(list(copy.graph.node)):
             if is_standard(node):
                 operators.append(expose(copy.graph, node, k, kinds))
             else:
                 operators += not_compared(node, node.name or f"{node.op_type}_{k}")
+    if copy.graph.output:
+        accepted(package("onnx.checker").check_model, copy, where)
+    return copy, operators
+
+
+@contextmanager
+def readable_names(where: str) -> Iterator[None]:
+    """Names of a damaged model that are no text, met in this block, as an `InputError`."""
+    try:
+        yield
     except (UnicodeDecodeError, TypeError):  # protobuf gives bytes where there is no text
         raise InputError(
             f"{where}: its names are no text: it is damaged; export it again"
         ) from None
-    if copy.graph.output:
-        accepted(package("onnx.checker").check_model, copy, where)
-    return copy, operators
 
 
 def tapped(model: Any, where: str) -> Any:
@@ -211,6 +212,41 @@ def expose(graph: Any, node: Any, k: int, kinds: dict[str, int]) -> Operator:
     return Operator(node.op_type, name, attributes_of(node), tensors)
 
 
+def in_layout_0(model: Any) -> Any:
+    """A copy of `model` that computes the same, without operators of layout 1 at its top.
+
+    Each of them, which has samples first, is one of layout 0 between transpositions.
+    """
+    copy = package("onnx").ModelProto()
+    copy.CopyFrom(model)
+    nodes = list(copy.graph.node)
+    del copy.graph.node[:]
+    for k, node in enumerate(nodes):
+        is_other = is_standard(node) and is_batch_first(node)
+        copy.graph.node.extend(transposed(node, k) if is_other else [node])
+    return copy
+
+
+def transposed(node: Any, k: int) -> list[Any]:
+    """An operator of layout 1, at place `k`, as one of layout 0 between transpositions."""
+    make, copy = package("onnx").helper.make_node, package("onnx").NodeProto()
+    copy.CopyFrom(node)
+    kept = [attribute for attribute in node.attribute if attribute.name != "layout"]
+    del copy.attribute[:]
+    copy.attribute.extend(kept)
+    before, after = [], []
+    for i, (role, name) in enumerate(zip(INPUTS[node.op_type], node.input, strict=False)):
+        if name and role in ("X", "initial_h", "initial_c"):
+            copy.input[i] = f"rnn_parity_{k}_layout_0_{role}"
+            before.append(make("Transpose", [name], [copy.input[i]], perm=(1, 0, 2)))
+    for i, (role, name) in enumerate(zip(OUTPUTS[node.op_type], node.output, strict=False)):
+        if name:
+            copy.output[i] = f"rnn_parity_{k}_layout_0_{role}"
+            perm = (2, 0, 1, 3) if role == "Y" else (1, 0, 2)
+            after.append(make("Transpose", [copy.output[i]], [name], perm=perm))
+    return [*before, copy, *after]
+
+
 def not_compared(node: Any, name: str) -> Iterator[Operator]:
     """What is recurrent in `node`, no recurrent operator of ONNX's own, and in its body."""
     found = []
@@ -269,152 +305,47 @@ def read_by(node: Any) -> Iterator[str]:
                 yield from read_by(inner)
 
 
+def nodes_inside(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph and those of their bodies, in the order in which they run."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in subgraphs(attribute):
+                yield from nodes_inside(inner)
+
+
+def origins(graph: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The input of the graph, and its axes, that each tensor is, where only axes were moved."""
+    found = {
+        value.name: (value.name, tuple(range(len(value.type.tensor_type.shape.dim))))
+        for value in graph.input
+    }
+    for node in nodes_inside(graph):
+        if not node.input or node.input[0] not in found:
+            continue
+        name, axes = found[node.input[0]]
+        if node.op_type in ("Identity", "Cast"):
+            found[node.output[0]] = name, axes
+        elif node.op_type == "Transpose":
+            order = attributes_of(node).get("perm") or range(len(axes))[::-1]
+            if sorted(order) == [*range(len(axes))]:
+                found[node.output[0]] = name, tuple(axes[i] for i in order)
+    return found
+
+
 def time_first(graph: Any) -> dict[str, bool]:
     """Whether the first axis is time, for every input that reaches X of a recurrent operator.
 
     Followed through nodes that only move axes.
     """
-    found = {}
-    for name in (value.name for value in graph.input):
-        axes: dict[str, tuple[int, ...]] = {name: (0, 1, 2)}
-        for node in graph.node:
-            source = axes.get(node.input[0]) if node.input else None
-            if source is None:
-                continue
-            if is_standard(node):
-                found[name] = source[1 if attributes_of(node).get("layout") else 0] == 0
-            elif node.op_type in ("Identity", "Cast"):
-                axes[node.output[0]] = source
-            elif node.op_type == "Transpose":
-                order = attributes_of(node).get("perm", (2, 1, 0))
-                axes[node.output[0]] = tuple(source[i] for i in order if i < 3)
+    found, known = {}, origins(graph)
+    for node in filter(is_standard, nodes_inside(graph)):
+        name, axes = known.get(node.input[0], ("", ()))
+        if len(axes) == 3:
+            found[name] = axes[1 if is_batch_first(node) else 0] == 0
     return found
 
 
-def complete_feeds(
-    graph: Any,
-    inputs: Sequence[Any],
-    given: Given,
-    batch: int,
-    timesteps: int,
-    seed: int,
-    check: Callable[[Mapping[str, Sequence[int]]], None] = lambda shapes: None,
-) -> dict[str, Array]:
-    """An array for each of a session's `inputs`, by name; what is not `given` is random.
-
-    `given` holds arrays by name, or is the array for the only input. `batch` and `timesteps` fill
-    the open axes that nothing given settles; axes of one name have one size. `check` is given the
-    shapes of all of them before anything is made up. Raises `InputError` for an unknown name, an
-    array that does not fit, one without a name where there are several inputs, and for what cannot
-    be made up.
-    """
-    if given is not None and not isinstance(given, Mapping):
-        if len(inputs) > 1:
-            raise InputError(
-                f"inputs: the model takes {described(inputs)}; say which one it is for"
-            )
-        given = {value.name: given for value in inputs}
-    given, known = dict(given or {}), [value.name for value in inputs]
-    for name in given:
-        if name not in known:
-            raise InputError(f"inputs: expected some of {described(inputs)}, received {name!r}")
-    shapes, like = named_axes(graph, inputs)
-    sizes = {"batch": batch, "timesteps": timesteps}
-    arrays = {}
-    for value in (value for value in inputs if value.name in given):
-        array = arrays[value.name] = fitting(value, given[value.name])
-        for axis, n in zip(shapes[value.name], array.shape, strict=True):
-            if not isinstance(axis, int):
-                sizes |= {axis: n, like[axis]: n}
-    rng = np.random.default_rng(seed)
-    settled = {
-        name: [a if isinstance(a, int) else sizes.get(a, sizes[like[a]]) for a in axes]
-        for name, axes in shapes.items()
-    }
-    check(settled)
-    for value in inputs:
-        if value.name not in arrays:
-            shape = settled[value.name]
-            arrays[value.name] = random_array(graph, value, shape, sizes["timesteps"], rng)
-    return arrays
-
-
-def described(inputs: Sequence[Any]) -> str:
-    """The inputs of a session in words: names, types and shapes."""
-    return ", ".join(f"{value.name} {value.type} {tuple(value.shape)}" for value in inputs)
-
-
-def named_axes(
-    graph: Any, inputs: Sequence[Any]
-) -> tuple[dict[str, list[int | str]], dict[str, str]]:
-    """The axes of every input, sizes or names; and what each name counts, "batch" or "timesteps".
-
-    The first open axis counts samples and the others timesteps, unless the input is time first.
-    """
-    starts_with_time, shapes, like = time_first(graph), {}, dict(LIKE)
-    for value in inputs:
-        shape: list[int | str] = list(value.shape)
-        open_ = [i for i, axis in enumerate(shape) if not isinstance(axis, int)]
-        counts = ["batch", *["timesteps"] * len(open_)]
-        if starts_with_time.get(value.name) and 0 in open_:
-            counts = ["timesteps", "batch"]
-        if len(open_) > len(counts):
-            raise InputError(
-                f"input {value.name!r}: expected timesteps and batch to be open alone, received "
-                f"shape {tuple(shape)}; export it with its features"
-            )
-        for i, what in zip(open_, counts, strict=False):
-            shape[i] = shape[i] or what
-            like.setdefault(str(shape[i]), what)
-        shapes[value.name] = shape
-    return shapes, like
-
-
-def fitting(value: Any, array: Array) -> Array:
-    """`array` in the dtype of the input `value`; `InputError` when its shape is another."""
-    dtype, shape = dtype_of(value.type), value.shape
-    fits = len(shape) == np.ndim(array) and all(
-        n == axis or not isinstance(axis, int)
-        for n, axis in zip(np.shape(array), shape, strict=True)
-    )
-    if dtype is None or not fits:
-        raise InputError(
-            f"input {value.name!r}: expected {value.type} of shape {tuple(shape)}, received shape "
-            f"{np.shape(array)}"
-        )
-    with np.errstate(invalid="ignore"):  # NaN is no integer, which is said below
-        found = np.ascontiguousarray(array, dtype)
-    if dtype.kind in "iub" and not np.array_equal(found, array):
-        raise InputError(
-            f"input {value.name!r}: expected whole numbers, as {value.type} holds them"
-        )
-    return found
-
-
-def random_array(
-    graph: Any, value: Any, shape: Sequence[int], timesteps: int, rng: np.random.Generator
-) -> Array:
-    """Normal numbers; for integers what a table or a sequence has room for, else 0 and 1."""
-    dtype = dtype_of(value.type)
-    if dtype is None or dtype.kind not in "fiub":
-        raise InputError(
-            f"input {value.name!r}: cannot make up values of {value.type}; pass them by its name"
-        )
-    if dtype.kind == "f":
-        return rng.standard_normal(shape).astype(dtype)
-    if is_length(graph, value.name):
-        return rng.integers(1, timesteps + 1, shape).astype(dtype)
-    return rng.integers(0, table_size(graph, value.name), shape).astype(dtype)
-
-
-def is_length(graph: Any, name: str) -> bool:
-    """Whether the input goes to a recurrent operator as the lengths of the sequences."""
-    place = INPUTS["RNN"].index("sequence_lens")
-    return any(is_standard(node) and name in node.input[place : place + 1] for node in graph.node)
-
-
-def table_size(graph: Any, name: str) -> int:
-    """The rows of the smallest table in which the input is looked up; 2 without one."""
-    rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
-    readers = (node for node in graph.node if node.op_type == "Gather" and node.input[1] == name)
-    return int(min((rows[node.input[0]] for node in readers if node.input[0] in rows), default=2))
+def is_batch_first(node: Any) -> bool:
+    """Whether the samples are the first axis of a recurrent operator's tensors."""
+    return bool(attributes_of(node).get("layout"))

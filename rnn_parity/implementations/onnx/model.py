@@ -68,6 +68,32 @@ def read_model(path: str) -> Any:
     return model
 
 
+def read_tensor(path: str, name: str) -> tuple[NDArray[Any], str]:
+    """The real numbers in the file `path`, a `TensorProto` as ONNX's test data have them.
+
+    And the tensor's own name. `name` is what the messages call the file. Raises `InputError` for a
+    file that cannot be read or is no such tensor.
+    """
+    onnx, where = package("onnx"), f"{name} {path!r}"
+    try:
+        with readable(where):
+            tensor = onnx.TensorProto.FromString(content(path, where, "a .pb file"))
+            if tensor.external_data or not tensor.data_type:
+                raise ValueError("its numbers are elsewhere, or there are none")
+            check_numbers(math.prod(tensor.dims), where, "name a smaller file", "an array")
+            array: NDArray[Any] = onnx.numpy_helper.to_array(tensor)
+    except InputError:
+        raise
+    except Exception:  # protobuf's own class of errors has moved between its releases
+        raise InputError(
+            f"{where}: expected one tensor of ONNX (a TensorProto), received another kind of file, "
+            "or a truncated or damaged one; save it with onnx.save_tensor"
+        ) from None
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{where}: expected real numbers, received dtype {array.dtype}")
+    return array, str(tensor.name)
+
+
 def check_nodes(model: Any, where: str) -> None:
     """Raise `InputError` for functions that call each other so often that they cannot be inlined.
 
@@ -168,6 +194,15 @@ def check_sizes(model: Any, shapes: Mapping[str, Sequence[int]], where: str) -> 
 
     What the shape of a tensor depends on is followed as far as ONNX can; the others are left out.
     """
+    known = inferred_sizes(model, shapes)
+    sizes = {name: math.prod(dims) for name, dims in known.items() if all(n > 0 for n in dims)}
+    largest = max(sizes, key=lambda name: sizes[name], default="")
+    advice = "export it with open batch and time axes and make --batch or --timesteps smaller"
+    check_numbers(sum(sizes.values()), where, f"the largest is {largest!r}; {advice}")
+
+
+def inferred_sizes(model: Any, shapes: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """The sizes of tensors in a run of `model` on inputs of these `shapes`; 0 where one is open."""
     copy = package("onnx").ModelProto()
     copy.CopyFrom(model)
     for value in copy.graph.input:
@@ -181,10 +216,7 @@ def check_sizes(model: Any, shapes: Mapping[str, Sequence[int]], where: str) -> 
         graph = copy.graph
     known = [(one.name, dims_of(one)) for one in (*graph.input, *graph.value_info, *graph.output)]
     known += [(one.values.name, list(one.dims)) for one in graph.sparse_initializer]
-    sizes = {name: math.prod(dims) for name, dims in known if all(size > 0 for size in dims)}
-    largest = max(sizes, key=lambda name: sizes[name], default="")
-    advice = "export it with open batch and time axes and make --batch or --timesteps smaller"
-    check_numbers(sum(sizes.values()), where, f"the largest is {largest!r}; {advice}")
+    return dict(known)
 
 
 def dims_of(value: Any) -> list[int]:

@@ -278,7 +278,8 @@ def recurrent_calls(
 
     `inputs` is the array for its only input, or arrays by name; the others are random, with
     `batch` and `timesteps` for their open axes. A `Bidirectional` gives three calls, the last of
-    which is what it merged. Raises as `runtime` and `Runtime.ask` do, and `InputError` for inputs that do not fit.
+    which is what it merged. Raises as `runtime` and `Runtime.ask` do, and `InputError` for inputs
+    that do not fit.
     """
     found = runtime(model.where)
     ran = run(found, model, inputs_for(found, model, inputs, batch, timesteps, seed))
