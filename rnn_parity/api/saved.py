@@ -22,6 +22,7 @@ from rnn_parity.implementations.python_function import custom_objects
 from rnn_parity.implementations.whole_model import fixed_sizes
 from rnn_parity.keras_adapter.inputs import data_of_calls, masks_for, refuse_fixed_sizes
 from rnn_parity.keras_adapter.loading import OldKerasNeededError, Saved, describe, load_described
+from rnn_parity.keras_adapter.observing import with_parts
 from rnn_parity.keras_adapter.old_files import is_old, unlike_today
 from rnn_parity.keras_adapter.weight_files import found_layers, other_layers, weight_calls
 from rnn_parity.recurrence.layer_call import LayerCall
@@ -100,16 +101,19 @@ class Opened:
         for mode in modes:
             if self.path is not None:
                 keras_adapter.reset_states(self.model)
-            for call in keras_adapter.observe_calls(
+            calls = keras_adapter.observe_calls(
                 self.model, self.inputs, mode, self.layer_name, self.mask, self.training
-            ):
-                told = unlike_today({"config": call.config}, self.version) if self.is_old else ()
-                yield replace(call, notes=(*told, *call.notes))
+            )
+            yield from told_of(calls, self.version) if is_old(self.version) else calls
 
-    @property
-    def is_old(self) -> bool:
-        """Whether Keras 2 wrote the file, and Keras 3 runs it."""
-        return bool(self.version) and is_old(self.version)
+
+def told_of(calls: Iterable[LayerCall], version: str) -> list[LayerCall]:
+    """The calls with notes on what the Keras of this version, which wrote them, did otherwise."""
+    told = [
+        replace(call, notes=(*unlike_today({"config": call.config}, version), *call.notes))
+        for call in calls
+    ]
+    return [one if one.merge is None else with_parts(one, told) for one in told]
 
 
 @dataclass(frozen=True, eq=False)

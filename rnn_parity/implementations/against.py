@@ -21,6 +21,7 @@ from rnn_parity.recurrence.sequences import Sequences, boolean, states
 SIDES = ("forward", "backward")
 EITHER_STATES = "the final states, which may be of either layer"
 LAST_OUTPUT = "the last output"
+MERGED = "how the Bidirectional merges its two layers is no part of this check"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +45,10 @@ class Both:
     def from_merge(cls, merge: LayerCall) -> Both | None:
         """The call that `merge` was part of, if it can be computed as a whole.
 
-        A sum, a product or a mean does not tell what each layer computed; a mask and initial states
-        are handed to each layer alone.
+        A sum, a product or a mean does not tell what each layer computed.
         """
         did = merge.merge
         if did is None or did.mode not in ("concat", None):
-            return None
-        if did.whole.mask is not None or did.whole.initial_state:
             return None
         name = merge.layer_name.removesuffix("/merge")
         parts = tuple(part for layer in merge.parts for part in layer)
@@ -72,14 +70,14 @@ class Both:
         One that runs the very layers answers for each of them, in the order in which it computes;
         two initial states cannot be handed to one that computes, only to each direction.
         """
-        if self.merge is not None or not source.merges:
-            return source.merges
-        if source.scope == "model":
+        if not source.merges or (source.scope == "model" and self.merge is None):
             return False
         has_states = any(part.initial_state is not None for part in self.parts)
+        if self.merge is not None:
+            return source.scope == "call" or not has_states
         return len(self.parts) == 1 or source.scope == "call" or not has_states
 
-    def alone(self) -> tuple[LayerCall, ...]:
+    def inside(self) -> tuple[LayerCall, ...]:
         """The calls of its layers, and of what merged their outputs."""
         return (*self.parts, *([self.merge] if self.merge else []))
 
@@ -142,11 +140,20 @@ def computed_by(
 
     `asked` are all layers that it is asked for.
     """
-    if not isinstance(call, Both):
-        return [layer_computed_by(call, source, asked)]
-    if call.is_asked_as_whole(source):
+    if isinstance(call, Both) and call.is_asked_as_whole(source):
         return halves_computed_by(call, source)
-    return [layer_computed_by(seen, source, asked) for seen in call.alone()]
+    parts = call.parts if isinstance(call, Both) else [] if is_only_merged(call) else [call]
+    return [layer_computed_by(seen, source, asked) for seen in parts]
+
+
+def is_only_merged(call: LayerCall) -> bool:
+    """Whether the call is what a `Bidirectional` made of two layers that have calls of their own.
+
+    What it made is Keras's, and no other implementation's.
+    """
+    return call.merge is not None and all(
+        part.weights is not None for layer in call.parts for part in layer
+    )
 
 
 def layers_of(calls: Iterable[LayerCall | Both]) -> dict[str, Cell]:
@@ -163,8 +170,8 @@ def asked_for(calls: Iterable[LayerCall | Both], source: Source) -> list[LayerCa
     found: list[LayerCall | Both] = []
     for call in calls:
         whole = not isinstance(call, Both) or call.is_asked_as_whole(source)
-        found += [call] if whole or not isinstance(call, Both) else call.alone()
-    return found
+        found += [call] if whole or not isinstance(call, Both) else call.parts
+    return [one for one in found if isinstance(one, Both) or not is_only_merged(one)]
 
 
 def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) -> None:
@@ -173,6 +180,12 @@ def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) 
     for source in others:
         where = f"against {source.name!r}: expected one"
         if source.scope != "model" and len(names) > 1:
+            if all(isinstance(one, LayerCall) and one.in_bidirectional for one in calls):
+                raise InputError(
+                    f"{where} layer's outputs, received the two of a Bidirectional, which a merge "
+                    "other than concat, or initial states, do not tell apart: name one of them "
+                    f"(--layer-name {names[0].rpartition('/')[2]}) and give its own outputs"
+                )
             more = f", ... {len(names) - 5} more" if len(names) > 5 else ""
             raise InputError(
                 f"{where} recurrent layer, received {len(names)}: {', '.join(names[:5])}{more}; "
@@ -223,7 +236,7 @@ def layer_computed_by(
         outputs=answer.outputs,
         last_output=answer.last_output,
         final_state=answer.final_state,
-        notes=(*seen.notes, *answer.notes),
+        notes=(*seen.notes, *answer.notes, *(MERGED,) * seen.in_bidirectional),
         unproven=unproven(answer, source),
         made_by=answer.made_by,
         **reached(answer, seen),
@@ -245,7 +258,7 @@ def reached(answer: Answer, seen: LayerCall) -> dict[str, Any]:
 def grouped(calls: Sequence[LayerCall]) -> list[LayerCall | Both]:
     """The calls, those of one call of a `Bidirectional` or an operator as one where that can be."""
     found = [Both.from_merge(seen) for seen in calls]
-    inside = {id(one): both for both in found if both for one in both.alone()}
+    inside = {id(one): both for both in found if both for one in both.inside()}
     operators: dict[str, list[LayerCall]] = {}
     for seen in calls:
         if seen.whole and seen.weights is not None:
