@@ -95,13 +95,13 @@ def test_there_are_no_cycles():
 
 
 def test_few_modules_serve_one_other_alone():
-    """A module with one importer is a thing of its own, or a fragment: at most one in nine is."""
+    """A module with one importer is a thing of its own, or a fragment: at most one in six is."""
     importers = {name: set() for name in FILES}
     for name in FILES:
         for imported in imports(name, everywhere=True) & set(FILES):
             importers[imported].add(name)
     alone = {name for name, users in importers.items() if len(users) == 1} - {"rnn_parity"}
-    assert 9 * len(alone) <= len(FILES), sorted(alone)
+    assert 6 * len(alone) <= len(FILES), sorted(alone)
 
 
 def test_no_module_is_named_like_a_public_function():

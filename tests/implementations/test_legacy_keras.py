@@ -13,7 +13,7 @@ from old_models import recorded, unpacked
 from rnn_parity import keras_adapter as ka
 from rnn_parity.api import functions
 from rnn_parity.api.judging import judged
-from rnn_parity.api.saved import SavedModel, opened
+from rnn_parity.api.saved import ModelRun, opened
 from rnn_parity.errors import InputError
 from rnn_parity.implementations import legacy_keras
 from rnn_parity.implementations.keras_backend import receive, send
@@ -47,9 +47,9 @@ def test_without_tf_keras_the_refusal_names_the_extra(folder, monkeypatch, name)
 @pytest.mark.parametrize("name", ONLY_OLD)
 def test_tf_keras_runs_what_keras_3_cannot(folder, name):
     inputs, (expected,) = recorded(folder / name)
-    model = opened(SavedModel(str(folder / name), inputs))
+    model = opened(ModelRun(str(folder / name), inputs))
     assert model.notes[0].startswith(f"tf_keras {legacy_keras.installed()} ran this model, in a")
-    calls = model.calls(["graph"])
+    calls = list(model.calls(["graph"]))
     found = calls[-1].outputs if calls[-1].last_output is None else calls[-1].last_output
     if "time" in name:  # a call is batch first, whatever the layer takes
         expected = expected.swapaxes(0, 1)

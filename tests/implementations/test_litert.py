@@ -212,7 +212,7 @@ def test_operators_that_litert_lacks(tmp_path):
     converter._experimental_lower_tensor_list_ops = False
     x = np.ones((BATCH, TIMESTEPS, FEATURES), np.float32)
     message = refusal(tmp_path, converter.convert(), layer, x)
-    assert "LiteRT refused: " in message
+    assert "holds operators of TensorFlow itself (Flex)" in message
 
 
 def test_further_outputs_of_a_model_are_named(tmp_path):

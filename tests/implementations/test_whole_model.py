@@ -1,7 +1,9 @@
 """Whole models against their exports: right ones, such with mistakes, and what does not belong."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ pytest.importorskip("tf2onnx")
 pytest.importorskip("ai_edge_litert")
 
 FORMS = ("onnx", "tflite")
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 def written(folder, model, form):
@@ -53,6 +56,28 @@ def test_right_exports_are_in_parity(name, tmp_path):
     assert len(report.model_outputs) == len(FORMS) * len(model.outputs)
     assert all(one.effective_bits > 16 for one in report.model_outputs)
     assert not any(one.subject.layer_name.endswith("/merge") for one in report.checks)
+
+
+@pytest.mark.parametrize(
+    ("model", "export", "names"),
+    [
+        # A node for each operation of each step.
+        ("torch.keras", "torch.onnx", ["first", "second"]),
+        # Fused operators, which name their own state.
+        (
+            "fused.h5",
+            "fused.tflite",
+            ["first", "both/forward/lstm", "both/backward/lstm", "last"],
+        ),
+    ],
+)
+def test_exports_by_other_programs(model, export, names, tmp_path, capsys):
+    paths = [str(FIXTURES / "exports" / name) for name in (model, export)]
+    options = ["--batch", str(BATCH), "--format", "json"]
+    assert cli.main(["check", paths[0], "--against", paths[1], *options]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [one["subject"]["layer_name"] for one in document["checks"]] == names
+    assert document["model_outputs"][0]["effective_bits"] > 16
 
 
 @pytest.mark.parametrize(

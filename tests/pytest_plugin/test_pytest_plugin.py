@@ -143,7 +143,7 @@ def test_a_real_layer(suite, pytester):
     assert ["mode eager" in line for line in lines] == [True, False, False, False, False]
     assert ["mode graph" in line for line in lines] == [False, True, False, False, False]
     assert [line.split()[0] for line in lines] == ["PARITY"] * 3 + ["DIVERGED", "INCONCLUSIVE"]
-    assert lines[4].endswith("test_model - nothing was compared")
+    assert lines[4].endswith("nothing was compared: sequential has no recurrent layer")
 
 
 def test_the_reports_of_a_session_are_one_document(suite, pytester):

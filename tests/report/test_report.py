@@ -117,6 +117,7 @@ def test_the_document_has_the_promised_keys():
     document = parsed(Report((DIVERGED,), device="gpu:0"))
     assert set(document) == {
         *("schema", "tool", "environment", "verdict", "exit_code", "notes", "errors", "checks"),
+        "model_outputs",
     }
     assert document["schema"] == "rnn-parity/1"
     assert set(document["tool"]) == {"name", "version"}

@@ -182,6 +182,11 @@ def refused_constant(name: str) -> float:
 
 def refuse_graph(document: Json, where: str) -> None:
     """Raise `UnsupportedError` for a model that is a graph of operations."""
+    if "class_name" in document and "weightsManifest" not in document:
+        raise UnsupportedError(
+            f"{where}: describes a Keras model (to_json) and holds no weights; name the file with "
+            "its weights (.h5), or the whole model"
+        )
     topology = document.get("modelTopology") or {}
     if document.get("format") == "graph-model" or "node" in topology:
         raise UnsupportedError(

@@ -126,10 +126,15 @@ function readers(model, tensor) {
   return found;
 }
 
+/** The names of a model's inputs, which a Sequential model of an older Keras does not have. */
+function inputNames(model) {
+  return model.inputs.map((one, i) => (model.inputNames || [])[i] || one.name || `input_${i}`);
+}
+
 async function describeTask(tf, question, arrays) {
   const model = await loaded(tf, question, arrays);
   const inputs = model.inputs.map((one, i) => (
-    {name: model.inputNames[i], shape: one.shape, dtype: one.dtype, ...readers(model, one)}
+    {name: inputNames(model)[i], shape: one.shape, dtype: one.dtype, ...readers(model, one)}
   ));
   return {answer: {inputs}, arrays: {}};
 }
@@ -241,7 +246,7 @@ class Recorder {
 }
 
 function inputsOf(tf, model, question, arrays) {
-  const known = question.inputs, own = model.inputNames;
+  const known = question.inputs, own = inputNames(model);
   const byName = own.every((name) => known.includes(name));
   const names = byName ? own : known;
   return names.map((name, i) => (
