@@ -54,7 +54,9 @@ def implementation(source: str) -> Implementation:
     with readable(where):
         found = content(path, where)
     make = partial(required(where), model_content=found)
-    return Model(make, where, path, part).compute
+    model = Model(make, where, path, part)
+    model.refuse_flex()
+    return model.compute
 
 
 def export(source: str) -> Export | None:
@@ -114,6 +116,16 @@ class Model:
         self.path, self.part = path, part
         self.interpreter = self._attempt("cannot be loaded", make)
         self.notes = stored_as(self.interpreter)
+
+    def refuse_flex(self) -> None:
+        """Raise `InputError` for a model with operators that LiteRT does not have here."""
+        check_tensors(self.interpreter, self.where)
+        try:
+            self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            # What else is wrong with sizes that are still open is said when they are known.
+            if FLEX in str(error):
+                raise lacks_flex(self.where) from error
 
     def compute(self, request: Request) -> Answer:
         """What the model computes, and what is known about its arithmetic."""
@@ -192,12 +204,17 @@ class Model:
             return action()
         except (ValueError, RuntimeError) as error:
             if FLEX in str(error):
-                raise InputError(
-                    f"{self.where}: holds operators of TensorFlow itself (Flex), which LiteRT does "
-                    "not have here; convert the model with a fixed batch size and without "
-                    "SELECT_TF_OPS, or check the SavedModel instead"
-                ) from error
+                raise lacks_flex(self.where) from error
             raise InputError(f"{self.where}: {what}: {one_line(error)}") from error
+
+
+def lacks_flex(where: str) -> InputError:
+    """What is said of a model with operators of TensorFlow itself."""
+    return InputError(
+        f"{where}: holds operators of TensorFlow itself (Flex), which LiteRT does not have here; "
+        "convert the model with a fixed batch size and without SELECT_TF_OPS, or check the "
+        "SavedModel instead"
+    )
 
 
 def check_tensors(interpreter: Any, where: str) -> None:

@@ -262,6 +262,44 @@ def test_a_folder_that_is_no_saved_model_is_refused_before_keras_is_loaded(tmp_p
     assert "expected a SavedModel folder" in ran.stderr
 
 
+def test_the_branch_of_an_if_that_is_taken_is_seen_into(tmp_path):
+    """The LSTM of an export, put into a branch as PyTorch's exporter does it."""
+    import onnx
+    from onnx import helper
+
+    model = built("sequence")
+    whole = onnx.ModelProto.FromString(exported(model, "onnx"))
+    graph = whole.graph
+    (place,) = (k for k, node in enumerate(graph.node) if node.op_type == "LSTM")
+    inner = onnx.NodeProto()
+    inner.CopyFrom(graph.node[place])
+    outputs = [name for name in inner.output if name]
+    kind = onnx.TensorProto.FLOAT
+    body = helper.make_graph(
+        [inner], "then", [], [helper.make_tensor_value_info(n, kind, None) for n in outputs]
+    )
+    zero = helper.make_tensor("zero", kind, [1], [0.0])
+    other = helper.make_graph(
+        [helper.make_node("Constant", [], [f"other_{n}"], value=zero) for n in outputs],
+        "else",
+        [],
+        [helper.make_tensor_value_info(f"other_{n}", kind, None) for n in outputs],
+    )
+    condition = helper.make_tensor("yes", onnx.TensorProto.BOOL, [], [True])
+    graph.initializer.append(condition)
+    choice = helper.make_node(
+        "If", ["yes"], [f"taken_{n}" for n in outputs], then_branch=body, else_branch=other
+    )
+    graph.node[place].CopyFrom(choice)
+    for node in graph.node[place + 1 :]:
+        node.input[:] = [f"taken_{n}" if n in outputs else n for n in node.input]
+    path = str(tmp_path / "branched.onnx")
+    onnx.save(whole, path)
+    report = rp.check(model, inputs_of(model), against=path)
+    assert report
+    assert any("found by its weights" in note for note in report.checks[0].notes)
+
+
 # Where a tensor is looked for.
 
 

@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
+from rnn_parity.implementations.onnx.branches import with_taken_branches
+from rnn_parity.implementations.onnx.calls import Runs
 from rnn_parity.implementations.onnx.graph import (
+    accepted,
     operator_calls,
     operator_types,
     other_parts,
+    readable_names,
     tapped,
     time_first,
 )
 from rnn_parity.implementations.onnx.model import (
-    check_sizes,
     dtype_of,
     package,
     read_model,
@@ -67,16 +70,16 @@ def export(source: str) -> Export | None:
     model = read_model(path)
     own = session(model, where)
     names = [value.name for value in own.get_outputs()]
-    copy, inside = tapped(model, where), set(operator_types(model.graph))
-    constant = {one.name: one for one in copy.graph.initializer}
 
     def run(arrays: Mapping[str, NDArray[Any]]) -> Run:
-        check_sizes(copy, {name: array.shape for name, array in arrays.items()}, where)
-        loaded = session(copy, where)
-        tensors = [value.name for value in loaded.get_outputs()]
-        computed = dict(zip(tensors, run_session(loaded, arrays, where), strict=True))
-        found = {**arrays, **arrays_alone(computed)}
-        weights = {name: package("onnx").numpy_helper.to_array(constant[name]) for name in constant}
+        runs = Runs(where, arrays, 1, 1, 0)
+        plain = accepted(package("onnx.inliner").inline_local_functions, model, where)
+        with readable_names(where):
+            branched, _ = with_taken_branches(plain, runs)
+            copy, inside = tapped(branched), set(operator_types(branched.graph))
+        found = {**arrays, **arrays_alone(runs(copy))}
+        to_array = package("onnx").numpy_helper.to_array
+        weights = {one.name: to_array(one) for one in copy.graph.initializer}
         operators = list(operator_calls(copy, {**weights, **found}))
         return Run(
             Tensors(found, near_of(weights.values())),
