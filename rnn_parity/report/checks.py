@@ -282,9 +282,9 @@ def strictness(checks: Sequence[Check], names: OptionNames = COMMAND_LINE) -> st
 
 def model_output(one: ModelOutput) -> str:
     """A model's output beside that of its export, in a line."""
-    start = f"output {one.name} in {one.against}"
     if one.tensor is None:
-        return f"{start}: differs; none of its outputs has that shape"
+        return f"output {one.name}: differs; no output of {one.against} has its shape"
+    start = f"output {one.name}, {one.tensor} in {one.against}"
     shared = f"{bits(one.effective_bits)} bits in common"
     what = f"{start}: at most {number(one.max_deviation)} apart, {shared}"
     if not one.differs:
