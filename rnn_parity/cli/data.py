@@ -20,6 +20,8 @@ RANKS = (1, 2, 3, 4, 5)
 """How many axes the inputs of a model may have."""
 BY_NAME = ".npz"
 """The extension of files that hold arrays by name."""
+TENSOR = ".pb"
+"""The extension of files of one tensor, which may say its name."""
 
 
 def name_and_path(word: str) -> tuple[str | None, str]:
@@ -33,19 +35,23 @@ def refuse_names(words: Sequence[str], option: str) -> None:
     pairs = [name_and_path(word) for word in words]
     names = [name for name, _ in pairs]
     for name, path in pairs:
-        holds_names = path.lower().endswith(BY_NAME)
-        if name is None and not holds_names and len(pairs) > 1:
-            raise InputError(
-                f"{option} {path!r}: expected NAME=FILE, since {len(pairs)} are given; say which "
-                "input of the model it is for"
-            )
-        if name is not None and holds_names:
+        if name is None and not path.lower().endswith((BY_NAME, TENSOR)) and len(pairs) > 1:
+            raise nameless(option, path, len(pairs))
+        if name is not None and path.lower().endswith(BY_NAME):
             raise InputError(
                 f"{option} {name}={path}: a .npz holds arrays by name; leave out {name}= or name a "
                 ".npy file"
             )
         if name is not None and names.count(name) > 1:
             raise twice(option, name)
+
+
+def nameless(option: str, path: str, count: int) -> InputError:
+    """What is said of a file that is one of `count`, and of which no name is known."""
+    return InputError(
+        f"{option} {path!r}: expected NAME=FILE, since {count} are given; say which input of the "
+        "model it is for"
+    )
 
 
 def twice(option: str, name: str) -> InputError:
@@ -78,7 +84,7 @@ def read_pb(path: str) -> Arrays:
 READERS: Mapping[str, Callable[[str], Arrays]] = {
     ".npy": read_npy,
     BY_NAME: read_npz,
-    ".pb": read_pb,
+    TENSOR: read_pb,
 }
 """Who reads a file of inputs, by its extension; any other is taken for a `.npy`."""
 
@@ -108,13 +114,16 @@ def together(words: Iterable[str], read: Callable[[str], Arrays], option: str) -
     Raises `InputError` for a name that stands in two files.
     """
     found: dict[str, NDArray[Any]] = {}
-    for name, path in map(name_and_path, words):
+    pairs = [name_and_path(word) for word in words]
+    for name, path in pairs:
         one = read(path)
         if name is not None and isinstance(one, dict):
             (one,) = one.values()  # a name that was given goes before that in a .pb file
         if not isinstance(one, dict):
+            if name is None and len(pairs) > 1:
+                raise nameless(option, path, len(pairs))
             if name is None:
-                return one  # the only one, or it would have been refused
+                return one
             one = {name: one}
         for known in found.keys() & one.keys():
             raise twice(option, known)

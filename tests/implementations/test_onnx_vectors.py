@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rnn_parity.api.functions import check_onnx
+from rnn_parity.cli import main as cli
 from rnn_parity.implementations.onnx.model import read_tensor
 from rnn_parity.implementations.onnx.operators import INPUTS
 
@@ -80,6 +81,21 @@ def test_a_vector(vectors, name):
     report = check_onnx(path, inputs, against=files)
     assert len(report.checks) == count * len(files)
     assert report.verdict == "parity", report
+
+
+def test_the_command_line_takes_tensors_by_their_own_names(vectors, capsys):
+    folder = folder_of(vectors, "gru_seq_length")
+    inputs = [word for path in sorted(folder.glob("input_*.pb")) for word in ("--input", str(path))]
+    command = ["check", str(folder / "model.onnx"), *inputs, "-q"]
+    assert cli.main([*command, "--against", str(folder / "output_0.pb")]) == 0
+    capsys.readouterr()
+    tensor = onnx.TensorProto.FromString((folder / "input_0.pb").read_bytes())
+    tensor.name = ""
+    onnx.save_tensor(tensor, folder / "nameless.pb")
+    assert cli.main([*command, "--input", str(folder / "nameless.pb")]) == 2
+    assert "expected NAME=FILE, since " in capsys.readouterr().err
+    command[3] = f"X={folder / 'nameless.pb'}"
+    assert cli.main(command) == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
