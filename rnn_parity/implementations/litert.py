@@ -24,7 +24,7 @@ from rnn_parity.implementations.ports import (
     outputs_misfit,
 )
 from rnn_parity.implementations.request import Answer, Implementation, Request, path_and_part
-from rnn_parity.implementations.tensors import Tensors, near_of
+from rnn_parity.implementations.tensors import Tensors, nearness_of
 from rnn_parity.implementations.whole_model import Export, Run
 from rnn_parity.system.environment import version_of
 from rnn_parity.system.files import content, readable
@@ -166,7 +166,20 @@ class Model:
                 {name: np.stack([one[part][name] for one in each]) for name in each[0][part]}
                 for part in (0, 1)
             )
-        return Run(Tensors({**arrays, **tensors}, near_of(tensors.values())), outputs)
+        return Run(Tensors({**arrays, **tensors}, nearness_of(self.matrices())), outputs)
+
+    def matrices(self) -> list[tuple[str, int]]:
+        """The dtypes of the matrices in all graphs of the model, and how many numbers each has.
+
+        What is constant is not told from what is computed; images that go in are left out.
+        """
+        inputs = {detail["index"] for detail in details(self.interpreter, "input").values()}
+        return [
+            (np.dtype(one["dtype"]).name, math.prod(int(n) for n in one["shape"]))
+            for graph in range(self.interpreter.num_subgraphs())
+            for one in self.interpreter.get_tensor_details(graph)
+            if len(one["shape"]) == 2 and not (graph == 0 and one["index"] in inputs)
+        ]
 
     def _tapped(
         self, arrays: Mapping[str, NDArray[Any]]

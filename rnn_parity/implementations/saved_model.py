@@ -18,7 +18,7 @@ from rnn_parity.implementations.ports import (
     outputs_misfit,
 )
 from rnn_parity.implementations.request import Answer, Implementation, Request
-from rnn_parity.implementations.tensors import Tensors, near_of
+from rnn_parity.implementations.tensors import Tensors, nearness_of
 from rnn_parity.implementations.whole_model import Export, Run
 from rnn_parity.system.environment import version_of
 
@@ -65,6 +65,7 @@ def export(path: str) -> Export:
 
     def run(arrays: Mapping[str, NDArray[Any]]) -> Run:
         tensors, outputs = model.run(arrays)
-        return Run(Tensors({**arrays, **tensors}, near_of(tensors.values())), outputs)
+        nearness = nearness_of((str(one.dtype), one.size) for one in tensors.values())
+        return Run(Tensors({**arrays, **tensors}, nearness), outputs)
 
     return Export(where, ports, run, (f"TensorFlow {version_of('tensorflow')} ran the folder",))

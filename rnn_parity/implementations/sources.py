@@ -182,9 +182,10 @@ def module_of(kind: Kind) -> Any:
 
 def recognised(source: str) -> tuple[Kind, str]:
     """The kind of `source`, and what its module is given."""
-    for name, end in (("saved_model.pb", ""), ("model.json", "model.json")):
-        if os.path.isfile(os.path.join(source, name)):
-            source = os.path.join(source, end)
+    if os.path.isfile(os.path.join(source, "model.json")):
+        source = os.path.join(source, "model.json")
+    elif os.path.isdir(source):
+        source = os.path.join(source, "")
     for kind in KINDS:
         match = re.fullmatch(kind.pattern, source, re.DOTALL | re.IGNORECASE)
         if match:

@@ -6,7 +6,7 @@ two tensors are near each other proves nothing: it says where to look. NumPy alo
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,14 +25,27 @@ Right float32 models are within 2**-16 of each other even after many layers, and
 left out or replaced is hardly ever within 2**-4. Chosen between the two; at 2**-4 a normalisation
 that changes little is mistaken for its input, at 2**-16 a long network in float32 is not found.
 """
-SAME = 2.0**-12
-"""How far the outputs of a whole model may be from those of its export, to be called the same.
+NEAR_8_BIT = 2.0**-4
+"""The same for a model that holds weights in 8 bits, which move outputs by 2**-5 to 2**-9."""
 
-Right float32 exports were within 2**-20 (tests/implementations/test_whole_model.py), and a deep
-network may lose some bits more.
-"""
-NEAR_NARROW = 2.0**-3
-"""The same for a model that holds numbers in 8 or 16 bits: 8-bit weights move outputs by 2**-5."""
+
+@dataclass(frozen=True)
+class Nearness:
+    """How far tensors of an export may be from those of the model, as root mean squares.
+
+    `near` is for one that is looked for, `same` for a unit of an output of the whole model: right
+    float32 exports were within 2**-20 (`tests/measure_exports.py`), half precision within 2**-11,
+    8 bits within 2**-8. Chosen with a margin for deeper networks; what a model differs by below
+    that is not seen in its outputs.
+    """
+
+    near: float
+    same: float
+
+
+FULL = Nearness(NEAR, 2.0**-16)
+HALF = Nearness(NEAR, 2.0**-9)
+EIGHT_BITS = Nearness(NEAR_8_BIT, 2.0**-5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +75,7 @@ class Tensors:
     """All tensors of one run by their names, in the order in which they were computed."""
 
     arrays: Mapping[str, Array]
-    near: float = NEAR
-
-    @property
-    def same(self) -> float:
-        """How far the outputs of the whole model may be from these."""
-        return SAME if self.near == NEAR else self.near
+    nearness: Nearness = FULL
 
     @cached_property
     def _by_sizes(self) -> dict[tuple[int, ...], list[str]]:
@@ -96,16 +104,25 @@ class Tensors:
         return sorted(found, key=lambda match: match.distance)
 
     def match(self, wanted: Array, reversed_too: bool = False) -> Match | None:
-        """The tensor that is `wanted`; None where none is near enough."""
+        """The tensor that is `wanted`; None where none is near enough.
+
+        Numbers that are all the same, such as zeros, tell no tensor from another.
+        """
+        if not np.ptp(wanted.astype(np.float64)) > 0:
+            return None
         nearest = next(iter(self.matches(wanted, reversed_too)), None)
-        return nearest if nearest is not None and nearest.distance <= self.near else None
+        return nearest if nearest is not None and nearest.distance <= self.nearness.near else None
 
 
-def near_of(stored: Iterable[Array]) -> float:
-    """How near is near for a model that holds these numbers."""
-    narrow = any(one.dtype.kind in "iu" and one.dtype.itemsize == 1 for one in stored)
-    half = any(one.dtype.kind == "f" and one.dtype.itemsize == 2 for one in stored)
-    return NEAR_NARROW if narrow or half else NEAR
+def nearness_of(weights: Iterable[tuple[str, int]]) -> Nearness:
+    """What is near in a model, from the dtypes of its weights and how many numbers each has."""
+    counts: Counter[str] = Counter()
+    for dtype, count in weights:
+        counts[dtype] += count
+    narrow = {"int8": EIGHT_BITS, "uint8": EIGHT_BITS, "float16": HALF, "bfloat16": HALF}
+    wide = counts["float32"] + counts["float64"]
+    most = max(narrow, key=lambda name: counts[name])
+    return narrow[most] if counts[most] > wide else FULL
 
 
 def sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -134,3 +151,18 @@ def distance(one: Array, wanted: Array) -> float:
         return 0.0
     found = difference / scale if scale else np.inf
     return float(found) if np.isfinite(found) else np.inf
+
+
+def unit_distance(one: Array, wanted: Array) -> float:
+    """The largest distance of a unit, along the last axis, on its own scale.
+
+    That of a unit of next to nothing is 2**-10 of the whole array's.
+    """
+    a, b = (x.astype(np.float64).reshape(-1, x.shape[-1] if x.ndim else 1) for x in (one, wanted))
+    with np.errstate(all="ignore"):
+        scale = np.sqrt(np.mean(b**2, axis=0))
+        least = 2.0**-10 * np.sqrt(np.mean(b**2))
+        far = np.sqrt(np.mean((a - b) ** 2, axis=0)) / np.maximum(scale, least)
+    if np.array_equal(a, b):
+        return 0.0
+    return float(far.max()) if np.isfinite(far).all() else np.inf

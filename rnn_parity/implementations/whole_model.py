@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rnn_parity import keras_adapter
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.ports import Port
-from rnn_parity.implementations.tensors import Match, Tensors, bits, distance
+from rnn_parity.implementations.tensors import Match, Tensors, bits, distance, unit_distance
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.verdict.results import ModelOutput
@@ -42,6 +42,10 @@ Where a layer returns two things that are both lost (h and c), that is 6 tensors
 """
 MODEL = ""
 """The name under which the model's own outputs are handed on."""
+FORGOTTEN = (
+    "what went wrong in early timesteps alone, such as a mask or an initial state, may be "
+    "forgotten by then"
+)
 NO_INPUTS = (
     "what reached it is no tensor of the export (a fused operator, or one that the runtime put "
     "together): Keras computed it from the nearest tensors before it"
@@ -97,6 +101,7 @@ def whole_model(model: Any, inputs: Any, export: Export, mask: Any = None) -> Wh
     Raises `InputError` where the two do not belong together, and for what Keras or the export's
     runtime refuses.
     """
+    refuse_not_finite(model, inputs)
     run = export.run(feeds(model, inputs, export))
     plain = Following(Tensors({}))
     keras_adapter.reset_states(model)
@@ -137,12 +142,7 @@ def feeds(model: Any, inputs: Any, export: Export) -> dict[str, Array]:
     They are matched by their names where those are the same, then by shape. Raises `InputError`
     where the export takes others.
     """
-    names = [spec.name for spec in keras_adapter.input_signature(model)]
-    arrays = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
-    arrays = [np.asarray(one) for one in (arrays if isinstance(arrays, list) else [arrays])]
-    if isinstance(inputs, Mapping):
-        names = list(inputs)
-    given = dict(zip(names, arrays, strict=True))
+    given = by_name(model, inputs)
     left, found = dict(given), {}
     for port in sorted(export.ports, key=lambda port: base(port.name) not in map(base, given)):
         fits = [name for name, array in left.items() if takes(port, array)]
@@ -156,8 +156,35 @@ def feeds(model: Any, inputs: Any, export: Export) -> dict[str, Array]:
     return found
 
 
+def by_name(model: Any, inputs: Any) -> dict[str, Array]:
+    """What a model is given, by the names of its inputs."""
+    arrays = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
+    arrays = [np.asarray(one) for one in (arrays if isinstance(arrays, list) else [arrays])]
+    names = list(inputs) if isinstance(inputs, Mapping) else input_names(model, len(arrays))
+    return dict(zip(names, arrays, strict=True))
+
+
+def refuse_not_finite(model: Any, inputs: Any) -> None:
+    """Raise `InputError` for inputs by which no layer can be found."""
+    for name, array in by_name(model, inputs).items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(
+                f"input {name}: holds NaN or infinity, by which no layer is found in an export; "
+                "give finite numbers"
+            )
+
+
+def input_names(model: Any, count: int) -> list[str]:
+    """The names of a model's inputs; those of a model that does not say them are numbered."""
+    try:
+        return [spec.name for spec in keras_adapter.input_signature(model)]
+    except InputError:
+        return [f"input_{i}" for i in range(count)]
+
+
 def takes_model(model: Any, inputs: Any, export: Export) -> bool:
-    """Whether an export takes what the model takes."""
+    """Whether an export takes what the model takes; raises `InputError` for NaN among that."""
+    refuse_not_finite(model, inputs)
     try:
         feeds(model, inputs, export)
     except InputError:
@@ -167,6 +194,8 @@ def takes_model(model: Any, inputs: Any, export: Export) -> bool:
 
 def fixed_sizes(model: Any, export: Export, batch: int, timesteps: int) -> tuple[int, int]:
     """The sizes for the open axes of the model's inputs; where the export fixes them, its own."""
+    if not input_names(model, 0):
+        return batch, timesteps
     for spec in keras_adapter.input_signature(model):
         fits = [p for p in export.ports if len(p.shape) == len(spec.shape)]
         own = [p for p in fits if base(p.name) == base(spec.name)] or fits
@@ -358,11 +387,23 @@ class Follow:
         final = tuple(one.array for one in states if one) if all(states) else ()
         if sequence is None:
             assert last is not None
-            note = f"found by its numbers, the last output alone, as the tensor {last.tensor}"
-            return replace(seen_as(call, last.array, note), final_state=final)
+            sequence = self.ending_in(last, call.outputs, backwards)
+        if sequence is None:
+            assert last is not None
+            note = f"found by its numbers, the last output alone, as the tensor {last.tensor}: "
+            return replace(seen_as(call, last.array, note + FORGOTTEN), final_state=final)
         note = f"found by its numbers, as the tensor {sequence.tensor}"
         seen = seen_as(call, sequence.array, note)
         return replace(seen, last_output=None if last is None else last.array, final_state=final)
+
+    def ending_in(self, last: Match, outputs: Array, backwards: bool) -> Match | None:
+        """The sequence whose last output is exactly the one that was found, if one is there.
+
+        A layer that went wrong in its first timesteps alone may have forgotten that in the end.
+        """
+        candidates = self.run.tensors.matches(outputs, backwards)
+        ends = (match for match in candidates if np.array_equal(match.array[:, -1], last.array))
+        return next(ends, None)
 
     def located(self, array: Array, reversed_too: bool = False) -> Match | None:
         """The tensor that is `array`, whose batch may be that of the model and slices of it."""
@@ -474,7 +515,7 @@ def alike(layer: LayerCall, operator: LayerCall) -> bool:
     assert a is not None
     assert b is not None
     same = len(a.STATES) == len(b.STATES) and a.kernel.shape == b.kernel.shape
-    return same and layer.inputs.shape[1:] == operator.inputs.shape[1:]
+    return same and layer.inputs.shape == operator.inputs.shape
 
 
 def in_common(layer: LayerCall, operator: LayerCall) -> float:
@@ -520,19 +561,34 @@ def as_operator(call: LayerCall, operator: LayerCall) -> LayerCall:
 def model_outputs(
     model: Any, plain: Following, following: Following, run: Run
 ) -> Iterator[ModelOutput]:
-    """How far each of the model's outputs is from the export's own that is nearest to it."""
+    """How far each of the model's outputs is from that of the export in its place.
+
+    That is the one of its name, or else, where the export has as many, the one that stands in its
+    order. Its axes are those of the model's, but for axes of 1.
+    """
     names = list(getattr(model, "output_names", None) or [model.layers[-1].name])
     results = plain.results[MODEL, 0]
+    theirs = list(run.outputs)
     for i, one in enumerate(results):
         name = names[i] if len(names) == len(results) else f"output {i}"
-        nearest = next(iter(Tensors(run.outputs).matches(one)), None)
-        if nearest is None:
-            yield ModelOutput(name, None, np.inf, 0.0, True, None)
+        own = [other for other in theirs if base(other) == name]
+        placed = theirs[i : i + 1] if len(theirs) == len(results) else []
+        tensor = next(iter(own or placed), None)
+        array = None if tensor is None else in_shape(run.outputs[tensor], one.shape)
+        if array is None:
+            yield ModelOutput(name, None, np.inf, 0.0, True, first_lost(following))
             continue
-        deviation = np.abs(nearest.array.astype(float) - one.astype(float)).max()
-        differs = not nearest.distance <= run.tensors.same
+        deviation = np.abs(array.astype(float) - one.astype(float)).max(initial=0.0)
+        far = unit_distance(array, one)
+        differs = not far <= run.tensors.nearness.same
         layer = first_lost(following) if differs else None
-        yield ModelOutput(name, nearest.tensor, float(deviation), nearest.bits, differs, layer)
+        yield ModelOutput(name, tensor, float(deviation), bits(far), differs, layer)
+
+
+def in_shape(array: Array, shape: tuple[int, ...]) -> Array | None:
+    """`array` in this shape where the two differ by axes of 1 alone; None otherwise."""
+    plain = [tuple(n for n in one if n != 1) for one in (array.shape, shape)]
+    return array.reshape(shape) if plain[0] == plain[1] else None
 
 
 def first_lost(following: Following) -> str | None:
@@ -544,7 +600,7 @@ def first_lost(following: Following) -> str | None:
     for (name, _), matches in following.matches.items():
         if name == MODEL:
             continue
-        near = [m is not None and m.distance <= following.tensors.near for m in matches]
+        near = [m is not None and m.distance <= following.tensors.nearness.near for m in matches]
         lost = None if any(near) else lost or name
         if not any(near) and any(matches):
             return lost

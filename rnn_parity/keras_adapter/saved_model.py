@@ -49,8 +49,9 @@ class SavedModel:
         except Exception as error:  # a damaged folder surfaces as any exception
             if "AssignVariableOp" in str(error):
                 raise InputError(
-                    f"{self.where}: a call of it changes variables (a stateful layer), so that its "
-                    "tensors cannot be seen; export the model with stateful=False"
+                    f"{self.where}: a call of it changes variables (a stateful layer, or random "
+                    "numbers for dropout in a recurrent layer), so that its tensors are not seen; "
+                    "export it to ONNX or LiteRT, or without these options"
                 ) from error
             raise InputError(f"{where}: TensorFlow cannot load it: {one_line(error)}") from error
 

@@ -22,7 +22,16 @@ from exports import (
 import rnn_parity as rp
 from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
-from rnn_parity.implementations.tensors import NEAR, Tensors, distance, views
+from rnn_parity.implementations.tensors import (
+    EIGHT_BITS,
+    FULL,
+    HALF,
+    NEAR,
+    Tensors,
+    distance,
+    nearness_of,
+    views,
+)
 
 pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
@@ -180,6 +189,85 @@ def test_a_layer_in_another_order_of_outputs_is_the_first_that_is_lost(tmp_path)
     assert report.model_outputs[0].first_layer == "both"
 
 
+def padded(mask):
+    x = L.Input((30,), dtype="int32")
+    y = L.GRU(6, name="rnn")(L.Embedding(20, 5, mask_zero=mask)(x))
+    return K.Model(x, L.Dense(2)(y))
+
+
+def test_a_mask_that_is_forgotten_in_the_end_is_seen_in_an_open_loop(tmp_path):
+    """The last output alone would pass: its bound over 30 timesteps is wide."""
+    model, other = randomised(padded(True)), padded(False)
+    other.set_weights(model.get_weights())
+    tokens = np.random.default_rng(0).integers(1, 20, (BATCH, 30)).astype("int32")
+    tokens[:, :12] = 0
+    report = rp.check(model, tokens, against=written(tmp_path, other, "onnx"))
+    assert found(report) == {"rnn": ("diverged", "mask-ignored")}
+    assert rp.check(model, tokens, against=written(tmp_path, model, "onnx"))
+    alone = rp.check(model, tokens, against=written(tmp_path, model, "tflite"))
+    assert "may be forgotten by then" in str(alone)
+
+
+def test_slices_of_an_outer_axis(tmp_path):
+    x = L.Input((3, 9, 5))
+    y = L.TimeDistributed(L.LSTM(4, return_sequences=True, name="rnn"), name="each")(x)
+    model = randomised(K.Model(x, L.Dense(2)(y)))
+    report = rp.check(model, inputs_of(model), against=written(tmp_path, model, "onnx"))
+    assert report.verdict in ("parity", "inconclusive")
+    assert report.model_outputs[0].effective_bits > 16
+
+
+def two_outputs(swapped=False):
+    x = L.Input((9, 5))
+    y = L.LSTM(4, name="rnn")(x)
+    outputs = [L.Dense(3, name=name)(y) for name in ("start", "end")]
+    return K.Model(x, outputs[::-1] if swapped else outputs)
+
+
+def test_outputs_in_another_order_differ(tmp_path):
+    model, other = randomised(two_outputs()), two_outputs(swapped=True)
+    for name in ("rnn", "start", "end"):
+        other.get_layer(name).set_weights(model.get_layer(name).get_weights())
+    report = rp.check(model, inputs_of(model), against=written(tmp_path, other, "onnx"))
+    assert (report.verdict, report.exit_code) == ("parity", 3)
+    assert all(one.differs for one in report.model_outputs)
+
+
+def test_outputs_with_other_axes_differ(tmp_path):
+    import onnx
+
+    model = built("sequence")
+    whole = onnx.ModelProto.FromString(exported(model, "onnx"))
+    (output,) = whole.graph.output
+    turned = onnx.helper.make_node("Transpose", [output.name], ["turned"], perm=[1, 0, 2])
+    whole.graph.node.append(turned)
+    del whole.graph.output[:]
+    whole.graph.output.append(
+        onnx.helper.make_tensor_value_info("turned", onnx.TensorProto.FLOAT, None)
+    )
+    onnx.save(whole, tmp_path / "turned.onnx")
+    report = rp.check(model, inputs_of(model), against=str(tmp_path / "turned.onnx"))
+    assert (report.verdict, report.exit_code) == ("parity", 3)
+
+
+def test_one_wrong_unit_of_an_output_is_not_hidden_by_large_ones(tmp_path):
+    model, other = built("sequence"), built("sequence")
+    for one in (model, other):
+        one.layers[-1].bias.assign([5000.0, 0.1, 0.2])
+    kernel = other.layers[-1].kernel
+    kernel.assign(kernel * [1.0, -1.0, 1.0])
+    report = rp.check(model, inputs_of(model), against=written(tmp_path, other, "onnx"))
+    assert (report.verdict, report.exit_code) == ("parity", 3)
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+    model = built("sequence")
+    inputs = inputs_of(model)
+    inputs[0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="holds NaN or infinity"):
+        rp.check(model, inputs, against=written(tmp_path, model, "onnx"))
+
+
 def test_layers_that_are_nowhere_are_named(tmp_path):
     model = built("sequence")
     x = L.Input((9, 5))
@@ -314,6 +402,17 @@ def test_a_tensor_is_found_in_any_order_of_its_axes():
     backwards = Tensors({"it": wanted[:, ::-1]})
     assert backwards.match(wanted) is None
     assert backwards.match(wanted, reversed_too=True).distance == 0
+
+
+def test_numbers_that_are_all_the_same_tell_nothing():
+    assert Tensors({"zeros": np.zeros((4, 6))}).match(np.zeros((4, 6))) is None
+
+
+def test_what_is_near_depends_on_most_of_the_weights():
+    weights = [("float32", 1000), ("int8", 10)]
+    assert nearness_of(weights) == FULL
+    assert nearness_of([*weights, ("int8", 5000)]) == EIGHT_BITS
+    assert nearness_of([("float16", 5000), ("float32", 40)]) == HALF
 
 
 def test_nearness_is_relative_to_the_whole_array():

@@ -42,7 +42,7 @@ from rnn_parity.implementations.ports import (
     outputs_misfit,
 )
 from rnn_parity.implementations.request import Answer, Implementation, Request, path_and_part
-from rnn_parity.implementations.tensors import Tensors, near_of
+from rnn_parity.implementations.tensors import Tensors, nearness_of
 from rnn_parity.implementations.whole_model import Export, Run
 
 
@@ -82,7 +82,7 @@ def export(source: str) -> Export | None:
         weights = {one.name: to_array(one) for one in copy.graph.initializer}
         operators = list(operator_calls(copy, {**weights, **found}))
         return Run(
-            Tensors(found, near_of(weights.values())),
+            Tensors(found, nearness_of((str(w.dtype), w.size) for w in weights.values())),
             {name: found[name] for name in names if name in found},
             operators,
             partial(as_runtime_computes, inside=inside),
