@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.diagnosis.blind_spots import PassedCheck, later
+from rnn_parity.diagnosis.blind_spots import PassedCheck, PassedLast, later
 from rnn_parity.diagnosis.causes import causes, clues, suspicion
 from rnn_parity.diagnosis.evidence import LastOutputEvidence, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
@@ -61,6 +61,8 @@ def examine(
         # What nothing of the catalogue explains is explained: no more is to be said of it.
         base = found if found.causes else judged.check
         return replace(base, causes=(cause, *found.causes))
+    if judged.check.verdict == "parity" and judged.found is None:
+        return replace(judged.check, sensitivity=later(PassedLast(reference, observed)))
     if judged.check.verdict != "parity" or judged.found is None:
         cause = known(judged.check) if why else None
         return judged.check if cause is None else replace(judged.check, causes=(cause,))

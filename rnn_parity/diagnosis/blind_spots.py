@@ -6,13 +6,18 @@ rounded to the layer's precision, are judged as any others are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
+from rnn_parity.bounds.balls import Ball
+from rnn_parity.bounds.distance import distance, ratios
+from rnn_parity.bounds.step_bound import final_balls
 from rnn_parity.diagnosis.evidence import fit_in
 from rnn_parity.diagnosis.faults import STALE, Computation, Fault, faults_of
 from rnn_parity.recurrence.cells import Array, Cell
@@ -55,21 +60,85 @@ class PassedCheck:
 
     def copied(self) -> PassedCheck:
         """This check on arrays that nobody else has: what they hold later must not matter."""
-        s, seen = self.reference.sequences, self.observed
-        arrays = {
-            n: a.copy() for n, a in vars(self.reference.layer).items() if isinstance(a, np.ndarray)
-        }
-        reference = replace(
-            self.reference,
-            layer=self.reference.layer.changed(**arrays),
-            sequences=replace(s, inputs=np.array(s.inputs)),
-        )
-        states = tuple(np.array(state) for state in seen.final_state)
-        observed = Observations(np.array(seen.outputs), states)
+        reference, observed = copies(self.reference, self.observed)
         return replace(self, reference=reference, observed=observed)
 
+    def hides(self, variant: Computation) -> bool:
+        """Whether the run of a faulty computation would not have been `diverged`."""
+        return not (
+            shows_early(variant, self) or diverged(self.reference, whole_run(variant, self))
+        )
 
-def later(passed: PassedCheck) -> Sensitivity:
+    def unseen_state(self) -> str | None:
+        """Why a stale final state does not show."""
+        return unseen_state(self)
+
+
+@dataclass(frozen=True, eq=False)
+class PassedLast:
+    """A check of a last output alone that passed, with the final states that were observed."""
+
+    reference: Computation
+    observed: Observations
+
+    def copied(self) -> PassedLast:
+        """This check on arrays that nobody else has."""
+        return PassedLast(*copies(self.reference, self.observed))
+
+    @cached_property
+    def balls(self) -> list[list[Ball]]:
+        """Where right last outputs and final states lie, in each arithmetic of the verdict."""
+        layer, sequences = self.reference.layer, self.reference.sequences
+        found = (final_balls(layer, sequences, one) for one in arithmetics(layer.precision))
+        return [[output, *states] for output, states in found]
+
+    def hides(self, variant: Computation) -> bool:
+        """Whether the run of a faulty computation would not have been `diverged`."""
+        states = self.observed.final_state
+        if variant.rearrange is not None:
+            return self.holds([rounded(variant, variant.computed()[:, -1]), *states])
+        trace = replay(variant.layer, variant.sequences)
+        found = [trace.outputs[:, -1], *trace.states[: len(states)]]
+        return self.holds([rounded(variant, one) for one in found])
+
+    def holds(self, arrays: Sequence[Array]) -> bool:
+        """Whether a last output and final states are within rounding in some arithmetic."""
+        return any(
+            all(
+                array.shape == ball.shape
+                and bool((ratios(distance(array, ball.value), ball) <= 1).all())
+                for array, ball in zip(arrays, balls, strict=False)
+            )
+            for balls in self.balls
+        )
+
+    def unseen_state(self) -> str | None:
+        """Why a stale final state does not show."""
+        states, steps = self.observed.final_state, self.reference.sequences.shape[1]
+        if not states:
+            return "no final state was observed"
+        before = tuple(self.reference.sequences.initial_state)
+        if steps > 1:
+            before = replay(self.reference.layer, self.reference.sequences.first(steps - 1)).states
+        stale = [rounded(self.reference, state) for state in before[: len(states)]]
+        near = "the state before the last timestep is within rounding of the one after it"
+        return near if self.holds([self.observed.outputs, *stale]) else None
+
+
+def copies(reference: Computation, observed: Observations) -> tuple[Computation, Observations]:
+    """A computation and what was observed of it, on arrays that nobody else has."""
+    s = reference.sequences
+    arrays = {n: a.copy() for n, a in vars(reference.layer).items() if isinstance(a, np.ndarray)}
+    own = replace(
+        reference,
+        layer=reference.layer.changed(**arrays),
+        sequences=replace(s, inputs=np.array(s.inputs)),
+    )
+    states = tuple(np.array(state) for state in observed.final_state)
+    return own, Observations(np.array(observed.outputs), states)
+
+
+def later(passed: PassedCheck | PassedLast) -> Sensitivity:
     """The sensitivity of a check: worked out when somebody looks, where its data are small."""
     size = passed.reference.sequences.inputs.nbytes + passed.observed.outputs.nbytes
     if size > MOST_KEPT:
@@ -79,14 +148,14 @@ def later(passed: PassedCheck) -> Sensitivity:
 
 
 @np.errstate(all="ignore")
-def sensitivity(passed: PassedCheck) -> Sensitivity:
+def sensitivity(passed: PassedCheck | PassedLast) -> Sensitivity:
     """Which faults this check would have called `diverged`, and which not, with the reason."""
     reference = passed.reference
     visible, blind = [], []
     with one_thread():
         for fault in faults_of(reference.layer):
             if fault is STALE:
-                reason = unseen_state(passed)
+                reason = passed.unseen_state()
             elif next(fault.variants(reference), None) is None:
                 continue
             else:
@@ -98,19 +167,12 @@ def sensitivity(passed: PassedCheck) -> Sensitivity:
     return Sensitivity(tuple(visible), tuple(blind))
 
 
-def hiding(fault: Fault, passed: PassedCheck) -> str | None:
+def hiding(fault: Fault, passed: PassedCheck | PassedLast) -> str | None:
     """Why some variant of a fault would not have been `diverged`; None if all would."""
     hidden = [
-        variant.detail for variant in fault.variants(passed.reference) if hides(variant, passed)
+        variant.detail for variant in fault.variants(passed.reference) if passed.hides(variant)
     ]
     return unseen(passed, hidden) if hidden else None
-
-
-def hides(variant: Computation, passed: PassedCheck) -> bool:
-    """Whether the run of a faulty computation would not have been `diverged`."""
-    return not (
-        shows_early(variant, passed) or diverged(passed.reference, whole_run(variant, passed))
-    )
 
 
 def shows_early(variant: Computation, passed: PassedCheck) -> bool:
@@ -178,10 +240,11 @@ def diverged(reference: Computation, observed: Observations) -> bool:
     return found.check.verdict == "diverged"
 
 
-def unseen(passed: PassedCheck, hidden: list[str]) -> str:
+def unseen(passed: PassedCheck | PassedLast, hidden: list[str]) -> str:
     """Why variants of a fault do not show although nothing forbids it, in a person's words."""
     layer, few = passed.reference.layer, few_samples(passed.reference.sequences)
-    outputs = passed.observed.outputs[few, :STEPS].astype(np.float64)
+    seen = passed.observed.outputs[few]
+    outputs = (seen if seen.ndim == 2 else seen[:, :STEPS]).astype(np.float64)
     bounded = {one.name for one in layer.activations[:1]} <= BOUNDED
     if not outputs.any():
         return "all outputs are zeros"

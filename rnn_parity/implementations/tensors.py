@@ -26,7 +26,7 @@ left out or replaced is hardly ever within 2**-4. Chosen between the two; at 2**
 that changes little is mistaken for its input, at 2**-16 a long network in float32 is not found.
 """
 NEAR_8_BIT = 2.0**-4
-"""The same for a model that holds weights in 8 bits, which move outputs by 2**-5 to 2**-9."""
+"""How near is near in a model with weights in 8 bits, which move outputs by 2**-5 to 2**-9."""
 
 
 @dataclass(frozen=True)

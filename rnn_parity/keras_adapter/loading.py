@@ -168,7 +168,7 @@ def load_described(
 
 
 def _readable(path: Path, saved: Saved, custom: Collection[str]) -> Saved:
-    """The same with the description that Keras 3 would have written."""
+    """What a file says about itself, with the description that Keras 3 would have written."""
     for name in filter(old_files.is_own_class, custom):
         raise InputError(
             f"{path}: expected another name than {name!r}, which Keras has, for a layer of your "

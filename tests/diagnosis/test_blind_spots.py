@@ -262,3 +262,34 @@ def test_states_that_are_zeros_in_the_first_samples_only(kind):
     assert "sees" in str(report)
     (check,) = json.loads(report.to_json())["checks"]
     assert "initial-state-ignored" in check["sensitivity"]["visible"]
+
+
+@every_kind
+def test_a_last_output_alone_says_what_it_could_not_have_shown(kind):
+    run = right_run((8, 6, 5, 6), kind=kind)
+    check = examined(run, simulate(run)[:, -1])
+    assert check.verdict == "parity"
+    visible = set(check.sensitivity.visible)
+    blind = {spot.fault: spot.reason for spot in check.sensitivity.blind}
+    assert {"bias-dropped", "recurrent-kernel-transposed", "inputs-reversed"} <= visible
+    assert blind["initial-state-ignored"] == NO_STATE
+    assert blind["final-state-stale"] == "no final state was observed"
+    assert blind["mask-ignored"] == "no timestep is masked"
+
+
+def test_a_mask_that_is_forgotten_in_the_end_is_a_blind_spot_of_a_last_output():
+    """A SimpleRNN that forgets: 20 timesteps after the mask nothing of it is left."""
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.normal(size=(3, 4)) / 2, rng.normal(size=4) / 2
+    weights = rp.SimpleRNN(kernel, 0.1 * rng.normal(size=(4, 4)), bias, dtype="float32")
+    x, mask = rng.normal(size=(5, 24, 3)).astype("f"), np.ones((5, 24), bool)
+    mask[:, :4] = False
+    right = rp.replay(weights, x, mask=mask).outputs[:, -1].astype("f")
+    ignored = rp.replay(weights, x).outputs[:, -1].astype("f")
+    assert rp.compare(weights, x, ignored, mask=mask).verdict == "parity"
+    (check,) = rp.compare(weights, x, right, mask=mask).checks
+    assert "mask-ignored" in {spot.fault for spot in check.sensitivity.blind}
+    late = mask[:, ::-1]  # the last timesteps are masked
+    right = rp.replay(weights, x, mask=late).outputs[:, -1].astype("f")
+    (check,) = rp.compare(weights, x, right, mask=late).checks
+    assert "mask-ignored" in check.sensitivity.visible
