@@ -171,6 +171,7 @@ def joined(reports: Mapping[str, Report], errors: Sequence[TargetError]) -> Repo
         device=next(iter(devices), "cpu"),
         notes=tuple(dict.fromkeys(notes)),
         errors=tuple(errors),
+        model_outputs=tuple(one for report in reports.values() for one in report.model_outputs),
     )
 
 

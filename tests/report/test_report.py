@@ -17,6 +17,7 @@ from rnn_parity.verdict.results import (
     Cause,
     ImpliedWeight,
     LaterSensitivity,
+    ModelOutput,
     Sensitivity,
     Subject,
     TargetError,
@@ -326,3 +327,12 @@ def test_the_overview_of_several_files_fits_a_terminal(folder):
         ["..._name_v2.keras", "..._a_long_name"],
         ["x.h5", "rnn"],
     ]
+
+
+def test_outputs_that_differ_count_beside_other_targets():
+    lost = ModelOutput("out", "output_0", 1.0, 0.0, True, "dense", "a.keras", "a.onnx")
+    one = Report((PARITY,), model_outputs=(lost,))
+    assert (one.verdict, one.exit_code) == ("parity", 3)
+    whole = joined({"a.keras": one, "b.keras": Report((PARITY,))}, [])
+    assert (whole.verdict, whole.exit_code) == ("parity", 3)
+    assert "from dense on" in str(whole)
