@@ -25,6 +25,7 @@ ENVIRONMENT = {
 
 def row(t: int, ratio: float = 0.296, **changes: object) -> TimestepRow:
     values = {"max_deviation": 1.25e-7, "max_ulp": 2, "max_residual": 1.19e-7, "batch": 3}
+    values["bound"] = 4.02e-7
     return TimestepRow(timestep=t, max_ratio=ratio, unit=1, **{**values, **changes})
 
 

@@ -29,7 +29,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     if is_dataclass(value) and not isinstance(value, type) and not isinstance(value, Sequence):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        written = (field.name for field in fields(value) if field.metadata.get("document", True))
+        return {name: plain(getattr(value, name)) for name in written}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (Sequence, set, frozenset)):

@@ -147,8 +147,8 @@ def compared(
         ratio = ratios(deviation, where)
         found = Found.nothing((y.shape[1], len(y)), y.shape[2])
         far = ulps(deviation, value, precision)
-        found.enter(slice(0, len(y)), deviation, far, deviation, ratio)
-        check = replace(check, timesteps=found.rows)
+        found.enter(slice(0, len(y)), deviation, far, deviation, ratio, radius)
+        check = replace(check, timesteps=found.rows, heat_map=found.heat_map)
         if not ratio.max() <= 1:
             first = first_beyond(0, y, where, ratio)
             check = replace(check, first_divergence=MergeDivergence(**vars(first)))

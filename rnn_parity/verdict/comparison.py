@@ -26,9 +26,11 @@ from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import Block, blocks, multiplications
 from rnn_parity.system.threads import over_batch
 from rnn_parity.verdict.resolution import Widths
-from rnn_parity.verdict.results import Divergence, Timesteps
+from rnn_parity.verdict.results import Divergence, HeatMap, Timesteps
 
 COLUMNS = [f.name for f in fields(Timesteps)]
+OF_THE_WORST = ("batch", "unit", "bound")
+"""The columns that tell about the largest ratio of a timestep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,7 @@ class Comparison:
     last: Last
     finite: bool
     widths: Widths
+    heat_map: HeatMap
 
 
 def compare_outputs(
@@ -131,6 +134,7 @@ class Found:
 
     rows: Timesteps
     widths: Widths
+    heat_map: HeatMap
     first: Divergence | None = None
     finite: bool = False
 
@@ -138,7 +142,8 @@ class Found:
     def nothing(cls, shape: tuple[int, int], units: int) -> Found:
         """What no block has shown, of `(batch, timesteps)`."""
         batch, timesteps = shape
-        return cls(Timesteps.empty(timesteps), Widths.none(units, batch))
+        heat_map = HeatMap.empty(timesteps, units)
+        return cls(Timesteps.empty(timesteps), Widths.none(units, batch), heat_map)
 
     def take_quick(self, block: Block, quick: NearSteps) -> bool:
         """Enter a block that was judged in the quick way; False if it is not within the bounds."""
@@ -146,7 +151,7 @@ class Found:
         if not ratio.max() <= 1:
             return False
         far = ulps(quick.deviation, block.outputs.astype(np.float32), FLOAT32)
-        self.enter(block.steps, quick.deviation, far, quick.residual, ratio)
+        self.enter(block.steps, quick.deviation, far, quick.residual, ratio, quick.radius)
         self.widths = self.widths.and_then(Widths.of(quick.radius, quick.size, None))
         self.finite = True
         return True
@@ -158,7 +163,7 @@ class Found:
         residual = distance(seen, ball.value).astype(ball.radius.dtype)
         ratio = ratios(residual, ball)
         far = ulps(deviation, replayed, precision)
-        self.enter(block.steps, deviation, far, residual, ratio)
+        self.enter(block.steps, deviation, far, residual, ratio, ball.radius)
         self.finite = self.finite or bool(np.isfinite(ball.value).any())
         sizes = np.abs(replayed), np.abs(ball.value)
         eta = ball.arithmetic.results.smallest_normal
@@ -174,16 +179,20 @@ class Found:
         far: NDArray[Any],
         residual: NDArray[Any],
         ratio: NDArray[Any],
+        radius: NDArray[Any],
     ) -> None:
-        """Fill in the rows of `steps`; arrays are `(t, B, H)`."""
-        count, units = len(ratio), ratio.shape[2]
-        rows, flat = self.rows, ratio.reshape(count, -1)
+        """Fill in the rows of `steps`, and the heat map; arrays are `(t, B, H)`."""
+        count, rows = len(ratio), self.rows
         rows.max_deviation[steps] = deviation.reshape(count, -1).max(axis=1)
         rows.max_ulp[steps] = far.reshape(count, -1).max(axis=1)
         rows.max_residual[steps] = residual.reshape(count, -1).max(axis=1)
-        worst = flat.argmax(axis=1)
-        rows.max_ratio[steps] = flat[np.arange(count), worst]
-        rows.batch[steps], rows.unit[steps] = np.divmod(worst, units)
+        by_unit, each = ratio.max(axis=1), np.arange(count)
+        unit = by_unit.argmax(axis=1)
+        batch = ratio[each, :, unit].argmax(axis=1)
+        rows.max_ratio[steps] = by_unit[each, unit]
+        rows.batch[steps], rows.unit[steps] = batch, unit
+        rows.bound[steps] = radius[each, batch, unit]
+        self.heat_map.include(steps.start, by_unit)
 
     def comparison(self, last: Last, first_sample: int) -> Comparison:
         """The finished numbers; samples were counted from 0, here they are from `first_sample`."""
@@ -191,7 +200,7 @@ class Found:
         first = self.first
         if first is not None:
             first = replace(first, batch=first.batch + first_sample)
-        return Comparison(self.rows, first, last, self.finite, self.widths)
+        return Comparison(self.rows, first, last, self.finite, self.widths, self.heat_map)
 
 
 def first_beyond(start: int, observed: Array, ball: Ball, ratio: NDArray[Any]) -> Divergence:
@@ -212,7 +221,7 @@ def merge(parts: list[Comparison]) -> Comparison:
     columns = [np.stack([getattr(p.timesteps, name) for p in parts]) for name in COLUMNS]
     worst = columns[COLUMNS.index("max_ratio")].argmax(axis=0)
     picked = [
-        np.take_along_axis(c, worst[np.newaxis], 0)[0] if name in ("batch", "unit") else c.max(0)
+        np.take_along_axis(c, worst[np.newaxis], 0)[0] if name in OF_THE_WORST else c.max(0)
         for name, c in zip(COLUMNS, columns, strict=True)
     ]
     firsts = [p.first_divergence for p in parts if p.first_divergence]
@@ -222,6 +231,7 @@ def merge(parts: list[Comparison]) -> Comparison:
         merged_last([p.last for p in parts]),
         any(p.finite for p in parts),
         reduce(Widths.beside, [p.widths for p in parts]),
+        reduce(HeatMap.beside, [p.heat_map for p in parts]),
     )
 
 

@@ -243,6 +243,7 @@ def judge_in(
     check = replace(
         check,
         timesteps=found.timesteps,
+        heat_map=found.heat_map,
         final_state=tuple(one.row for one in held),
         first_divergence=found.first_divergence,
         max_deviation=float(found.timesteps.max_deviation.max()),

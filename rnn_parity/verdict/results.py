@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, overload
 
 import numpy as np
@@ -41,7 +41,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class TimestepRow:
-    """The largest numbers of one timestep; `batch` and `unit` point at its largest ratio."""
+    """The largest numbers of one timestep; `batch` and `unit` point at its largest ratio, whose
+    bound is `bound`.
+    """
 
     timestep: int
     max_deviation: float
@@ -50,6 +52,7 @@ class TimestepRow:
     max_ratio: float
     batch: int
     unit: int
+    bound: float
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,12 @@ class Timesteps(Sequence[TimestepRow]):
     max_ratio: NDArray[np.float64]
     batch: NDArray[np.int64]
     unit: NDArray[np.int64]
+    bound: NDArray[np.float64]
 
     @classmethod
     def empty(cls, count: int) -> Timesteps:
         """`count` rows to be filled in."""
-        return cls(*(np.zeros(count, kind) for kind in (float,) * 4 + (int,) * 2))
+        return cls(*(np.zeros(count, kind) for kind in (float,) * 4 + (int,) * 2 + (float,)))
 
     def __len__(self) -> int:
         return len(self.max_ratio)
@@ -119,6 +123,7 @@ class Timesteps(Sequence[TimestepRow]):
             float(self.max_ratio[t]),
             int(self.batch[t]),
             int(self.unit[t]),
+            float(self.bound[t]),
         )
 
     def __repr__(self) -> str:
@@ -131,6 +136,58 @@ class Timesteps(Sequence[TimestepRow]):
 def whole(ulps: float) -> int:
     """A distance in ULPs as an integer; what none can hold (infinity, NaN) is 2**63 - 1."""
     return int(ulps) if ulps < 2.0**63 else 2**63 - 1
+
+
+MOST_CELLS = 96
+"""The most rows and columns of a heat map. Chosen: of twice as many a picture shows no more, and
+takes four times the room."""
+NOT_WRITTEN: Mapping[str, bool] = {"document": False}
+"""The metadata of a field that is too large for the JSON document, which leaves it out."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMap:
+    """The largest ratio to the bound in each cell of a grid, timesteps by units, over all samples.
+
+    `ratio` is `(R, C)`; cell `[i, j]` holds the timesteps from `timesteps[i]` up to
+    `timesteps[i + 1]` and the units from `units[j]` up to `units[j + 1]`. The largest is taken, and
+    NaN for larger than any number: however many cells fall together, none above its bound is lost.
+    """
+
+    ratio: NDArray[np.float64]
+    timesteps: NDArray[np.int64]
+    units: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, timesteps: int, units: int) -> HeatMap:
+        """A heat map of so many timesteps and units, to be filled in."""
+        edges = [
+            np.linspace(0, count, min(count, MOST_CELLS) + 1).astype(np.int64)
+            for count in (timesteps, units)
+        ]
+        return cls(np.zeros([len(one) - 1 for one in edges]), *edges)
+
+    def include(self, first: int, ratio: NDArray[Any]) -> None:
+        """Enter the largest ratios `(t, H)` of the timesteps from `first` on."""
+        last = first + len(ratio)
+        start, stop = np.searchsorted(self.timesteps, (first, last - 1), "right")
+        rows = slice(start - 1, stop)
+        cells = largest(ratio, np.maximum(self.timesteps[rows] - first, 0), 0)
+        cells = largest(cells, self.units[:-1], 1)
+        np.maximum(self.ratio[rows], cells, out=self.ratio[rows])
+
+    def beside(self, other: HeatMap) -> HeatMap:
+        """This heat map, and that of further samples."""
+        return replace(self, ratio=np.maximum(self.ratio, other.ratio))
+
+    def __repr__(self) -> str:
+        return "HeatMap({} x {})".format(*self.ratio.shape)
+
+
+def largest(array: NDArray[Any], starts: NDArray[np.int64], axis: int) -> NDArray[Any]:
+    """The largest numbers of the parts of an axis that begin at `starts`."""
+    alone = len(starts) == array.shape[axis]
+    return array if alone else np.maximum.reduceat(array, starts, axis)
 
 
 @dataclass(frozen=True)
@@ -224,6 +281,7 @@ class Check:
     `shape`, `effective_bits`, `max_deviation`, `max_ratio` and `resolution` are None when nothing
     was compared. `resolution` is how wide the widest bound of a unit is beside its own numbers.
     `notes` are sentences that qualify the result (an estimated bound, an unusual arithmetic).
+    `heat_map` is None where no sequence was compared.
     """
 
     subject: Subject
@@ -243,6 +301,7 @@ class Check:
     implied_weights: tuple[ImpliedWeight, ...] | None = None
     sensitivity: Sensitivity | None = None
     notes: tuple[str, ...] = ()
+    heat_map: HeatMap | None = field(default=None, repr=False, compare=False, metadata=NOT_WRITTEN)
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,7 @@ def test_the_documents_values():
             "max_ratio": 12345.0,
             "batch": 3,
             "unit": 1,
+            "bound": 4.02e-07,
         }
     ]
     assert check["final_state"] == [
@@ -210,7 +211,9 @@ def test_what_a_configuration_may_hold():
 
 def test_rows_kept_as_columns_are_written_as_rows():
     ones = np.ones(3)
-    rows = Timesteps(ones / 2, ones * 4, ones / 8, ones / 4, np.arange(3), np.arange(3) + 1)
+    rows = Timesteps(
+        ones / 2, ones * 4, ones / 8, ones / 4, np.arange(3), np.arange(3) + 1, ones / 2
+    )
     check = dataclasses.replace(PARITY, timesteps=rows)
     assert parsed(Report((check,)))["checks"][0]["timesteps"][2] == {
         "timestep": 2,
@@ -220,6 +223,7 @@ def test_rows_kept_as_columns_are_written_as_rows():
         "max_ratio": 0.25,
         "batch": 2,
         "unit": 3,
+        "bound": 0.5,
     }
 
 

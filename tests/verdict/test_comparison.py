@@ -23,7 +23,7 @@ from rnn_parity.verdict.comparison import (
     merge,
 )
 from rnn_parity.verdict.resolution import Widths
-from rnn_parity.verdict.results import Divergence, Timesteps
+from rnn_parity.verdict.results import Divergence, HeatMap, Timesteps
 
 pytestmark = pytest.mark.filterwarnings("error")
 SINGLE = Arithmetic(FLOAT32, FLOAT32)
@@ -88,6 +88,9 @@ def test_one_number_that_is_off(off, diverged, activation, size, monkeypatch):
     assert rows.batch.tolist() == [0, 1, 1]
     assert rows.unit.tolist() == [0, 0, 0]
     bounds = np.array([3 * U * 5, 3 * U * 10.5])
+    np.testing.assert_allclose(rows.bound[1:], bounds, rtol=0.2)
+    np.testing.assert_allclose(rows.bound[1:], [off, off / 2] / rows.max_ratio[1:], rtol=1e-6)
+    assert found.heat_map.ratio.max(axis=1).tolist() == rows.max_ratio.tolist()
     np.testing.assert_allclose(rows.max_ratio[1:], [off, off / 2] / bounds, rtol=0.2)
     assert (found.first_divergence is not None) is diverged
     if diverged:
@@ -142,6 +145,8 @@ def test_samples_in_parts_give_the_same_numbers(activation, monkeypatch):
     monkeypatch.setattr(comparison, "over_batch", lambda _, __, work: list(map(work, parts)))
     found = compare_outputs(layer, sequences, outputs, SINGLE)
     assert columns(found) == columns(whole)
+    np.testing.assert_allclose(found.heat_map.ratio, whole.heat_map.ratio, rtol=1e-3)
+    np.testing.assert_allclose(found.timesteps.bound[1:], whole.timesteps.bound[1:], rtol=1e-3)
     assert found.timesteps.batch.tolist() == whole.timesteps.batch.tolist()
     assert found.first_divergence == whole.first_divergence
     assert found.last.states.tolist() == whole.last.states.tolist()
@@ -248,7 +253,7 @@ def test_rows_of_a_block():
         n * np.arange(12.0).reshape(2, 2, 3) for n in (1, 10, 100, 1000)
     )
     ratio[0, 1, 0] = 9000
-    found.enter(slice(1, 3), deviation, far, residual, ratio)
+    found.enter(slice(1, 3), deviation, far, residual, ratio, deviation / 2)
     rows = found.rows
     assert rows.max_deviation.tolist() == [0, 5, 11, 0]
     assert rows.max_ulp.tolist() == [0, 50, 110, 0]
@@ -256,6 +261,13 @@ def test_rows_of_a_block():
     assert rows.max_ratio.tolist() == [0, 9000, 11000, 0]
     assert rows.batch.tolist() == [0, 1, 1, 0]
     assert rows.unit.tolist() == [0, 0, 2, 0]
+    assert rows.bound.tolist() == [0, 1.5, 5.5, 0]
+    assert found.heat_map.ratio.tolist() == [
+        [0, 0, 0],
+        [9000, 4000, 5000],
+        [9000, 10000, 11000],
+        [0, 0, 0],
+    ]
     assert (found.finite, found.first) == (False, None)
     assert (found.widths.samples, len(found.widths.radius)) == (2, 3)
 
@@ -270,13 +282,15 @@ def a_part(numbers, first, states, finite, samples):
     last = Last(np.stack([value - 1, value]), (ball, ball), (value + 1, value + 2))
     one = np.full(2, float(samples))
     widths = Widths(one, 2 * one, 3 * one, 4 * samples, samples, samples)
-    return Comparison(rows, first, last, finite, widths)
+    heat_map = HeatMap.empty(len(rows), 2)
+    heat_map.include(0, np.tile(rows.max_ratio[:, np.newaxis], 2))
+    return Comparison(rows, first, last, finite, widths, heat_map)
 
 
 def test_parts_put_together():
     early, late = Divergence(1, 5, 0, 1.0, 2.0, 0.5), Divergence(2, 0, 0, 1.0, 2.0, 0.5)
-    a = [[1.0, 6.0], [10.0, 60.0], [3.0, 2.0], [4.0, 5.0], [0, 1], [0, 0]]
-    b = [[2.0, 5.0], [20.0, 50.0], [1.0, 4.0], [3.0, 7.0], [2, 3], [1, 1]]
+    a = [[1.0, 6.0], [10.0, 60.0], [3.0, 2.0], [4.0, 5.0], [0, 1], [0, 0], [0.5, 9.0]]
+    b = [[2.0, 5.0], [20.0, 50.0], [1.0, 4.0], [3.0, 7.0], [2, 3], [1, 1], [8.0, 0.25]]
     first = a_part(a, late, [[1.0, 2.0], [3.0, 4.0]], False, 2)
     second = a_part(b, early, [[5.0, 6.0]], True, 1)
     found = merge([first, second])
@@ -288,6 +302,8 @@ def test_parts_put_together():
     # Where the largest ratio is, whatever the other numbers are.
     assert rows.batch.tolist() == [0, 3]
     assert rows.unit.tolist() == [0, 1]
+    assert rows.bound.tolist() == [0.5, 0.25]
+    assert found.heat_map.ratio.tolist() == [[4, 4], [7, 7]]
     assert found.first_divergence is early
     assert found.finite
     assert not merge([first, first]).finite
@@ -304,7 +320,7 @@ def test_parts_put_together():
 
 
 def test_of_parts_the_first_divergence_in_time_then_in_the_batch():
-    numbers, states = [[1.0]] * 4 + [[0]] * 2, [[1.0, 2.0]]
+    numbers, states = [[1.0]] * 4 + [[0]] * 2 + [[1.0]], [[1.0, 2.0]]
     parts = [
         a_part(numbers, first and Divergence(*first, 0, 1.0, 2.0, 0.5), states, True, 1)
         for first in ((3, 0), None, (2, 7), (2, 4), None)
