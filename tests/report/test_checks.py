@@ -20,9 +20,12 @@ from rnn_parity.verdict.results import (
 )
 
 
-def test_ulps_are_whole_until_they_are_too_many_to_read():
-    assert [ulps(n) for n in (0, 999_999, 8_388_608)] == ["0", "999999", "8.39e+06"]
-    assert ulps(2**63 - 1) == "inf"
+def test_ulps_are_shown_while_half_of_the_digits_are_the_same():
+    assert [ulps(n, "float32") for n in (0, 4096, 4097, 2**63 - 1)] == ["0", "4096", "-", "-"]
+    # Significant digits: float64 53, float16 11, bfloat16 8.
+    for dtype, most in (("float64", 2**26), ("float16", 32), ("bfloat16", 16)):
+        assert [ulps(n, dtype) for n in (most, most + 1)] == [str(most), "-"]
+    assert ulps(3, None) == "3"
 
 
 def test_effective_bits_at_their_ends():
@@ -46,8 +49,13 @@ def test_labels_tell_calls_and_modes_apart():
 
 def test_the_overall_sentence_names_everything_that_did_not_pass():
     assert overall((PARITY, DIVERGED, NOT_COMPARED, INCONCLUSIVE, SUSPECT)) == (
-        "of 5 checks, 1 diverged: encoder (SimpleRNN, mode xla); 1 suspect: s (SimpleRNN); "
-        "1 inconclusive: SimpleRNN; 1 not compared: decoder (LSTM, mode xla); 1 in parity"
+        "of 5 checks, 1 diverged: encoder (SimpleRNN, mode xla) in net.keras; 1 suspect: s "
+        "(SimpleRNN); 1 inconclusive: SimpleRNN; 1 not compared: decoder (LSTM, mode xla) in "
+        "net.keras; 1 in parity"
+    )
+    assert overall((DIVERGED, NOT_COMPARED)) == (
+        "of 2 checks of net.keras, 1 diverged: encoder (SimpleRNN, mode xla); 1 not compared: "
+        "decoder (LSTM, mode xla)"
     )
     assert overall((PARITY, PARITY)) == "all 2 checks are in parity"
     assert overall((SUSPECT,) * 5).endswith(
