@@ -15,7 +15,7 @@ def test_the_cut_leaves_names_apart():
     assert fitted(names, 15) == ["run/2....in.npz", "run/3....in.npz"]
     # Half of the 7 that are kept would be the same at both ends; a third of them at the end is not.
     assert fitted(names, 10) == ["run/2...pz", "run/3...pz"]
-    assert fitted(["aaaaaaaaaa1", "aaaaaaaaaa2"], 8) == ["aa...aa1", "aa...aa2"]
+    assert fitted(["aaaaaaaaaa1", "aaaaaaaaaa2"], 8) == ["aaa...a1", "aaa...a2"]
 
 
 def test_names_that_no_cut_leaves_apart_are_whole_over_several_lines():
