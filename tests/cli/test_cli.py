@@ -261,7 +261,9 @@ def test_colour_is_for_terminals(calls, monkeypatch, tmp_path, stream, no_color,
 
 
 @pytest.mark.parametrize(("columns", "longest"), [("60", 60), ("110", 110), ("400", 160)])
-def test_an_answer_is_as_wide_as_the_terminal(calls, monkeypatch, capsys, tmp_path, columns, longest):
+def test_an_answer_is_as_wide_as_the_terminal(
+    calls, monkeypatch, capsys, tmp_path, columns, longest
+):
     monkeypatch.setenv("COLUMNS", columns)
     answer_with(monkeypatch, lambda *a, **k: Report((wordy(),)))
     run()
