@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
+NARROWEST, WIDEST = 40, 160
+"""How wide an answer is made at least and at most: longer lines are lost by the eye. Chosen."""
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended: 128, and the number of the signal."""
 
@@ -109,11 +111,9 @@ def list_faults(given: Given) -> int:
 
 def explain(given: Given) -> int:
     """Answer with a page of the manual, or with the list of them."""
-    from shutil import get_terminal_size
-
     from rnn_parity.report.manual import contents, explained
 
-    width = get_terminal_size().columns
+    width = columns()
     topic = " ".join(given["topic"])
     deliver((explained(topic, width) if given["topic"] else contents(width)) + "\n")
     return 0
@@ -138,8 +138,7 @@ def check(given: Given) -> int:
         from rnn_parity.api.recorded import against_baseline
 
         report = against_baseline(report, given["baseline"])
-    colour, quiet = wants_colour(given["output"]), given["quiet"]
-    text = report.render(given["format"], every=given["every"], colour=colour, quiet=quiet)
+    text = report.render(given["format"], **looks(given), **shows(given))
     output = None if given["command"] == "record" else given["output"]
     if output is not None or given["format"] == "json":
         tell_errors(report)
@@ -183,7 +182,7 @@ def sweep(given: Given) -> int:
         swept = engine.sweep(*asked, workers, known, against, folder)
     options = {"layers": layers, "against": against, **named(given, "strength", "limit", "seed")}
     report = SweepReport(swept, options, given["allow_known"])
-    text = report.render(given["format"], colour=wants_colour(given["output"]))
+    text = report.render(given["format"], **looks(given))
     answer(text, given["output"])
     return report.exit_code
 
@@ -474,6 +473,28 @@ def answer(text: str, output: str | None) -> None:
     from rnn_parity.system.files import write_text
 
     write_text(output, text + "\n")
+
+
+def shows(given: Given) -> dict[str, bool]:
+    """How much of the checks is shown."""
+    return {name: given[name] for name in ("every", "quiet", "verbose")}
+
+
+def looks(given: Given) -> dict[str, Any]:
+    """The colour and the width of an answer; a file has no colour and the usual width."""
+    if given["output"] is not None:
+        return {}
+    return {"colour": wants_colour(None), "width": columns()}
+
+
+def columns() -> int:
+    """How many columns the terminal has that the answer goes to, or those of a usual one.
+
+    As everywhere, the variable COLUMNS comes before what the terminal says.
+    """
+    from shutil import get_terminal_size
+
+    return min(max(get_terminal_size().columns, NARROWEST), WIDEST)
 
 
 def wants_colour(output: str | None) -> bool:

@@ -19,7 +19,7 @@ from rnn_parity.cli.targets import (
     is_folder,
     kind_of,
 )
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, nearest
 from rnn_parity.implementations.sources import KINDS, recognised
 from rnn_parity.report import FORMATS
 from rnn_parity.system.choices import (
@@ -29,6 +29,7 @@ from rnn_parity.system.choices import (
     MASKS,
     MODES,
     WRAPPERS,
+    layer_word,
 )
 from rnn_parity.system.environment import own_version
 
@@ -70,12 +71,35 @@ class Parser(argparse.ArgumentParser):
         """Refuse what is unknown here, where the command is known that would have taken it."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self.meant(unknown)}")
         return found, unknown
+
+    def meant(self, unknown: Sequence[str]) -> str:
+        """The option that is nearest to the first unknown one, as the end of a message."""
+        words = [word[2:].partition("=")[0] for word in unknown if word.startswith("--")]
+        known = [name[2:] for name in self._option_string_actions if name.startswith("--")]
+        near = nearest(words[0], known) if words else ""
+        return near.replace("did you mean ", "did you mean --")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of the choices, with the one that is nearest to it."""
+        known = action.choices
+        if known is not None and value not in known:
+            raise argparse.ArgumentError(action, not_among(str(value), [*map(str, known)]))
 
     def error(self, message: str) -> NoReturn:
         """Raises `InputError` where argparse would print its usage and exit."""
-        raise InputError(f"{message}; try {self.prog} --help")
+        join = "" if message.endswith("?") else ";"
+        raise InputError(f"{message}{join} try {self.prog} --help")
+
+
+def not_among(word: str, known: Sequence[str]) -> str:
+    """What was expected in place of a word; a target without a command gets the usual one."""
+    near = nearest(word, known)
+    if not near and "check" in known and any(sign in word for sign in "./*"):
+        near = f"; did you mean check {word}?"
+    received = word if len(word) <= 40 else word[:40] + "..."
+    return f"expected one of {', '.join(known)}, received {received!r}{near}"
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
@@ -163,7 +187,8 @@ def add_subject(command: Parser, target: str, count: str = "?") -> None:
     """What is checked, on which data, and how Keras runs it."""
     command.add_argument("target", nargs=count, metavar="TARGET", default=None, help=target)
     add = command.add_argument_group("generated layer").add_argument
-    add("--layer", choices=(*LAYER_CLASSES, *WRAPPERS), help="its class (default simple_rnn)")
+    layers = (*LAYER_CLASSES, *WRAPPERS)
+    add("--layer", type=layer_word, choices=layers, help="its class (default simple_rnn)")
     add("--units", type=size, metavar="N", help="its units (default 16)")
     add("--features", type=size, metavar="N", help="features of its inputs (default 32)")
     add("--batch", type=size, metavar="N", help="samples; for a model too (default 32)")
@@ -223,7 +248,15 @@ def add_answer(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--format", choices=FORMATS, default="table", help="of the answer (default table)")
     add("--every", action="store_true", default=False, help="show all timesteps of a long table")
-    add("-q", "--quiet", action="store_true", default=False, help="print the verdict alone")
+    how = group.add_mutually_exclusive_group().add_argument
+    how("-q", "--quiet", action="store_true", default=False, help="print the verdict alone")
+    how(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=False,
+        help="show all of several checks, not those alone that are not in parity",
+    )
     add("--strict", action="store_true", default=False, help="blind spots count as failures")
     add(
         "--allow-known",
@@ -242,7 +275,14 @@ def add_sweep(commands: Commands) -> None:
         epilog=SWEEP_ENDS,
     )
     add = sweep.add_argument_group("what is checked").add_argument
-    add("--layer", choices=(*LAYER_CLASSES, "all"), default="simple_rnn", help="default simple_rnn")
+    layers = (*LAYER_CLASSES, "all")
+    add(
+        "--layer",
+        type=layer_word,
+        choices=layers,
+        default="simple_rnn",
+        help="default simple_rnn",
+    )
     add(
         "--strength",
         type=strength,

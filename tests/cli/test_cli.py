@@ -258,3 +258,21 @@ def test_colour_is_for_terminals(calls, monkeypatch, tmp_path, stream, no_color,
     assert ("\033[32mPARITY\033[0m" in sys.stdout.getvalue()) is coloured
     run(f"-o {tmp_path}/answer.txt")
     assert "\033" not in (tmp_path / "answer.txt").read_text()
+
+
+@pytest.mark.parametrize(("columns", "longest"), [("60", 60), ("110", 110), ("400", 160)])
+def test_an_answer_is_as_wide_as_the_terminal(
+    calls, monkeypatch, capsys, tmp_path, columns, longest
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    answer_with(monkeypatch, lambda *a, **k: Report((wordy(),)))
+    run()
+    widths = [max(map(len, capsys.readouterr().out.splitlines()))]
+    run(f"-o {tmp_path}/answer.txt")
+    widths.append(max(map(len, (tmp_path / "answer.txt").read_text().splitlines())))
+    assert longest - 10 < widths[0] <= longest
+    assert 70 < widths[1] <= 80
+
+
+def wordy():
+    return dataclasses.replace(PARITY, summary="word " * 100)

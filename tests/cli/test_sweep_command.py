@@ -154,7 +154,7 @@ def test_a_cluster_whose_worker_is_killed_checks_everything_once(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--layer conv_lstm", "invalid choice: 'conv_lstm'"),
+        ("--layer conv_lstm", "received 'conv_lstm'"),
         ("--strength 0", "expected an integer from 1 to"),
         ("--strength much", "expected an integer from 1 to"),
         ("--limit 0", "expected an integer from 1 to"),

@@ -55,7 +55,9 @@ def test_another_form_is_refused_by_name(kind):
 @pytest.mark.usefixtures("toy")
 def test_a_form_from_outside_shows_checks_and_sweeps_alike():
     first, *facts = REPORTS["checks"].render("toy").splitlines()
-    assert first.startswith("toy diverged DIVERGED: of 2 checks, 1 diverged")
+    assert first.startswith(
+        "toy diverged DIVERGED (bias-dropped or kernel-transposed): of 2 checks, 1 d"
+    )
     assert "to do=bias-dropped: add the bias to every step" in facts
     first, *facts = WHOLE.render("toy").splitlines()
     assert first.startswith("toy diverged DIVERGED: of 2 checks, 1 in parity; 1 diverged")
@@ -64,6 +66,8 @@ def test_a_form_from_outside_shows_checks_and_sweeps_alike():
 
 @pytest.mark.usefixtures("toy")
 def test_a_form_from_outside_is_an_option_of_the_command_line(capsys):
-    assert main(["check", str(CASES / "notebook.npz"), "--no-keras", "--format", "toy"]) == 0
-    assert capsys.readouterr().out.startswith("toy parity PARITY: every step is within rounding")
+    case = str(CASES / "notebook.npz")
+    assert main(["check", case, "--no-keras", "--format", "toy"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"toy parity PARITY: {case}: every step is within rounding")
     assert main(["faults", "--format", "toy"]) == 0
