@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from rnn_parity.errors import InputError
-from rnn_parity.report import FORMATS
+from rnn_parity.report import FORMATS, check_installed
 from rnn_parity.system.environment import own_version
 
 Level = Literal["notice", "warning", "error"]
@@ -164,9 +164,11 @@ class Renderable:
 
         `every` shows all timesteps of a table; `colour` paints the verdict of a table with ANSI
         codes; `quiet` leaves the sentence of the verdict alone, in a table or Markdown.
-        Raises `InputError` for another format.
+        Raises `InputError` for another format, `MissingPackageError` for one whose package is not
+        installed.
         """
         if format not in FORMATS:
             raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
-        render = import_module(FORMATS[format]).render
+        check_installed(format)
+        render = import_module(FORMATS[format].module).render
         return str(render(self, Style(every, colour, quiet)))
