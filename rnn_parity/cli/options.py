@@ -6,6 +6,7 @@ So `--help` and bad usage answer at once.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -21,7 +22,7 @@ from rnn_parity.cli.targets import (
 )
 from rnn_parity.errors import InputError, nearest
 from rnn_parity.implementations.sources import KINDS, recognised
-from rnn_parity.report import FORMATS
+from rnn_parity.report import FORMATS, form_of
 from rnn_parity.system.choices import (
     ALL_MODES,
     INITIAL_STATES,
@@ -102,6 +103,12 @@ def not_among(word: str, known: Sequence[str]) -> str:
     return f"expected one of {', '.join(known)}, received {received!r}{near}"
 
 
+ANNOTATIONS = "github"
+"""The form of output that has neither a table nor fewer words."""
+
+OF_CHECKS = (ANNOTATIONS, "junit")
+"""The forms of output that show nothing but checks."""
+
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
@@ -119,7 +126,7 @@ def parser() -> Parser:
         help="list the known mistakes: id, meaning, layers",
         description="List the known mistakes that a divergence is held against.",
     )
-    lists = [name for name in FORMATS if name != "github"]  # there is nothing to annotate
+    lists = [name for name in FORMATS if name not in OF_CHECKS]
     faults.add_argument("--format", choices=lists, default="table", help="default table")
     explain = commands.add_parser(
         "explain",
@@ -153,7 +160,7 @@ def add_check(commands: Commands) -> None:
     ).add_argument
     add("--against", action="append", metavar="SOURCE", help="check this one; repeatable")
     output = check.add_argument_group("output")
-    output.add_argument("-o", "--output", metavar="FILE", default=None, help="write it to FILE")
+    add_files(output)
     add_answer(output)
 
 
@@ -243,10 +250,23 @@ def add_subject(command: Parser, target: str, count: str = "?") -> None:
     add("--training", action="store_true", help="call it in training, where dropout is active")
 
 
+def add_files(group: argparse._ArgumentGroup) -> None:
+    """The files in which the answer of a check or a sweep is written, too."""
+    endings = " ".join(form.ending for form in FORMATS.values() if form.ending)
+    group.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        metavar="FILE",
+        default=[],
+        help=f"also write all of it to FILE, in the form of its ending ({endings}); repeatable",
+    )
+
+
 def add_answer(group: argparse._ArgumentGroup) -> None:
     """How the answer of a check is given."""
     add = group.add_argument
-    add("--format", choices=FORMATS, default="table", help="of the answer (default table)")
+    add("--format", choices=FORMATS, default="table", help="of what stdout gets (default table)")
     add("--every", action="store_true", default=False, help="show all timesteps of a long table")
     how = group.add_mutually_exclusive_group().add_argument
     how("-q", "--quiet", action="store_true", default=False, help="print the verdict alone")
@@ -298,7 +318,8 @@ def add_sweep(commands: Commands) -> None:
     add = sweep.add_argument_group("who does it").add_argument
     add("--workers", type=size, metavar="N", help="so many processes (default: this one alone)")
     add("--dask", metavar="ADDRESS", help="the workers of the Dask scheduler there instead")
-    add = sweep.add_argument_group("what comes of it").add_argument
+    output = sweep.add_argument_group("what comes of it")
+    add = output.add_argument
     add("--resume", metavar="FILE", help="add results to FILE, and do not repeat those in it")
     add("--repro", metavar="DIR", help="write a script for every finding that runs by itself")
     add(
@@ -306,8 +327,8 @@ def add_sweep(commands: Commands) -> None:
         action="store_true",
         help="do not fail for known mistakes of Keras's; they still count as diverged",
     )
-    add("--format", choices=FORMATS, default="table", help="of the answer (default table)")
-    add("-o", "--output", metavar="FILE", help="write it to FILE")
+    add("--format", choices=FORMATS, default="table", help="of what stdout gets (default table)")
+    add_files(output)
 
 
 # The types of values; each raises argparse's error, which names the option.
@@ -392,6 +413,20 @@ def views(given: Given) -> list[Given]:
     return [{**given, "target": target} for target in targets]
 
 
+def answer_files(given: Given) -> dict[str, str]:
+    """The files of `-o` that get the answer, each with its form; `record` writes a case there.
+
+    Raises `InputError` for an ending that stands for no form, and for a file that is named twice.
+    """
+    if given["command"] == "record":
+        return {}
+    places = [os.path.realpath(path) for path in given["output"]]
+    for path, place in zip(given["output"], places, strict=True):
+        if places.count(place) > 1:
+            raise InputError(f"-o {path!r}: expected once, received {places.count(place)} times")
+    return {path: form_of(path) for path in given["output"]}
+
+
 def refuse_combinations(given: Given) -> None:
     """Raise `InputError` for an option that would be ignored, or done wrong, of any target."""
     if "against" in given:
@@ -402,9 +437,11 @@ def refuse_combinations(given: Given) -> None:
         refuse_recording(given)
     for option in ("input", "mask_file"):
         refuse_names(given.get(option, ()), f"--{option.replace('_', '-')}")
-    if given["format"] in ("json", "github"):
-        refuse(given, ("quiet",), f"not possible with --format {given['format']}; leave it out")
-    if given["format"] == "github" or given["quiet"]:
+    form = given["format"]
+    if form == ANNOTATIONS or not FORMATS[form].legible:
+        refuse(given, ("quiet",), f"not possible with --format {form}; leave it out")
+    whole = {*answer_files(given).values(), *(() if given["quiet"] else (form,))}
+    if not whole - {ANNOTATIONS}:
         refuse(given, ("every",), "there is no table to show; leave it out")
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from rnn_parity.errors import InputError
-from rnn_parity.report import FORMATS
+from rnn_parity.report import FORMATS, check_installed
 from rnn_parity.system.environment import own_version
 
 Level = Literal["notice", "warning", "error"]
@@ -193,9 +193,11 @@ class Renderable:
         `every` shows all timesteps of a table; `colour` paints verdicts and failing rows of a table
         with ANSI codes; `quiet` leaves the sentence of the verdict alone, in a table or Markdown,
         and `verbose` shows all of several checks there, those that passed too. The lines of a table
-        have `width` columns. Raises `InputError` for another format.
+        have `width` columns. Raises `InputError` for another format, `MissingPackageError` for one
+        whose package is not installed.
         """
         if format not in FORMATS:
             raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
-        render = import_module(FORMATS[format]).render
+        check_installed(format)
+        render = import_module(FORMATS[format].module).render
         return str(render(self, Style(every, colour, quiet, verbose=verbose, width=width)))

@@ -69,7 +69,7 @@ WORKS = "print('working', flush=True); threading.Event().wait()"
 def test_control_c_ends_with_130_and_no_traceback(tmp_path):
     # Whatever started the tests may ignore SIGINT (a shell's `&`), and children inherit that.
     usual = "signal.signal(signal.SIGINT, signal.default_int_handler); "
-    running = process(usual + WORKS, "-o", str(tmp_path / "a"))
+    running = process(usual + WORKS, "-o", str(tmp_path / "a.json"))
     assert running.stderr.readline() == "working\n"
     running.send_signal(2)
     out, err = running.communicate(timeout=300)

@@ -180,7 +180,7 @@ def test_a_full_disk_under_the_results(small, capsys):
 
 
 def test_the_answer_does_not_overwrite_the_results(small, capsys, tmp_path):
-    path = tmp_path / "a.jsonl"
+    path = tmp_path / "a.json"
     path.write_text("{}\n")
     assert "would overwrite what is read" in refused(
         capsys, "sweep", "--resume", str(path), "-o", str(path)
