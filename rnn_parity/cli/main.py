@@ -24,7 +24,7 @@ from rnn_parity.cli.options import (
     unique,
     views,
 )
-from rnn_parity.cli.targets import CASE, is_folder
+from rnn_parity.cli.targets import CASE, STATE_DICT, TFJS, is_folder, refuse_missing
 from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, shown_lines
 from rnn_parity.system.choices import LAYER_CLASSES
 from rnn_parity.system.limits import check_numbers
@@ -105,10 +105,10 @@ def run(arguments: Sequence[str] | None) -> int:
 
 def list_faults(given: Given) -> int:
     """Answer with the catalogue of faults."""
-    from rnn_parity.diagnosis.faults import FAULTS
+    from rnn_parity.diagnosis.catalogue import CATALOGUE
     from rnn_parity.report.manual import Catalogue
 
-    deliver(Catalogue(FAULTS).render(given["format"]) + "\n")
+    deliver(Catalogue(CATALOGUE).render(given["format"]) + "\n")
     return 0
 
 
@@ -267,7 +267,10 @@ def released(report: Report, looked_at: bool) -> Report:
 
 def report_on(given: Given) -> Report:
     """The report on one target, from the function for its kind."""
-    return REPORTS[target_kind(given).report](given)
+    kind, target = target_kind(given), given["target"]
+    if target is not None and kind not in (STATE_DICT, TFJS):
+        refuse_missing(target, kind)
+    return REPORTS[kind.report](given)
 
 
 def refuse_for_cases(each: Sequence[Given]) -> None:

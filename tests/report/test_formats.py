@@ -8,7 +8,7 @@ from sample_checks import DIVERGED, PARITY
 from test_sweeps import WHOLE
 
 from rnn_parity.cli.main import main
-from rnn_parity.diagnosis.faults import FAULTS
+from rnn_parity.diagnosis.catalogue import CATALOGUE
 from rnn_parity.errors import InputError
 from rnn_parity.report import FORMATS, Form
 from rnn_parity.report.manual import Catalogue
@@ -19,7 +19,7 @@ REPORTS = {
     "checks": Report((PARITY, DIVERGED)),
     "nothing": Report(()),
     "sweep": WHOLE,
-    "faults": Catalogue(FAULTS),
+    "faults": Catalogue(CATALOGUE),
 }
 TOY = """
 def render(report, style):
