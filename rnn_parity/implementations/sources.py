@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, nearest
 from rnn_parity.system.progress import on_terminal
 
 if TYPE_CHECKING:
@@ -197,7 +197,11 @@ def recognised(source: str) -> tuple[Kind, str]:
         if match:
             return kind, match[1]
     forms = ", ".join(kind.form for kind in KINDS)
-    raise InputError(f"against {source!r}: expected one of {forms}; see rnn-parity check --help")
+    near = nearest(source, ("onnx", "litert", "tfjs"))
+    join = near or ";"
+    raise InputError(
+        f"against {source!r}: expected one of {forms}{join} see rnn-parity check --help"
+    )
 
 
 def sources(against: Any) -> list[Source]:
