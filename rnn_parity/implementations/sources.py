@@ -140,6 +140,10 @@ A kind of one's own is one more entry, before `module:function`, and a module wi
 """
 
 
+WORDS = ("onnx", "litert", "tfjs")
+"""The sources that are one word, and what may be meant by a mistyped one."""
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """One implementation to check: what reports call it, how to ask it, what it can answer for.
@@ -197,7 +201,7 @@ def recognised(source: str) -> tuple[Kind, str]:
         if match:
             return kind, match[1]
     forms = ", ".join(kind.form for kind in KINDS)
-    near = nearest(source, ("onnx", "litert", "tfjs"))
+    near = nearest(source, WORDS)
     join = near or ";"
     raise InputError(
         f"against {source!r}: expected one of {forms}{join} see rnn-parity check --help"

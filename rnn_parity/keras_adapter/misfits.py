@@ -43,14 +43,14 @@ def in_plain_words(misfit: Callable[[], str]) -> Iterator[None]:
         raise InputError(said) from error
 
 
-def of_layer(layer: Any, data: Mapping[str, Any]) -> str:
+def of_layer(layer: Any, data: Mapping[str, Any], was_built: bool = True) -> str:
     """What does not fit a recurrent layer of the inputs and states of a call; empty if nothing.
 
-    Nothing is said of a layer with cells of somebody's own, which may take what they like.
+    One that was not built before the call took the number of features from it. Nothing is said of a layer with cells of somebody's own, which may take what they like.
     """
     if not has_known_cells(layer):
         return ""
-    return of_inputs(layer, data["inputs"].shape) or of_states(
+    return of_inputs(layer, data["inputs"].shape, was_built) or of_states(
         layer, data.get("initial_state"), data["inputs"].shape
     )
 
@@ -64,9 +64,9 @@ def has_known_cells(layer: Any) -> bool:
     return all(isinstance(cell, known) for cell in cells_of(layer))
 
 
-def of_inputs(layer: Any, shape: tuple[int, ...]) -> str:
+def of_inputs(layer: Any, shape: tuple[int, ...], was_built: bool) -> str:
     """What does not fit of the inputs of this shape."""
-    kernel = getattr(cells_of(layer)[0], "kernel", None)
+    kernel = getattr(cells_of(layer)[0], "kernel", None) if was_built else None
     features = shape[-1] if kernel is None else int(kernel.shape[0])
     if len(shape) == 3 and shape[2] == features:
         return ""

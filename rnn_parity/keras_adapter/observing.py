@@ -93,7 +93,10 @@ def observe_layer(
     ]
     recorder = Recorder(watched_layers(layer))
     fixed = given_masks(layer, dropout) if dropout else nullcontext()
-    what, first = f"layer {layer.name!r} in mode {mode}", partial(misfits.of_layer, layer, data[0])
+    what, first = (
+        f"layer {layer.name!r} in mode {mode}",
+        partial(misfits.of_layer, layer, data[0], bool(layer.built)),
+    )
     told = in_plain_words(first)
     with on_terminal(f"running {what}"), told, refusals(what), fixed, recorder.attached():
         _build(layer, data[0]["inputs"].shape)

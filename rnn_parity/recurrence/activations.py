@@ -499,8 +499,8 @@ def unknown(value: object) -> str:
     if shape is None:
         return f"{expected}, received {value!r:.40}"
     return (
-        f"{expected}, received an array of shape {tuple(shape)}; after the weights, layer.variables "
-        "of Keras holds the state of a seed generator: take layer.get_weights()"
+        f"{expected}, received an array of shape {tuple(shape)}; layer.variables of Keras holds "
+        "the state of a seed generator after the weights: take layer.get_weights()"
     )
 
 
