@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rnn_parity.cli.data import name_and_path
 from rnn_parity.cli.options import (
+    ANNOTATIONS,
     OF_INPUT,
     Given,
     answer_files,
@@ -132,10 +133,10 @@ def check(given: Given) -> int:
         from rnn_parity.api.recorded import read_report
 
         read_report(given["baseline"])  # refused before the long work
+    allowed = allowances(given)
     with contextlib.redirect_stdout(sys.stderr):  # whatever a model prints is not the answer
         looked_at = not given["quiet"] or given["strict"] or bool(answer_files(given))
         report = find(each, looked_at)
-    allowed = {name: given[name] for name in ("strict", "allow_known")}
     report = dataclasses.replace(report, **allowed)
     if "baseline" in given:
         from rnn_parity.api.recorded import against_baseline
@@ -218,14 +219,33 @@ def with_settings(given: Given, each: Sequence[Given]) -> tuple[Given, list[Give
     """
     from pathlib import Path
 
-    from rnn_parity.system.settings import read_settings
+    from rnn_parity.system.settings import SET_HERE, TABLE, read_settings
 
     settings = read_settings(Path.cwd())
-    allowed = {name: given[name] or getattr(settings, name) for name in ("strict", "allow_known")}
+    names = ("strict", "allow_known")
+    allowed: dict[str, Any] = {name: given[name] or getattr(settings, name) for name in names}
+    allowed["set_by"] = {name: SET_HERE[name] for name in names if not given[name]}
+    allowed["ignore"] = {"--ignore": given["ignore"], f"{TABLE} ignore": settings.ignore}
     # A case knows the mode that it was recorded in.
     open_ = [{} if target_kind(one) is CASE else {"mode": settings.mode} for one in each]
     settled: list[Given] = [{**more, **one} for more, one in zip(open_, each, strict=True)]
     return {**given, **allowed}, settled
+
+
+def allowances(given: Given) -> dict[str, Any]:
+    """What changes the exit code of a report and no verdict, as its fields.
+
+    Raises `InputError` for what is to be ignored and is no fault, or would not count anyhow.
+    """
+    found = {name: given[name] for name in ("strict", "allow_known", "set_by")}
+    if given["ignore"]["--ignore"] and not given["strict"]:
+        raise InputError("--ignore: no blind spot counts without --strict; add it, or leave it out")
+    if not any(given["ignore"].values()):
+        return found
+    from rnn_parity.diagnosis.faults import named_faults
+
+    ids = [id for where, names in given["ignore"].items() for id in named_faults(names, where)]
+    return {**found, "ignore": tuple(ids)}
 
 
 def find(each: Sequence[Given], looked_at: bool = True) -> Report:
@@ -447,6 +467,10 @@ def check_output(given: Given, targets: Sequence[str | None] = ()) -> None:
     files = answer_files(given)
     for form in (given["format"], *files.values()):
         check_installed(form)
+    if given["format"] == ANNOTATIONS:
+        from rnn_parity.report.github import check_summary
+
+        check_summary()
     written: list[tuple[str, str | None]] = [("-o", path) for path in files]
     if given["command"] == "record":
         written = [("-o", given["output"]), ("--inputs-as", given.get("inputs_as"))]
@@ -491,6 +515,10 @@ def answer(report: Renderable, given: Given, every: bool = False, quiet: bool = 
     finally:
         for path, whole in files.items():
             write_text(path, whole + "\n")
+    if given["format"] == ANNOTATIONS:
+        from rnn_parity.report.github import summarise
+
+        summarise(report)
 
 
 def tell_failure(report: Report | SweepReport, form: str) -> None:

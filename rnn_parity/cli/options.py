@@ -246,6 +246,14 @@ def add_answer(group: argparse._ArgumentGroup) -> None:
     add("-q", "--quiet", action="store_true", default=False, help="print the verdict alone")
     add("--strict", action="store_true", default=False, help="blind spots count as failures")
     add(
+        "--ignore",
+        action="append",
+        metavar="FAULT",
+        default=[],
+        help="no failure with --strict: a blind spot that does not matter here, such as mask-*; "
+        "repeatable",
+    )
+    add(
         "--allow-known",
         action="store_true",
         default=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile, zip_longest
 from pathlib import PurePath
 
@@ -21,7 +21,7 @@ from rnn_parity.report.page import (
     Table,
 )
 from rnn_parity.report.wording import bits, caused, digits, more, sentence
-from rnn_parity.verdict.order import WORST_FIRST
+from rnn_parity.verdict.order import WORST_FIRST, exit_code
 from rnn_parity.verdict.results import (
     BlindSpot,
     Check,
@@ -63,25 +63,27 @@ LEVELS: dict[str, Level] = {"parity": "notice", "diverged": "error", "suspect": 
 
 
 def section(
-    check: Check, style: Style = PLAIN, strict: bool = False, allow_known: bool = False
+    check: Check, style: Style = PLAIN, blind: Sequence[str] = (), allowed: bool = False
 ) -> Section:
-    """All that is shown of one check; with `strict`, blind spots are a reason to warn, and with
-    `allow_known`, a divergence that a known difference explains is no more than that.
+    """All that is shown of one check, which fails for the faults that it is `blind` to.
+
+    Where it is `allowed`, it diverged for a known difference, which is no more than a warning.
     """
     title, *facts = subject_lines(check)
-    reason = strictness([check], style.names) if strict else ""
-    reason = reason or (allowance([check], style.names) if allow_known else "")
+    level = LEVELS.get(check.verdict, "warning")
     return Section(
         heading=title,
         name=f"{TOOL}: {label_in_file(check.subject)}",
-        level="warning" if reason else LEVELS.get(check.verdict, "warning"),
-        verdict=check.verdict,
-        sentence=verdict_sentence(check),
+        level="warning" if blind or allowed else level,
+        verdict=BLIND if blind else check.verdict,
+        sentence=verdict_sentence(check, blind, style.names),
         facts=tuple(facts),
-        findings=tuple(findings(check, style.names)),
+        findings=(*findings(check, style.names), *seeing(blind, style.names)),
         notes=check.notes,
         table=table(check, style),
-        reason=reason,
+        reason=allowance([check], style.names) if allowed else "",
+        code=0 if allowed else exit_code([check.verdict, *(["inconclusive"] if blind else [])]),
+        file=check.subject.path or "",
     )
 
 
@@ -132,8 +134,13 @@ def verdict_word(check: Check) -> str:
     return check.verdict if is_compared(check) else NOT_COMPARED
 
 
-def verdict_sentence(check: Check) -> str:
-    """The sentence of one check."""
+def verdict_sentence(
+    check: Check, blind: Sequence[str] = (), names: OptionNames = COMMAND_LINE
+) -> str:
+    """The sentence of one check, which begins with the faults that it is `blind` to."""
+    if blind:
+        summary = f"{strictness(blind, names)}; {check.summary}"
+        return sentence(BLIND, summary, check.effective_bits)
     return sentence(check.verdict, check.summary, check.effective_bits)
 
 
@@ -172,6 +179,8 @@ def findings(check: Check, names: OptionNames = COMMAND_LINE) -> list[tuple[str,
     return [*place, *why, *weights, *to_do, *sensitivity_facts(check.sensitivity)]
 
 
+BLIND = "blind"
+"""What a strict report calls a check that passed and could not have seen everything."""
 UNEXPLAINED = "unexplained"
 """The page of the manual on what no known mistake explains."""
 
@@ -274,10 +283,15 @@ def blind_spots(check: Check) -> tuple[BlindSpot, ...]:
     return () if check.sensitivity is None else check.sensitivity.blind
 
 
-def strictness(checks: Sequence[Check], names: OptionNames = COMMAND_LINE) -> str:
-    """Why a strict report does not accept checks that passed; nothing when it does."""
-    faults = dict.fromkeys(spot.fault for check in checks for spot in blind_spots(check))
-    return f"With {names.strict}, nothing is proven about {', '.join(faults)}." if faults else ""
+def strictness(faults: Iterable[str], names: OptionNames = COMMAND_LINE) -> str:
+    """Why a strict report does not accept checks that passed, blind to these `faults`."""
+    return f"with {names.strict}, nothing is proven about {', '.join(dict.fromkeys(faults))}"
+
+
+def seeing(blind: Sequence[str], names: OptionNames = COMMAND_LINE) -> list[tuple[str, str]]:
+    """What to do about the faults that a check fails for being blind to; nothing without any."""
+    what = f"use data that would show these faults, or, where one does not matter, {names.ignore}"
+    return [("to do", what)] if blind else []
 
 
 def model_output(one: ModelOutput) -> str:

@@ -46,7 +46,8 @@ class Section:
     """One check, or one finding of a sweep.
 
     `facts` stand under the `heading`; `sentence` is the verdict where the heading does not say it.
-    An annotation has the title `name`, and `reason` is why it warns of what passed, or warns alone.
+    An annotation has the title `name`, and `reason` is why it warns alone. `code` is the exit code
+    that this alone would give, and `file` what it is about.
     """
 
     heading: str
@@ -59,6 +60,8 @@ class Section:
     notes: tuple[str, ...] = ()
     table: Table | None = None
     reason: str = ""
+    code: int = 0
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,9 @@ class Page:
     """All that is shown: `header` under the title, an overview and remarks on it, the sections.
 
     `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
-    failed, or is 0 although something did, `errors` what could not be checked, and `worse` what got
-    worse than before. An annotation of the whole has this `level`.
+    failed, or is 0 although something did, `errors` what could not be checked (of these `files`),
+    and `worse` what got worse than before, as it stands among all that `changed`. An annotation of
+    the whole has this `level`; `code` is its exit code.
     """
 
     verdict: str = ""
@@ -88,8 +92,11 @@ class Page:
     sections: tuple[Section, ...] = ()
     counted: Counted | None = None
     errors: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     worse: tuple[str, ...] = ()
+    changed: Table | None = None
     level: Level | None = None
+    code: int = 0
 
     @property
     def conclusion(self) -> str:
@@ -102,6 +109,7 @@ class OptionNames:
     """How a report names the options that show or allow more: those of the command line."""
 
     strict: str = "--strict"
+    ignore: str = "--ignore FAULT"
     allow_known: str = "--allow-known"
     all_timesteps: str = "--every shows all"
     all_weights: str = "in --format json"

@@ -15,7 +15,14 @@ NARROW = 14
 """The most that a line of a header takes where columns stand side by side."""
 ROOM = len("timestep 99999")
 """What such a column always has: the longest cell that says where something diverged."""
-COLOURS = {"parity": 32, "diverged": 31, "failed": 31, "suspect": 33, "inconclusive": 33}
+COLOURS = {
+    "parity": 32,
+    "diverged": 31,
+    "failed": 31,
+    "suspect": 33,
+    "inconclusive": 33,
+    "blind": 33,
+}
 
 
 def render(report: Renderable, style: Style) -> str:
