@@ -130,7 +130,7 @@ def check(given: Given) -> int:
     check_output(given, [one["target"] for one in each])
     given, each = with_settings(given, each)
     if "baseline" in given:
-        from rnn_parity.api.recorded import read_report
+        from rnn_parity.api.baseline import read_report
 
         read_report(given["baseline"])  # refused before the long work
     allowed = allowances(given)
@@ -139,10 +139,13 @@ def check(given: Given) -> int:
         report = find(each, looked_at)
     report = dataclasses.replace(report, **allowed)
     if "baseline" in given:
-        from rnn_parity.api.recorded import against_baseline
+        from rnn_parity.api.baseline import against_baseline
 
         report = against_baseline(report, given["baseline"])
     tell_failure(report, given["format"])
+    if given["command"] == "record" and given["quiet"] and report.exit_code:
+        for note in report.notes:  # a person has to know what there is no case of
+            print("rnn-parity:", note, file=sys.stderr)
     answer(report, given, every=given["every"], quiet=given["quiet"])
     return report.exit_code
 
@@ -228,8 +231,8 @@ def with_settings(given: Given, each: Sequence[Given]) -> tuple[Given, list[Give
     allowed["ignore"] = {"--ignore": given["ignore"], f"{TABLE} ignore": settings.ignore}
     # A case knows the mode that it was recorded in.
     open_ = [{} if target_kind(one) is CASE else {"mode": settings.mode} for one in each]
-    settled: list[Given] = [{**more, **one} for more, one in zip(open_, each, strict=True)]
-    return {**given, **allowed}, settled
+    each = [{**more, **one, **allowed} for more, one in zip(open_, each, strict=True)]
+    return {**given, **allowed}, each
 
 
 def allowances(given: Given) -> dict[str, Any]:
@@ -371,7 +374,8 @@ def generated_report(given: Given) -> Report:
     mask = only_array(read_masks(given, (spec.batch, spec.timesteps)), "--mask-file")
     settled = {"inputs": inputs, "mask": mask, **ways(given)}
     if given["command"] == "record":
-        return record_generated(spec, given["output"], **settled)
+        kept = named(given, "diverged", "allow_known")
+        return record_generated(spec, given["output"], **settled, **kept)
     return check_generated(spec, **settled)
 
 
@@ -391,7 +395,8 @@ def model_report(given: Given) -> Report:
     if "arguments" in given:
         options["arguments"] = unique(given["arguments"])
     if given["command"] == "record":
-        return record_model(target, given["output"], **options)
+        kept = named(given, "diverged", "allow_known")
+        return record_model(target, given["output"], **options, **kept)
     return check_model(target, **options)
 
 

@@ -163,6 +163,9 @@ def add_record(commands: Commands) -> None:
         metavar="X.npy",
         help="write the inputs as well, for other programs: .npy, or .csv with a row per timestep",
     )
+    output.add_argument(
+        "--diverged", action="store_true", help="record what diverged or is suspect, too"
+    )
     add_answer(output)
 
 

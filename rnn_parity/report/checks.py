@@ -23,6 +23,7 @@ from rnn_parity.report.page import (
 from rnn_parity.report.wording import bits, caused, digits, more, sentence
 from rnn_parity.verdict.order import WORST_FIRST, exit_code
 from rnn_parity.verdict.results import (
+    Baseline,
     BlindSpot,
     Check,
     Divergence,
@@ -53,6 +54,7 @@ LONGEST_FILE, BOTH_NAMES = 17, 32
 HEADERS = ("timestep", "deviation", "ULPs", "step\nresidual", "ratio", "batch", "unit")
 OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
 OVERVIEW_OF_FILES = ("#", "file", "layer", "mode", "verdict", "ratio", "bits")
+CHANGES = ("change", "check", "before", "now")
 COMPARED = ("verdict", "effective bits", "max deviation", "first divergence")
 """What stands side by side for each implementation."""
 NOT_COMPARED = "not compared"
@@ -441,6 +443,29 @@ def overview(checks: Sequence[Check]) -> Table | None:
     if files:
         return Table(OVERVIEW_OF_FILES, (rows,), left=(1, 2, 3, 4))
     return Table(OVERVIEW, (rows,), left=(1, 2, 3))
+
+
+def changes_table(baseline: Baseline | None) -> Table | None:
+    """What changed since an earlier report, a row for each change; None without one."""
+    if baseline is None or not baseline.changes:
+        return None
+    rows = [
+        [
+            one.kind,
+            shown(one.check),
+            verdict_and_bits(one.before, one.bits_before),
+            verdict_and_bits(one.now, one.bits_now),
+        ]
+        for one in baseline.changes
+    ]
+    note = f"{baseline.unchanged} unchanged, beside {shown(baseline.path)}"
+    return Table(CHANGES, (rows,), left=(0, 1, 2, 3), elastic=1, note=note)
+
+
+def verdict_and_bits(verdict: str | None, effective_bits: float | None) -> str:
+    """What a check was found to be, in a cell; a dash where there was none."""
+    found = [] if effective_bits is None else [bits(effective_bits)]
+    return " ".join([verdict or "-", *found])
 
 
 def files_of(checks: Sequence[Check]) -> list[str]:

@@ -10,6 +10,7 @@ from rnn_parity.report.checks import (
     BLIND,
     allowance,
     blind_spots,
+    changes_table,
     error_line,
     known_differences,
     lost_outputs,
@@ -25,7 +26,14 @@ from rnn_parity.report.page import COMMAND_LINE, PLAIN, OptionNames, Page, Rende
 from rnn_parity.report.wording import environment_line, sentence
 from rnn_parity.system.environment import environment
 from rnn_parity.verdict.order import Verdict, decisive, decisive_code, exit_code
-from rnn_parity.verdict.results import BlindSpot, Check, ModelOutput, Subject, TargetError
+from rnn_parity.verdict.results import (
+    Baseline,
+    BlindSpot,
+    Check,
+    ModelOutput,
+    Subject,
+    TargetError,
+)
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,9 @@ class Report(Renderable):
 
     `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a
     blind spot counts as nothing proven, unless it is one of the faults to `ignore`. `worse` is what
-    got worse than in an earlier report. With `allow_known`, a divergence that a known difference
-    explains is no failure. `set_by` says which settings did that, by the names of `OptionNames`,
-    where they are not the command line's. `errors` are the
+    got worse than in an earlier report, `baseline` all that changed. With `allow_known`, a
+    divergence that a known difference explains is no failure. `set_by` says which settings did
+    that, by the names of `OptionNames`, where they are not the command line's. `errors` are the
     targets that could not be checked, beside others that were: nothing is proven of them.
     `model_outputs` are the outputs of whole models beside those of their exports: no proof, but
     where they differ nothing is proven of the model.
@@ -49,6 +57,7 @@ class Report(Renderable):
     worse: tuple[str, ...] = ()
     allow_known: bool = False
     errors: tuple[TargetError, ...] = ()
+    baseline: Baseline | None = None
     model_outputs: tuple[ModelOutput, ...] = ()
     ignore: tuple[str, ...] = ()
     set_by: Mapping[str, str] = field(default_factory=dict)
@@ -114,6 +123,7 @@ class Report(Renderable):
             "exit_code": self.exit_code,
             "notes": self.notes,
             "errors": self.errors,
+            "baseline": self.baseline,
             "model_outputs": self.model_outputs,
             "checks": self.checks,
         }
@@ -146,6 +156,7 @@ class Report(Renderable):
                 *map(model_output, self.model_outputs),
             ),
             overview=overview(self.checks),
+            changed=changes_table(self.baseline),
             sections=tuple(
                 section(check, style, self.blind_to(check), self.allows(check))
                 for check in self.checks

@@ -53,6 +53,7 @@ def whole(page: Page, colour: bool) -> list[str]:
     if page.counted:
         items = [wrap(f"{count:>5}  {text}", " " * 7) for count, text in page.counted.items]
         blocks.append("\n".join([wrap(page.counted.heading), *items]))
+    blocks.append("\n".join(table_lines(page.changed)))
     if len(page.sections) == 1 and page.sections[0].sentence:
         blocks.append(wrap(page.reason))  # the only section has said the rest
     else:

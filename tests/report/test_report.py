@@ -119,7 +119,7 @@ def test_the_document_has_the_promised_keys():
     document = parsed(Report((DIVERGED,), device="gpu:0"))
     assert set(document) == {
         *("schema", "tool", "environment", "verdict", "exit_code", "notes", "errors", "checks"),
-        "model_outputs",
+        *("model_outputs", "baseline"),
     }
     assert document["schema"] == "rnn-parity/1"
     assert set(document["tool"]) == {"name", "version"}
