@@ -43,11 +43,17 @@ def runner(pytester, monkeypatch):
 
 
 def section(result):
-    """The lines of the plugin's part of the terminal summary."""
+    """The lines of the plugin's part of the terminal summary, but for the one that counts them."""
     lines = result.outlines
     start = next(i for i, line in enumerate(lines) if line.strip("= ") == "rnn-parity")
     end = next(i for i in range(start + 1, len(lines)) if lines[i].startswith("==="))
-    return lines[start + 1 : end]
+    return [line for line in lines[start + 1 : end] if not line.startswith("rnn-parity: ")]
+
+
+def said(result):
+    """What the plugin says of the whole session."""
+    start = "rnn-parity: "
+    return [line.removeprefix(start) for line in result.outlines if line.startswith(start)]
 
 
 def document(pytester):

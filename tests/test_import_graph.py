@@ -37,8 +37,17 @@ DOOR = "rnn_parity.keras_adapter"
 # The program of a process of its own, in which Keras has another backend than TensorFlow.
 CHILD = "rnn_parity.implementations.keras_backend"
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras"}
-# Packages that only some `--against` sources need.
-EXTRAS = {"ai_edge_litert", "jax", "onnx", "onnxruntime", "openvino", "safetensors", "torch"}
+# Packages that only some `--against` sources, or forms of output, need.
+EXTRAS = {
+    "ai_edge_litert",
+    "jax",
+    "junitparser",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "safetensors",
+    "torch",
+}
 
 
 def type_checking(node):

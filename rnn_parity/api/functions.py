@@ -18,6 +18,7 @@ from rnn_parity import keras_adapter
 from rnn_parity.api.examination import examine
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.api.judging import judged, judged_call, subject_of
+from rnn_parity.diagnosis.faults import named_faults
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import call_to_compute, others_of
 from rnn_parity.recurrence.cells import Cell
@@ -67,18 +68,43 @@ def compare(
     observed_final_state: Any = None,
     mask: ArrayLike | None = None,
     initial_state: Any = None,
+    strict: bool = False,
+    ignore: str | Sequence[str] = (),
+    allow_known: bool = False,
 ) -> Report:
     """Hold outputs that some implementation computed against the replay of `weights`.
 
     `observed_outputs` is `(B, T, H)` in processing order, or `(B, H)` when only the last output is
-    known; the rest is as in `replay`. Memory maps are read block by block. Needs NumPy alone.
+    known; the rest is as in `replay`. `strict`, `ignore` and `allow_known` are as in `check`.
+    Memory maps are read block by block. Needs NumPy alone.
     Raises `InputError` when inputs, mask or initial state do not fit; outputs of another shape are
     a result, `diverged`.
     """
+    allowed = allowances(strict, ignore, allow_known)
     layer = weights_of(weights)
     sequences = Sequences.of(layer, inputs, mask, initial_state)
     observed = Observations.of(layer, observed_outputs, observed_final_state)
-    return Report((examine(layer, sequences, observed, Subject(layer_class=type(layer).__name__)),))
+    subject = Subject(layer_class=type(layer).__name__)
+    return Report((examine(layer, sequences, observed, subject),), **allowed)
+
+
+def allowances(
+    strict: bool = False, ignore: str | Sequence[str] = (), allow_known: bool = False
+) -> dict[str, Any]:
+    """What changes whether a report is true and no verdict, as fields of a `Report`.
+
+    Raises `InputError` for what is to be ignored and is no fault.
+    """
+    found: dict[str, Any] = {"strict": strict, "allow_known": allow_known, "set_by": ARGUMENTS}
+    return {**found, "ignore": named_faults(ignore, "ignore")} if ignore else found
+
+
+ARGUMENTS = {
+    "strict": "strict=True",
+    "allow_known": "allow_known=True",
+    "ignore": "ignore=[FAULT, ...]",
+}
+"""How a report names what its caller gave it."""
 
 
 def weights_of(layer_or_weights: Any) -> Cell:
@@ -109,6 +135,8 @@ def check(
     layer_name: str | None = None,
     training: bool = False,
     allow_known: bool = False,
+    strict: bool = False,
+    ignore: str | Sequence[str] = (),
 ) -> Report:
     """Run a Keras layer (or every recurrent layer of a model) and hold it against its replay.
 
@@ -116,7 +144,9 @@ def check(
     (h, c) of them for an LSTM, is for a layer only. `mode` is "eager", "graph", "xla", "predict" or
     "all"; `layer_name` selects one layer of a model, or is a layer's own; `training` calls
     it so, dropout and all. With `allow_known`, a divergence that a known difference explains is no
-    failure: the report is true, although its verdict is `diverged`.
+    failure: the report is true, although its verdict is `diverged`. With `strict`, a blind spot is
+    one: the report is false, although its verdict is `parity`, unless the blind spots are among the
+    faults to `ignore`, ids in which * stands for any letters.
 
     With `against`, what other implementations compute from the same inputs is checked instead of
     Keras's own outputs: outputs `(B, T, H)`, a callable `f(inputs) -> outputs`, a source as the
@@ -124,13 +154,14 @@ def check(
     for the layer, and Keras runs once, in the (first) mode, where it is needed at all. Raises
     `InputError` for what Keras, the replay or an implementation cannot take.
     """
+    allowed = allowances(strict, ignore, allow_known)
     others = others_of(against, training)
     if isinstance(layer_or_model, Cell):
         refuse_unused(layer_name, mode)
         if not others:
             raise InputError("against: expected an implementation of these weights, received none")
         call = call_to_compute(layer_or_model, inputs, mask, initial_state)
-        return Report(tuple(judged([call], "layer", others=others)), allow_known=allow_known)
+        return Report(tuple(judged([call], "layer", others=others)), **allowed)
     is_model = keras_adapter.is_model(layer_or_model)
     if not is_model:
         refuse_other_name(layer_or_model, layer_name)
@@ -142,7 +173,7 @@ def check(
 
         refuse_state(initial_state)
         found = Opened(layer_or_model, [inputs], mask, layer_name, training)
-        return replace(model_report(found, mode, others), allow_known=allow_known)
+        return replace(model_report(found, mode, others), **allowed)
     calls = (
         call
         for one in modes_to_run(mode, others, training)
@@ -150,7 +181,7 @@ def check(
             layer_or_model, inputs, mask, initial_state, one, training
         )
     )
-    return replace(keras_report(judged(calls, "layer", others=others)), allow_known=allow_known)
+    return replace(keras_report(judged(calls, "layer", others=others)), **allowed)
 
 
 def observe(

@@ -1,8 +1,7 @@
-"""What was recorded: cases written and checked again, and reports held against earlier ones.
+"""What was recorded: cases written and checked again.
 
 A case is checked by holding Keras now, Keras then and the replay against each other. A layer under
-test is held against its recorded cases, which are written where they are missing. A report is held
-against an earlier one: a job that fails when anything got worse.
+test is held against its recorded cases, which are written where they are missing.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count, zip_longest
-from json import JSONDecodeError
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +43,8 @@ from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.precision import FORMATS, precision_of
 from rnn_parity.report.checks import known_differences
-from rnn_parity.report.document import plain
 from rnn_parity.report.report import Report
-from rnn_parity.system.files import content, reason, write_bytes
-from rnn_parity.system.limits import SHARE_OF_TEXT
-from rnn_parity.verdict.consistency import contradiction, document_contradiction, parsed
-from rnn_parity.verdict.order import WORST_FIRST
+from rnn_parity.system.files import reason, write_bytes
 from rnn_parity.verdict.results import Check, Subject
 from rnn_parity.verdict.sentences import number
 
@@ -210,32 +204,58 @@ def record(
     path: str | os.PathLike[str],
     kind: str = "layer",
     inputs_as: str | None = None,
+    diverged: bool = False,
+    allow_known: bool = False,
 ) -> Report:
     """Write one case per call, and the report on what was recorded.
 
     One goes to `path`; several go beside it, with what tells them apart in the name: the layer,
-    the call, the mode. What is not replayed is not recorded and stays `inconclusive`. With
-    `inputs_as`, a name that ends in .npy or .csv, the inputs are written as well, for another
-    program to read. Raises `InputError` for a case that cannot be held as data or written.
+    the call, the mode. A note says what was written, and what it replaces. What is not replayed is
+    not recorded and stays `inconclusive`; what diverged or is suspect is not, either, unless
+    `diverged` says to, or `allow_known` where a known difference explains it. With `inputs_as`, a
+    name that ends in .npy or .csv, the inputs are written as well, for another program to read.
+    Raises `InputError` for a case that cannot be held as data or written.
     """
     if Path(path).suffix != ".npz":
         raise InputError(f"-o {str(path)!r}: expected a name that ends in .npz; name a case")
     found = list(calls)
     names = file_names(Path(path), found)
     installed = versions_now(keras_adapter.device())
-    cases = [
-        (name, case_of(seen, installed))
-        for name, seen in zip(names, found, strict=True)
-        if seen.weights is not None
+    cases = [None if seen.weights is None else case_of(seen, installed) for seen in found]
+    checks = list(judged(found, kind))
+    notes = [
+        written(name, case, check, diverged, allow_known)
+        for name, case, check in zip(names, cases, checks, strict=True)
+        if case is not None
     ]
-    for name, case in cases:
-        write_case(name, case)
-    written = [name for name, _ in cases] + write_inputs(found, inputs_as)
-    checks = [
-        replace(check, subject=replace(check.subject, path=name))
-        for name, check in zip(names, judged(found, kind), strict=True)
-    ]
-    return keras_report(checks, tuple(f"recorded {name}" for name in written))
+    notes += [f"recorded {name}" for name in write_inputs(found, inputs_as)]
+    subjects = (replace(c.subject, path=name) for name, c in zip(names, checks, strict=True))
+    checks = [replace(c, subject=one) for one, c in zip(subjects, checks, strict=True)]
+    return keras_report(checks, tuple(notes))
+
+
+def written(name: str, case: Case, check: Check, diverged: bool, allow_known: bool) -> str:
+    """Write a case unless its `check` went wrong; the note that says what became of it."""
+    if check.verdict in WRONG and not diverged and not accepted(check, allow_known):
+        return f"not recorded: {name}, whose layer is {check.verdict}; {DIVERGED} records it anyhow"
+    replaces = replaced_by(name)
+    write_case(name, case)
+    return f"recorded {name}{replaces}"
+
+
+WRONG = ("diverged", "suspect")
+DIVERGED = "--diverged"
+
+
+def replaced_by(name: str) -> str:
+    """What a case in the file `name` would replace, for a note; empty where there is none."""
+    if not os.path.exists(name):
+        return ""
+    try:
+        then = read_case(name)
+    except InputError:
+        return ", which replaces a file that was no case"
+    return f", which replaces the case recorded with {versions_of(then.versions)}"
 
 
 def write_inputs(calls: Sequence[LayerCall], path: str | None) -> list[str]:
@@ -276,10 +296,12 @@ def record_generated(
     mode: str = "graph",
     inputs_as: str | None = None,
     training: bool = False,
+    diverged: bool = False,
+    allow_known: bool = False,
 ) -> Report:
     """Record the layer that `spec` describes, run as `check_generated` runs it."""
     calls = generated_calls(spec, inputs, mask, mode, training)
-    return record(calls, path, "generated", inputs_as)
+    return record(calls, path, "generated", inputs_as, diverged, allow_known)
 
 
 def record_model(
@@ -289,6 +311,8 @@ def record_model(
     mode: str = "graph",
     inputs_as: str | None = None,
     training: bool = False,
+    diverged: bool = False,
+    allow_known: bool = False,
     **run: Any,
 ) -> Report:
     """Record every recurrent layer of a saved model, run as `check_model` runs it."""
@@ -297,7 +321,7 @@ def record_model(
     calls, notes = model_calls(ModelRun(path, training=training, **run), mode)
     if not calls:
         return keras_report((), (*notes, f"{path} has no recurrent layer"))
-    report = record(calls, out, "model", inputs_as)
+    report = record(calls, out, "model", inputs_as, diverged, allow_known)
     return replace(report, notes=(*notes, *report.notes))
 
 
@@ -462,103 +486,3 @@ def difference(name: str, then: NDArray[Any] | None, now: NDArray[Any] | None) -
     old, new = (f"{float(array[first]):.9g}" for array in (then, now))
     where = f"{name}{list(first)}: {old} then, {new} now"
     return where if len(differ) == 1 else f"{where}, the first of {len(differ)} changed entries"
-
-
-# A report held against an earlier one.
-
-
-MOST_BITS = 1.0
-"""How many effective bits may be lost: as much as another order of summation costs."""
-KEY = ("path", "layer_class", "layer_name", "mode", "call", "against")
-"""The entries of a subject that tell checks apart; so does the test, in what pytest wrote."""
-
-
-def against_baseline(report: Report, path: str | os.PathLike[str]) -> Report:
-    """`report` with what got worse than in the JSON report in the file `path`.
-
-    That is a verdict, a check that disappeared, or more than one effective bit. Raises
-    `InputError`, one line, for a file that is no report of this program.
-    """
-    worse = tuple(regressions(read_report(os.fspath(path)), plain(report.checks)))
-    notes = (*report.notes, *(f"worse than the baseline: {sentence}" for sentence in worse))
-    return replace(report, notes=notes, worse=worse)
-
-
-def read_report(path: str) -> list[Mapping[str, Any]]:
-    """The checks in the JSON report `path`."""
-    name, wanted = f"--baseline {path!r}", "a report that --format json wrote"
-    where = f"{name}: expected {wanted}"
-    try:
-        text = content(path, name, wanted, SHARE_OF_TEXT)
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{where}, which cannot be read: {reason(error)}") from None
-    try:
-        document = parsed(text)
-    except (ValueError, RecursionError) as error:
-        no_json = (JSONDecodeError, RecursionError, UnicodeDecodeError)
-        why = "" if isinstance(error, no_json) else f": {error}"
-        raise InputError(f"{where}, received something else{why}") from None
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != Report.schema:
-        raise InputError(f"{where}, {Report.schema}, received schema {schema!r}; write it again")
-    checks = document.get("checks")
-    if not isinstance(checks, list) or not all(map(is_check, checks)):
-        raise InputError(f"{where}, received one with damaged checks; write it again")
-    if not checks:
-        raise InputError(f"{where}, received one without a check, which proves nothing")
-    for i, check in enumerate(checks):
-        if contradiction(check):
-            which = f"check {i} ({check_name(check)})"
-            raise InputError(f"{where}; {which} contradicts itself: {contradiction(check)}")
-    wrong = document_contradiction(document)
-    if wrong is not None:
-        raise InputError(f"{where}; this one contradicts itself: {wrong}")
-    return checks
-
-
-def is_check(value: Any) -> bool:
-    """Whether `value` has what is compared, whatever it says."""
-    return isinstance(value, dict) and isinstance(value.get("subject"), dict)
-
-
-def regressions(before: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What got worse between the checks of two reports, as sentences."""
-    present, worse = keyed(now), []
-    for key, old in keyed(before).items():
-        name = check_name(old)
-        new = present.get(key)
-        if new is None:
-            worse.append(f"{name}: it was {old['verdict']} and is no longer checked")
-        elif WORST_FIRST.index(new["verdict"]) < WORST_FIRST.index(old["verdict"]):
-            worse.append(f"{name}: was {old['verdict']}, is {new['verdict']}: {new['summary']}")
-        elif lost(old, new) > MOST_BITS:
-            bits = (float(check["effective_bits"]) for check in (old, new))
-            worse.append("{}: effective bits fell from {:.1f} to {:.1f}".format(name, *bits))
-    return worse
-
-
-def keyed(checks: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
-    """The checks by what tells them apart; those that nothing does are numbered."""
-    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for check in checks:
-        parts = [str(check.get("test")), *(str(check["subject"].get(name)) for name in KEY)]
-        key = next(key for n in count() if (key := (*parts, n)) not in found)
-        found[key] = check
-    return found
-
-
-def lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:
-    """How many effective bits went; 0 where either check has none."""
-    if old["effective_bits"] is None or new["effective_bits"] is None:
-        return 0.0
-    before, after = float(old["effective_bits"]), float(new["effective_bits"])
-    return 0.0 if before == after else before - after  # also where both are infinite
-
-
-def check_name(check: Mapping[str, Any]) -> str:
-    """What was checked, in a few words."""
-    subject = check["subject"]
-    parts = [subject.get(name) for name in ("path", "layer_name", "mode", "against")]
-    return ", ".join(str(part) for part in (check.get("test"), *parts) if part)

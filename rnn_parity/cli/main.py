@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rnn_parity.cli.data import name_and_path
 from rnn_parity.cli.options import (
+    ANNOTATIONS,
     OF_INPUT,
     Given,
     answer_files,
@@ -129,19 +130,22 @@ def check(given: Given) -> int:
     check_output(given, [one["target"] for one in each])
     given, each = with_settings(given, each)
     if "baseline" in given:
-        from rnn_parity.api.recorded import read_report
+        from rnn_parity.api.baseline import read_report
 
         read_report(given["baseline"])  # refused before the long work
+    allowed = allowances(given)
     with contextlib.redirect_stdout(sys.stderr):  # whatever a model prints is not the answer
         looked_at = not given["quiet"] or given["strict"] or bool(answer_files(given))
         report = find(each, looked_at)
-    allowed = {name: given[name] for name in ("strict", "allow_known")}
     report = dataclasses.replace(report, **allowed)
     if "baseline" in given:
-        from rnn_parity.api.recorded import against_baseline
+        from rnn_parity.api.baseline import against_baseline
 
         report = against_baseline(report, given["baseline"])
     tell_failure(report, given["format"])
+    if given["command"] == "record" and given["quiet"] and report.exit_code:
+        for note in report.notes:  # a person has to know what there is no case of
+            print("rnn-parity:", note, file=sys.stderr)
     answer(report, given, **shows(given))
     return report.exit_code
 
@@ -218,14 +222,33 @@ def with_settings(given: Given, each: Sequence[Given]) -> tuple[Given, list[Give
     """
     from pathlib import Path
 
-    from rnn_parity.system.settings import read_settings
+    from rnn_parity.system.settings import SET_HERE, TABLE, read_settings
 
     settings = read_settings(Path.cwd())
-    allowed = {name: given[name] or getattr(settings, name) for name in ("strict", "allow_known")}
+    names = ("strict", "allow_known")
+    allowed: dict[str, Any] = {name: given[name] or getattr(settings, name) for name in names}
+    allowed["set_by"] = {name: SET_HERE[name] for name in names if not given[name]}
+    allowed["ignore"] = {"--ignore": given["ignore"], f"{TABLE} ignore": settings.ignore}
     # A case knows the mode that it was recorded in.
     open_ = [{} if target_kind(one) is CASE else {"mode": settings.mode} for one in each]
-    settled: list[Given] = [{**more, **one} for more, one in zip(open_, each, strict=True)]
-    return {**given, **allowed}, settled
+    each = [{**more, **one, **allowed} for more, one in zip(open_, each, strict=True)]
+    return {**given, **allowed}, each
+
+
+def allowances(given: Given) -> dict[str, Any]:
+    """What changes the exit code of a report and no verdict, as its fields.
+
+    Raises `InputError` for what is to be ignored and is no fault, or would not count anyhow.
+    """
+    found = {name: given[name] for name in ("strict", "allow_known", "set_by")}
+    if given["ignore"]["--ignore"] and not given["strict"]:
+        raise InputError("--ignore: no blind spot counts without --strict; add it, or leave it out")
+    if not any(given["ignore"].values()):
+        return found
+    from rnn_parity.diagnosis.faults import named_faults
+
+    ids = [id for where, names in given["ignore"].items() for id in named_faults(names, where)]
+    return {**found, "ignore": tuple(ids)}
 
 
 def find(each: Sequence[Given], looked_at: bool = True) -> Report:
@@ -354,7 +377,8 @@ def generated_report(given: Given) -> Report:
     mask = only_array(read_masks(given, (spec.batch, spec.timesteps)), "--mask-file")
     settled = {"inputs": inputs, "mask": mask, **ways(given)}
     if given["command"] == "record":
-        return record_generated(spec, given["output"], **settled)
+        kept = named(given, "diverged", "allow_known")
+        return record_generated(spec, given["output"], **settled, **kept)
     return check_generated(spec, **settled)
 
 
@@ -374,7 +398,8 @@ def model_report(given: Given) -> Report:
     if "arguments" in given:
         options["arguments"] = unique(given["arguments"])
     if given["command"] == "record":
-        return record_model(target, given["output"], **options)
+        kept = named(given, "diverged", "allow_known")
+        return record_model(target, given["output"], **options, **kept)
     return check_model(target, **options)
 
 
@@ -450,6 +475,10 @@ def check_output(given: Given, targets: Sequence[str | None] = ()) -> None:
     files = answer_files(given)
     for form in (given["format"], *files.values()):
         check_installed(form)
+    if given["format"] == ANNOTATIONS:
+        from rnn_parity.report.github import check_summary
+
+        check_summary()
     written: list[tuple[str, str | None]] = [("-o", path) for path in files]
     if given["command"] == "record":
         written = [("-o", given["output"]), ("--inputs-as", given.get("inputs_as"))]
@@ -503,6 +532,10 @@ def answer(
     finally:
         for path, whole in files.items():
             write_text(path, whole + "\n")
+    if given["format"] == ANNOTATIONS:
+        from rnn_parity.report.github import summarise
+
+        summarise(report)
 
 
 def shows(given: Given) -> dict[str, bool]:

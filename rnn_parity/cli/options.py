@@ -187,6 +187,9 @@ def add_record(commands: Commands) -> None:
         metavar="X.npy",
         help="write the inputs as well, for other programs: .npy, or .csv with a row per timestep",
     )
+    output.add_argument(
+        "--diverged", action="store_true", help="record what diverged or is suspect, too"
+    )
     add_answer(output)
 
 
@@ -278,6 +281,14 @@ def add_answer(group: argparse._ArgumentGroup) -> None:
         help="show all of several checks, not those alone that are not in parity",
     )
     add("--strict", action="store_true", default=False, help="blind spots count as failures")
+    add(
+        "--ignore",
+        action="append",
+        metavar="FAULT",
+        default=[],
+        help="no failure with --strict: a blind spot that does not matter here, such as mask-*; "
+        "repeatable",
+    )
     add(
         "--allow-known",
         action="store_true",

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import pytest
 
 if TYPE_CHECKING:
     from rnn_parity.pytest_plugin.fixture import RnnParity
+    from rnn_parity.system.settings import Settings
 
 FOUND: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 """What the checks of a running test found, until its next report takes it along."""
@@ -40,6 +42,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a check that is blind to some mistake fails, too",
     )
     group.addoption(
+        "--rnn-parity-ignore",
+        action="append",
+        metavar="FAULT",
+        default=[],
+        help="a blind spot that does not matter here, such as mask-*; repeatable",
+    )
+    group.addoption(
         "--rnn-parity-allow-known",
         action="store_true",
         help="a check that diverged for a known mistake of Keras's does not fail",
@@ -49,10 +58,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="write the reports of all checks to FILE as one JSON document",
     )
+    group.addoption(
+        "--rnn-parity-unused",
+        action="store_true",
+        help="fail where a recorded case is there that no test uses any more; needs a whole run",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a report that cannot be written; gather in the process that prints."""
+    """Refuse a report that cannot be written; gather in the process that prints.
+
+    And refuse to look for unused cases where a part of the tests runs, which uses a part of them.
+    """
     path = config.getoption("rnn_parity_report")
     if hasattr(config, "workerinput"):  # a worker of pytest-xdist
         return
@@ -65,6 +82,11 @@ def pytest_configure(config: pytest.Config) -> None:
         except InputError as error:
             raise pytest.UsageError(f"--rnn-parity-report: {error}") from None
     config.pluginmanager.register(Gathered(path), "rnn-parity-gathered")
+    if config.getoption("rnn_parity_unused"):
+        from rnn_parity.pytest_plugin.unused import Unused, refuse_part
+
+        refuse_part(config)
+        config.pluginmanager.register(Unused(config), "rnn-parity-unused")
 
 
 @pytest.fixture(name="rnn_parity")
@@ -82,6 +104,7 @@ def rnn_parity_fixture(request: pytest.FixtureRequest) -> RnnParity:
     config, found = request.config, request.node.stash.setdefault(FOUND, [])
     try:
         settings = read_settings(config.rootpath)
+        allowed = allowances(config, settings)
     except InputError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     return RnnParity(
@@ -90,21 +113,44 @@ def rnn_parity_fixture(request: pytest.FixtureRequest) -> RnnParity:
         root=config.rootpath,
         update=config.getoption("rnn_parity_update"),
         mode=settings.mode,
-        strict=settings.strict or config.getoption("rnn_parity_strict"),
-        allow_known=settings.allow_known or config.getoption("rnn_parity_allow_known"),
+        **allowed,
         keep_documents=config.getoption("rnn_parity_report") is not None,
     )
 
 
+def allowances(config: pytest.Config, settings: Settings) -> dict[str, Any]:
+    """What the session says on blind spots and known differences, and which setting says so.
+
+    Raises `InputError` for what is to be ignored and is no fault.
+    """
+    from rnn_parity.diagnosis.faults import named_faults
+    from rnn_parity.system.settings import SET_HERE, TABLE
+
+    given = {name: config.getoption(f"rnn_parity_{name}") for name in ("strict", "allow_known")}
+    names = {
+        "--rnn-parity-ignore": config.getoption("rnn_parity_ignore"),
+        f"{TABLE} ignore": settings.ignore,
+    }
+    return {
+        **{name: there or getattr(settings, name) for name, there in given.items()},
+        "ignore": tuple(id for where, some in names.items() for id in named_faults(some, where)),
+        "set_by": {name: SET_HERE[name] for name, there in given.items() if not there},
+    }
+
+
 def case_path(item: pytest.Item, cases: str | None, name: str | None) -> Path:
-    """The file of a test's case: in a folder named after the module, beside it or below `cases`."""
-    module = item.path.with_suffix("")
-    if cases is not None:
-        module = item.config.rootpath / cases / os.path.relpath(module, item.config.rootpath)
+    """The file of a test's case."""
     parts = [
         node.name for node in item.listchain() if isinstance(node, (pytest.Class, pytest.Item))
     ]
-    return module / f"{safe_name('::'.join(parts) + ('' if name is None else f'#{name}'))}.npz"
+    folder = case_folder(item.path, item.config.rootpath, cases)
+    return folder / f"{safe_name('::'.join(parts) + ('' if name is None else f'#{name}'))}.npz"
+
+
+def case_folder(module: Path, root: Path, cases: str | None) -> Path:
+    """Where the cases of a module's tests are: in a folder of its name, beside it or in `cases`."""
+    folder = module.with_suffix("")
+    return folder if cases is None else root / cases / os.path.relpath(folder, root)
 
 
 def safe_name(text: str) -> str:
@@ -134,12 +180,16 @@ class Gathered:
     def __init__(self, path: str | None) -> None:
         self.path = path
         self.found: dict[str, list[dict[str, Any]]] = {}
+        self.failed: set[str] = set()
         self.failure: str | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a test found; a test that runs again starts anew."""
         if report.when == "setup":
             self.found.pop(report.nodeid, None)
+            self.failed.discard(report.nodeid)
+        if report.failed:
+            self.failed.add(report.nodeid)
         found = getattr(report, "rnn_parity", [])
         if found:
             self.found.setdefault(report.nodeid, []).extend(found)
@@ -160,15 +210,44 @@ class Gathered:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """One line for each check, and where the JSON document is."""
+        """One line for each check that failed, or each with -v; how many passed; the document.
+
+        What failed in a test that passed was expected there, and is counted.
+        """
         if terminalreporter.config.option.collectonly or not (self.found or self.path):
             return
-        terminalreporter.write_sep("=", "rnn-parity")
-        for test, found in self.found.items():
-            for word, text, failed in (line for one in found for line in one["lines"]):
-                terminalreporter.write(word.upper(), red=failed, green=not failed)
-                terminalreporter.write_line(f" {test} - {text}")
+        verbose = terminalreporter.config.get_verbosity() > 0
+        checks = [
+            (word, f"{test} - {text}", failed, failed and test in self.failed)
+            for test, found in self.found.items()
+            for one in found
+            for word, text, failed in one["lines"]
+        ]
+        listed = [check for check in checks if verbose or check[3]]
+        if listed:
+            terminalreporter.write_sep("=", "rnn-parity")
+        for word, text, failed, _ in listed:
+            terminalreporter.write(word.upper(), red=failed, green=not failed)
+            terminalreporter.write_line(f" {text}")
+        if checks and not verbose:
+            terminalreporter.write_line(f"rnn-parity: {passed(checks)}")
         if self.failure:
             terminalreporter.write_line(self.failure, red=True)
         elif self.path:
-            terminalreporter.write_line(f"reports written to {self.path}")
+            terminalreporter.write_line(f"rnn-parity: reports written to {self.path}")
+
+
+def passed(checks: Sequence[tuple[str, str, bool, bool]]) -> str:
+    """How many of the checks passed as what.
+
+    Each is a word, a line, whether it failed, and whether its test failed for it.
+    """
+    words = Counter(
+        f"{word} {'as expected' if failed else 'and allowed' * (word != 'parity')}".strip()
+        for word, _, failed, fails in checks
+        if not fails
+    )
+    right, count = words.pop("parity", 0), len(checks)
+    some = f"{right if right == count else f'{right} of {count}'} check{'s' * (count > 1)}"
+    others = [f"{number} {word}" for word, number in words.items()]
+    return f"{', '.join([f'{some} in parity', *others])} (-v lists them)"

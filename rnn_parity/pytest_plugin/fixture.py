@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,13 @@ from numpy.typing import ArrayLike
 
 import rnn_parity
 from rnn_parity import keras_adapter
-from rnn_parity.api.functions import DEFAULT_MODE, keras_report, modes_to_run, observe
+from rnn_parity.api.functions import (
+    DEFAULT_MODE,
+    allowances,
+    keras_report,
+    modes_to_run,
+    observe,
+)
 from rnn_parity.api.recorded import held, paths_of
 from rnn_parity.errors import InputError, RnnParityError, shown_lines
 from rnn_parity.pytest_plugin.outcome import failure, lines
@@ -28,8 +35,9 @@ class RnnParity:
     `found` receives what the end of the session needs of each report; its JSON document only with
     `keep_documents`. `case_path` is where the test's case of a given name belongs, and `root` what
     messages name it from; `update` rewrites cases that changed. `mode` is the mode of a run unless
-    a call names one; with `strict`, a check that is blind to some mistake raises, too; with
-    `allow_known`, one that diverged for a known difference does not, unless a call says otherwise.
+    a call names one; with `strict`, a check that is blind to some mistake raises, too, unless that
+    is one of the faults to `ignore`; with `allow_known`, one that diverged for a known difference
+    does not, unless a call says otherwise. `set_by` says which settings these are.
     """
 
     def __init__(
@@ -42,6 +50,8 @@ class RnnParity:
         mode: str = "graph",
         strict: bool = False,
         allow_known: bool = False,
+        ignore: tuple[str, ...] = (),
+        set_by: Mapping[str, str] | None = None,
         keep_documents: bool = False,
     ) -> None:
         self._found = found
@@ -50,8 +60,9 @@ class RnnParity:
         self._update = update
         self._taken: set[Path] = set()
         self._mode = mode
-        self._strict = strict
-        self._allow_known = allow_known
+        self._allowed = {"strict": strict, "allow_known": allow_known}
+        self._ignore = ignore
+        self._set_by = set_by or {}
         self._keep_documents = keep_documents
 
     def check(
@@ -65,20 +76,24 @@ class RnnParity:
         layer_name: str | None = None,
         training: bool = False,
         allow_known: bool | None = None,
+        strict: bool | None = None,
+        ignore: str | Sequence[str] = (),
     ) -> Report:
         """Run a Keras layer (or every recurrent layer of a model): `rnn_parity.check`.
 
         With `against`, hold what other implementations compute against its replay instead; with
         `training`, call it in training. With `allow_known`, a divergence that a known difference
-        explains does not raise; None leaves that to the session.
+        explains does not raise; with `strict`, a blind spot does; None leaves these to the session.
+        The faults to `ignore` are added to those of the session.
         Raises `AssertionError` unless everything is in parity, `InputError` for unusable input.
         """
         __tracebackhide__ = True
+        allowed = without_internals(self._allowances, (strict, ignore, allow_known))
         # The session's mode is nothing to weights, which Keras does not run.
         usual = DEFAULT_MODE if isinstance(layer_or_model, Cell) else self._mode
         mode = usual if mode is None else mode
         data = (layer_or_model, inputs, mask, initial_state, against, mode, layer_name, training)
-        return self._hold(without_internals(rnn_parity.check, data), allow_known=allow_known)
+        return self._hold(without_internals(rnn_parity.check, data), allowed)
 
     def compare(
         self,
@@ -88,15 +103,20 @@ class RnnParity:
         final_state: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         initial_state: ArrayLike | None = None,
+        allow_known: bool | None = None,
+        strict: bool | None = None,
+        ignore: str | Sequence[str] = (),
     ) -> Report:
         """Hold outputs that some implementation computed against the replay of `weights`.
 
-        As `rnn_parity.compare`; needs NumPy alone. Raises `AssertionError` unless everything is
-        in parity, `InputError` for unusable input.
+        As `rnn_parity.compare`; needs NumPy alone. `allow_known`, `strict` and `ignore` are as in
+        `check`. Raises `AssertionError` unless everything is in parity, `InputError` for unusable
+        input.
         """
         __tracebackhide__ = True
+        allowed = without_internals(self._allowances, (strict, ignore, allow_known))
         data = (weights, inputs, outputs, final_state, mask, initial_state)
-        return self._hold(without_internals(rnn_parity.compare, data))
+        return self._hold(without_internals(rnn_parity.compare, data), allowed)
 
     def regression(
         self,
@@ -107,20 +127,22 @@ class RnnParity:
         initial_state: ArrayLike | None = None,
         mode: str | None = None,
         allow_known: bool | None = None,
+        strict: bool | None = None,
+        ignore: str | Sequence[str] = (),
     ) -> Report:
         """Check as `check` does, and hold the layer against the case recorded beside the test.
 
         A missing case is written, and the test fails. `name` tells several cases of one test apart.
-        `allow_known` is as in `check`.
+        `allow_known`, `strict` and `ignore` are as in `check`.
         Raises `AssertionError` unless then and now are in parity and nothing else changed,
         `InputError` for unusable input and for a case that cannot be read.
         """
         __tracebackhide__ = True
         mode = self._mode if mode is None else mode
-        allow_known = self._allow_known if allow_known is None else allow_known
-        data = (layer_or_model, inputs, name, mask, initial_state, mode, allow_known)
-        report, message = without_internals(self._regression, data)
-        return self._hold(report, message, allow_known)
+        allowed = without_internals(self._allowances, (strict, ignore, allow_known))
+        data = (layer_or_model, inputs, name, mask, initial_state, mode, allowed["allow_known"])
+        report, message, cases = without_internals(self._regression, data)
+        return self._hold(report, allowed, message, cases)
 
     def _regression(
         self,
@@ -131,8 +153,8 @@ class RnnParity:
         state: Any,
         mode: str,
         allow_known: bool,
-    ) -> tuple[Report, str]:
-        """The report on then and now, and the message of what is missing or changed."""
+    ) -> tuple[Report, str, list[str]]:
+        """The report on then and now, the message of what is missing or changed, and the cases."""
         path = self._case_path(name)
         found = [
             seen
@@ -151,23 +173,42 @@ class RnnParity:
             for seen, file in zip(found, paths, strict=True)
         ]
         checks = [check for one in results for check in one.checks]
-        return keras_report(checks), "\n".join(one.message for one in results if one.message)
+        message = "\n".join(one.message for one in results if one.message)
+        return keras_report(checks), message, [os.path.realpath(file) for file in paths]
 
     def _shown(self, path: Path) -> str:
         """The name of a file as messages and reports show it."""
         return path.relative_to(self._root).as_posix() if self._root in path.parents else str(path)
 
-    def _hold(self, report: Report, message: str = "", allow_known: bool | None = None) -> Report:
+    def _allowances(
+        self, strict: bool | None, ignore: str | Sequence[str], allow_known: bool | None
+    ) -> dict[str, Any]:
+        """What a call says, and what it leaves to the session, as fields of its report."""
+        said = {"strict": strict, "allow_known": allow_known}
+        here = allowances(bool(strict), ignore, bool(allow_known))
+        ids = (*self._ignore, *here.get("ignore", ()))
+        by_call = {name: text for name, text in here["set_by"].items() if said.get(name)}
+        chosen = {name: self._allowed[name] if one is None else one for name, one in said.items()}
+        return {**chosen, "ignore": ids, "set_by": {**self._set_by, **by_call}}
+
+    def _hold(
+        self,
+        report: Report,
+        allowed: Mapping[str, Any],
+        message: str = "",
+        cases: Sequence[str] = (),
+    ) -> Report:
         """Keep what the session needs of `report`, and raise it where it is false.
 
-        `message` stands for the report's own where everything that was compared is in parity.
+        `message` stands for the report's own where everything that was compared is in parity;
+        `cases` are the recorded ones that it is held against.
         """
         __tracebackhide__ = True
-        allow_known = self._allow_known if allow_known is None else allow_known
-        report = replace(report, strict=self._strict, allow_known=allow_known)
+        report = replace(report, **allowed)
         self._found.append(
             {
                 "lines": lines(report),
+                "cases": [*cases],
                 "document": report.to_json() if self._keep_documents else None,
             }
         )

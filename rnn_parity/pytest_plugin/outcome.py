@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rnn_parity.errors import shown, without_commands
-from rnn_parity.report.checks import (
-    blind_spots,
-    findings,
-    is_recorded,
-    label,
-    section,
-    verdict_sentence,
-    verdict_word,
-)
+from rnn_parity.report.checks import BLIND, is_recorded, label, section, verdict_word
 from rnn_parity.report.document import as_json
-from rnn_parity.report.page import Facts, OptionNames, Style
+from rnn_parity.report.page import Facts, OptionNames, Section, Style
 from rnn_parity.report.report import Report
 from rnn_parity.report.text import fact, table_lines, wrap
 from rnn_parity.report.wording import bits, environment_line
@@ -27,6 +20,7 @@ from rnn_parity.verdict.sentences import ratio
 REPORT = "--rnn-parity-report=FILE"
 OPTIONS = OptionNames(
     strict="--rnn-parity-strict",
+    ignore="--rnn-parity-ignore=FAULT",
     allow_known="--rnn-parity-allow-known",
     all_timesteps=f"{REPORT} has all",
     all_weights=f"in {REPORT}",
@@ -44,11 +38,11 @@ def failure(report: Report) -> str:
     failed = [check for check in report.checks if fails(check, report)]
     several = len(failed) > 1
     head = [wrap(report.page(Style(quiet=True, names=OPTIONS)).conclusion)]
-    for check in failed:
-        found = tuple(findings(check, OPTIONS))
-        head += ["", wrap(title(check))] if len(report.checks) > 1 else []
-        head += [fact(*one) for one in (compact(found) if several else found)]
-    blocks = ["\n".join(head), *map(numbers, failed[:1])]
+    parts = [part(check, report) for check in failed]
+    for check, one in zip(failed, parts, strict=True):
+        head += ["", wrap(f"{name_of(check)}: {one.sentence}")] if len(report.checks) > 1 else []
+        head += [fact(*found) for found in (compact(one.findings) if several else one.findings)]
+    blocks = ["\n".join(head), *map(numbers, parts[:1])]
     if several:
         blocks.append(f"Those are the numbers of the first; {REPORT} has all.")
     return without_commands("\n\n".join([*blocks, environment_line(report.environment)]))
@@ -57,12 +51,13 @@ def failure(report: Report) -> str:
 def fails(check: Check, report: Report) -> bool:
     """Whether this check of a report is a reason to raise it."""
     passed = check.verdict == "parity" or report.allows(check)
-    return not passed or (report.strict and bool(blind_spots(check)))
+    return not passed or bool(report.blind_to(check))
 
 
-def title(check: Check) -> str:
-    """Which of several checks, and its verdict."""
-    return f"{name_of(check)}: {verdict_sentence(check)}"
+def part(check: Check, report: Report) -> Section:
+    """What is shown of a check that fails."""
+    style = Style(names=replace(OPTIONS, **report.set_by))
+    return section(check, style, report.blind_to(check))
 
 
 def name_of(check: Check) -> str:
@@ -84,19 +79,23 @@ def compact(found: Facts) -> Facts:
     return tuple(short)
 
 
-def numbers(check: Check) -> str:
+def numbers(one: Section) -> str:
     """What was checked, its table and its notes."""
-    part = section(check, Style(names=OPTIONS))
-    notes = (f"note: {note}" for note in part.notes)
-    top, end = map(wrap, (part.heading, *part.facts)), map(wrap, notes)
-    return "\n".join([*top, *table_lines(part.table), *end])
+    notes = (f"note: {note}" for note in one.notes)
+    top, end = map(wrap, (one.heading, *one.facts)), map(wrap, notes)
+    return "\n".join([*top, *table_lines(one.table), *end])
 
 
 def lines(report: Report) -> list[tuple[str, str, bool]]:
     """A word, a line and whether it failed, for each check; one if nothing was compared."""
     if not report.checks:
         return [(report.verdict, shown(report.counts), True)]
-    return [(verdict_word(c), line(c, report), fails(c, report)) for c in report.checks]
+    return [(word(c, report), line(c, report), fails(c, report)) for c in report.checks]
+
+
+def word(check: Check, report: Report) -> str:
+    """The verdict of a check; where it passed and fails for a blind spot, that it is blind."""
+    return BLIND if report.blind_to(check) else verdict_word(check)
 
 
 def line(check: Check, report: Report) -> str:
@@ -110,7 +109,7 @@ def line(check: Check, report: Report) -> str:
     elif check.verdict != "parity":
         facts.append(" ".join(check.summary.partition(";")[0].split()))
     elif fails(check, report):
-        facts.append(f"blind to {', '.join(spot.fault for spot in blind_spots(check))}")
+        facts.append(f"blind to {', '.join(report.blind_to(check))}")
     return shown(", ".join(facts))
 
 

@@ -32,6 +32,7 @@ FORMATS = {
     "json": Form("rnn_parity.report.document", ".json", legible=False),
     "markdown": Form("rnn_parity.report.markdown", ".md"),
     "github": Form("rnn_parity.report.github"),
+    "junit": Form("rnn_parity.report.junit", ".xml", False, "junitparser", "junit"),
 }
 """Each form of output, by the name that `--format` takes. Its module is imported on first use."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile, zip_longest
 from pathlib import PurePath
@@ -25,8 +25,9 @@ from rnn_parity.report.page import (
     Verdicts,
 )
 from rnn_parity.report.wording import bits, caused, digits, either, more, sentence
-from rnn_parity.verdict.order import WORST_FIRST
+from rnn_parity.verdict.order import WORST_FIRST, exit_code
 from rnn_parity.verdict.results import (
+    Baseline,
     BlindSpot,
     Check,
     Divergence,
@@ -61,6 +62,7 @@ GAP = ["...", *[""] * (len(HEADERS) - 1)]
 
 OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
 OVERVIEW_OF_FILES = ("#", "file", "layer", "mode", "verdict", "ratio", "bits")
+CHANGES = ("change", "check", "before", "now")
 COMPARED = ("verdict", "effective bits", "max deviation", "first divergence")
 """What stands side by side for each implementation."""
 NOT_COMPARED = "not compared"
@@ -71,26 +73,28 @@ LEVELS: dict[str, Level] = {"parity": "notice", "diverged": "error", "suspect": 
 
 
 def section(
-    check: Check, style: Style = PLAIN, strict: bool = False, allow_known: bool = False
+    check: Check, style: Style = PLAIN, blind: Sequence[str] = (), allowed: bool = False
 ) -> Section:
-    """All that is shown of one check; with `strict`, blind spots are a reason to warn, and with
-    `allow_known`, a divergence that a known difference explains is no more than that.
+    """All that is shown of one check, which fails for the faults that it is `blind` to.
+
+    Where it is `allowed`, it diverged for a known difference, which is no more than a warning.
     """
     title, *facts = subject_lines(check)
-    reason = strictness([check], style.names) if strict else ""
-    reason = reason or (allowance([check], style.names) if allow_known else "")
+    level = LEVELS.get(check.verdict, "warning")
     return Section(
         heading=title,
         name=f"{TOOL}: {label_in_file(check.subject)}",
-        level="warning" if reason else LEVELS.get(check.verdict, "warning"),
-        verdict=check.verdict,
-        sentence=verdict_sentence(check),
+        level="warning" if blind or allowed else level,
+        verdict=BLIND if blind else check.verdict,
+        sentence=verdict_sentence(check, blind, style.names),
         facts=tuple(facts),
-        findings=tuple(findings(check, style.names)),
+        findings=(*findings(check, style.names), *seeing(blind, style.names)),
         notes=check.notes,
         table=table(check, style),
-        reason=reason,
-        passed=check.verdict == "parity" and not reason,
+        reason=allowance([check], style.names) if allowed else "",
+        code=0 if allowed else exit_code([check.verdict, *(["inconclusive"] if blind else [])]),
+        file=check.subject.path or "",
+        passed=check.verdict == "parity" and not blind,
     )
 
 
@@ -141,9 +145,20 @@ def verdict_word(check: Check) -> str:
     return check.verdict if is_compared(check) else NOT_COMPARED
 
 
-def verdict_sentence(check: Check, subject: str = "") -> str:
-    """The sentence of one check: its verdict and cause, the name of its `subject` if given, why."""
+def verdict_sentence(
+    check: Check,
+    blind: Sequence[str] = (),
+    names: OptionNames = COMMAND_LINE,
+    subject: str = "",
+) -> str:
+    """The sentence of one check: its verdict and cause, the name of its `subject` if given, why.
+
+    It begins with the faults that it is `blind` to.
+    """
     summary = f"{subject}: {check.summary}" if subject else check.summary
+    if blind:
+        summary = f"{strictness(blind, names)}; {summary}"
+        return sentence(BLIND, summary, check.effective_bits)
     return sentence(check.verdict, summary, check.effective_bits, either(check.causes))
 
 
@@ -197,6 +212,8 @@ def findings(check: Check, names: OptionNames = COMMAND_LINE) -> list[tuple[str,
     return [*place, *why, *weights, *to_do, *sensitivity_facts(check.sensitivity)]
 
 
+BLIND = "blind"
+"""What a strict report calls a check that passed and could not have seen everything."""
 UNEXPLAINED = "unexplained"
 """The page of the manual on what no known mistake explains."""
 
@@ -302,10 +319,15 @@ def blind_spots(check: Check) -> tuple[BlindSpot, ...]:
     return () if check.sensitivity is None else check.sensitivity.blind
 
 
-def strictness(checks: Sequence[Check], names: OptionNames = COMMAND_LINE) -> str:
-    """Why a strict report does not accept checks that passed; nothing when it does."""
-    faults = dict.fromkeys(spot.fault for check in checks for spot in blind_spots(check))
-    return f"With {names.strict}, nothing is proven about {', '.join(faults)}." if faults else ""
+def strictness(faults: Iterable[str], names: OptionNames = COMMAND_LINE) -> str:
+    """Why a strict report does not accept checks that passed, blind to these `faults`."""
+    return f"with {names.strict}, nothing is proven about {', '.join(dict.fromkeys(faults))}"
+
+
+def seeing(blind: Sequence[str], names: OptionNames = COMMAND_LINE) -> list[tuple[str, str]]:
+    """What to do about the faults that a check fails for being blind to; nothing without any."""
+    what = f"use data that would show these faults, or, where one does not matter, {names.ignore}"
+    return [("to do", what)] if blind else []
 
 
 def model_output(one: ModelOutput) -> str:
@@ -508,6 +530,29 @@ def overview(checks: Sequence[Check]) -> Table | None:
     words, place = tuple(range(1, len(headers) - 2)), headers.index("verdict")
     verdicts: Verdicts = {(i, place): row[place] for i, row in enumerate(rows)}
     return Table(headers, (rows,), left=words, names=words[: 1 + bool(files)], verdicts=verdicts)
+
+
+def changes_table(baseline: Baseline | None) -> Table | None:
+    """What changed since an earlier report, a row for each change; None without one."""
+    if baseline is None or not baseline.changes:
+        return None
+    rows = [
+        [
+            one.kind,
+            shown(one.check),
+            verdict_and_bits(one.before, one.bits_before),
+            verdict_and_bits(one.now, one.bits_now),
+        ]
+        for one in baseline.changes
+    ]
+    note = f"{baseline.unchanged} unchanged, beside {shown(baseline.path)}"
+    return Table(CHANGES, (rows,), left=(0, 1, 2, 3), elastic=1, note=note)
+
+
+def verdict_and_bits(verdict: str | None, effective_bits: float | None) -> str:
+    """What a check was found to be, in a cell; a dash where there was none."""
+    found = [] if effective_bits is None else [bits(effective_bits)]
+    return " ".join([verdict or "-", *found])
 
 
 def files_of(checks: Sequence[Check]) -> list[str]:

@@ -26,6 +26,8 @@ def whole(page: Page) -> list[str]:
     blocks += map(escaped, page.header)
     blocks += [grid(page.overview)] if page.overview else []
     blocks += map(escaped, page.remarks)
+    if page.changed:
+        blocks += [grid(page.changed), escaped(page.changed.note)]
     for one in page.sections:
         blocks += section(one)
     if page.counted:

@@ -54,8 +54,9 @@ class Section:
     """One check, or one finding of a sweep.
 
     `facts` stand under the `heading`; `sentence` is the verdict where the heading does not say it.
-    An annotation has the title `name`, and `reason` is why it warns of what passed, or warns alone.
-    What `passed` may be left out of a brief page.
+    An annotation has the title `name`, and `reason` is why it warns alone. `code` is the exit code
+    that this alone would give, and `file` what it is about. What `passed` may be left out of a
+    brief page.
     """
 
     heading: str
@@ -69,6 +70,8 @@ class Section:
     table: Table | None = None
     reason: str = ""
     passed: bool = False
+    code: int = 0
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,10 @@ class Page:
     """All that is shown: `header` under the title, an overview and remarks on it, the sections.
 
     `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
-    failed, or is 0 although something did, `errors` what could not be checked, and `worse` what got
-    worse than before. An annotation of the whole has this `level`. `of_passed` says in a brief page
-    what counts of the sections that it leaves out.
+    failed, or is 0 although something did, `errors` what could not be checked (of these `files`),
+    and `worse` what got worse than before, as it stands among all that `changed`. An annotation of
+    the whole has this `level`; `code` is its exit code. `of_passed` says in a brief page what
+    counts of the sections that it leaves out.
     """
 
     verdict: str = ""
@@ -99,8 +103,11 @@ class Page:
     sections: tuple[Section, ...] = ()
     counted: Counted | None = None
     errors: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     worse: tuple[str, ...] = ()
+    changed: Table | None = None
     level: Level | None = None
+    code: int = 0
     of_passed: tuple[str, ...] = ()
 
     def brief(self) -> Page:
@@ -121,6 +128,7 @@ class OptionNames:
     """How a report names the options that show or allow more: those of the command line."""
 
     strict: str = "--strict"
+    ignore: str = "--ignore FAULT"
     allow_known: str = "--allow-known"
     all_timesteps: str = "--every shows all"
     all_weights: str = "in --format json"

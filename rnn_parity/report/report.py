@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
 from rnn_parity.report.checks import (
+    BLIND,
     allowance,
     blind_spots,
     cause_of,
+    changes_table,
     error_line,
     known_differences,
     lost_outputs,
@@ -22,11 +24,18 @@ from rnn_parity.report.checks import (
     unread,
     verdict_sentence,
 )
-from rnn_parity.report.page import PLAIN, OptionNames, Page, Renderable, Style
+from rnn_parity.report.page import COMMAND_LINE, PLAIN, OptionNames, Page, Renderable, Style
 from rnn_parity.report.wording import environment_line, sentence
 from rnn_parity.system.environment import environment
 from rnn_parity.verdict.order import Verdict, decisive, decisive_code, exit_code
-from rnn_parity.verdict.results import Check, ModelOutput, Subject, TargetError
+from rnn_parity.verdict.results import (
+    Baseline,
+    BlindSpot,
+    Check,
+    ModelOutput,
+    Subject,
+    TargetError,
+)
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,10 @@ class Report(Renderable):
     """What one or several checks found.
 
     `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a
-    blind spot counts as nothing proven. `worse` is what got worse than in an earlier report. With
-    `allow_known`, a divergence that a known difference explains is no failure. `errors` are the
+    blind spot counts as nothing proven, unless it is one of the faults to `ignore`. `worse` is what
+    got worse than in an earlier report, `baseline` all that changed. With `allow_known`, a
+    divergence that a known difference explains is no failure. `set_by` says which settings did
+    that, by the names of `OptionNames`, where they are not the command line's. `errors` are the
     targets that could not be checked, beside others that were: nothing is proven of them.
     `model_outputs` are the outputs of whole models beside those of their exports: no proof, but
     where they differ nothing is proven of the model.
@@ -48,7 +59,10 @@ class Report(Renderable):
     worse: tuple[str, ...] = ()
     allow_known: bool = False
     errors: tuple[TargetError, ...] = ()
+    baseline: Baseline | None = None
     model_outputs: tuple[ModelOutput, ...] = ()
+    ignore: tuple[str, ...] = ()
+    set_by: Mapping[str, str] = field(default_factory=dict)
 
     schema: ClassVar[str] = "rnn-parity/1"
 
@@ -61,27 +75,25 @@ class Report(Renderable):
     @property
     def exit_code(self) -> int:
         """0 parity or allowed, 1 diverged, suspect or worse, 2 a bad target, 3 nothing proven."""
-        blind = self.strict and any(map(blind_spots, self.checks))
-        blind = blind or any(one.differs for one in self.model_outputs)
+        unproven = any(map(self.blind_to, self.checks))
+        unproven = unproven or any(one.differs for one in self.model_outputs)
         found = {"parity" if self.allows(check) else check.verdict for check in self.checks}
-        code = 1 if self.worse else exit_code(found | ({"inconclusive"} if blind else set()))
+        code = 1 if self.worse else exit_code(found | ({"inconclusive"} if unproven else set()))
         return decisive_code({code, *(error.exit_code for error in self.errors)})
 
     def allows(self, check: Check) -> bool:
         """Whether a check diverged and is no failure: a known difference explains all of it."""
         return self.allow_known and bool(known_differences(check))
 
+    def blind_to(self, check: Check) -> tuple[str, ...]:
+        """The faults that a check fails for being blind to: none but where the report is strict."""
+        spots = blind_spots(check) if self.strict else ()
+        return tuple(spot.fault for spot in spots if spot.fault not in self.ignore)
+
     @property
     def summary(self) -> str:
-        """One sentence that a person can act on: the verdict, its cause, what it is about, why.
-
-        Of several checks in parity, with the fewest effective bits.
-        """
-        if len(self.checks) == 1 and not self.errors:
-            return verdict_sentence(self.checks[0], self.checks[0].subject.path or "")
-        bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
-        fewest = min(bits) if bits and self.verdict == "parity" else None
-        return sentence(self.verdict, self.counts, fewest, cause_of(self.checks))
+        """One sentence that a person can act on, see `sentence`."""
+        return self.sentence(replace(COMMAND_LINE, **self.set_by))
 
     @property
     def counts(self) -> str:
@@ -117,6 +129,7 @@ class Report(Renderable):
             "exit_code": self.exit_code,
             "notes": self.notes,
             "errors": self.errors,
+            "baseline": self.baseline,
             "model_outputs": self.model_outputs,
             "checks": self.checks,
         }
@@ -126,17 +139,23 @@ class Report(Renderable):
 
         Notes without checks are in the summary.
         """
+        names = replace(style.names, **self.set_by)
+        style = replace(style, names=names)
         words = Page(
-            verdict=self.verdict,
-            sentence=self.summary,
-            reason=self.reason(style.names),
+            verdict=BLIND if self.blind else self.verdict,
+            sentence=self.sentence(names),
+            reason=self.reason(names),
             worse=self.worse,
             errors=tuple(map(error_line, self.errors)),
+            files=tuple(error.path for error in self.errors),
+            code=self.exit_code,
         )
         if style.quiet:
             return words
         notes = [f"note: {note}" for note in self.notes if self.checks]
-        sections = tuple(section(c, style, self.strict, self.allow_known) for c in self.checks)
+        sections = tuple(
+            section(check, style, self.blind_to(check), self.allows(check)) for check in self.checks
+        )
         passed = [c for c, one in zip(self.checks, sections, strict=True) if one.passed]
         return replace(
             words,
@@ -147,6 +166,7 @@ class Report(Renderable):
                 *map(model_output, self.model_outputs),
             ),
             overview=overview(self.checks),
+            changed=changes_table(self.baseline),
             sections=sections,
             level=None if self.checks or self.errors else "warning",
             of_passed=of_passed(passed, style.names),
@@ -154,11 +174,43 @@ class Report(Renderable):
 
     def reason(self, names: OptionNames) -> str:
         """Why the exit code is not the one that the verdict alone gives; empty where it is."""
-        passed = all(check.verdict == "parity" or self.allows(check) for check in self.checks)
         reasons = [allowance(self.checks, names)] if self.allow_known else []
-        reasons += [lost_outputs(self.model_outputs)] if passed else []
-        reasons += [strictness(self.checks, names)] if self.strict and passed else []
+        reasons += [lost_outputs(self.model_outputs)] if self.passed else []
+        spots = dict.fromkeys(spot.fault for c in self.checks for spot in self.ignored(c))
+        reasons += [f"Ignored here: {', '.join(spots)}."] if spots and self.passed else []
         return " ".join(filter(None, reasons))
+
+    def ignored(self, check: Check) -> Sequence[BlindSpot]:
+        """The blind spots that do not count, although the report is strict."""
+        spots = blind_spots(check) if self.strict and self.ignore else ()
+        return [spot for spot in spots if spot.fault in self.ignore]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check is anything but in parity, or allowed."""
+        return all(check.verdict == "parity" or self.allows(check) for check in self.checks)
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """The faults for which alone the report fails: no check could have seen them."""
+        if not self.passed or self.errors:
+            return ()
+        return tuple(dict.fromkeys(fault for c in self.checks for fault in self.blind_to(c)))
+
+    def sentence(self, names: OptionNames = COMMAND_LINE) -> str:
+        """The verdict, its cause, what it is about, and why.
+
+        Of several checks in parity, with the fewest effective bits.
+        """
+        blind = self.blind
+        if len(self.checks) == 1 and not self.errors:
+            (check,) = self.checks
+            return verdict_sentence(check, blind, names, check.subject.path or "")
+        bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
+        fewest = min(bits) if bits and self.verdict == "parity" else None
+        if blind:
+            return sentence(BLIND, f"{strictness(blind, names)}; {self.counts}", fewest)
+        return sentence(self.verdict, self.counts, fewest, cause_of(self.checks))
 
 
 def joined(reports: Mapping[str, Report], errors: Sequence[TargetError]) -> Report:

@@ -140,7 +140,7 @@ class SweepReport(Renderable):
 
     def page(self, style: Style = PLAIN) -> Page:
         """A row for each layer, a section for each finding, and what was refused."""
-        words = Page(verdict=self.verdict, sentence=self.sentence)
+        words = Page(verdict=self.verdict, sentence=self.sentence, code=self.exit_code)
         if style.quiet:
             return words
         against = self.options["against"]
@@ -194,7 +194,8 @@ class SweepReport(Renderable):
         new |= finding.verdict == "diverged" and finding.known is None
         level: Level = "error" if new else "warning"
         facts = tuple(self.facts(finding))
-        return Section(title(finding), TOOL, level, finding.verdict, findings=facts)
+        code = 0 if self.allows(finding) else exit_code([finding.verdict])
+        return Section(title(finding), TOOL, level, finding.verdict, findings=facts, code=code)
 
     def facts(self, finding: Finding) -> Iterator[tuple[str, str]]:
         """What a finding is, each fact with its heading."""

@@ -24,7 +24,7 @@ WIDEST_LABEL = 1 / 3
 """How much of a line the names of rows take at most where columns stand side by side."""
 COLOURS = {
     **{"parity": 32, "diverged": 31, "failed": 31, "suspect": 33, "inconclusive": 33},
-    **{"not compared": 33, "ERROR": 31, "WORSE": 31},
+    **{"blind": 33, "not compared": 33, "ERROR": 31, "WORSE": 31},
 }
 
 
@@ -68,6 +68,7 @@ def whole(page: Page, style: Style) -> list[str]:
     if page.counted:
         items = [filled(f"{count:>5}  {text}", " " * 7) for count, text in page.counted.items]
         blocks.append("\n".join([filled(page.counted.heading), *items]))
+    blocks.append("\n".join(table_lines(page.changed, style)))
     if alone and page.sections[0].sentence:
         blocks.append(filled(page.reason))  # the only section has said the rest
     else:

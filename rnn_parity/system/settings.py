@@ -24,13 +24,15 @@ class Settings:
     """What a project may set; the command line comes before it.
 
     `cases` is the folder of the cases that its tests record, from that of pyproject.toml; None
-    stands for beside each test.
+    stands for beside each test. `ignore` names the faults that no check needs to see, with * for
+    any letters.
     """
 
     mode: str = "graph"
     strict: bool = False
     cases: str | None = None
     allow_known: bool = False
+    ignore: tuple[str, ...] = ()
 
 
 def read_settings(folder: Path) -> Settings:
@@ -72,4 +74,19 @@ def settings_of(found: Any, where: str) -> Settings:
             raise InputError(f"{where}: expected {key} true or false, received {value!r}")
         if key == "cases" and not (isinstance(value, str) and value):
             raise InputError(f"{where}: expected the name of a folder in cases, received {value!r}")
-    return Settings(**found)
+        if key == "ignore" and not (isinstance(value, list) and all(map(is_name, value))):
+            raise InputError(f"{where}: expected a list of faults in ignore, received {value!r}")
+    return Settings(**{**found, "ignore": tuple(found.get("ignore", ()))})
+
+
+def is_name(value: Any) -> bool:
+    """Whether a value is a text that says something."""
+    return isinstance(value, str) and bool(value)
+
+
+SET_HERE = {
+    "strict": f"strict = true in {TABLE} of pyproject.toml",
+    "allow_known": f"allow_known = true in {TABLE} of pyproject.toml",
+    "ignore": f"ignore = [FAULT, ...] in {TABLE} of pyproject.toml",
+}
+"""How a report names the settings of a project."""

@@ -305,6 +305,32 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Change:
+    """How one check differs from what it was: `kind` is "gone", "worse", "new" or "better".
+
+    `before` and `now` are its verdicts, None where there was, or is, no such check; the same with
+    its effective bits.
+    """
+
+    kind: str
+    check: str
+    before: str | None
+    bits_before: float | None
+    now: str | None
+    bits_now: float | None
+    summary: str
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What differs from the earlier report in the file `path`, and how many checks do not."""
+
+    path: str
+    changes: tuple[Change, ...]
+    unchanged: int
+
+
+@dataclass(frozen=True)
 class TargetError:
     """A target that could not be checked: its path as it was given, and why, in one line.
 

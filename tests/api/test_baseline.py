@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from rnn_parity.api.recorded import against_baseline, read_report, regressions
+from rnn_parity.api.baseline import against_baseline, changes, read_report
 from rnn_parity.errors import InputError
 from rnn_parity.pytest_plugin.outcome import merged
 from rnn_parity.report.report import Report
-from rnn_parity.verdict.results import Check, Subject
+from rnn_parity.verdict.results import Check, Subject, TargetError
 
 
 def check(verdict="parity", bits=27.0, name="a", path="c.npz", **subject):
@@ -28,8 +28,10 @@ def held(tmp_path, before, now):
 def test_the_same_report_is_no_worse(tmp_path):
     checks = [check(), check(mode="xla"), check(name="b", bits=None, verdict="inconclusive")]
     report = held(tmp_path, checks, checks)
-    assert (report.exit_code, report.worse, report.notes) == (3, (), ("a note",))
-    assert report.render() == Report(tuple(checks), notes=("a note",)).render()
+    assert (report.exit_code, report.worse, report.baseline.changes) == (3, (), ())
+    nothing = f"beside {tmp_path / 'b.json'}, nothing changed in 3 checks"
+    assert report.notes == ("a note", nothing)
+    assert report.render() == Report(tuple(checks), notes=report.notes).render()
 
 
 @pytest.mark.parametrize(
@@ -97,12 +99,18 @@ def session(path, **tests):
 def test_the_checks_of_two_tests_are_told_apart(tmp_path):
     path, good, bad = tmp_path / "b.json", check(path=None), check("diverged", 10, path=None)
     before = session(path, a=[good], b=[bad])
-    assert regressions(before, session(path, b=[bad], a=[good])) == []
-    assert regressions(before, session(path, a=[bad], b=[good])) == [
-        "t.py::a, a: was parity, is diverged: why"
+
+    def said(now):
+        return [(one.kind, f"{one.check}: {one.summary}") for one in changes(before, now)]
+
+    assert said(session(path, b=[bad], a=[good])) == []
+    assert said(session(path, a=[bad], b=[good])) == [
+        ("worse", "t.py::a, a: was parity, is diverged: why"),
+        ("better", "t.py::b, a: was diverged, is parity: why"),
     ]
-    assert regressions(before, session(path, b=[good])) == [
-        "t.py::a, a: it was parity and is no longer checked"
+    assert said(session(path, b=[good])) == [
+        ("gone", "t.py::a, a: it was parity and is no longer checked"),
+        ("better", "t.py::b, a: was diverged, is parity: why"),
     ]
 
 
@@ -117,10 +125,52 @@ def test_what_got_worse_is_shown(tmp_path):
     assert report.render().endswith(f"\n\nWORSE: {sentence}")
     assert report.render("markdown").endswith(f"\n\nWORSE: {sentence}")
     assert report.render(quiet=True).endswith(f"\n\nWORSE: {sentence}")
-    assert report.render("github").endswith(f"\n::error title=rnn-parity::{sentence}")
+    assert report.render("github").startswith(f"::error title=rnn-parity::{sentence}\n")
     document = json.loads(report.render("json"))
-    assert document["notes"] == ["a note", f"worse than the baseline: {sentence}"]
+    assert document["notes"] == ["a note"]
     assert document["exit_code"] == 1
+
+
+def test_what_changed_is_a_table(tmp_path):
+    before = [check(), check(name="gone"), check(name="b", bits=30.0), check("diverged", 10, "c")]
+    now = [check(), check("suspect", 27, "b"), check("parity", 27, "c"), check(name="new")]
+    report = held(tmp_path, before, now)
+    assert [(one.kind, one.check) for one in report.baseline.changes] == [
+        ("gone", "c.npz, gone"),
+        ("worse", "c.npz, b"),
+        ("new", "c.npz, new"),
+        ("better", "c.npz, c"),
+    ]
+    assert report.baseline.unchanged == 1
+    table = str(report).partition("change ")[2].partition("\n\n")[0].splitlines()
+    cells = [line.split() for line in table[2:6]]
+    assert cells == [
+        ["gone", "c.npz,", "gone", "parity", "27.0", "-"],
+        ["worse", "c.npz,", "b", "parity", "30.0", "suspect", "27.0"],
+        ["new", "c.npz,", "new", "-", "parity", "27.0"],
+        ["better", "c.npz,", "c", "diverged", "10.0", "parity", "27.0"],
+    ]
+    assert table[6].startswith("1 unchanged, beside")
+    assert max(map(len, table[:6])) <= 80
+    assert "| gone     | c.npz, gone |" in report.render("markdown")
+    document = json.loads(report.to_json())["baseline"]
+    assert (document["unchanged"], len(document["changes"])) == (1, 4)
+    assert document["changes"][1]["summary"] == "was parity, is suspect: why"
+    (tmp_path / "again.json").write_text(report.to_json())
+    assert read_report(str(tmp_path / "again.json"))
+
+
+def test_what_cannot_be_read_now_is_gone_and_hides_nothing(tmp_path):
+    (tmp_path / "b.json").write_text(Report((check(path="a.npz"), check(path="b.npz"))).to_json())
+    error = TargetError("a.npz", "a.npz: damaged")
+    now = Report((check(path="b.npz"),), errors=(error,))
+    report = against_baseline(now, tmp_path / "b.json")
+    assert report.exit_code == 1
+    assert report.worse == ("a.npz, a: it was parity and could not be checked",)
+    # A report beside errors is a baseline for what was checked in it.
+    (tmp_path / "b.json").write_text(now.to_json())
+    report = against_baseline(Report(now.checks), tmp_path / "b.json")
+    assert (report.exit_code, report.baseline.changes) == (0, ())
 
 
 @pytest.mark.parametrize(

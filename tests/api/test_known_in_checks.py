@@ -162,7 +162,7 @@ def without(name):
 
 def test_a_recorded_case_is_recognised_then_and_now(tmp_path):
     path = tmp_path / "case.npz"
-    recorded = record_generated(spec(arguments=ZEROED, mask="right"), path)
+    recorded = record_generated(spec(arguments=ZEROED, mask="right"), path, diverged=True)
     assert causes_of(recorded) == [MASK]
     for keras in (True, False):
         report = check_case(path, keras=keras)

@@ -149,6 +149,31 @@ def test_what_is_recorded_is_what_ran(tmp_path):
     assert "bit for bit" in now.notes[-1]
 
 
+def test_what_a_recording_replaces_is_said(tmp_path):
+    path = tmp_path / "c.npz"
+    record([recorded(make())], path)
+    (note,) = record([recorded(make())], path).notes
+    versions = read_case(path).versions
+    assert note == (
+        f"recorded {path}, which replaces the case recorded with TensorFlow "
+        f"{versions['tensorflow']}, Keras {versions['keras']}"
+    )
+    path.write_bytes(b"something else")
+    (note,) = record([recorded(make())], path).notes
+    assert note == f"recorded {path}, which replaces a file that was no case"
+
+
+def test_of_several_what_diverged_alone_is_not_recorded(tmp_path):
+    right = replace(recorded(make()), layer_name="right")
+    wrong = replace(recorded(make(outputs=OUTPUTS + 1, final_state=())), layer_name="wrong")
+    report = record([right, wrong], tmp_path / "c.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["c-right.npz"]
+    assert report.exit_code == 1
+    assert [note.partition(" ")[0] for note in report.notes] == ["recorded", "not"]
+    assert record([wrong], tmp_path / "w.npz", diverged=True).exit_code == 1
+    assert read_case(tmp_path / "w.npz").layer_name == "wrong"
+
+
 def test_one_case_per_call(tmp_path):
     spec = GeneratedLayer(**SMALL, arguments={"stateful": True}, calls=2)
     record_generated(spec, tmp_path / "c.npz")

@@ -42,9 +42,34 @@ def test_a_case_is_recorded_and_checked(tmp_path, capsys):
     assert run("check --allow-known --no-keras", path) == 0
 
 
+def test_what_diverged_is_not_recorded_unless_told_to(tmp_path, capsys):
+    path = tmp_path / "case.npz"
+    assert run("record -q", LAYER, "-o", path) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("DIVERGED")
+    said = f"not recorded: {path}, whose layer is diverged; --diverged records it anyhow"
+    assert err == f"rnn-parity: {said}\n"
+    assert list(tmp_path.iterdir()) == []
+    assert run("record", LAYER, "-o", path) == 1
+    assert f"note: {said}" in " ".join(capsys.readouterr().out.split())
+    assert run("record --diverged", LAYER, "-o", path) == 1
+    assert f"note: recorded {path}" in " ".join(capsys.readouterr().out.split())
+    before = path.read_bytes()
+    # What is there stays where nothing is recorded.
+    assert run("record", LAYER, "-o", path) == 1
+    assert path.read_bytes() == before
+
+
+def test_a_project_that_allows_it_records_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[tool.rnn_parity]\nallow_known = true\n")
+    assert run("record -q", LAYER, "-o case.npz") == 0
+    assert (tmp_path / "case.npz").exists()
+
+
 def test_a_report_that_was_allowed_is_a_baseline(tmp_path):
     path = tmp_path / "report.json"
-    assert run("check --allow-known --format json", LAYER, "-o", path) == 0
+    assert run("check --allow-known -o", path, LAYER) == 0
     assert run("check --allow-known -q", LAYER, "--baseline", path) == 0
     assert run("check -q", LAYER, "--baseline", path) == 1
 

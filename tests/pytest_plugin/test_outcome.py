@@ -58,7 +58,7 @@ def test_the_only_failed_check_says_all():
 def test_options_are_those_of_pytest():
     (head, *_) = blocks(Report((BLIND,), strict=True))
     said = " ".join(head.split())
-    assert "With --rnn-parity-strict, nothing is proven about bias-dropped." in said
+    assert "BLIND: with --rnn-parity-strict, nothing is proven about bias-dropped; " in said
     many = tuple(row(t) for t in range(60))
     weights = (ImpliedWeight("bias", (0,), 0.0, 1.0, 9.0),) * 6
     text = failure(
@@ -73,7 +73,7 @@ def test_options_are_those_of_pytest():
 def test_a_line_for_each_check():
     assert lines(Report((BLIND, NOT_COMPARED), strict=True)) == [
         (
-            "parity",
+            "blind",
             "simple_rnn (SimpleRNN, mode graph), ratio 0.30, 25.8 effective bits, "
             "blind to bias-dropped",
             True,

@@ -1,7 +1,7 @@
 """The pytest plugin, seen from the test suites that use it."""
 
 import pytest
-from plugin_suite import FAILS, PASSES, document, runner, section
+from plugin_suite import FAILS, PASSES, document, runner, said, section
 
 pytest_plugins = ["pytester"]
 
@@ -19,7 +19,7 @@ def test_a_passing_check_returns_its_report(suite):
             assert report.verdict == "parity"
             assert report.checks[0].max_deviation == 0
     """
-    result = suite(source)
+    result = suite(source, "-v")
     result.assert_outcomes(passed=1)
     assert section(result) == [
         "PARITY test_suite.py::test_right - SimpleRNN, ratio 0, all effective bits"
@@ -86,16 +86,90 @@ def test_a_blind_check_fails_when_strict(suite):
     result = suite(PASSES, "--rnn-parity-strict")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["E*PARITY: *", "E*With --rnn-parity-strict, *", "E*sees*of*blind to*"]
+        [
+            "E*AssertionError: BLIND: with --rnn-parity-strict, nothing is proven about *",
+            "E*sees*of*blind to*",
+            "E*to do     use data that would show these faults, or, where *",
+        ]
     )
     (line,) = section(result)
-    assert line.startswith("PARITY test_suite.py::test_right - ")
+    assert line.startswith("BLIND test_suite.py::test_right - ")
     assert "blind to " in line
 
 
 def test_strict_may_be_set_for_a_project(suite, pytester):
     pytester.makepyprojecttoml("[tool.rnn_parity]\nstrict = true")
-    suite(PASSES).assert_outcomes(failed=1)
+    result = suite(PASSES)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*BLIND: with strict = true in [[]tool.rnn_parity[]] of *"])
+
+
+def test_blind_spots_that_do_not_matter_are_no_failure(suite, pytester):
+    spots = ("initial-state-ignored", "mask-*", "masked-*", "bias-doubled", "units-permuted")
+    options = [f"--rnn-parity-ignore={spot}" for spot in spots]
+    blind = suite(PASSES, "--rnn-parity-strict")
+    seen = next(line for line in section(blind)).partition("blind to ")[2].split(", ")
+    assert "mask-ignored" in seen
+    rest = [f"--rnn-parity-ignore={spot}" for spot in seen]
+    suite(PASSES, "--rnn-parity-strict", *rest).assert_outcomes(passed=1)
+    suite(PASSES, "--rnn-parity-strict", *options[1:2]).assert_outcomes(failed=1)
+    listed = ", ".join(f"'{spot}'" for spot in seen)
+    pytester.makepyprojecttoml(f"[tool.rnn_parity]\nstrict = true\nignore = [{listed}]")
+    suite(PASSES).assert_outcomes(passed=1)
+    pytester.makepyprojecttoml("[tool.rnn_parity]\nignore = ['mask-ignord']")
+    result = suite(PASSES)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*[[]tool.rnn_parity[]] ignore 'mask-ignord': *mask-ignored;*"])
+
+
+def test_a_call_may_be_strict_and_ignore_blind_spots(suite):
+    source = """
+        def test_calls(rnn_parity):
+            with pytest.raises(AssertionError, match="BLIND: with strict=True, nothing") as found:
+                rnn_parity.compare(WEIGHTS, INPUTS, RIGHT, strict=True)
+            with pytest.raises(rp.InputError, match="ignore 'x': expected the id of a fault"):
+                rnn_parity.compare(WEIGHTS, INPUTS, RIGHT, ignore=["x"])
+            report = rnn_parity.compare(WEIGHTS, INPUTS, RIGHT, strict=True, ignore="*")
+            assert (report.verdict, bool(report)) == ("parity", True)
+            blind = rp.compare(WEIGHTS, INPUTS, RIGHT, strict=True)
+            assert (blind.verdict, bool(blind)) == ("parity", False)
+            assert not rp.compare(WEIGHTS, INPUTS, RIGHT, strict=True, ignore=["mask-*"])
+            assert rp.compare(WEIGHTS, INPUTS, RIGHT, strict=True, ignore="*")
+    """
+    result = suite(source)
+    result.assert_outcomes(passed=1)
+    assert said(result) == ["1 of 2 checks in parity, 1 blind as expected (-v lists them)"]
+
+
+def test_a_green_suite_adds_one_line(suite):
+    source = """
+        @pytest.mark.parametrize("n", range(500))
+        def test_many(rnn_parity, n):
+            rnn_parity.compare(WEIGHTS, INPUTS, RIGHT)
+    """
+    result = suite(source)
+    result.assert_outcomes(passed=500)
+    assert said(result) == ["500 checks in parity (-v lists them)"]
+    assert [line for line in result.outlines if "PARITY" in line] == []
+
+
+def test_a_line_for_each_failed_check_with_the_file_of_its_test(suite):
+    result = suite(PASSES + FAILS)
+    result.assert_outcomes(passed=1, failed=1)
+    (line,) = section(result)
+    assert line.startswith("DIVERGED test_suite.py::test_wrong - SimpleRNN, ")
+    assert said(result) == ["1 of 2 checks in parity (-v lists them)"]
+
+
+def test_what_a_test_expects_to_fail_is_counted_and_not_listed(suite):
+    source = """
+        def test_expected(rnn_parity):
+            with pytest.raises(AssertionError):
+                rnn_parity.compare(WEIGHTS, INPUTS, WITHOUT_BIAS)
+    """
+    result = suite(source)
+    assert said(result) == ["0 of 1 check in parity, 1 diverged as expected (-v lists them)"]
+    assert "DIVERGED" not in result.stdout.str()
 
 
 def test_a_wrong_setting_is_one_line(suite, pytester):
@@ -104,11 +178,9 @@ def test_a_wrong_setting_is_one_line(suite, pytester):
     result.assert_outcomes(errors=1)
     # The summary at the end repeats it, whole where CI is set and cut short elsewhere.
     lines = [line for line in result.outlines if not line.startswith("ERROR ")]
-    said = [line for line in lines if "expected one of mode, strict, cases, allow_known" in line]
-    assert said[0].endswith(
-        "[tool.rnn_parity]: expected one of mode, strict, cases, allow_known, received 'mood'"
-    )
-    assert len(said) == 1
+    known = "expected one of mode, strict, cases, allow_known, ignore"
+    (error,) = [line for line in lines if known in line]
+    assert error.endswith(f"[tool.rnn_parity]: {known}, received 'mood'")
 
 
 def test_a_real_layer(suite, pytester):
@@ -137,7 +209,7 @@ def test_a_real_layer(suite, pytester):
         def test_model(rnn_parity, layer):
             rnn_parity.check(keras.Sequential([keras.layers.Dense(1)]), INPUTS)
     """
-    result = suite(source)
+    result = suite(source, "-v")
     result.assert_outcomes(passed=1, failed=2)
     lines = section(result)
     assert ["mode eager" in line for line in lines] == [True, False, False, False, False]
@@ -149,7 +221,7 @@ def test_a_real_layer(suite, pytester):
 def test_the_reports_of_a_session_are_one_document(suite, pytester):
     result = suite(PASSES + FAILS, "--rnn-parity-report=report.json")
     result.assert_outcomes(passed=1, failed=1)
-    assert section(result)[-1] == "reports written to report.json"
+    assert said(result)[-1] == "reports written to report.json"
     found = document(pytester)
     assert found["schema"] == "rnn-parity/1"
     assert (found["verdict"], found["exit_code"], found["notes"]) == ("diverged", 1, [])
@@ -224,9 +296,8 @@ def test_a_report_that_cannot_be_written_any_more_fails(suite):
     """
     result = suite(source, "--rnn-parity-report=report.json")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert section(result) == [
-        "--rnn-parity-report: cannot write 'report.json': it is a directory; name a file in it"
-    ]
+    error = "--rnn-parity-report: cannot write 'report.json': it is a directory; name a file in it"
+    assert error in result.outlines
 
 
 def test_workers_send_their_reports(suite, pytester):
@@ -235,7 +306,7 @@ def test_workers_send_their_reports(suite, pytester):
         def test_many(rnn_parity, n):
             rnn_parity.compare(WEIGHTS, INPUTS, RIGHT if n else WITHOUT_BIAS)
     """
-    arguments = ("-p", "xdist.plugin", "-n", "2", "--rnn-parity-report=report.json")
+    arguments = ("-p", "xdist.plugin", "-n", "2", "-v", "--rnn-parity-report=report.json")
     result = suite(source, *arguments)
     result.assert_outcomes(passed=5, failed=1)
     found = {check["test"]: check["verdict"] for check in document(pytester)["checks"]}
@@ -243,7 +314,7 @@ def test_workers_send_their_reports(suite, pytester):
         f"test_suite.py::test_many[{n}]": "parity" if n else "diverged" for n in range(6)
     }
     lines = section(result)
-    assert len(lines) == 7
+    assert len(lines) == 6
     assert len([line for line in lines if line.startswith("PARITY")]) == 5
 
 
@@ -282,7 +353,7 @@ def test_known_differences_may_be_allowed(suite, pytester):
     assert len(list(pytester.path.rglob("*.npz"))) == 1
     result.stdout.fnmatch_lines(["E*AssertionError: no case was recorded yet; written now: *"])
     pytester.makepyprojecttoml("[tool.rnn_parity]\nallow_known = true")
-    result = suite(KNOWN)
+    result = suite(KNOWN, "-v")
     result.assert_outcomes(passed=3)
     known = [line for line in section(result) if line.endswith("as-given (allowed)")]
     assert len(known) == 4

@@ -54,7 +54,7 @@ def check_workflow(suite, pytester, monkeypatch, source, test):
     )
     recorded = [1.25, 2.875, 4.6875, 0.25, 0.375, 0.4375]
     assert outputs() == recorded
-    result = suite(source, setup=SETUP + LAYER)
+    result = suite(source, "-v", setup=SETUP + LAYER)
     result.assert_outcomes(passed=1)
     then, now = section(result)
     assert then.startswith(f"PARITY {test} - ")

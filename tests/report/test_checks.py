@@ -9,6 +9,7 @@ import rnn_parity as rp
 from rnn_parity.diagnosis.faults import FAULTS
 from rnn_parity.report.checks import cell_of, findings, label, overall, strictness, table, ulps
 from rnn_parity.report.page import PLAIN
+from rnn_parity.report.report import Report
 from rnn_parity.report.wording import bits, sentence
 from rnn_parity.verdict.results import (
     BlindSpot,
@@ -147,9 +148,15 @@ def test_suspect_weights_are_shown_with_what_they_should_be():
 def test_strict_says_why_it_does_not_accept_what_passed():
     spots = Sensitivity((), (BlindSpot("mask-ignored", "no mask"), BlindSpot("x", "why")))
     blind = dataclasses.replace(PARITY, sensitivity=spots)
-    assert strictness([PARITY, DIVERGED]) == ""
-    assert strictness([blind, blind]) == ("With --strict, nothing is proven about mask-ignored, x.")
-    assert strictness([SUSPECT]) == ""  # it fails without it
+    words = "with --strict, nothing is proven about mask-ignored, x"
+    assert strictness(["mask-ignored", "x", "mask-ignored"]) == words
+    report = Report((PARITY, blind, blind), strict=True)
+    assert report.blind == ("mask-ignored", "x")
+    assert report.render(quiet=True).startswith(f"BLIND: {words}; all 3 checks are in parity")
+    # What fails without it is not called blind.
+    for failed in (DIVERGED, SUSPECT):
+        assert Report((failed, blind), strict=True).blind == ()
+        assert "BLIND" not in Report((failed, blind), strict=True).render(quiet=True)
 
 
 def without_causes(**changes):

@@ -87,16 +87,17 @@ def test_what_is_allowed_is_said():
     for report in (one, two):
         for format in ("table", "markdown", "github"):
             text = report.render(format).replace("\\", "")
-            assert " ".join(text.split()).count(said) == 1, format
+            times = 2 if format == "github" else 1  # the annotation, and the last line
+            assert " ".join(text.split()).count(said) == times, format
         assert report.render(quiet=True).endswith(said)
         assert said not in str(dataclasses.replace(report, allow_known=False))
     assert one.render("github").startswith("::warning ")
     assert dataclasses.replace(one, allow_known=False).render("github").startswith("::error ")
     strict = dataclasses.replace(two, strict=True)
     assert strict.exit_code == 3
-    assert strict.render(quiet=True).endswith(
-        f"{said} With --strict, nothing is proven about mask-ignored."
-    )
+    blind = "BLIND: with --strict, nothing is proven about mask-ignored; of 2 checks, 1 diverged: "
+    assert strict.render(quiet=True).startswith(blind)
+    assert strict.render(quiet=True).endswith(said)
     worse = dataclasses.replace(one, worse=("it was parity",))
     assert worse.exit_code == 1
 
@@ -136,7 +137,7 @@ def test_the_document_has_the_promised_keys():
     document = parsed(Report((DIVERGED,), device="gpu:0"))
     assert set(document) == {
         *("schema", "tool", "environment", "verdict", "exit_code", "notes", "errors", "checks"),
-        "model_outputs",
+        *("model_outputs", "baseline"),
     }
     assert document["schema"] == "rnn-parity/1"
     assert set(document["tool"]) == {"name", "version"}
@@ -269,15 +270,35 @@ def test_versions_come_from_metadata(monkeypatch):
 def test_strict_and_quiet_still_say_why_blind_spots_fail():
     quiet = Report((BLIND,), strict=True).render(quiet=True)
     assert quiet == (
-        "PARITY: every step is within rounding (25.8 effective bits). "
-        "With --strict, nothing is proven about mask-ignored."
+        "BLIND: with --strict, nothing is proven about mask-ignored; every step is within rounding "
+        "(25.8 effective bits)."
     )
-    assert "With --strict" not in Report((BLIND,)).render(quiet=True)
-    assert str(Report((BLIND,), strict=True)).endswith(quiet.partition("). ")[2])
+    assert "with --strict" not in Report((BLIND,)).render(quiet=True)
+    assert "BLIND: with --strict" in str(Report((BLIND,), strict=True))
     both = Report((BLIND, PARITY), strict=True).render("markdown")
-    assert "With --strict, nothing is proven about mask-ignored." in both
+    assert "BLIND: with --strict, nothing is proven about mask-ignored; all 2 checks" in both
     assert Report((BLIND,), strict=True).render("github").startswith("::warning ")
-    assert Report((BLIND,)).render("github").startswith("::notice ")
+    assert Report((BLIND,)).render("github").startswith("PARITY: ")
+
+
+def test_what_is_ignored_does_not_fail_and_is_said():
+    spots = Sensitivity((), (BlindSpot("mask-ignored", "no mask"), BlindSpot("x", "why")))
+    both = dataclasses.replace(PARITY, sensitivity=spots)
+    assert Report((both,), strict=True, ignore=("mask-ignored",)).exit_code == 3
+    report = Report((both,), strict=True, ignore=("mask-ignored", "x", "y"))
+    assert (report.exit_code, bool(report), report.verdict) == (0, True, "parity")
+    assert report.render(quiet=True).endswith("effective bits). Ignored here: mask-ignored, x.")
+    assert "Ignored here: mask-ignored, x." in str(report)
+    assert report.render("github").count("::") == 0
+    # Without strict nothing counts, and there is nothing to say.
+    assert "Ignored" not in str(dataclasses.replace(report, strict=False))
+    wrong = dataclasses.replace(report, checks=(both, DIVERGED))
+    assert (wrong.exit_code, "Ignored" in wrong.render(quiet=True)) == (1, False)
+
+
+def test_the_setting_that_made_a_report_strict_is_named():
+    report = Report((BLIND,), strict=True, set_by={"strict": "strict=True"})
+    assert report.render(quiet=True).startswith("BLIND: with strict=True, nothing is proven about")
 
 
 def test_a_sensitivity_is_worked_out_once_and_only_when_it_is_shown():
@@ -318,7 +339,8 @@ def test_targets_that_could_not_be_checked_are_no_success():
     ]
     for text in (str(report), report.render("markdown"), report.render(quiet=True)):
         assert text.endswith("\n\nERROR: b.keras: truncated")
-    assert report.render("github").endswith("::error title=rnn-parity::b.keras: truncated")
+    annotated = "::error file=b.keras,title=rnn-parity::b.keras: truncated\n"
+    assert report.render("github").startswith(annotated)
 
 
 def test_the_reports_of_several_targets_as_one():

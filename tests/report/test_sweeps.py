@@ -180,7 +180,7 @@ def test_markdown_and_annotations():
     assert "- 2: activation=ELU\\|ReLU: no such thing as 'ELU'" in text
     known, last = WHOLE.render("github").splitlines()
     assert known.startswith("::warning title=rnn-parity::DIVERGED, known: ")
-    assert last.startswith("::notice title=rnn-parity::DIVERGED: of 2 checks")
+    assert last.startswith("DIVERGED: of 2 checks")
     new = report({ZEROED: DIVERGED}, finding(ZEROED, DIVERGED)).render("github")
     assert new.startswith("::error title=rnn-parity::DIVERGED, in 1 configuration%0A")
 

@@ -1,8 +1,15 @@
 """The fault catalogue, by what the mistakes are about; what a cell alone can have is in `cells`."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
 from rnn_parity.diagnosis.faults import cells, sequences, states, weights
 from rnn_parity.diagnosis.faults.fault import Computation, Fault
 from rnn_parity.diagnosis.faults.states import STALE
+from rnn_parity.errors import InputError
 from rnn_parity.recurrence.cells import Cell
 
 FAULTS: tuple[Fault, ...] = (
@@ -30,4 +37,21 @@ def faults_of(layer: Cell) -> list[Fault]:
     return [fault for fault in FAULTS if fault.applies_to(layer)]
 
 
-__all__ = ["FAULTS", "STALE", "Computation", "Fault", "faults_of"]
+def named_faults(patterns: Iterable[str], where: str) -> tuple[str, ...]:
+    """The ids of the faults that one of the patterns names, in which * stands for any letters.
+
+    Raises `InputError`, which begins with `where`, for a pattern that names none.
+    """
+    ids = [fault.id for fault in FAULTS]
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    for one in patterns:
+        if not isinstance(one, str) or not any(fnmatchcase(id, one) for id in ids):
+            near = difflib.get_close_matches(str(one), ids, 1, 0.0)[0]
+            raise InputError(
+                f"{where} {one!r}: expected the id of a fault, or a pattern with *, such as "
+                f"{near}; rnn-parity faults lists them"
+            )
+    return tuple(id for id in ids if any(fnmatchcase(id, one) for one in patterns))
+
+
+__all__ = ["FAULTS", "STALE", "Computation", "Fault", "faults_of", "named_faults"]
