@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from rnn_parity.cli.data import name_and_path
 from rnn_parity.cli.options import (
     OF_INPUT,
+    ONLY_FLAGS,
     Given,
     parser,
     refuse_each,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from rnn_parity.report.report import Report
     from rnn_parity.sweep.journal import Journal
+    from rnn_parity.sweep.space import Choice
 
 GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
@@ -163,16 +165,17 @@ def sweep(given: Given) -> int:
     from rnn_parity.sweep.interrupt import Insisting
     from rnn_parity.sweep.journal import journal
     from rnn_parity.sweep.pool import pool
-    from rnn_parity.sweep.space import SPACES
+    from rnn_parity.sweep.space import SPACES, asked_spaces, restricted
 
     refuse_sweep(given)
     against, folder, seed = given["source"], given["repro"], given["seed"]
+    layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
+    spaces = asked_spaces(layers, *choices(given))
     if folder is not None:
         bug_report.make_folder(folder)
-    layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
     strength = None if given["strength"] == "full" else given["strength"]
     who = (given["workers"], given["dask"])
-    asked = (layers, strength, given["limit"], seed)
+    asked = (spaces, strength, given["limit"], seed)
     with (
         contextlib.redirect_stdout(sys.stderr),
         journal(given["resume"]) as known,
@@ -182,14 +185,27 @@ def sweep(given: Given) -> int:
     ):
         swept = engine.sweep(*asked, workers, known, against, folder)
     options = {"layers": layers, "against": against, **named(given, "strength", "limit", "seed")}
+    options["restricted"] = restricted(spaces)
     report = SweepReport(swept, options, given["allow_known"])
     text = report.render(given["format"], colour=wants_colour(given["output"]))
     answer(text, given["output"])
     return report.exit_code
 
 
+def choices(given: Given) -> tuple[list[Choice], list[Choice]]:
+    """What a sweep is asked for alone, and what it is asked to leave out."""
+    from rnn_parity.sweep.space import Choice
+
+    names = {flag: flag[2:].replace("-", "_") for flag in ONLY_FLAGS}
+    by_flag = ((flag, name, given[name]) for flag, name in names.items() if given[name])
+    only = [Choice(*one) for one in by_flag]
+    only += [Choice("--arg", *pair) for pair in given["only"]]
+    return only, [Choice("--exclude", *pair) for pair in given["exclude"]]
+
+
 def refuse_sweep(given: Given) -> None:
     """Raise `InputError` for options of a sweep that do not go together, or for its source."""
+    from rnn_parity.sweep.space import OF_KERAS
     from rnn_parity.sweep.worker import refuse_source
 
     against = given["source"]
@@ -197,6 +213,11 @@ def refuse_sweep(given: Given) -> None:
         raise InputError("--workers: the Dask cluster has its own; leave out one of the two")
     if against is not None:
         refuse_source(against)
+        for choice in choices(given)[0]:
+            if choice.name in OF_KERAS:
+                raise InputError(
+                    f"{choice}: how Keras runs it is nothing to --against {against}; leave it out"
+                )
         if given["repro"] is not None:
             raise InputError(
                 "--repro: its scripts need TensorFlow and NumPy alone, and cannot run "

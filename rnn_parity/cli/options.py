@@ -51,6 +51,14 @@ computes from the same weights and inputs is checked. A function is given `layer
 too: the weights and the options. What the source refuses, a function with a
 NotImplementedError, is counted as refused; whatever else it raises has failed."""
 
+ONLY_FLAGS = {
+    "--mode": "how Keras runs it",
+    "--dtype": "dtype policies",
+    "--mask": "generated masks",
+    "--initial-state": "first states",
+}
+"""Options of a sweep that choose among the values that are combined, with what these are."""
+
 Given: TypeAlias = Mapping[str, Any]
 """The options by their names; of a check and a recording, those alone that were given."""
 
@@ -252,6 +260,25 @@ def add_sweep(commands: Commands) -> None:
     )
     add("--limit", type=size, metavar="N", help="check the first N of the shuffled combinations")
     add("--seed", type=seed, default=0, metavar="S", help="of the shuffle and of all data")
+    for flag, of in ONLY_FLAGS.items():
+        add(flag, type=words, metavar="VALUE,...", help=f"{of}: these alone")
+    add(
+        "--arg",
+        dest="only",
+        action="append",
+        type=chosen,
+        default=[],
+        metavar="NAME=VALUE,...",
+        help="of any other option these values alone, such as activation=tanh,relu; repeatable",
+    )
+    add(
+        "--exclude",
+        action="append",
+        type=excluded,
+        default=[],
+        metavar="NAME[=VALUE,...]",
+        help="leave out an option, such as unroll, or values, such as activation=selu; repeatable",
+    )
     able = ", ".join(kind.form for kind in KINDS if kind.any_weights)
     help = f"check this in place of Keras's outputs: {able}"
     add("--against", dest="source", metavar="SOURCE", help=help)
@@ -271,6 +298,27 @@ def add_sweep(commands: Commands) -> None:
 
 
 # The types of values; each raises argparse's error, which names the option.
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words with commas between them."""
+    found = tuple(word.strip() for word in text.split(","))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"expected VALUE or VALUE,VALUE, received {text!r}")
+    return found
+
+
+def chosen(text: str) -> tuple[str, tuple[str, ...]]:
+    """NAME=VALUE,VALUE: an option of a sweep, and some of its values in words."""
+    name, equals, values = text.partition("=")
+    if not name.isidentifier() or not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE or NAME=VALUE,VALUE, not {text!r}")
+    return name, words(values)
+
+
+def excluded(text: str) -> tuple[str, tuple[str, ...]]:
+    """NAME, or NAME=VALUE,VALUE."""
+    return chosen(text) if "=" in text else (text.strip(), ())
 
 
 def size(text: str) -> int:

@@ -22,12 +22,14 @@ OF_WRAPPER = ("wrapper", "merge_mode")
 class Configuration:
     """One value for every option of a layer; `layer` is its name on the command line.
 
-    `defaults` has the value of every option that is not set.
+    `defaults` has the value of every option that is not set, `simplest` the one that it has where
+    it does not matter; these are the defaults unless a sweep leaves them out.
     """
 
     layer: str
     values: tuple[tuple[str, Value], ...]
     defaults: tuple[tuple[str, Value], ...] = field(compare=False, repr=False)
+    simplest: tuple[tuple[str, Value], ...] = field(default=(), compare=False, repr=False)
 
     def __getitem__(self, name: str) -> Value:
         return dict(self.values)[name]
@@ -38,8 +40,8 @@ class Configuration:
         return replace(self, values=new)
 
     def without(self, name: str) -> Configuration:
-        """This configuration with the default of one option."""
-        return self.but({name: dict(self.defaults)[name]})
+        """This configuration with the simplest value of one option."""
+        return self.but({name: dict(self.simplest or self.defaults)[name]})
 
     @property
     def entry(self) -> dict[str, Value]:
@@ -59,9 +61,18 @@ class Configuration:
     @property
     def changed(self) -> dict[str, Value]:
         """The options, sizes aside, that do not have their default."""
-        defaults = dict(self.defaults)
+        return self._apart_from(self.defaults)
+
+    @property
+    def varied(self) -> dict[str, Value]:
+        """The options, sizes aside, that do not have their simplest value."""
+        return self._apart_from(self.simplest or self.defaults)
+
+    def _apart_from(self, others: tuple[tuple[str, Value], ...]) -> dict[str, Value]:
+        """The options, sizes aside, that do not have the value of `others`."""
+        other = dict(others)
         options = (item for item in self.values if item[0] not in SIZES)
-        return {name: value for name, value in options if value != defaults[name]}
+        return {name: value for name, value in options if value != other[name]}
 
     @property
     def kind(self) -> str:
