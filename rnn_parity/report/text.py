@@ -15,6 +15,8 @@ NARROW = 14
 """The most that a line of a header takes where columns stand side by side."""
 ROOM = len("timestep 99999")
 """What such a column always has: the longest cell that says where something diverged."""
+COMMAND = "again"
+"""The heading of a command line."""
 COLOURS = {"parity": 32, "diverged": 31, "failed": 31, "suspect": 33, "inconclusive": 33}
 
 
@@ -69,7 +71,13 @@ def section(one: Section, colour: bool = False, number: int = 1) -> str:
 
 
 def fact(heading: str, text: str) -> str:
-    """A heading and what it says, beside it."""
+    """A heading and what it says, beside it; a long command in lines that a shell joins."""
+    if heading == COMMAND and "'" not in text:
+        lines = textwrap.wrap(
+            shown(text), WIDTH - 14, break_long_words=False, break_on_hyphens=False
+        )
+        text = " \\\n            ".join(lines)
+        return f"  {heading:<10}{text}"
     return wrap(f"  {heading:<10}{text}", " " * 12)
 
 

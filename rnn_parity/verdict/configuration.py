@@ -97,13 +97,13 @@ class Configuration:
         return {**own.get(self.kind, {}), **returned, **changed}
 
     @property
-    def command(self) -> str:
-        """The command line that checks it, without the seed."""
+    def words(self) -> list[str]:
+        """The words of the command line that checks it, without the seed."""
         changed = {name: value for name, value in self.changed.items() if name in OF_RUN}
         how = {"layer": self.kind, "mode": self["mode"], **self.sizes, **changed}
-        words = [f"--{name.replace('_', '-')} {value}" for name, value in how.items()]
-        words += [f"--arg {name}={value}" for name, value in self.arguments.items()]
-        return " ".join(("rnn-parity check", *words))
+        given = [w for n, v in how.items() for w in (f"--{n.replace('_', '-')}", str(v))]
+        arguments = [w for n, v in self.arguments.items() for w in ("--arg", f"{n}={v}")]
+        return ["rnn-parity", "check", *given, *arguments]
 
     def has(self, options: Mapping[str, Value]) -> bool:
         """Whether it has all of these values; of options that its layer lacks, it has none."""

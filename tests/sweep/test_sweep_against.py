@@ -1,6 +1,7 @@
 """`sweep --against SOURCE`: what somebody else computes, for every configuration of a layer."""
 
 import json
+import shlex
 import sys
 
 import pytest
@@ -161,8 +162,8 @@ def test_failures_are_said_in_every_format(small, ports, capsys):
         assert end in out.replace("\\", ""), out
         assert "IndexError: list index out of range" in out
         if name != "github":
-            assert "layer checks parity suspect diverged inconclusive failed refused" in out
-            assert "simple_rnn 25 2 0 0 0 22 1" in out
+            assert "layer checked parity suspect diverged inconclusive failed refused" in out
+            assert "simple_rnn 2 2 0 0 0 22 1" in out
         else:
             assert out.count("::error title=rnn-parity::FAILED, in ") == 3
 
@@ -206,13 +207,19 @@ def test_a_wrong_port_is_one_finding_that_names_it(small, ports, capsys):
 def test_the_report_says_who_was_checked_and_how_to_do_it_again(small, ports, capsys):
     assert cli.main(["sweep", "--strength", "1", "--against", "ports_of_mine:port"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "cpu ports_of_mine:port in place of Keras layer checks" in out
+    assert "cpu ports_of_mine:port in place of Keras layer checked" in out
     assert "more were refused by Keras or ports_of_mine:port." in out
     assert cli.main(["sweep", "--strength", "4", "--against", "ports_of_mine:wrong"]) == 1
-    again = capsys.readouterr().out.partition("again")[2].partition("Refused")[0]
+    out = capsys.readouterr().out
+    again = out.partition("again")[2].partition("Refused")[0].replace("\\\n", " ")
     assert " ".join(again.split()).endswith(
         "zero_output_for_mask=True --against ports_of_mine:wrong"
     )
+    # It is a command, and comes to the same cause.
+    assert cli.main([*shlex.split(again)[1:], "--format", "json"]) == 1
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert [cause["fault"] for cause in check["causes"]] == ["masked-output-not-zeroed"]
+    assert "cause     masked-output-not-zeroed" in out
 
 
 def test_results_of_another_source_are_not_taken_for_these(small, ports, capsys):
