@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rnn_parity.cli.data import name_and_path
@@ -20,6 +21,7 @@ from rnn_parity.cli.options import (
     parser,
     refuse_each,
     refuse_target,
+    refuse_two_pools,
     target_kind,
     unique,
     views,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from rnn_parity.report.report import Report
     from rnn_parity.sweep.journal import Journal
     from rnn_parity.sweep.space import Choice
+    from rnn_parity.verdict.results import TargetError
 
 GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
@@ -209,8 +212,7 @@ def refuse_sweep(given: Given) -> None:
     from rnn_parity.sweep.worker import refuse_source
 
     against = given["source"]
-    if given["workers"] is not None and given["dask"] is not None:
-        raise InputError("--workers: the Dask cluster has its own; leave out one of the two")
+    refuse_two_pools(given)
     if against is not None:
         refuse_source(against)
         for choice in choices(given)[0]:
@@ -265,19 +267,32 @@ def find(each: Sequence[Given], looked_at: bool = True) -> Report:
     """
     if len(each) == 1:
         return report_on(each[0])
-    from rnn_parity.report.report import joined
-    from rnn_parity.verdict.results import TargetError
+    from rnn_parity.report.report import Report, joined
 
     refuse_for_cases(each)
-    reports, errors = {}, []
-    for one in each:
-        try:
-            reports[one["target"]] = released(report_on(one), looked_at)
-        except Exception as error:
-            if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
-                raise
-            errors.append(TargetError(one["target"], *said(error)))
-    return joined(reports, errors)
+    job = partial(report_or_error, looked_at=looked_at)
+    who = (each[0].get("workers"), each[0].get("dask"))
+    if who == (None, None):
+        found = [job(one) for one in each]
+    else:
+        from rnn_parity.cli.spread import spread
+
+        found = spread(job, each, *who)
+    pairs = [(one["target"], answer) for one, answer in zip(each, found, strict=True)]
+    reports = {target: answer for target, answer in pairs if isinstance(answer, Report)}
+    return joined(reports, [answer for answer in found if not isinstance(answer, Report)])
+
+
+def report_or_error(given: Given, looked_at: bool) -> Report | TargetError:
+    """The report on one of several targets, or why there is none; `looked_at` is as in `find`."""
+    from rnn_parity.verdict.results import TargetError
+
+    try:
+        return released(report_on(given), looked_at)
+    except Exception as error:
+        if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
+            raise
+        return TargetError(given["target"], *said(error))
 
 
 def released(report: Report, looked_at: bool) -> Report:

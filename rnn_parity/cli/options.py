@@ -136,6 +136,9 @@ def add_check(commands: Commands) -> None:
         f"checked in place of Keras, on what reaches the layer; SOURCE is one of{forms}",
     ).add_argument
     add("--against", action="append", metavar="SOURCE", help="check this one; repeatable")
+    add = check.add_argument_group("several targets").add_argument
+    add("--workers", type=size, metavar="N", help="so many processes (default: this one alone)")
+    add("--dask", metavar="ADDRESS", help="the workers of the Dask scheduler there instead")
     output = check.add_argument_group("output")
     output.add_argument("-o", "--output", metavar="FILE", default=None, help="write it to FILE")
     add_answer(output)
@@ -384,7 +387,6 @@ def unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
 
 OF_INPUT = ("batch", "timesteps", "features")
 RATES = ("dropout", "recurrent_dropout")
-OF_INPUT = ("batch", "timesteps", "features")
 RECORDED = ("generated", "model")
 """What can be recorded as a case, of the kinds of targets."""
 FLAGS = {"arguments": "--arg", "quiet": "-q"}
@@ -416,6 +418,12 @@ def refuse_combinations(given: Given) -> None:
         refuse(given, ("every",), "there is no table to show; leave it out")
 
 
+def refuse_two_pools(given: Given) -> None:
+    """Raise `InputError` for processes here and elsewhere at once."""
+    if given.get("workers") is not None and given.get("dask") is not None:
+        raise InputError("--workers: the Dask cluster has its own; leave out one of the two")
+
+
 def refuse_for_target(given: Given) -> None:
     """Raise `InputError` for an option that would be ignored of this target."""
     kind = target_kind(given)
@@ -442,6 +450,7 @@ def refuse_each(each: Sequence[Given]) -> None:
     And for another implementation that answers for one layer, where several models are checked.
     """
     refuse_combinations(each[0])
+    refuse_two_pools(each[0])
     for one in each:
         try:
             refuse_for_target(one)
