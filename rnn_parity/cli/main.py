@@ -208,6 +208,7 @@ def choices(given: Given) -> tuple[list[Choice], list[Choice]]:
 
 def refuse_sweep(given: Given) -> None:
     """Raise `InputError` for options of a sweep that do not go together, or for its source."""
+    from rnn_parity.implementations.sources import recognised
     from rnn_parity.sweep.space import OF_KERAS
     from rnn_parity.sweep.worker import refuse_source
 
@@ -220,10 +221,10 @@ def refuse_sweep(given: Given) -> None:
                 raise InputError(
                     f"{choice}: how Keras runs it is nothing to --against {against}; leave it out"
                 )
-        if given["repro"] is not None:
+        if given["repro"] is not None and recognised(against)[0].module != ".python_function":
             raise InputError(
-                "--repro: its scripts need TensorFlow and NumPy alone, and cannot run "
-                f"{against}; leave it out: the report says how to check each finding again"
+                f"--repro: its scripts call Keras or a module:function, and cannot run {against}; "
+                "leave it out: the report says how to check each finding again"
             )
 
 

@@ -23,8 +23,15 @@ from rnn_parity.errors import InputError
 from rnn_parity.sweep.bug_report import write_scripts
 from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.pool import Pool, Result
+from rnn_parity.sweep.port_report import shown_findings, write_port_scripts
 from rnn_parity.sweep.space import SPACES, Site, Space, combinations
-from rnn_parity.sweep.worker import check_configuration, describe, explain_configuration, numbers_of
+from rnn_parity.sweep.worker import (
+    cases_of,
+    check_configuration,
+    describe,
+    explain_configuration,
+    numbers_of,
+)
 from rnn_parity.system.environment import own_version
 from rnn_parity.verdict.configuration import SIZES, Configuration, Value
 from rnn_parity.verdict.order import STATUSES, Status
@@ -67,8 +74,8 @@ def sweep(
 
     A covering array of this `strength`, or everything for None; the first `limit` of them if given.
     What `journal` knows is not checked again. `against` names what is checked in place of Keras. A
-    script for each finding is written to `folder`, which exists. Raises `InputError` for what
-    cannot be swept.
+    script for each finding is written to `folder`, which exists; `against` is a function then.
+    Raises `InputError` for what cannot be swept.
     """
     job = Job(pool, journal, seed, against)
     sites = [job.site(layer, space) for layer, space in spaces.items()]
@@ -84,7 +91,7 @@ def sweep(
     findings, unexplained = job.findings(outcomes, spaces)
     environment = sites[0].environment
     swept = Swept(environment, outcomes, findings, unexplained, new, seconds, pool.count)
-    return swept if folder is None else replace(swept, scripts=write_scripts(swept, folder))
+    return swept if folder is None else replace(swept, scripts=job.scripts(swept, folder))
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,14 @@ class Job:
         found = [self.finding(group, outcomes) for group in groups]
         found.sort(key=lambda f: (STATUSES.index(f.verdict), f.known is not None, -len(f.members)))
         return tuple(found), tuple(rest)
+
+    def scripts(self, swept: Swept, folder: str) -> dict[Configuration, str]:
+        """Write a script for each finding that one can show, to `folder`; their paths."""
+        if self.against is None:
+            return write_scripts(swept, folder)
+        shown = [finding.configuration for finding in shown_findings(swept)]
+        cases = {one: found for one, found in self.of_each(cases_of, shown) if found}
+        return write_port_scripts(swept, folder, self.against, cases)
 
     def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
         """A group with the numbers of its smallest configuration, by which it is recognised."""

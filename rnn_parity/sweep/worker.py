@@ -35,6 +35,7 @@ from rnn_parity.verdict.sweep_results import Numbers, Outcome
 
 if TYPE_CHECKING:
     from rnn_parity.api.generated import GeneratedLayer
+    from rnn_parity.cases.case import Case
     from rnn_parity.recurrence.layer_call import LayerCall
 
 ALONE = Lock()
@@ -178,6 +179,18 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
         found = numbers_in([seen for seen in parts if seen.layer_name == name], found)
     assert found is not None, "a failure has been compared"
     return found
+
+
+def cases_of(
+    configuration: Configuration, seed: int, against: str | None = None
+) -> tuple[Case, ...]:
+    """Every call of a configuration as Keras computes it, whoever is `against`; to be written."""
+    from rnn_parity import keras_adapter
+    from rnn_parity.cases.case import case_of, versions_now
+
+    with ALONE:
+        calls = [seen for seen in observe(configuration, seed) if seen.weights is not None]
+    return tuple(case_of(seen, versions_now(keras_adapter.device())) for seen in calls)
 
 
 def describe(layer: str, against: str | None = None, space: Space | None = None) -> Site:

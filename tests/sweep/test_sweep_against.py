@@ -1,7 +1,9 @@
 """`sweep --against SOURCE`: what somebody else computes, for every configuration of a layer."""
 
 import json
+import os
 import shlex
+import subprocess
 import sys
 
 import pytest
@@ -269,7 +271,42 @@ def test_what_cannot_answer_for_any_layer_is_refused(ports, capsys, source, word
 def test_scripts_are_for_keras_on_tensorflow(capsys, tmp_path):
     folder = str(tmp_path / "repro")
     assert cli.main(["sweep", "--against", "keras:jax", "--repro", folder]) == 2
-    assert "--repro: its scripts need TensorFlow and NumPy alone" in capsys.readouterr().err
+    assert "--repro: its scripts call Keras or a module:function" in capsys.readouterr().err
+
+
+def test_a_finding_about_a_function_is_a_case_and_a_script(small, ports, capsys):
+    options = ("--exclude", "go_backwards", "--repro", "repro")
+    found = swept(capsys, "--against", "ports_of_mine:wrong", *options)
+    (finding,) = found["sweep"]["findings"]
+    assert sorted(os.listdir("repro")) == ["1-simple_rnn.npz", "1-simple_rnn.py"]
+    assert finding["script"] == os.path.join("repro", "1-simple_rnn.py")
+    # Alone: without TensorFlow, and the case by the command line.
+    blocked = "import sys; sys.modules['tensorflow'] = None; import runpy; "
+    line = [sys.executable, "-c", f"{blocked}runpy.run_path({finding['script']!r})"]
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(line, capture_output=True, text=True, env=path)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("ports_of_mine:wrong:\n[[[")
+    assert "masked-output-not-zeroed" in done.stdout
+    case = os.path.join("repro", "1-simple_rnn.npz")
+    assert cli.main(["check", case, "--against", "ports_of_mine:wrong", "--format", "json"]) == 1
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert [cause["fault"] for cause in check["causes"]] == ["masked-output-not-zeroed"]
+    assert cli.main(["check", case, "--against", "ports_of_mine:port"]) == 0
+
+
+def test_a_crash_of_a_function_is_shown_by_its_script(small, ports, capsys):
+    options = ("--exclude", "go_backwards", "--mask", "none,left", "--repro", "repro")
+    found = swept(capsys, "--against", "ports_of_mine:crashing", *options)
+    scripts = [finding["script"] for finding in found["sweep"]["findings"]]
+    assert len(scripts) == len(set(scripts)) == 3
+    said = set()
+    for script in scripts:
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=path)
+        assert done.returncode == 1
+        said.add(done.stderr.strip().splitlines()[-1].partition(":")[0])
+    assert {"IndexError", "here"} <= said  # the last line of each error
 
 
 def test_the_numbers_of_a_finding_are_those_of_the_source(ports):
