@@ -10,17 +10,20 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rnn_parity.cli.data import name_and_path
 from rnn_parity.cli.options import (
     ANNOTATIONS,
     OF_INPUT,
+    ONLY_FLAGS,
     Given,
     answer_files,
     parser,
     refuse_each,
     refuse_target,
+    refuse_two_pools,
     target_kind,
     unique,
     views,
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from rnn_parity.report.report import Report
     from rnn_parity.report.sweeps import SweepReport
     from rnn_parity.sweep.journal import Journal
+    from rnn_parity.sweep.space import Choice
+    from rnn_parity.verdict.results import TargetError
 
 GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
@@ -158,16 +163,17 @@ def sweep(given: Given) -> int:
     from rnn_parity.sweep.interrupt import Insisting
     from rnn_parity.sweep.journal import journal
     from rnn_parity.sweep.pool import pool
-    from rnn_parity.sweep.space import SPACES
+    from rnn_parity.sweep.space import SPACES, asked_spaces, restricted
 
     refuse_sweep(given)
     against, folder, seed = given["source"], given["repro"], given["seed"]
+    layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
+    spaces = asked_spaces(layers, *choices(given))
     if folder is not None:
         bug_report.make_folder(folder)
-    layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
     strength = None if given["strength"] == "full" else given["strength"]
     who = (given["workers"], given["dask"])
-    asked = (layers, strength, given["limit"], seed)
+    asked = (spaces, strength, given["limit"], seed)
     with (
         contextlib.redirect_stdout(sys.stderr),
         journal(given["resume"]) as known,
@@ -177,25 +183,43 @@ def sweep(given: Given) -> int:
     ):
         swept = engine.sweep(*asked, workers, known, against, folder)
     options = {"layers": layers, "against": against, **named(given, "strength", "limit", "seed")}
+    options["restricted"] = restricted(spaces)
     report = SweepReport(swept, options, given["allow_known"])
     tell_failure(report, given["format"])
     answer(report, given)
     return report.exit_code
 
 
+def choices(given: Given) -> tuple[list[Choice], list[Choice]]:
+    """What a sweep is asked for alone, and what it is asked to leave out."""
+    from rnn_parity.sweep.space import Choice
+
+    names = {flag: flag[2:].replace("-", "_") for flag in ONLY_FLAGS}
+    by_flag = ((flag, name, given[name]) for flag, name in names.items() if given[name])
+    only = [Choice(*one) for one in by_flag]
+    only += [Choice("--arg", *pair) for pair in given["only"]]
+    return only, [Choice("--exclude", *pair) for pair in given["exclude"]]
+
+
 def refuse_sweep(given: Given) -> None:
     """Raise `InputError` for options of a sweep that do not go together, or for its source."""
+    from rnn_parity.implementations.sources import recognised
+    from rnn_parity.sweep.space import OF_KERAS
     from rnn_parity.sweep.worker import refuse_source
 
     against = given["source"]
-    if given["workers"] is not None and given["dask"] is not None:
-        raise InputError("--workers: the Dask cluster has its own; leave out one of the two")
+    refuse_two_pools(given)
     if against is not None:
         refuse_source(against)
-        if given["repro"] is not None:
+        for choice in choices(given)[0]:
+            if choice.name in OF_KERAS:
+                raise InputError(
+                    f"{choice}: how Keras runs it is nothing to --against {against}; leave it out"
+                )
+        if given["repro"] is not None and recognised(against)[0].module != ".python_function":
             raise InputError(
-                "--repro: its scripts need TensorFlow and NumPy alone, and cannot run "
-                f"{against}; leave it out: the report says how to check each finding again"
+                f"--repro: its scripts call Keras or a module:function, and cannot run {against}; "
+                "leave it out: the report says how to check each finding again"
             )
 
 
@@ -258,19 +282,32 @@ def find(each: Sequence[Given], looked_at: bool = True) -> Report:
     """
     if len(each) == 1:
         return report_on(each[0])
-    from rnn_parity.report.report import joined
-    from rnn_parity.verdict.results import TargetError
+    from rnn_parity.report.report import Report, joined
 
     refuse_for_cases(each)
-    reports, errors = {}, []
-    for one in each:
-        try:
-            reports[one["target"]] = released(report_on(one), looked_at)
-        except Exception as error:
-            if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
-                raise
-            errors.append(TargetError(one["target"], *said(error)))
-    return joined(reports, errors)
+    job = partial(report_or_error, looked_at=looked_at)
+    who = (each[0].get("workers"), each[0].get("dask"))
+    if who == (None, None):
+        found = [job(one) for one in each]
+    else:
+        from rnn_parity.cli.spread import spread
+
+        found = spread(job, each, *who)
+    pairs = [(one["target"], answer) for one, answer in zip(each, found, strict=True)]
+    reports = {target: answer for target, answer in pairs if isinstance(answer, Report)}
+    return joined(reports, [answer for answer in found if not isinstance(answer, Report)])
+
+
+def report_or_error(given: Given, looked_at: bool) -> Report | TargetError:
+    """The report on one of several targets, or why there is none; `looked_at` is as in `find`."""
+    from rnn_parity.verdict.results import TargetError
+
+    try:
+        return released(report_on(given), looked_at)
+    except Exception as error:
+        if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
+            raise
+        return TargetError(given["target"], *said(error))
 
 
 def released(report: Report, looked_at: bool) -> Report:

@@ -53,6 +53,14 @@ computes from the same weights and inputs is checked. A function is given `layer
 too: the weights and the options. What the source refuses, a function with a
 NotImplementedError, is counted as refused; whatever else it raises has failed."""
 
+ONLY_FLAGS = {
+    "--mode": "how Keras runs it",
+    "--dtype": "dtype policies",
+    "--mask": "generated masks",
+    "--initial-state": "first states",
+}
+"""Options of a sweep that choose among the values that are combined, with what these are."""
+
 Given: TypeAlias = Mapping[str, Any]
 """The options by their names; of a check and a recording, those alone that were given."""
 
@@ -159,6 +167,9 @@ def add_check(commands: Commands) -> None:
         f"checked in place of Keras, on what reaches the layer; SOURCE is one of{forms}",
     ).add_argument
     add("--against", action="append", metavar="SOURCE", help="check this one; repeatable")
+    add = check.add_argument_group("several targets").add_argument
+    add("--workers", type=size, metavar="N", help="so many processes (default: this one alone)")
+    add("--dask", metavar="ADDRESS", help="the workers of the Dask scheduler there instead")
     output = check.add_argument_group("output")
     add_files(output)
     add_answer(output)
@@ -323,6 +334,25 @@ def add_sweep(commands: Commands) -> None:
     )
     add("--limit", type=size, metavar="N", help="check the first N of the shuffled combinations")
     add("--seed", type=seed, default=0, metavar="S", help="of the shuffle and of all data")
+    for flag, of in ONLY_FLAGS.items():
+        add(flag, type=words, metavar="VALUE,...", help=f"{of}: these alone")
+    add(
+        "--arg",
+        dest="only",
+        action="append",
+        type=chosen,
+        default=[],
+        metavar="NAME=VALUE,...",
+        help="of any other option these values alone, such as activation=tanh,relu; repeatable",
+    )
+    add(
+        "--exclude",
+        action="append",
+        type=excluded,
+        default=[],
+        metavar="NAME[=VALUE,...]",
+        help="leave out an option, such as unroll, or values, such as activation=selu; repeatable",
+    )
     able = ", ".join(kind.form for kind in KINDS if kind.any_weights)
     help = f"check this in place of Keras's outputs: {able}"
     add("--against", dest="source", metavar="SOURCE", help=help)
@@ -343,6 +373,27 @@ def add_sweep(commands: Commands) -> None:
 
 
 # The types of values; each raises argparse's error, which names the option.
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words with commas between them."""
+    found = tuple(word.strip() for word in text.split(","))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"expected VALUE or VALUE,VALUE, received {text!r}")
+    return found
+
+
+def chosen(text: str) -> tuple[str, tuple[str, ...]]:
+    """NAME=VALUE,VALUE: an option of a sweep, and some of its values in words."""
+    name, equals, values = text.partition("=")
+    if not name.isidentifier() or not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE or NAME=VALUE,VALUE, not {text!r}")
+    return name, words(values)
+
+
+def excluded(text: str) -> tuple[str, tuple[str, ...]]:
+    """NAME, or NAME=VALUE,VALUE."""
+    return chosen(text) if "=" in text else (text.strip(), ())
 
 
 def size(text: str) -> int:
@@ -408,7 +459,6 @@ def unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
 
 OF_INPUT = ("batch", "timesteps", "features")
 RATES = ("dropout", "recurrent_dropout")
-OF_INPUT = ("batch", "timesteps", "features")
 RECORDED = ("generated", "model")
 """What can be recorded as a case, of the kinds of targets."""
 FLAGS = {"arguments": "--arg", "quiet": "-q"}
@@ -456,6 +506,12 @@ def refuse_combinations(given: Given) -> None:
         refuse(given, ("every",), "there is no table to show; leave it out")
 
 
+def refuse_two_pools(given: Given) -> None:
+    """Raise `InputError` for processes here and elsewhere at once."""
+    if given.get("workers") is not None and given.get("dask") is not None:
+        raise InputError("--workers: the Dask cluster has its own; leave out one of the two")
+
+
 def refuse_for_target(given: Given) -> None:
     """Raise `InputError` for an option that would be ignored of this target."""
     kind = target_kind(given)
@@ -482,6 +538,7 @@ def refuse_each(each: Sequence[Given]) -> None:
     And for another implementation that answers for one layer, where several models are checked.
     """
     refuse_combinations(each[0])
+    refuse_two_pools(each[0])
     for one in each:
         try:
             refuse_for_target(one)

@@ -20,6 +20,7 @@ OF_GENERATED = ("layer", "units", "features", "dtype", "mask", "initial_state")
 OF_WEIGHTS = ("arguments",)
 """What a generated layer is given, and one of which a file holds the weights alone."""
 OF_MODEL = ("layer_name", "unsafe", "custom")
+OF_SEVERAL = ("workers", "dask")
 OF_DATA = ("batch", "timesteps", "seed", "input", "mask_file")
 NOT_OF_STATE_DICT = (*("unsafe", "custom", "mode", "no_keras", "inputs_as", "training", "calls"),)
 NOT_OF_ONNX = (*NOT_OF_STATE_DICT, "mask_file", *OF_WEIGHTS)
@@ -46,6 +47,7 @@ GENERATED = TargetKind(
     refused=(
         FOR_CASES,
         (OF_MODEL, "only for a model; add the TARGET or leave this out"),
+        (OF_SEVERAL, "only for several targets; leave it out"),
     ),
 )
 MODEL = TargetKind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,13 +25,13 @@ from rnn_parity.verdict.configuration import Configuration
 from rnn_parity.verdict.order import Status, decisive, exit_code
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sentences import number
-from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
+from rnn_parity.verdict.sweep_results import NOT_COMPARED, Finding, Outcome, Swept
 
 COUNTED: tuple[Status, ...] = (
     *("parity", "suspect", "diverged", "inconclusive"),
     *("failed", "refused"),
 )
-HEADERS = ("layer", "checks", *COUNTED)
+HEADERS = ("layer", "checked", *COUNTED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,7 @@ class SweepReport(Renderable):
             "sweep": {
                 **self.options,
                 "count": len(swept.outcomes),
+                "checked": len(swept.checked),
                 "verdicts": Counter(o.verdict for o in swept.outcomes.values()),
                 "new": swept.new,
                 "seconds": swept.seconds,
@@ -146,19 +148,26 @@ class SweepReport(Renderable):
         against = self.options["against"]
         failures = [finding for finding in self.swept.findings if finding.verdict != "refused"]
         refused = refusals(self.swept.findings)
-        header = (environment_line(self.swept.environment),)
+        header = [environment_line(self.swept.environment)]
+        header += [] if against is None else [f"{against} in place of Keras"]
+        header += [f"only with {', '.join(only)}"] if (only := self.restrictions()) else []
         return replace(
             words,
             title=self.title,
-            header=header if against is None else (*header, f"{against} in place of Keras"),
+            header=tuple(header),
             overview=Table(HEADERS, (self.counts(),), left=(0,)),
-            remarks=(self.speed(),),
+            remarks=(self.speed(), *self.leaving_out()),
             sections=tuple(map(self.section, failures)),
             counted=Counted(f"Refused by {self.refuser}, for these reasons:", refused)
             if refused
             else None,
             level="notice",
         )
+
+    def restrictions(self) -> list[str]:
+        """What the sweep was asked for alone."""
+        found: Mapping[str, Sequence[object]] = self.options.get("restricted", {})
+        return [f"{name}={' or '.join(map(str, values))}" for name, values in found.items()]
 
     @property
     def refuser(self) -> str:
@@ -167,24 +176,45 @@ class SweepReport(Renderable):
         return "Keras" if against is None else f"Keras or {against}"
 
     def counts(self) -> list[list[str]]:
-        """A row for each layer."""
+        """A row for each layer: what was checked, what came of it, and what was not."""
         rows: dict[str, Counter[str]] = {}
         for configuration, outcome in self.swept.outcomes.items():
             rows.setdefault(configuration.layer, Counter())[outcome.verdict] += 1
+        checked = {one: sum(rows[one][v] for v in COUNTED if v not in NOT_COMPARED) for one in rows}
         return [
-            [layer, str(found.total()), *(str(found[verdict]) for verdict in COUNTED)]
+            [layer, str(checked[layer]), *(str(found[verdict]) for verdict in COUNTED)]
             for layer, found in rows.items()
         ]
+
+    def leaving_out(self) -> tuple[str, ...]:
+        """The options with which another implementation is asked for what it does alone."""
+        refused: dict[str, dict[str, None]] = {}
+        for finding in self.swept.findings:
+            if finding.verdict == "refused" and len(finding.configuration.varied) == 1:
+                ((name, value),) = finding.configuration.varied.items()
+                refused.setdefault(name, {})[str(value)] = None
+        if self.options["against"] is None or not self.swept.checked:
+            return ()
+        options = [self.option_without(name, list(values)) for name, values in refused.items()]
+        return (f"without what is refused by itself: {' '.join(options)}",) if options else ()
+
+    def option_without(self, name: str, refused: Sequence[str]) -> str:
+        """The shortest option of a sweep that leaves these values of an option out."""
+        checked = dict.fromkeys(str(one[name]) for one in self.swept.checked)
+        if len(checked) == 1:
+            return f"--exclude {name}"
+        some = (f"--arg {name}={','.join(checked)}", f"--exclude {name}={','.join(refused)}")
+        return min(some, key=len)
 
     def speed(self) -> str:
         """How fast it went, all in all and in each mode."""
         swept = self.swept
         modes = [f"{mode} {number(speed)}" for mode, speed in swept.speeds.items()]
         before = len(swept.outcomes) - swept.new
-        facts = [f"{before} checks were known from before"] if before else []
+        facts = [f"{before} configurations were known from before"] if before else []
         if swept.new:
             speed = number(swept.new / swept.seconds)
-            facts.append(f"{swept.new} checks in {swept.seconds:.0f} s, {speed} per second")
+            facts.append(f"{swept.new} configurations in {swept.seconds:.0f} s, {speed} per second")
             facts[-1] += f" by {swept.workers} workers" * (swept.workers > 1)
         return f"{'; '.join(facts)}; each worker per second: {', '.join(modes)}"
 
@@ -212,10 +242,19 @@ class SweepReport(Renderable):
             yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.versions)]
             yield more(known.id)
         if configuration["open_size"] == "none":
-            given = [f"--{n} {value}" for n in ("seed", "against") if (value := self.options[n])]
-            yield "again", " ".join([configuration.command, *given])
+            yield "again", self.again(configuration)
         if configuration in self.swept.scripts:
             yield "script", self.swept.scripts[configuration]
+
+    def again(self, configuration: Configuration) -> str:
+        """The command that checks a configuration by itself, on the same data."""
+        given = {name: self.options[name] for name in ("seed", "against")}
+        words = list(configuration.words)
+        if given["against"] is not None:
+            at = words.index("--mode")  # how Keras runs it is nothing to another implementation
+            del words[at : at + 2]
+        words += [word for n, value in given.items() if value for word in (f"--{n}", str(value))]
+        return shlex.join(words)
 
     @property
     def sentence(self) -> str:
@@ -285,6 +324,6 @@ def refusal(found: Sequence[Finding]) -> str:
     for finding in found:
         for name, value in finding.configuration.changed.items():
             values.setdefault(name, {})[str(value)] = None
-    options = ", ".join(f"{name}={'|'.join(ones)}" for name, ones in values.items())
+    options = " and ".join(f"{name}={', '.join(ones)}" for name, ones in values.items())
     known = f" (known: {found[0].known.id})" if found[0].known else ""
     return f"{options or 'every option'}: {found[0].outcome.summary}{known}"

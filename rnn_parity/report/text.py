@@ -22,6 +22,8 @@ LEAST = 12
 """What a column of names keeps, so that something can still be read in it."""
 WIDEST_LABEL = 1 / 3
 """How much of a line the names of rows take at most where columns stand side by side."""
+COMMAND = "again"
+"""The heading of a command line."""
 COLOURS = {
     **{"parity": 32, "diverged": 31, "failed": 31, "suspect": 33, "inconclusive": 33},
     **{"blind": 33, "not compared": 33, "ERROR": 31, "WORSE": 31},
@@ -94,7 +96,13 @@ def section(one: Section, style: Style = PLAIN, number: int = 1) -> str:
 
 
 def fact(heading: str, text: str, width: int = WIDTH) -> str:
-    """A heading and what it says, beside it."""
+    """A heading and what it says, beside it; a long command in lines that a shell joins."""
+    if heading == COMMAND and "'" not in text:
+        lines = textwrap.wrap(
+            shown(text), width - 14, break_long_words=False, break_on_hyphens=False
+        )
+        text = " \\\n            ".join(lines)
+        return f"  {heading:<10}{text}"
     return wrap(f"  {heading:<10}{text}", " " * 12, width)
 
 

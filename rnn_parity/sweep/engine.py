@@ -23,8 +23,15 @@ from rnn_parity.errors import InputError
 from rnn_parity.sweep.bug_report import write_scripts
 from rnn_parity.sweep.journal import Journal
 from rnn_parity.sweep.pool import Pool, Result
-from rnn_parity.sweep.space import SPACES, Site, combinations, default_of
-from rnn_parity.sweep.worker import check_configuration, describe, explain_configuration, numbers_of
+from rnn_parity.sweep.port_report import shown_findings, write_port_scripts
+from rnn_parity.sweep.space import SPACES, Site, Space, combinations
+from rnn_parity.sweep.worker import (
+    cases_of,
+    check_configuration,
+    describe,
+    explain_configuration,
+    numbers_of,
+)
 from rnn_parity.system.environment import own_version
 from rnn_parity.system.progress import Tick, on_terminal
 from rnn_parity.verdict.configuration import SIZES, Configuration, Value
@@ -55,7 +62,7 @@ MIRRORED = {"left": "right", "right": "left"}
 
 
 def sweep(
-    layers: Sequence[str],
+    spaces: Mapping[str, Space],
     strength: int | None,
     limit: int | None,
     seed: int,
@@ -64,15 +71,15 @@ def sweep(
     against: str | None = None,
     folder: str | None = None,
 ) -> Swept:
-    """Check the combinations of each layer's options, and look into what failed.
+    """Check the combinations of each layer's options in its space, and look into what failed.
 
     A covering array of this `strength`, or everything for None; the first `limit` of them if given.
     What `journal` knows is not checked again. `against` names what is checked in place of Keras. A
-    script for each finding is written to `folder`, which exists. Raises `InputError` for what
-    cannot be swept.
+    script for each finding is written to `folder`, which exists; `against` is a function then.
+    Raises `InputError` for what cannot be swept.
     """
     job = Job(pool, journal, seed, against)
-    sites = [job.site(layer) for layer in layers]
+    sites = [job.site(layer, space) for layer, space in spaces.items()]
     here = {name: sites[0].environment[name] for name in IDENTITY}
     journal.begin({"rnn-parity": own_version(), "seed": seed, "against": against, **here})
     before, start = set(journal.known), time.perf_counter()
@@ -82,10 +89,10 @@ def sweep(
     seconds = time.perf_counter() - start
     outcomes = {one: known[one] for one in configurations}
     new = len(outcomes.keys() - before)
-    findings, unexplained = job.findings(outcomes)
+    findings, unexplained = job.findings(outcomes, spaces)
     environment = sites[0].environment
     swept = Swept(environment, outcomes, findings, unexplained, new, seconds, pool.count)
-    return swept if folder is None else replace(swept, scripts=write_scripts(swept, folder))
+    return swept if folder is None else replace(swept, scripts=job.scripts(swept, folder))
 
 
 @dataclass(frozen=True)
@@ -97,9 +104,10 @@ class Job:
     seed: int
     against: str | None = None
 
-    def site(self, layer: str) -> Site:
-        """Where the work is done, as it takes a layer."""
-        ((_, site),) = self.pool.as_completed(partial(describe, against=self.against), [layer])
+    def site(self, layer: str, space: Space) -> Site:
+        """Where the work is done, as it takes a layer; `space` is what is asked for."""
+        job = partial(describe, against=self.against, space=space)
+        ((_, site),) = self.pool.as_completed(job, [layer])
         if site is None:
             raise InputError("workers: expected ones that stay alive, received two that died")
         return site
@@ -109,7 +117,9 @@ class Job:
         if self.against is None:
             return site  # what Keras does not take is found out without running it
         alone = [one for _, one in site.single_options()]
-        found = self.outcomes(alone, "single options")
+        found = self.outcomes([site.simplest, *alone], "single options")
+        if found[site.simplest].verdict == "refused":
+            return site  # whatever is added to it, it says nothing of what is added
         return site.without(one for one in alone if found[one].verdict == "refused")
 
     def outcomes(
@@ -155,17 +165,25 @@ class Job:
         return Outcome(status, "not compared: the process that ran it died, twice")
 
     def findings(
-        self, outcomes: Mapping[Configuration, Outcome]
+        self, outcomes: Mapping[Configuration, Outcome], spaces: Mapping[str, Space]
     ) -> tuple[tuple[Finding, ...], tuple[Configuration, ...]]:
         """The causes behind what failed, the worst first, and what was not looked into."""
         with on_terminal("making small what failed") as tick:
             groups, rest = grouped(
-                outcomes, lambda ones: self.known_with(ones, tick), self.pool.count
+                outcomes, lambda ones: self.known_with(ones, tick), self.pool.count, spaces
             )
         with on_terminal("looking for the causes"):
             found = [self.finding(group, outcomes) for group in groups]
         found.sort(key=lambda f: (STATUSES.index(f.verdict), f.known is not None, -len(f.members)))
         return tuple(found), tuple(rest)
+
+    def scripts(self, swept: Swept, folder: str) -> dict[Configuration, str]:
+        """Write a script for each finding that one can show, to `folder`; their paths."""
+        if self.against is None:
+            return write_scripts(swept, folder)
+        shown = [finding.configuration for finding in shown_findings(swept)]
+        cases = {one: found for one, found in self.of_each(cases_of, shown) if found}
+        return write_port_scripts(swept, folder, self.against, cases)
 
     def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
         """A group with the numbers of its smallest configuration, by which it is recognised."""
@@ -229,11 +247,14 @@ class Failure(NamedTuple):
 
 
 def grouped(
-    outcomes: Mapping[Configuration, Outcome], outcomes_of: OutcomesOf, at_once: int = 1
+    outcomes: Mapping[Configuration, Outcome],
+    outcomes_of: OutcomesOf,
+    at_once: int = 1,
+    spaces: Mapping[str, Space] = SPACES,
 ) -> tuple[list[Group], list[Configuration]]:
     """The causes of what failed, and what was not looked into because they were too many.
 
-    `outcomes_of` is asked for more configurations, `at_once` of them at a time.
+    `outcomes_of` is asked for more configurations of the `spaces`, `at_once` of them at a time.
     """
     groups: list[Group] = []
     waiting = [Failure(c, o.verdict, c) for c, o in outcomes.items() if o.verdict != "parity"]
@@ -243,7 +264,8 @@ def grouped(
         if waiting and not explained:
             if len(groups) == MOST_GROUPS:
                 break
-            add_group(groups, waiting[0], outcomes_of, at_once)
+            space = spaces[waiting[0].configuration.layer]
+            add_group(groups, waiting[0], outcomes_of, at_once, space)
     return groups, list(dict.fromkeys(failure.origin for failure in waiting))
 
 
@@ -277,7 +299,9 @@ def hidden(
     return [failure for failure in found if failure.verdict != "parity"]
 
 
-def add_group(groups: list[Group], failure: Failure, outcomes_of: OutcomesOf, at_once: int) -> None:
+def add_group(
+    groups: list[Group], failure: Failure, outcomes_of: OutcomesOf, at_once: int, space: Space
+) -> None:
     """Find out what matters of a failure: a new form of a known group, or a new group."""
 
     def first(ones: Sequence[Configuration]) -> Configuration | None:
@@ -289,47 +313,49 @@ def add_group(groups: list[Group], failure: Failure, outcomes_of: OutcomesOf, at
                 return found
         return None
 
-    smallest = shrink(failure.configuration, first)
+    smallest = shrink(failure.configuration, first, space)
     known = (g for g in groups if (g.smallest, g.verdict) == (smallest, failure.verdict))
     group = next(known, None)
     if group is None:
         group = Group(smallest, failure.verdict)
         groups.append(group)
-    group.forms.append({name: failure.configuration[name] for name in smallest.changed})
+    group.forms.append({name: failure.configuration[name] for name in smallest.varied})
 
 
-def shrink(configuration: Configuration, first: First) -> Configuration:
-    """The smallest configuration found: every option that does not matter has its default.
+def shrink(configuration: Configuration, first: First, space: Space) -> Configuration:
+    """The smallest configuration found: what does not matter of it is as simple as in `space`.
 
-    Those that matter have the first value, and every size is the smallest, with which it shows.
+    Options that matter have the first value, and every size is the smallest, with which it shows.
     """
     while True:
-        smaller = forwards(fewest_options(configuration, first), first)
-        smaller = smallest_sizes(first_values(smaller, first), first)
+        smaller = forwards(fewest_options(configuration, first), first, space)
+        smaller = smallest_sizes(first_values(smaller, first, space), first, space)
         if smaller == configuration:
             return smaller
         configuration = smaller
 
 
-def forwards(configuration: Configuration, first: First) -> Configuration:
+def forwards(configuration: Configuration, first: First, space: Space) -> Configuration:
     """Forwards with the mirrored mask, where that shows it too: it is the same thing, only simpler.
 
     `fewest_options` does not find it, for it leaves what it keeps as it is.
     """
     mirror = MIRRORED.get(str(configuration["mask"]))
-    if not configuration["go_backwards"] or mirror not in SPACES[configuration.layer]["mask"]:
+    if "go_backwards" not in configuration.varied or mirror not in space["mask"]:
         return configuration
     simpler = configuration.without("go_backwards").but({"mask": mirror})
     return first([simpler]) or configuration
 
 
 def fewest_options(configuration: Configuration, first: First) -> Configuration:
-    """The algorithm ddmin: no single remaining option can be given its default."""
-    default = default_of(configuration.layer)
-    kept, parts = list(configuration.changed), 2
+    """The algorithm ddmin: no single remaining option can be given its simplest value."""
+    kept, parts = list(configuration.varied), 2
 
     def only(names: list[str]) -> Configuration:
-        return configuration.but({n: default[n] for n in configuration.changed if n not in names})
+        simpler = configuration
+        for name in configuration.varied:
+            simpler = simpler if name in names else simpler.without(name)
+        return simpler
 
     if first([only([])]):
         return only([])
@@ -351,13 +377,12 @@ def fewest_options(configuration: Configuration, first: First) -> Configuration:
     return only(kept)
 
 
-def first_values(configuration: Configuration, first: First) -> Configuration:
-    """Every option that matters with its first value, after the default, that shows it.
+def first_values(configuration: Configuration, first: First, space: Space) -> Configuration:
+    """Every option that matters with its first value, after the simplest, that shows it.
 
     A function may be wrong by itself: it makes place for another only where several show the same.
     """
-    space = SPACES[configuration.layer]
-    for name, value in configuration.changed.items():
+    for name, value in configuration.varied.items():
         before = [configuration.but({name: v}) for v in space[name][1 : space[name].index(value)]]
         if name in FUNCTIONS and not all(first([one]) for one in before[:SEVERAL]):
             continue
@@ -365,9 +390,11 @@ def first_values(configuration: Configuration, first: First) -> Configuration:
     return configuration
 
 
-def smallest_sizes(configuration: Configuration, first: First) -> Configuration:
-    """Every size as small as possible, one after the other."""
+def smallest_sizes(configuration: Configuration, first: First, space: Space) -> Configuration:
+    """Every size as small as possible, one after the other; of some, as small as was chosen."""
     for name in SIZES:
-        tries = [configuration.but({name: n}) for n in range(1, int(configuration[name]))]
+        is_chosen = space[name] != SPACES[configuration.layer][name]
+        sizes = sorted(map(int, space[name])) if is_chosen else range(1, int(configuration[name]))
+        tries = [configuration.but({name: n}) for n in sizes if n < int(configuration[name])]
         configuration = first(tries) or configuration
     return configuration

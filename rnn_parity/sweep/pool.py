@@ -46,7 +46,7 @@ SECONDS_TO_CONNECT = 10
 SECONDS_WITHOUT_WORKERS = 60
 SECONDS_BETWEEN_LOOKS = 0.5
 """How often is looked whether anybody is left to do the work, while no result comes."""
-SCHEDULER_GONE = "--dask: the scheduler is gone; what is done is kept"
+SCHEDULER_GONE = "--dask: the scheduler is gone; a sweep with --resume goes on from what is done"
 
 
 @contextmanager
@@ -314,7 +314,9 @@ class DaskPool(Pool):
         elif self.alone_since is None:
             self.alone_since = now
         elif now - self.alone_since > SECONDS_WITHOUT_WORKERS:
-            raise InputError("--dask: the cluster has no workers left; what is done is kept")
+            raise InputError(
+                "--dask: the cluster has no workers left; a sweep with --resume goes on from there"
+            )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import product
 from math import prod
 from random import Random
@@ -118,19 +119,25 @@ RULES = (
 
 def default_of(layer: str) -> Configuration:
     """The first value of every option."""
-    values = tuple((name, values[0]) for name, values in SPACES[layer].items())
-    return Configuration(layer, values, values)
+    return simplest_of(layer, SPACES[layer])
+
+
+def simplest_of(layer: str, space: Space) -> Configuration:
+    """The first value that every option has in `space`."""
+    defaults = tuple((name, values[0]) for name, values in SPACES[layer].items())
+    simplest = tuple((name, space[name][0]) for name, _ in defaults)
+    return Configuration(layer, simplest, defaults, simplest)
 
 
 def example(rule: Rule, layer: str, space: Space) -> Configuration | None:
-    """The smallest change of the default that breaks `rule`; None where `space` cannot."""
+    """The smallest change of the simplest that breaks `rule`; None where `space` cannot."""
     possible = [
         (name, [value for value in space.get(name, ()) if value in values])
         for name, values in rule.together.items()
     ]
     if not all(values for _, values in possible):
         return None
-    return default_of(layer).but({name: values[0] for name, values in possible})
+    return simplest_of(layer, space).but({name: values[0] for name, values in possible})
 
 
 @dataclass(frozen=True)
@@ -148,10 +155,14 @@ class Site:
     refused: tuple[Configuration, ...]
 
     def single_options(self) -> Iterator[tuple[str, Configuration]]:
-        """Every value that is no default, alone: the name of its option, and the configuration."""
-        default = default_of(self.layer)
+        """Every value but the first, alone: the name of its option, and the configuration."""
         for name, values in self.space.items():
-            yield from ((name, default.but({name: value})) for value in values[1:])
+            yield from ((name, self.simplest.but({name: value})) for value in values[1:])
+
+    @property
+    def simplest(self) -> Configuration:
+        """The first value of every option."""
+        return simplest_of(self.layer, self.space)
 
     def without(self, refused: Iterable[Configuration]) -> Site:
         """The site without the values that are refused alone: `refused` are `single_options`.
@@ -159,12 +170,109 @@ class Site:
         Combined with others, such a value would hide whatever else these do.
         """
         ones = tuple(refused)
-        alone = {item for one in ones for item in one.changed.items()}
+        alone = {item for one in ones for item in set(one.values) - set(one.simplest)}
         space = {
             name: tuple(value for value in values if (name, value) not in alone)
             for name, values in self.space.items()
         }
         return replace(self, space=space, refused=(*self.refused, *ones))
+
+
+# What is asked for, in the words of a person.
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Some values of an option, or all of them, as `flag` and its argument name them in words."""
+
+    flag: str
+    name: str
+    words: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        own = self.flag == f"--{self.name.replace('_', '-')}"
+        words = (() if own else (self.name,)) + ((",".join(self.words),) if self.words else ())
+        return f"{self.flag} {'='.join(words)}"
+
+    def values(self, known: Sequence[Value]) -> tuple[Value, ...]:
+        """Those of the `known` values that are meant.
+
+        Raises `InputError` for a word that is none of them.
+        """
+        meant = [(word, value_of(word, known)) for word in self.words]
+        for word, value in meant:
+            if value is None:
+                expected = f"expected some of {', '.join(map(str, known))}"
+                raise InputError(f"{self}: {expected}, received {word!r}{nearest(word, known)}")
+        return tuple(value for value in known if value in [one for _, one in meant])
+
+
+def asked_spaces(
+    layers: Sequence[str], only: Sequence[Choice], without: Sequence[Choice]
+) -> dict[str, Space]:
+    """The space of each layer: of some options `only` these values, and of others `without` them.
+
+    Without any value, an option has its first, which is the simplest. Raises `InputError` for
+    options and values that there are not, and where no value is left.
+    """
+    for choice in (*only, *without):
+        known = list(dict.fromkeys(name for layer in layers for name in SPACES[layer]))
+        if choice.name not in known:
+            expected = f"expected an option of {' or '.join(layers)}: {', '.join(known)}"
+            near = nearest(choice.name, known)
+            raise InputError(f"{choice}: {expected}; received {choice.name!r}{near}")
+    for choice in only:
+        if [one.name for one in only].count(choice.name) > 1:
+            raise InputError(f"{choice}: {choice.name} is given twice; write all values as A,B")
+    return {layer: asked_space(SPACES[layer], only, without) for layer in layers}
+
+
+def asked_space(space: Space, only: Sequence[Choice], without: Sequence[Choice]) -> Space:
+    """The `space` of one layer with what is asked for."""
+    found = dict(space)
+    for choice in only:
+        if choice.name in space:
+            found[choice.name] = choice.values(space[choice.name])
+    for choice in without:
+        if choice.name not in space:
+            continue
+        dropped = choice.values(space[choice.name]) if choice.words else found[choice.name][1:]
+        found[choice.name] = tuple(v for v in found[choice.name] if v not in dropped)
+        if not found[choice.name]:
+            raise InputError(f"{choice}: leaves no value of {choice.name}; keep one")
+    return found
+
+
+def restricted(spaces: Mapping[str, Space]) -> dict[str, list[Value]]:
+    """The options some values of which are left out of the spaces, with those that are left."""
+    return {
+        name: list(values)
+        for layer, space in spaces.items()
+        for name, values in space.items()
+        if values != SPACES[layer][name]
+    }
+
+
+def value_of(word: str, known: Sequence[Value]) -> Value | None:
+    """The value that a word stands for, numbers in any form; None where there is no such value."""
+    for value in known:
+        if word == str(value):
+            return value
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    numbers = (value for value in known if isinstance(value, (int, float)))
+    return next((one for one in numbers if not isinstance(one, bool) and one == number), None)
+
+
+def nearest(word: str, known: Iterable[Value]) -> str:
+    """A question after the nearest of the `known` words, if one is near."""
+    near = get_close_matches(word, list(map(str, known)), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+# What is combined.
 
 
 def combinations(
@@ -261,5 +369,4 @@ def allowed(one: Configuration, site: Site) -> bool:
 
 def configuration(site: Site, row: Mapping[str, Value]) -> Configuration:
     """The configuration that has the values of `row`, and the only one where `row` has none."""
-    only = {name: values[0] for name, values in site.space.items()}
-    return default_of(site.layer).but({**only, **row})
+    return site.simplest.but(row)

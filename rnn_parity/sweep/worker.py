@@ -18,14 +18,24 @@ import numpy as np
 from rnn_parity.diagnosis.known_causes import numbers_in
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError, nearest
 from rnn_parity.implementations.sources import KINDS, WORDS, Source, recognised, sources
-from rnn_parity.sweep.space import OF_KERAS, RULES, SPACES, Site, example
-from rnn_parity.verdict.configuration import OF_RUN, OF_WRAPPER, Configuration
+from rnn_parity.sweep.space import (
+    OF_KERAS,
+    RULES,
+    SPACES,
+    Site,
+    Space,
+    default_of,
+    example,
+    simplest_of,
+)
+from rnn_parity.verdict.configuration import OF_RUN, OF_WRAPPER, Configuration, Value
 from rnn_parity.verdict.order import WORST_FIRST, Status
 from rnn_parity.verdict.results import Cause, Check
 from rnn_parity.verdict.sweep_results import Numbers, Outcome
 
 if TYPE_CHECKING:
     from rnn_parity.api.generated import GeneratedLayer
+    from rnn_parity.cases.case import Case
     from rnn_parity.recurrence.layer_call import LayerCall
 
 ALONE = Lock()
@@ -171,28 +181,57 @@ def numbers_of(configuration: Configuration, seed: int, against: str | None = No
     return found
 
 
-def describe(layer: str, against: str | None = None) -> Site:
+def cases_of(
+    configuration: Configuration, seed: int, against: str | None = None
+) -> tuple[Case, ...]:
+    """Every call of a configuration as Keras computes it, whoever is `against`; to be written."""
+    from rnn_parity import keras_adapter
+    from rnn_parity.cases.case import case_of, versions_now
+
+    with ALONE:
+        calls = [seen for seen in observe(configuration, seed) if seen.weights is not None]
+    return tuple(case_of(seen, versions_now(keras_adapter.device())) for seen in calls)
+
+
+def describe(layer: str, against: str | None = None, space: Space | None = None) -> Site:
     """The site that this process is. Takes seconds where TensorFlow is not imported yet.
 
-    With `against`, options that only say how Keras runs have one value. Raises `InputError` and
-    `MissingPackageError` for a source that cannot be asked.
+    `space` is what is asked for, everything for None. With `against`, options that only say how
+    Keras runs have one value. Raises `InputError` and `MissingPackageError` for a source that
+    cannot be asked, and `InputError` where Keras takes no value of an option.
     """
     from rnn_parity import keras_adapter
     from rnn_parity.system.environment import environment
 
     sources_named(against)
-    everything = Site(layer, environment(keras_adapter.device()), SPACES[layer], RULES, ())
-    of_keras = set(OF_RUN + OF_WRAPPER) - {"dtype"}
-    alone = [one for name, one in everything.single_options() if name not in of_keras]
-    site = everything.without(one for one in alone if not builds(one))
-    space = dict(site.space)
+    space, refused = built(layer, SPACES[layer] if space is None else space)
     if against is not None:
         space |= {name: space[name][:1] for name in OF_KERAS}
+    here = environment(keras_adapter.device())
+    site = Site(layer, here, space, RULES, tuple(map(simplest_of(layer, space).but, refused)))
+    # A source that refuses what is simplest says nothing of what does not go together.
+    who = None if against is not None and refuses(site.simplest, against) else against
     tried = [(rule, example(rule, layer, space)) for rule in RULES if rule.keras]
-    broken = [(rule, one) for rule, one in tried if one and refuses(one, against)]
+    broken = [(rule, one) for rule, one in tried if one and refuses(one, who)]
     rules = [rule for rule in RULES if not rule.keras] + [rule for rule, _ in broken]
-    refused = (*site.refused, *(one for _, one in broken))
-    return replace(site, space=space, rules=tuple(rules), refused=refused)
+    refusing = (*site.refused, *(one for _, one in broken))
+    return replace(site, rules=tuple(rules), refused=refusing)
+
+
+def built(layer: str, space: Space) -> tuple[dict[str, tuple[Value, ...]], list[dict[str, Value]]]:
+    """What Keras builds of a space, and each value that it does not build, whatever is beside it.
+
+    Raises `InputError` where that leaves an option without a value.
+    """
+    default, of_keras = default_of(layer), set(OF_RUN + OF_WRAPPER) - {"dtype"}
+    asked = [(n, v) for n, vs in space.items() if n not in of_keras for v in vs if v != default[n]]
+    refused = {item: why for item in asked if (why := not_built(default.but(dict([item]))))}
+    taken = {n: tuple(v for v in vs if (n, v) not in refused) for n, vs in space.items()}
+    for name, values in taken.items():
+        if not values:
+            first = (name, space[name][0])
+            raise InputError(f"{name}: expected a value that Keras takes: {refused[first]}")
+    return taken, [dict([item]) for item in refused]
 
 
 def refuses(configuration: Configuration, against: str | None) -> bool:
@@ -200,8 +239,8 @@ def refuses(configuration: Configuration, against: str | None) -> bool:
     return check_configuration(configuration, 0, against).verdict == "refused"
 
 
-def builds(configuration: Configuration) -> bool:
-    """Whether Keras builds this layer at all."""
+def not_built(configuration: Configuration) -> str:
+    """Why Keras does not build this layer at all; empty where it does."""
     from rnn_parity import keras_adapter
 
     spec = generated_layer(configuration, 0)
@@ -210,9 +249,9 @@ def builds(configuration: Configuration) -> bool:
             keras_adapter.build_layer(spec.layer, 1, 1, spec.arguments, spec.dtype, 0, 1)
     except MissingPackageError:
         raise
-    except InputError:
-        return False
-    return True
+    except InputError as error:
+        return own_words(error)
+    return ""
 
 
 def refuse_source(name: str) -> None:

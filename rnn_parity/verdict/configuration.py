@@ -22,12 +22,14 @@ OF_WRAPPER = ("wrapper", "merge_mode")
 class Configuration:
     """One value for every option of a layer; `layer` is its name on the command line.
 
-    `defaults` has the value of every option that is not set.
+    `defaults` has the value of every option that is not set, `simplest` the one that it has where
+    it does not matter; these are the defaults unless a sweep leaves them out.
     """
 
     layer: str
     values: tuple[tuple[str, Value], ...]
     defaults: tuple[tuple[str, Value], ...] = field(compare=False, repr=False)
+    simplest: tuple[tuple[str, Value], ...] = field(default=(), compare=False, repr=False)
 
     def __getitem__(self, name: str) -> Value:
         return dict(self.values)[name]
@@ -38,8 +40,8 @@ class Configuration:
         return replace(self, values=new)
 
     def without(self, name: str) -> Configuration:
-        """This configuration with the default of one option."""
-        return self.but({name: dict(self.defaults)[name]})
+        """This configuration with the simplest value of one option."""
+        return self.but({name: dict(self.simplest or self.defaults)[name]})
 
     @property
     def entry(self) -> dict[str, Value]:
@@ -59,9 +61,18 @@ class Configuration:
     @property
     def changed(self) -> dict[str, Value]:
         """The options, sizes aside, that do not have their default."""
-        defaults = dict(self.defaults)
+        return self._apart_from(self.defaults)
+
+    @property
+    def varied(self) -> dict[str, Value]:
+        """The options, sizes aside, that do not have their simplest value."""
+        return self._apart_from(self.simplest or self.defaults)
+
+    def _apart_from(self, others: tuple[tuple[str, Value], ...]) -> dict[str, Value]:
+        """The options, sizes aside, that do not have the value of `others`."""
+        other = dict(others)
         options = (item for item in self.values if item[0] not in SIZES)
-        return {name: value for name, value in options if value != defaults[name]}
+        return {name: value for name, value in options if value != other[name]}
 
     @property
     def kind(self) -> str:
@@ -86,13 +97,13 @@ class Configuration:
         return {**own.get(self.kind, {}), **returned, **changed}
 
     @property
-    def command(self) -> str:
-        """The command line that checks it, without the seed."""
+    def words(self) -> list[str]:
+        """The words of the command line that checks it, without the seed."""
         changed = {name: value for name, value in self.changed.items() if name in OF_RUN}
         how = {"layer": self.kind, "mode": self["mode"], **self.sizes, **changed}
-        words = [f"--{name.replace('_', '-')} {value}" for name, value in how.items()]
-        words += [f"--arg {name}={value}" for name, value in self.arguments.items()]
-        return " ".join(("rnn-parity check", *words))
+        given = [w for n, v in how.items() for w in (f"--{n.replace('_', '-')}", str(v))]
+        arguments = [w for n, v in self.arguments.items() for w in ("--arg", f"{n}={v}")]
+        return ["rnn-parity", "check", *given, *arguments]
 
     def has(self, options: Mapping[str, Value]) -> bool:
         """Whether it has all of these values; of options that its layer lacks, it has none."""

@@ -1,6 +1,7 @@
 """What a sweep reports, in every form, on findings made by hand."""
 
 import json
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -107,12 +108,13 @@ def test_the_verdict_and_the_exit_code():
 def test_the_table():
     lines = WHOLE.render().splitlines()
     assert max(map(len, lines)) <= 80
-    text = " ".join(" ".join(lines).split())
+    text = " ".join(" ".join(lines).replace(" \\ ", " ").split())
     for part in (
         "Python 3.11.7, NumPy 2.4, TensorFlow 2.21, Keras 3.15.1, cpu",
-        "simple_rnn 4 1 0 1 0 0 2",
+        "layer checked parity suspect diverged inconclusive failed refused",
+        "simple_rnn 2 1 0 1 0 0 2",
         # 4 in 2 s; each of them took 0.5, 0.25 and twice 0.125 s
-        "4 checks in 2 s, 2.00 per second by 2 workers; each worker per second: eager 4.00",
+        "4 configurations in 2 s, 2.00 per second by 2 workers; each worker per second: eager 4.00",
         "1. DIVERGED, known: zeroed-by-the-mask-as-given, in 1 configuration",
         "smallest simple_rnn with mask=right, go_backwards=True, unroll=True, "
         "zero_output_for_mask=True, batch 3, timesteps 3, features 4, units 4",
@@ -126,7 +128,7 @@ def test_the_table():
         "--arg return_state=False --arg go_backwards=True --arg unroll=True "
         "--arg zero_output_for_mask=True",
         "script repro/1.py",
-        "2 activation=ELU|ReLU: no such thing as 'ELU'",
+        "2 activation=ELU, ReLU: no such thing as 'ELU'",
         "DIVERGED: of 2 checks, 1 in parity; 1 diverged (for 1 reason, 1 of them known); "
         "2 more were refused by Keras.",
     ):
@@ -164,6 +166,7 @@ def test_the_json_document():
     sweep = document["sweep"]
     assert sweep["verdicts"] == {"parity": 1, "diverged": 1, "refused": 2}
     assert (sweep["count"], sweep["per_second"], sweep["strength"]) == (4, 2.0, 3)
+    assert sweep["checked"] == 2
     assert [entry["configuration"]["activation"] for entry in sweep["refused"]] == ["ELU", "ReLU"]
     assert sweep["refused"][0]["message"] == "no such thing as 'ELU'"
     found = sweep["findings"][0]
@@ -177,12 +180,58 @@ def test_markdown_and_annotations():
     text = WHOLE.render("markdown")
     assert text.startswith("## rnn-parity ")
     assert "### DIVERGED, known: zeroed-by-the-mask-as-given, in 1 configuration" in text
-    assert "- 2: activation=ELU\\|ReLU: no such thing as 'ELU'" in text
+    assert "- 2: activation=ELU, ReLU: no such thing as 'ELU'" in text
     known, last = WHOLE.render("github").splitlines()
     assert known.startswith("::warning title=rnn-parity::DIVERGED, known: ")
     assert last.startswith("DIVERGED: of 2 checks")
     new = report({ZEROED: DIVERGED}, finding(ZEROED, DIVERGED)).render("github")
     assert new.startswith("::error title=rnn-parity::DIVERGED, in 1 configuration%0A")
+
+
+def test_what_is_refused_alone_is_left_out_by_the_options_that_are_named():
+    alone = [{"mask": "left"}, {"mask": "right"}, {"activation": "selu"}, {"dtype": "float16"}]
+    ones = [DEFAULT.but(one) for one in alone]
+    done = DEFAULT.but({"activation": "relu"})
+    both = DEFAULT.but({"dtype": "float64", "unroll": True})
+    outcomes = {DEFAULT: PARITY, done: PARITY, **dict.fromkeys([*ones, both], REFUSED)}
+    findings = [finding(one, REFUSED) for one in (*ones, both)]
+    text = report(outcomes, *findings, against="mine:f").render()
+    assert "without what is refused by itself: --exclude mask --exclude activation=selu" in text
+    assert "--exclude dtype" in text
+    assert "float64" not in text.partition("without what")[2].partition("Refused")[0]
+    assert "without what is refused" not in report(outcomes, *findings).render()
+
+
+def test_words_are_not_broken_in_the_middle():
+    names = ["hard_shrink", "soft_shrink", "tanh_shrink", "log_softmax", "sparse_sigmoid"] * 2
+    ones = [DEFAULT.but({"activation": name, "units": i}) for i, name in enumerate(names, 1)]
+    findings = [finding(one, REFUSED) for one in ones]
+    lines = report(dict.fromkeys(ones, REFUSED), *findings).render().splitlines()
+    assert max(map(len, lines)) <= 80
+    words = {word.strip(",:") for line in lines for word in line.replace("=", " ").split()}
+    assert {*names} <= words
+
+
+def test_what_a_sweep_was_asked_for_is_said():
+    asked = {"activation": ["tanh", "relu"], "mask": ["none"]}
+    one = report({DEFAULT: PARITY}, restricted=asked)
+    assert "\nonly with activation=tanh or relu, mask=none\n" in one.render()
+    assert json.loads(one.render("json"))["sweep"]["restricted"] == asked
+
+
+def test_a_long_command_is_one_for_a_shell():
+    text = report({ZEROED: DIVERGED}, finding(ZEROED, DIVERGED), seed=7).render()
+    shown = text.partition("again")[2].partition("script")[0]
+    said = subprocess.run(
+        ["sh", "-c", shown.strip().replace("rnn-parity", "echo 1", 1)],
+        capture_output=True,
+        text=True,
+    )
+    if said.returncode == 127:
+        pytest.skip("no shell here")
+    assert said.stderr == ""
+    assert said.stdout.startswith("1 check --layer simple_rnn --mode eager --batch 3")
+    assert said.stdout.endswith("--arg zero_output_for_mask=True --seed 7\n")
 
 
 def test_the_seed_is_part_of_the_command():

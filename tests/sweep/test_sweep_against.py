@@ -1,6 +1,9 @@
 """`sweep --against SOURCE`: what somebody else computes, for every configuration of a layer."""
 
 import json
+import os
+import shlex
+import subprocess
 import sys
 
 import pytest
@@ -161,8 +164,8 @@ def test_failures_are_said_in_every_format(small, ports, capsys):
         assert end in out.replace("\\", ""), out
         assert "IndexError: list index out of range" in out
         if name != "github":
-            assert "layer checks parity suspect diverged inconclusive failed refused" in out
-            assert "simple_rnn 25 2 0 0 0 22 1" in out
+            assert "layer checked parity suspect diverged inconclusive failed refused" in out
+            assert "simple_rnn 2 2 0 0 0 22 1" in out
         else:
             assert out.count("::error title=rnn-parity::FAILED, in ") == 3
 
@@ -206,13 +209,19 @@ def test_a_wrong_port_is_one_finding_that_names_it(small, ports, capsys):
 def test_the_report_says_who_was_checked_and_how_to_do_it_again(small, ports, capsys):
     assert cli.main(["sweep", "--strength", "1", "--against", "ports_of_mine:port"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "cpu ports_of_mine:port in place of Keras layer checks" in out
+    assert "cpu ports_of_mine:port in place of Keras layer checked" in out
     assert "more were refused by Keras or ports_of_mine:port." in out
     assert cli.main(["sweep", "--strength", "4", "--against", "ports_of_mine:wrong"]) == 1
-    again = capsys.readouterr().out.partition("again")[2].partition("Refused")[0]
+    out = capsys.readouterr().out
+    again = out.partition("again")[2].partition("Refused")[0].replace("\\\n", " ")
     assert " ".join(again.split()).endswith(
         "zero_output_for_mask=True --against ports_of_mine:wrong"
     )
+    # It is a command, and comes to the same cause.
+    assert cli.main([*shlex.split(again)[1:], "--format", "json"]) == 1
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert [cause["fault"] for cause in check["causes"]] == ["masked-output-not-zeroed"]
+    assert "cause     masked-output-not-zeroed" in out
 
 
 def test_results_of_another_source_are_not_taken_for_these(small, ports, capsys):
@@ -265,7 +274,42 @@ def test_what_cannot_answer_for_any_layer_is_refused(ports, capsys, source, word
 def test_scripts_are_for_keras_on_tensorflow(capsys, tmp_path):
     folder = str(tmp_path / "repro")
     assert cli.main(["sweep", "--against", "keras:jax", "--repro", folder]) == 2
-    assert "--repro: its scripts need TensorFlow and NumPy alone" in capsys.readouterr().err
+    assert "--repro: its scripts call Keras or a module:function" in capsys.readouterr().err
+
+
+def test_a_finding_about_a_function_is_a_case_and_a_script(small, ports, capsys):
+    options = ("--exclude", "go_backwards", "--repro", "repro")
+    found = swept(capsys, "--against", "ports_of_mine:wrong", *options)
+    (finding,) = found["sweep"]["findings"]
+    assert sorted(os.listdir("repro")) == ["1-simple_rnn.npz", "1-simple_rnn.py"]
+    assert finding["script"] == os.path.join("repro", "1-simple_rnn.py")
+    # Alone: without TensorFlow, and the case by the command line.
+    blocked = "import sys; sys.modules['tensorflow'] = None; import runpy; "
+    line = [sys.executable, "-c", f"{blocked}runpy.run_path({finding['script']!r})"]
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(line, capture_output=True, text=True, env=path)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("ports_of_mine:wrong:\n[[[")
+    assert "masked-output-not-zeroed" in done.stdout
+    case = os.path.join("repro", "1-simple_rnn.npz")
+    assert cli.main(["check", case, "--against", "ports_of_mine:wrong", "--format", "json"]) == 1
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert [cause["fault"] for cause in check["causes"]] == ["masked-output-not-zeroed"]
+    assert cli.main(["check", case, "--against", "ports_of_mine:port"]) == 0
+
+
+def test_a_crash_of_a_function_is_shown_by_its_script(small, ports, capsys):
+    options = ("--exclude", "go_backwards", "--mask", "none,left", "--repro", "repro")
+    found = swept(capsys, "--against", "ports_of_mine:crashing", *options)
+    scripts = [finding["script"] for finding in found["sweep"]["findings"]]
+    assert len(scripts) == len(set(scripts)) == 3
+    said = set()
+    for script in scripts:
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=path)
+        assert done.returncode == 1
+        said.add(done.stderr.strip().splitlines()[-1].partition(":")[0])
+    assert {"IndexError", "here"} <= said  # the last line of each error
 
 
 def test_the_numbers_of_a_finding_are_those_of_the_source(ports):

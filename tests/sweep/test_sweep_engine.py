@@ -4,7 +4,7 @@ import pytest
 
 from rnn_parity.sweep import engine
 from rnn_parity.sweep.engine import Group, grouped, shared, shrink, witnesses
-from rnn_parity.sweep.space import default_of
+from rnn_parity.sweep.space import SPACES, default_of
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sweep_results import Outcome
 
@@ -38,7 +38,7 @@ def smallest(configuration, shows, asked=None):
                 return one
         return None
 
-    return shrink(configuration, first)
+    return shrink(configuration, first, SPACES[configuration.layer])
 
 
 def test_everything_that_does_not_matter_has_its_default():
