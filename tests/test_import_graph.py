@@ -38,7 +38,19 @@ DOOR = "rnn_parity.keras_adapter"
 CHILD = "rnn_parity.implementations.keras_backend"
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras"}
 # Packages that only some `--against` sources need.
-EXTRAS = {"ai_edge_litert", "jax", "onnx", "onnxruntime", "openvino", "safetensors", "torch"}
+EXTRAS = {
+    "ai_edge_litert",
+    "jax",
+    "jinja2",
+    "markdown_it",
+    "markupsafe",
+    "resvg_py",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "safetensors",
+    "torch",
+}
 
 
 def type_checking(node):

@@ -9,5 +9,6 @@ FORMATS = {
     "json": "rnn_parity.report.document",
     "markdown": "rnn_parity.report.markdown",
     "github": "rnn_parity.report.github",
+    "html": "rnn_parity.report.html",
 }
 """The module of each form of output, by the name that `--format` takes. Imported on first use."""

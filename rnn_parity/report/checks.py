@@ -82,6 +82,7 @@ def section(
         notes=check.notes,
         table=table(check, style),
         reason=reason,
+        check=check,
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rnn_parity.errors import InputError
 from rnn_parity.report import FORMATS
 from rnn_parity.system.environment import own_version
+
+if TYPE_CHECKING:
+    from rnn_parity.verdict.results import Check
 
 Level = Literal["notice", "warning", "error"]
 """How an annotation shows something."""
@@ -47,6 +50,7 @@ class Section:
 
     `facts` stand under the `heading`; `sentence` is the verdict where the heading does not say it.
     An annotation has the title `name`, and `reason` is why it warns of what passed, or warns alone.
+    `check` is what a form that has pictures draws.
     """
 
     heading: str
@@ -59,6 +63,7 @@ class Section:
     notes: tuple[str, ...] = ()
     table: Table | None = None
     reason: str = ""
+    check: Check | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,18 @@ class Renderable:
         codes; `quiet` leaves the sentence of the verdict alone, in a table or Markdown.
         Raises `InputError` for another format.
         """
-        if format not in FORMATS:
-            raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
-        render = import_module(FORMATS[format]).render
-        return str(render(self, Style(every, colour, quiet)))
+        return renderer(format)(self, Style(every, colour, quiet))
+
+
+def renderer(format: str) -> Callable[[Renderable, Style], str]:
+    """The function that gives the text of a `Renderable` in this format.
+
+    Raises `InputError` for a format that is unknown, and `MissingPackageError` where one needs a
+    package that is not installed: its module says so in a function `require`.
+    """
+    if format not in FORMATS:
+        raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
+    module = import_module(FORMATS[format])
+    getattr(module, "require", lambda: None)()
+    found: Callable[[Renderable, Style], str] = module.render
+    return found

@@ -47,7 +47,7 @@ def test_every_form_shows_every_kind(kind):
 
 @pytest.mark.parametrize("kind", REPORTS)
 def test_another_form_is_refused_by_name(kind):
-    expected = r"format: expected one of table, json, markdown, github, received 'xml'"
+    expected = r"format: expected one of table, json, markdown, github, html, received 'xml'"
     with pytest.raises(InputError, match=expected):
         REPORTS[kind].render("xml")
 
