@@ -125,6 +125,8 @@ def check(given: Given) -> int:
     refuse_each(each)
     check_output(given, [one["target"] for one in each])
     given, each = with_settings(given, each)
+    if "plot" in given:
+        check_plot(given["plot"])
     if "baseline" in given:
         from rnn_parity.api.recorded import read_report
 
@@ -144,6 +146,8 @@ def check(given: Given) -> int:
     if output is not None or given["format"] == "json":
         tell_errors(report)
     answer(text, output)
+    if "plot" in given:
+        draw(report, given["plot"])
     return report.exit_code
 
 
@@ -474,6 +478,32 @@ def answer(text: str, output: str | None) -> None:
     from rnn_parity.system.files import write_text
 
     write_text(output, text + "\n")
+
+
+def check_plot(path: str) -> None:
+    """Raise before the long work when the picture cannot be written: `InputError`, or
+    `MissingPackageError`.
+    """
+    from rnn_parity.report.pictures import require
+    from rnn_parity.system.files import check_writable
+
+    check_writable(path)
+    require(path)
+
+
+def draw(report: Report, path: str) -> None:
+    """Draw the check of a report, or the worst of several, as the file `path`."""
+    from rnn_parity.report.checks import label_in_file
+    from rnn_parity.report.pictures import image, worst
+    from rnn_parity.system.files import write_bytes
+
+    if not report.checks:
+        return fail(f"--plot {path!r}: there is no check to draw")
+    check = worst(report.checks)
+    write_bytes(path, image(check, path))
+    if len(report.checks) > 1:
+        which = f"the worst of {len(report.checks)} checks: {label_in_file(check.subject)}"
+        print(f"rnn-parity: {shown_lines(path)} shows {shown_lines(which)}", file=sys.stderr)
 
 
 def wants_colour(output: str | None) -> bool:

@@ -21,7 +21,7 @@ from rnn_parity.cli.targets import (
 )
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.sources import KINDS, recognised
-from rnn_parity.report import FORMATS
+from rnn_parity.report import FORMATS, PNG, SVG
 from rnn_parity.system.choices import (
     ALL_MODES,
     INITIAL_STATES,
@@ -130,6 +130,11 @@ def add_check(commands: Commands) -> None:
     add("--against", action="append", metavar="SOURCE", help="check this one; repeatable")
     output = check.add_argument_group("output")
     output.add_argument("-o", "--output", metavar="FILE", default=None, help="write it to FILE")
+    output.add_argument(
+        "--plot",
+        metavar="FILE",
+        help=f"draw the check as FILE ({PNG} {SVG}); of several, the worst",
+    )
     add_answer(output)
 
 
@@ -360,6 +365,10 @@ def refuse_combinations(given: Given) -> None:
             recognised(source)
     if given["command"] == "record":
         refuse_recording(given)
+    if not given.get("plot", SVG).lower().endswith((PNG, SVG)):
+        raise InputError(
+            f"--plot {given['plot']!r}: expected a name that ends in {PNG} or {SVG}; name another"
+        )
     for option in ("input", "mask_file"):
         refuse_names(given.get(option, ()), f"--{option.replace('_', '-')}")
     if given["format"] in ("json", "github"):

@@ -12,3 +12,6 @@ FORMATS = {
     "html": "rnn_parity.report.html",
 }
 """The module of each form of output, by the name that `--format` takes. Imported on first use."""
+
+PNG, SVG = ".png", ".svg"
+"""How the name of a file with a picture ends."""

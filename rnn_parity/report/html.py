@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
 from importlib.resources import files
+from itertools import takewhile
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from rnn_parity.errors import MissingPackageError, shown
-from rnn_parity.report.checks import verdict_word
+from rnn_parity.report.checks import is_recorded, verdict_word
 from rnn_parity.report.manual import LINK, topics
 from rnn_parity.report.page import Renderable, Section, Style
 from rnn_parity.report.pictures import (
@@ -77,6 +79,10 @@ def render(report: Renderable, style: Style) -> str:
     script = text_of("page.js")
     given = {
         "page": page,
+        "headline": headline(page.sentence or page.verdict),
+        # What passed and is not enough is shown as what was not proven.
+        "state": "inconclusive" if page.reason and page.verdict == "parity" else page.verdict,
+        "has_checks": any(section.check is not None for section in page.sections),
         "listing": listing(order),
         "counts": counts(page.sections),
         "explained": explained,
@@ -130,6 +136,12 @@ def mark(verdict: str) -> str:
     return MARKS.get(verdict, "~")
 
 
+def headline(sentence: str) -> str:
+    """The verdict with which a sentence begins, as a word, and what stands beside it."""
+    verdict, space, beside = sentence.partition(": ")[0].partition(" ")
+    return f"{verdict.lower()}{space}{beside}"
+
+
 def rank(verdict: str) -> int:
     """Where a verdict stands among all, failures first."""
     known: tuple[str, ...] = STATUSES
@@ -158,7 +170,11 @@ def listing(order: Sequence[tuple[int, Section]]) -> dict[str, Any] | None:
     checks = {i: section.check for i, section in order if section.check is not None}
     if len(checks) < 2:
         return None
-    rows = [(i, check.verdict, row_of(i, check)) for i, check in checks.items()]
+    files = short_paths([check.subject.path or "" for check in checks.values()])
+    rows = [
+        (i, check.verdict, row_of(i, check, file))
+        for (i, check), file in zip(checks.items(), files, strict=True)
+    ]
     used = [any(row[name].text for _, _, row in rows) for name in LISTED]
     headers = [name for name, is_used in zip(LISTED, used, strict=True) if is_used]
     return {
@@ -167,17 +183,26 @@ def listing(order: Sequence[tuple[int, Section]]) -> dict[str, Any] | None:
     }
 
 
-def row_of(i: int, check: Check) -> dict[str, Cell]:
+def short_paths(paths: Sequence[str]) -> list[str]:
+    """Paths without the folders that all of them share; empty ones stay so."""
+    parts = [PurePath(path).parts for path in paths if path]
+    levels = zip(*(folders[:-1] for folders in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda names: len({*names}) == 1, levels))
+    return [str(PurePath(*PurePath(path).parts[shared:])) if path else "" for path in paths]
+
+
+def row_of(i: int, check: Check, file: str) -> dict[str, Cell]:
     """The cells of one check, by the names of their columns."""
     subject = check.subject
     layer = subject.layer_name or subject.layer_class or "-"
     call = "" if subject.call is None else f" call {subject.call}"
     against = f" against {subject.against}" if subject.against else ""
+    against = " then" if is_recorded(subject) else against
     return {
         "#": Cell(str(i), i),
         "verdict": Cell(verdict_word(check), rank(check.verdict)),
         "layer": Cell(layer + call + against, layer + call + against),
-        "file": Cell(subject.path or "", subject.path or ""),
+        "file": Cell(file, file),
         "mode": Cell(subject.mode or "", subject.mode or ""),
         "ratio": measured(check.max_ratio, ratio),
         "effective bits": measured(check.effective_bits, bits),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
@@ -171,18 +171,7 @@ class Renderable:
         codes; `quiet` leaves the sentence of the verdict alone, in a table or Markdown.
         Raises `InputError` for another format.
         """
-        return renderer(format)(self, Style(every, colour, quiet))
-
-
-def renderer(format: str) -> Callable[[Renderable, Style], str]:
-    """The function that gives the text of a `Renderable` in this format.
-
-    Raises `InputError` for a format that is unknown, and `MissingPackageError` where one needs a
-    package that is not installed: its module says so in a function `require`.
-    """
-    if format not in FORMATS:
-        raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
-    module = import_module(FORMATS[format])
-    getattr(module, "require", lambda: None)()
-    found: Callable[[Renderable, Style], str] = module.render
-    return found
+        if format not in FORMATS:
+            raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
+        render = import_module(FORMATS[format]).render
+        return str(render(self, Style(every, colour, quiet)))

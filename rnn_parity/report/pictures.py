@@ -17,18 +17,21 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import shown
+from rnn_parity.errors import InputError, MissingPackageError, shown
 from rnn_parity.recurrence.cells import KERAS_CELLS, Array
 from rnn_parity.recurrence.precision import FORMATS
+from rnn_parity.report import PNG
 from rnn_parity.report.checks import label_in_file, verdict_sentence
 from rnn_parity.report.wording import bits, digits
 from rnn_parity.verdict.judge import effective_bits
+from rnn_parity.verdict.order import WORST_FIRST
 from rnn_parity.verdict.results import Check, HeatMap, ImpliedWeight
 from rnn_parity.verdict.sentences import number, ratio
 
@@ -77,6 +80,8 @@ CURVES, BITS = 130, 48
 """The heights of the panels that have curves."""
 CAPTION, GAP = 18, 12
 """The room over a panel, and under it."""
+LETTER = 8.5
+"""The room for a letter of a legend, enough for the larger ones of a narrow page."""
 MOST_DECADES = 24
 """So many decades of a logarithmic scale are shown; what is smaller lies at its lower end."""
 
@@ -205,6 +210,53 @@ def standalone(check: Check) -> str:
     return svg(height + top, [style, paper, *head, body], title)
 
 
+def image(check: Check, path: str) -> bytes:
+    """The picture as the content of the file `path`: PNG where its name ends so, else SVG.
+
+    Raises `MissingPackageError` and `InputError` as `require` does.
+    """
+    if not path.lower().endswith(PNG):
+        return standalone(check).encode()
+    return as_png(standalone(check), 2)
+
+
+def require(path: str) -> None:
+    """Raises `MissingPackageError` where the picture `path` needs a package that is not installed,
+    and `InputError` where text could not be drawn, as there are no fonts.
+    """
+    if not path.lower().endswith(PNG):
+        return
+    if find_spec("resvg_py") is None:
+        raise MissingPackageError(
+            "--plot: PNG needs resvg-py; install it with: pip install 'rnn-parity[html]', or name "
+            "an .svg file"
+        )
+    with_text, without = (svg(20, [words(text, 1, 15)], "") for text in ("x", ""))
+    if as_png(with_text) == as_png(without):
+        raise InputError(
+            f"--plot {path!r}: there are no fonts here to write the text of a PNG with; install "
+            "some, such as the package fonts-dejavu, or name an .svg file"
+        )
+
+
+def as_png(svg: str, zoom: int = 1) -> bytes:
+    """An SVG picture as PNG, so many times as large."""
+    import resvg_py
+
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=zoom))
+
+
+def worst(checks: Sequence[Check]) -> Check:
+    """The check of several that a person would look at first."""
+
+    def order(check: Check) -> tuple[int, bool, float]:
+        largest = check.max_ratio or 0.0
+        badness = math.inf if math.isnan(largest) else largest
+        return WORST_FIRST.index(check.verdict), not len(check.timesteps), -badness
+
+    return min(checks, key=order)
+
+
 def in_colours(rules: str, palette: dict[str, str]) -> str:
     """Rules with the colours themselves, for programs that know no variables of CSS."""
     return re.sub(r"var\(--(\w+)\)", lambda name: palette[name[1]], rules)
@@ -320,7 +372,7 @@ def legend(heat: HeatMap, top: float) -> Iterator[str]:
     x = float(WIDTH - RIGHT)
     for label, which in groups:
         yield words(label, x, top + 9, "e")
-        x -= 7 * len(label) + 3
+        x -= LETTER * len(label) + 7
         for i in reversed(which):
             x -= 11
             yield tag("rect", class_=f"h{i}", x=x, y=top, width=11, height=9)
@@ -363,8 +415,8 @@ def first_mark(check: Check, heat: HeatMap | None, tops: Mapping[float, float]) 
         x, y = LEFT + PLOT * (i + 0.5) / columns, CAPTION + heat_height(heat) * (j + 0.5) / rows
         said = told(f"first: timestep {first.timestep}, sample {first.batch}, unit {first.unit}")
         yield tag("circle", said, class_="first hover", cx=float(x), cy=float(y), r=6)
-        yield tag("circle", class_="first", cx=LEFT + 176.0, cy=CAPTION - 10.0, r=4)
-        yield words("first divergence", LEFT + 184, CAPTION - 6)
+        yield tag("circle", class_="first aside", cx=LEFT + 176.0, cy=CAPTION - 10.0, r=4)
+        yield words("first divergence", LEFT + 184, CAPTION - 6, "aside")
     for top, height in tops.items():
         yield line("since", (x, top), (x, top + height))
 
@@ -376,11 +428,11 @@ def curves(columns: Columns, top: float) -> Iterator[str]:
     """Deviation, step residual and bound over time, on a logarithmic scale."""
     yield words("off by at most", LEFT, top - 6, "head")
     labels = {"deviation": "deviation", "residual": "step residual", "bound": "bound"}
-    x = WIDTH - RIGHT - sum(30.0 + 6.8 * len(label) for label in labels.values())
+    x = WIDTH - RIGHT - sum(30.0 + LETTER * len(label) for label in labels.values())
     for name, label in labels.items():
         yield line(f"curve {name}", (x, top - 10), (x + 20, top - 10))
         yield words(label, x + 24, top - 6)
-        x += 34 + 6.8 * len(label)
+        x += 34 + LETTER * len(label)
     series = {name: getattr(columns, name) for name in ("bound", "deviation", "residual")}
     scale = Decades.of([*series.values()], top)
     for exponent in scale.ticks:
