@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 2 * 2**20 - 2**14
 """What a page takes at most, as long as its words alone take less. Chosen: mails of it arrive, and
 a browser shows it at once."""
+ALWAYS_WHOLE = 5
+"""So many sections, the worst, are shown whole however many there are."""
 MARKS = {"parity": "✓", "diverged": "✕", "failed": "✕", "suspect": "?", "refused": "–"}
 """The sign beside a verdict, so that it is told apart without its colour; "~" for any other."""
 LISTED = ("#", "verdict", "layer", "file", "mode", "ratio", "effective bits", "deviation")
@@ -275,19 +277,18 @@ class Part:
 def fitted(parts: Sequence[Part], room: int) -> tuple[list[str], int]:
     """The parts, as large as fits into so many bytes, and how many are smaller than they might be.
 
-    All of them grow to one size before the first of them grow to the next.
+    The first ones get all they want; then all of them grow to one size before any to the next.
     """
     sizes = [0] * len(parts)
     left = room - sum(len(part.at(0).encode()) for part in parts)
-    for size in (1, 2):
-        for i, part in enumerate(parts):
-            more = len(part.at(size).encode()) - len(part.at(sizes[i]).encode())
+    turns = [(2, i) for i in range(min(ALWAYS_WHOLE, len(parts)))]
+    turns += [(size, i) for size in (1, 2) for i in range(len(parts))]
+    for size, i in turns:
+        if size > sizes[i]:
+            more = len(parts[i].at(size).encode()) - len(parts[i].at(sizes[i]).encode())
             if more > left:
                 break
             sizes[i], left = size, left - more
-        else:
-            continue
-        break
     found = [part.at(size) for part, size in zip(parts, sizes, strict=True)]
     return found, sum(1 for part, size in zip(parts, sizes, strict=True) if size < part.largest)
 
