@@ -9,6 +9,7 @@ as Python writes it. The standard library alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, delete, C1
@@ -20,6 +21,8 @@ AT_LINE_START = re.compile(r"(?m)^([^\S\n]*):(?=:)")
 """A command of GitHub's runner, which it looks for behind white space, too."""
 ANYWHERE = re.compile(r"#(?=#(?:vso|teamcity)?\[)")
 """A command of Azure's runner, TeamCity's, and GitHub's of old, wherever it stands in a line."""
+LONGEST_WORD = 100
+"""How much of a mistyped word is compared with those that are known; the time grows with both."""
 LONGEST_MESSAGE = 300
 """How many characters of a foreign exception are shown: chosen, three lines of a terminal."""
 NOISE = re.compile(
@@ -83,6 +86,15 @@ def without_commands(text: str) -> str:
 def shown_lines(text: str) -> str:
     """A message whose line breaks are its own, with everything else escaped as in `shown`."""
     return without_commands(shown(text, keep="\n"))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that a mistyped one is nearest to, as the end of a message; empty for none."""
+    from difflib import get_close_matches
+
+    lower = {one.lower(): one for one in known}
+    near = get_close_matches(word.lower()[:LONGEST_WORD], lower, 1)
+    return f"; did you mean {lower[near[0]]}?" if near else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -46,14 +46,15 @@ def examine(
     `earlier` and `backward_half` are as in `Computation`; `known` gives the known difference that
     explains a check, which goes before all other causes.
     """
-    judged = judge(layer, sequences, observed, subject)
+    with on_terminal("comparing with the replay"):
+        judged = judge(layer, sequences, observed, subject)
     reference = Computation(
         layer, sequences, stateful, earlier=earlier, backward_half=backward_half
     )
     if judged.check.verdict == "diverged":
         if not why:
             return judged.check
-        with one_thread(), on_terminal("diagnosis") as tick:
+        with one_thread(), on_terminal("looking for the cause") as tick:
             found = diagnosed(judged, reference, observed, tick)
             cause = known(judged.check)
         if cause is None:
@@ -66,7 +67,7 @@ def examine(
     if judged.check.verdict != "parity" or judged.found is None:
         cause = known(judged.check) if why else None
         return judged.check if cause is None else replace(judged.check, causes=(cause,))
-    with one_thread():
+    with one_thread(), on_terminal("asking what weights the outputs imply"):
         check = doubted(judged.check, reference, observed.outputs, probe)
     if check.verdict != "parity":
         return check

@@ -1,6 +1,7 @@
 """The public functions: check a layer or a model, replay one, compare what somebody observed.
 
-An ONNX model and one of TensorFlow.js are checked against their own weights, without Keras.
+An ONNX model and one of TensorFlow.js are checked against their own weights, without Keras. What
+only some targets need is imported where they are checked: the others answer sooner.
 """
 
 from __future__ import annotations
@@ -15,24 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity import keras_adapter
 from rnn_parity.api.examination import examine
-from rnn_parity.api.exports import check_exports, exports_of
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
 from rnn_parity.api.judging import judged, judged_call, subject_of
-from rnn_parity.api.saved import ModelRun, Opened, one_array, opened
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import call_to_compute, others_of
-from rnn_parity.implementations.onnx.calls import (
-    computed_by_runtime,
-    counterparts,
-    has_operators,
-    observed_model,
-)
-from rnn_parity.implementations.onnx.model import runtime_name
-from rnn_parity.implementations.sources import listed
-from rnn_parity.implementations.tfjs.files import read_model as tfjs_model
-from rnn_parity.implementations.tfjs.model import recurrent_calls
-from rnn_parity.implementations.torch_target import moved_by_layers_below, observed_state_dict
-from rnn_parity.implementations.torch_target import runtime_name as torch_name
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall
 from rnn_parity.recurrence.precision import real
@@ -45,6 +32,7 @@ from rnn_parity.verdict.judge import Observations
 from rnn_parity.verdict.results import Check, Subject
 
 if TYPE_CHECKING:
+    from rnn_parity.api.saved import ModelRun, Opened
     from rnn_parity.implementations.sources import Source
 
 MOST_MOVED = 16
@@ -150,6 +138,8 @@ def check(
         if mask is not None and inputs.ndim == 3:
             boolean(mask, inputs.shape[:2])
     if is_model:
+        from rnn_parity.api.saved import Opened
+
         refuse_state(initial_state)
         found = Opened(layer_or_model, [inputs], mask, layer_name, training)
         return replace(model_report(found, mode, others), allow_known=allow_known)
@@ -277,6 +267,8 @@ def check_model(
     Raises `InputError` for a file that is no model or not a safe one, and for inputs, masks and
     sizes that do not fit it.
     """
+    from rnn_parity.api.saved import ModelRun, opened
+
     others = others_of(against, training)
     found = opened(ModelRun(path, training=training, **run), others)
     return model_report(found, mode, others)
@@ -284,6 +276,8 @@ def check_model(
 
 def model_calls(run: ModelRun, mode: str) -> tuple[list[LayerCall], tuple[str, ...]]:
     """What passes through the recurrent layers of a saved model in each mode, and notes on it."""
+    from rnn_parity.api.saved import opened
+
     found = opened(run)
     return list(found.calls(modes_to_run(mode, training=run.training))), found.notes
 
@@ -294,6 +288,8 @@ def model_report(found: Opened, mode: str, others: Sequence[Source]) -> Report:
     Those of `others` that are exports of the whole model run all of it; others are asked for what
     one layer computes.
     """
+    from rnn_parity.api.exports import check_exports, exports_of
+
     exports = exports_of(found, others)
     checks, outputs = check_exports(found, exports)
     rest = [source for source in others if source.name not in exports]
@@ -340,6 +336,13 @@ def check_onnx(
     here. Raises `InputError` for a file that is no model or cannot be run, and
     `MissingPackageError` without the extra `onnx`.
     """
+    from rnn_parity.implementations.onnx.calls import (
+        computed_by_runtime,
+        counterparts,
+        observed_model,
+    )
+    from rnn_parity.implementations.onnx.model import runtime_name
+
     models, rest = onnx_models(against)
     others = others_of(rest) if rest else []
     seen = observed_model(path, inputs, layer_name, batch, timesteps, seed)
@@ -357,6 +360,9 @@ def check_onnx(
 
 def onnx_models(against: Any) -> tuple[list[str], list[Any]]:
     """The paths of whole ONNX models with recurrent operators among the sources, and the others."""
+    from rnn_parity.implementations.onnx.calls import has_operators
+    from rnn_parity.implementations.sources import listed
+
     sources = [] if against is None else listed(against)
     paths = [os.fspath(one) for one in sources if isinstance(one, (str, os.PathLike))]
     models = [one for one in paths if one.lower().endswith(".onnx") and has_operators(one)]
@@ -389,18 +395,25 @@ def check_state_dict(
     layers below are then named as not compared. Raises `InputError` for a file or data that do not
     fit, and `MissingPackageError` without the extra `torch`.
     """
+    from rnn_parity.api.saved import one_array
+    from rnn_parity.implementations import torch_target
+
     others = others_of(against)
     inputs, mask = one_array(inputs, "--input"), one_array(mask, "--mask-file")
-    seen = observed_state_dict(path, inputs, mask, arguments, layer_name, batch, timesteps, seed)
+    seen = torch_target.observed_state_dict(
+        path, inputs, mask, arguments, layer_name, batch, timesteps, seed
+    )
     if not others:
-        found = [(one, subject_of(one, "model", path, torch_name())) for one in seen.calls]
+        found = [
+            (one, subject_of(one, "model", path, torch_target.runtime_name())) for one in seen.calls
+        ]
         return Report(tuple(judged_call(*one) for one in found), notes=seen.notes)
     checks: list[Check] = []
     for source in others:
         calls, below = seen.asked_of(source)
         skipped = [(one, subject_of(one, "model", path, source.name)) for one in below]
         checks += [judged_call(*one) for one in skipped]
-        moved = moved_by_layers_below(seen.ran) if source.scope == "call" else {}
+        moved = torch_target.moved_by_layers_below(seen.ran) if source.scope == "call" else {}
         for check in judged(calls, "model", path, [source]):
             checks.append(excused(check, moved.get(str(check.subject.layer_name), 0.0)))
     return Report(tuple(checks), notes=seen.notes)
@@ -441,7 +454,10 @@ def check_tfjs(
     selects one layer; what is not replayed is named as not compared. Raises `InputError` for a file
     that is no such model or cannot be run, and `MissingPackageError` without Node or TensorFlow.js.
     """
-    who, calls = recurrent_calls(tfjs_model(path), inputs, batch, timesteps, seed)
+    from rnn_parity.implementations.tfjs.files import read_model
+    from rnn_parity.implementations.tfjs.model import recurrent_calls
+
+    who, calls = recurrent_calls(read_model(path), inputs, batch, timesteps, seed)
     chosen = [one for one in calls if layer_name is None or layer_name in named_in(one)]
     if calls and not chosen:
         names = ", ".join(dict.fromkeys(one.layer_name for one in calls))

@@ -26,7 +26,6 @@ from rnn_parity import keras_adapter
 from rnn_parity.api.functions import generated_calls, keras_report, model_calls, modes_to_run
 from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.api.judging import judged
-from rnn_parity.api.saved import ModelRun
 from rnn_parity.bounds.distance import distance, ulps
 from rnn_parity.cases.case import (
     SEQUENCE_OPTIONS,
@@ -40,9 +39,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import others_of, refuse_several
 from rnn_parity.implementations.numbers import encoded
 from rnn_parity.implementations.sources import Source
-from rnn_parity.keras_adapter.building import rebuild_layer
 from rnn_parity.keras_adapter.dropout import EACH_STEP, IN_TRAINING, MASKS
-from rnn_parity.keras_adapter.observing import observe_layer
 from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall
@@ -145,9 +142,11 @@ def masks_of(case: Case) -> dict[str, NDArray[Any]]:
 
 def rerun(case: Case, mode: str) -> LayerCall:
     """What the layer computes in the Keras installed now, with the dropout masks of then."""
+    from rnn_parity.keras_adapter.building import rebuild_layer
+
     then, masks = recorded(case), masks_of(case)
     layer = rebuild_layer(case.layer_class, case.config, case.weights(), len(case.inputs), masks)
-    (now,) = observe_layer(
+    (now,) = keras_adapter.observe_layer(
         layer, case.inputs, case.mask, case.initial_state, mode, bool(masks), masks
     )
     computed = {name: getattr(now, name) for name in ("outputs", "last_output", "final_state")}
@@ -293,6 +292,8 @@ def record_model(
     **run: Any,
 ) -> Report:
     """Record every recurrent layer of a saved model, run as `check_model` runs it."""
+    from rnn_parity.api.saved import ModelRun
+
     calls, notes = model_calls(ModelRun(path, training=training, **run), mode)
     if not calls:
         return keras_report((), (*notes, f"{path} has no recurrent layer"))

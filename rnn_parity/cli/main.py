@@ -16,6 +16,7 @@ from rnn_parity.cli.data import name_and_path
 from rnn_parity.cli.options import (
     OF_INPUT,
     Given,
+    answer_files,
     parser,
     refuse_each,
     refuse_target,
@@ -23,7 +24,7 @@ from rnn_parity.cli.options import (
     unique,
     views,
 )
-from rnn_parity.cli.targets import CASE, is_folder
+from rnn_parity.cli.targets import CASE, STATE_DICT, TFJS, is_folder, refuse_missing
 from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, shown_lines
 from rnn_parity.system.choices import LAYER_CLASSES
 from rnn_parity.system.limits import check_numbers
@@ -31,11 +32,15 @@ from rnn_parity.system.limits import check_numbers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rnn_parity.report.page import Renderable
     from rnn_parity.report.report import Report
+    from rnn_parity.report.sweeps import SweepReport
     from rnn_parity.sweep.journal import Journal
 
 GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
+NARROWEST, WIDEST = 40, 160
+"""How wide an answer is made at least and at most: longer lines are lost by the eye. Chosen."""
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended: 128, and the number of the signal."""
 
@@ -100,20 +105,18 @@ def run(arguments: Sequence[str] | None) -> int:
 
 def list_faults(given: Given) -> int:
     """Answer with the catalogue of faults."""
-    from rnn_parity.diagnosis.faults import FAULTS
+    from rnn_parity.diagnosis.catalogue import CATALOGUE
     from rnn_parity.report.manual import Catalogue
 
-    deliver(Catalogue(FAULTS).render(given["format"]) + "\n")
+    deliver(Catalogue(CATALOGUE).render(given["format"]) + "\n")
     return 0
 
 
 def explain(given: Given) -> int:
     """Answer with a page of the manual, or with the list of them."""
-    from shutil import get_terminal_size
-
     from rnn_parity.report.manual import contents, explained
 
-    width = get_terminal_size().columns
+    width = columns()
     topic = " ".join(given["topic"])
     deliver((explained(topic, width) if given["topic"] else contents(width)) + "\n")
     return 0
@@ -125,14 +128,12 @@ def check(given: Given) -> int:
     refuse_each(each)
     check_output(given, [one["target"] for one in each])
     given, each = with_settings(given, each)
-    if "plot" in given:
-        check_plot(given["plot"])
     if "baseline" in given:
         from rnn_parity.api.recorded import read_report
 
         read_report(given["baseline"])  # refused before the long work
     with contextlib.redirect_stdout(sys.stderr):  # whatever a model prints is not the answer
-        looked_at = not given["quiet"] or given["strict"]
+        looked_at = not given["quiet"] or given["strict"] or bool(answer_files(given))
         report = find(each, looked_at)
     allowed = {name: given[name] for name in ("strict", "allow_known")}
     report = dataclasses.replace(report, **allowed)
@@ -140,23 +141,11 @@ def check(given: Given) -> int:
         from rnn_parity.api.recorded import against_baseline
 
         report = against_baseline(report, given["baseline"])
-    colour, quiet = wants_colour(given["output"]), given["quiet"]
-    text = report.render(given["format"], every=given["every"], colour=colour, quiet=quiet)
-    output = None if given["command"] == "record" else given["output"]
-    if output is not None or given["format"] == "json":
-        tell_errors(report)
-    answer(text, output)
+    tell_failure(report, given["format"])
+    answer(report, given, **shows(given))
     if "plot" in given:
         draw(report, given["plot"])
     return report.exit_code
-
-
-def tell_errors(report: Report) -> None:
-    """Say on stderr what could not be checked, where the answer goes to no reader at once."""
-    from rnn_parity.report.checks import error_line
-
-    for error in report.errors:
-        fail(error_line(error))
 
 
 def sweep(given: Given) -> int:
@@ -187,8 +176,8 @@ def sweep(given: Given) -> int:
         swept = engine.sweep(*asked, workers, known, against, folder)
     options = {"layers": layers, "against": against, **named(given, "strength", "limit", "seed")}
     report = SweepReport(swept, options, given["allow_known"])
-    text = report.render(given["format"], colour=wants_colour(given["output"]))
-    answer(text, given["output"])
+    tell_failure(report, given["format"])
+    answer(report, given)
     return report.exit_code
 
 
@@ -280,7 +269,10 @@ def released(report: Report, looked_at: bool) -> Report:
 
 def report_on(given: Given) -> Report:
     """The report on one target, from the function for its kind."""
-    return REPORTS[target_kind(given).report](given)
+    kind, target = target_kind(given), given["target"]
+    if target is not None and kind not in (STATE_DICT, TFJS):
+        refuse_missing(target, kind)
+    return REPORTS[kind.report](given)
 
 
 def refuse_for_cases(each: Sequence[Given]) -> None:
@@ -451,44 +443,73 @@ REPORTS: dict[str, Callable[[Given], Report]] = {
 
 
 def check_output(given: Given, targets: Sequence[str | None] = ()) -> None:
-    """Raise `InputError` before the long work when the answer has nowhere to go."""
-    output = given["output"]
-    if output is None:
-        if sys.stdout is None:
-            raise InputError("cannot write the answer: stdout is closed; name a file with -o")
-        return
-    from rnn_parity.system.files import check_writable
+    """Raise before the long work when the answer has nowhere to go, or cannot be written so.
 
+    `InputError`, or `MissingPackageError` for what a form of output needs.
+    """
+    from rnn_parity.report import check_installed
+
+    files = answer_files(given)
+    for form in (given["format"], *files.values()):
+        check_installed(form)
+    written: list[tuple[str, str | None]] = [("-o", path) for path in files]
+    if given["command"] == "record":
+        written = [("-o", given["output"]), ("--inputs-as", given.get("inputs_as"))]
+    elif sys.stdout is None and not files:
+        raise InputError("cannot write the answer: stdout is closed; name a file with -o")
+    if "plot" in given:
+        from rnn_parity.report.pictures import require
+
+        require(given["plot"])
+        written.append(("--plot", given["plot"]))
     read = [*targets, *(given.get(name) for name in ("baseline", "resume"))]
     for word in (*given.get("input", ()), *given.get("mask_file", ())):
         read.append(name_and_path(word)[1])
     for source in given.get("against", ()):
         read += [source, source.partition("?")[0].partition("#")[0]]
-    for option, name in {"-o": output, "--inputs-as": given.get("inputs_as", output)}.items():
+    refuse_written(written, [path for path in read if path])
+
+
+def refuse_written(written: Sequence[tuple[str, str | None]], read: Sequence[str]) -> None:
+    """Raise `InputError` for a file that cannot be written, or that is one of those `read`.
+
+    Each of those that are `written` stands beside its option.
+    """
+    from rnn_parity.system.files import check_writable
+
+    for option, name in written:
+        if name is None:
+            continue
         check_writable(name)
-        for path in filter(None, read):
+        for path in read:
             if os.path.exists(path) and os.path.realpath(path) == os.path.realpath(name):
                 raise InputError(f"{option} {name!r}: would overwrite what is read; name another")
 
 
-def answer(text: str, output: str | None) -> None:
-    """Write the answer and a newline to the file `output`, or to stdout for None."""
-    if output is None:
-        return deliver(text + "\n")
+def answer(
+    report: Renderable,
+    given: Given,
+    every: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Give stdout the answer in the form of `--format`, and each file of `-o` in its own, whole.
+
+    A file has no colour, the usual width, and more than the sentence. Whoever reads stdout gets the
+    answer even where a file cannot be written any more.
+    """
     from rnn_parity.system.files import write_text
 
-    write_text(output, text + "\n")
-
-
-def check_plot(path: str) -> None:
-    """Raise before the long work when the picture cannot be written: `InputError`, or
-    `MissingPackageError`.
-    """
-    from rnn_parity.report.pictures import require
-    from rnn_parity.system.files import check_writable
-
-    check_writable(path)
-    require(path)
+    shown = {"every": every, "verbose": verbose}
+    text = report.render(
+        given["format"], colour=wants_colour(), width=columns(), quiet=quiet, **shown
+    )
+    files = {path: report.render(form, **shown) for path, form in answer_files(given).items()}
+    try:
+        deliver(text + "\n")
+    finally:
+        for path, whole in files.items():
+            write_text(path, whole + "\n")
 
 
 def draw(report: Report, path: str) -> None:
@@ -506,9 +527,33 @@ def draw(report: Report, path: str) -> None:
         print(f"rnn-parity: {shown_lines(path)} shows {shown_lines(which)}", file=sys.stderr)
 
 
-def wants_colour(output: str | None) -> bool:
+def shows(given: Given) -> dict[str, bool]:
+    """How much of the checks is shown."""
+    return {name: given[name] for name in ("every", "quiet", "verbose")}
+
+
+def columns() -> int:
+    """How many columns the terminal has that the answer goes to, or those of a usual one.
+
+    As everywhere, the variable COLUMNS comes before what the terminal says.
+    """
+    from shutil import get_terminal_size
+
+    return min(max(get_terminal_size().columns, NARROWEST), WIDEST)
+
+
+def wants_colour() -> bool:
     """Whether the answer goes to a terminal whose user has not refused colour."""
-    return output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def tell_failure(report: Report | SweepReport, form: str) -> None:
+    """Say on stderr what failed, where stdout has it in a form that no person reads."""
+    from rnn_parity.report import FORMATS
+
+    if report.exit_code and not FORMATS[form].legible:
+        for line in report.render(quiet=True).split("\n\n"):
+            print("rnn-parity:", line, file=sys.stderr)
 
 
 def deliver(text: str) -> None:

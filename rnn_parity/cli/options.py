@@ -6,6 +6,7 @@ So `--help` and bad usage answer at once.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -19,9 +20,9 @@ from rnn_parity.cli.targets import (
     is_folder,
     kind_of,
 )
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, nearest
 from rnn_parity.implementations.sources import KINDS, recognised
-from rnn_parity.report import FORMATS, PNG, SVG
+from rnn_parity.report import FORMATS, PNG, SVG, form_of
 from rnn_parity.system.choices import (
     ALL_MODES,
     INITIAL_STATES,
@@ -29,6 +30,7 @@ from rnn_parity.system.choices import (
     MASKS,
     MODES,
     WRAPPERS,
+    layer_word,
 )
 from rnn_parity.system.environment import own_version
 
@@ -70,13 +72,42 @@ class Parser(argparse.ArgumentParser):
         """Refuse what is unknown here, where the command is known that would have taken it."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self.meant(unknown)}")
         return found, unknown
+
+    def meant(self, unknown: Sequence[str]) -> str:
+        """The option that is nearest to the first unknown one, as the end of a message."""
+        words = [word[2:].partition("=")[0] for word in unknown if word.startswith("--")]
+        known = [name[2:] for name in self._option_string_actions if name.startswith("--")]
+        near = nearest(words[0], known) if words else ""
+        return near.replace("did you mean ", "did you mean --")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of the choices, with the one that is nearest to it."""
+        known = action.choices
+        if known is not None and value not in known:
+            raise argparse.ArgumentError(action, not_among(str(value), [*map(str, known)]))
 
     def error(self, message: str) -> NoReturn:
         """Raises `InputError` where argparse would print its usage and exit."""
-        raise InputError(f"{message}; try {self.prog} --help")
+        join = "" if message.endswith("?") else ";"
+        raise InputError(f"{message}{join} try {self.prog} --help")
 
+
+def not_among(word: str, known: Sequence[str]) -> str:
+    """What was expected in place of a word; a target without a command gets the usual one."""
+    near = nearest(word, known)
+    if not near and "check" in known and any(sign in word for sign in "./*"):
+        near = f"; did you mean check {word}?"
+    received = word if len(word) <= 40 else word[:40] + "..."
+    return f"expected one of {', '.join(known)}, received {received!r}{near}"
+
+
+ANNOTATIONS = "github"
+"""The form of output that has neither a table nor fewer words."""
+
+OF_CHECKS = (ANNOTATIONS, "junit")
+"""The forms of output that show nothing but checks."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -95,7 +126,7 @@ def parser() -> Parser:
         help="list the known mistakes: id, meaning, layers",
         description="List the known mistakes that a divergence is held against.",
     )
-    lists = [name for name in FORMATS if name != "github"]  # there is nothing to annotate
+    lists = [name for name in FORMATS if name not in OF_CHECKS]
     faults.add_argument("--format", choices=lists, default="table", help="default table")
     explain = commands.add_parser(
         "explain",
@@ -129,7 +160,7 @@ def add_check(commands: Commands) -> None:
     ).add_argument
     add("--against", action="append", metavar="SOURCE", help="check this one; repeatable")
     output = check.add_argument_group("output")
-    output.add_argument("-o", "--output", metavar="FILE", default=None, help="write it to FILE")
+    add_files(output)
     output.add_argument(
         "--plot",
         metavar="FILE",
@@ -168,7 +199,8 @@ def add_subject(command: Parser, target: str, count: str = "?") -> None:
     """What is checked, on which data, and how Keras runs it."""
     command.add_argument("target", nargs=count, metavar="TARGET", default=None, help=target)
     add = command.add_argument_group("generated layer").add_argument
-    add("--layer", choices=(*LAYER_CLASSES, *WRAPPERS), help="its class (default simple_rnn)")
+    layers = (*LAYER_CLASSES, *WRAPPERS)
+    add("--layer", type=layer_word, choices=layers, help="its class (default simple_rnn)")
     add("--units", type=size, metavar="N", help="its units (default 16)")
     add("--features", type=size, metavar="N", help="features of its inputs (default 32)")
     add("--batch", type=size, metavar="N", help="samples; for a model too (default 32)")
@@ -223,12 +255,33 @@ def add_subject(command: Parser, target: str, count: str = "?") -> None:
     add("--training", action="store_true", help="call it in training, where dropout is active")
 
 
+def add_files(group: argparse._ArgumentGroup) -> None:
+    """The files in which the answer of a check or a sweep is written, too."""
+    endings = " ".join(form.ending for form in FORMATS.values() if form.ending)
+    group.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        metavar="FILE",
+        default=[],
+        help=f"also write all of it to FILE, in the form of its ending ({endings}); repeatable",
+    )
+
+
 def add_answer(group: argparse._ArgumentGroup) -> None:
     """How the answer of a check is given."""
     add = group.add_argument
-    add("--format", choices=FORMATS, default="table", help="of the answer (default table)")
+    add("--format", choices=FORMATS, default="table", help="of what stdout gets (default table)")
     add("--every", action="store_true", default=False, help="show all timesteps of a long table")
-    add("-q", "--quiet", action="store_true", default=False, help="print the verdict alone")
+    how = group.add_mutually_exclusive_group().add_argument
+    how("-q", "--quiet", action="store_true", default=False, help="print the verdict alone")
+    how(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=False,
+        help="show all of several checks, not those alone that are not in parity",
+    )
     add("--strict", action="store_true", default=False, help="blind spots count as failures")
     add(
         "--allow-known",
@@ -247,7 +300,14 @@ def add_sweep(commands: Commands) -> None:
         epilog=SWEEP_ENDS,
     )
     add = sweep.add_argument_group("what is checked").add_argument
-    add("--layer", choices=(*LAYER_CLASSES, "all"), default="simple_rnn", help="default simple_rnn")
+    layers = (*LAYER_CLASSES, "all")
+    add(
+        "--layer",
+        type=layer_word,
+        choices=layers,
+        default="simple_rnn",
+        help="default simple_rnn",
+    )
     add(
         "--strength",
         type=strength,
@@ -263,7 +323,8 @@ def add_sweep(commands: Commands) -> None:
     add = sweep.add_argument_group("who does it").add_argument
     add("--workers", type=size, metavar="N", help="so many processes (default: this one alone)")
     add("--dask", metavar="ADDRESS", help="the workers of the Dask scheduler there instead")
-    add = sweep.add_argument_group("what comes of it").add_argument
+    output = sweep.add_argument_group("what comes of it")
+    add = output.add_argument
     add("--resume", metavar="FILE", help="add results to FILE, and do not repeat those in it")
     add("--repro", metavar="DIR", help="write a script for every finding that runs by itself")
     add(
@@ -271,8 +332,8 @@ def add_sweep(commands: Commands) -> None:
         action="store_true",
         help="do not fail for known mistakes of Keras's; they still count as diverged",
     )
-    add("--format", choices=FORMATS, default="table", help="of the answer (default table)")
-    add("-o", "--output", metavar="FILE", help="write it to FILE")
+    add("--format", choices=FORMATS, default="table", help="of what stdout gets (default table)")
+    add_files(output)
 
 
 # The types of values; each raises argparse's error, which names the option.
@@ -357,6 +418,20 @@ def views(given: Given) -> list[Given]:
     return [{**given, "target": target} for target in targets]
 
 
+def answer_files(given: Given) -> dict[str, str]:
+    """The files of `-o` that get the answer, each with its form; `record` writes a case there.
+
+    Raises `InputError` for an ending that stands for no form, and for a file that is named twice.
+    """
+    if given["command"] == "record":
+        return {}
+    places = [os.path.realpath(path) for path in given["output"]]
+    for path, place in zip(given["output"], places, strict=True):
+        if places.count(place) > 1:
+            raise InputError(f"-o {path!r}: expected once, received {places.count(place)} times")
+    return {path: form_of(path) for path in given["output"]}
+
+
 def refuse_combinations(given: Given) -> None:
     """Raise `InputError` for an option that would be ignored, or done wrong, of any target."""
     if "against" in given:
@@ -371,9 +446,11 @@ def refuse_combinations(given: Given) -> None:
         )
     for option in ("input", "mask_file"):
         refuse_names(given.get(option, ()), f"--{option.replace('_', '-')}")
-    if given["format"] in ("json", "github"):
-        refuse(given, ("quiet",), f"not possible with --format {given['format']}; leave it out")
-    if given["format"] == "github" or given["quiet"]:
+    form = given["format"]
+    if form == ANNOTATIONS or not FORMATS[form].legible:
+        refuse(given, ("quiet",), f"not possible with --format {form}; leave it out")
+    whole = {*answer_files(given).values(), *(() if given["quiet"] else (form,))}
+    if not whole - {ANNOTATIONS}:
         refuse(given, ("every",), "there is no table to show; leave it out")
 
 

@@ -5,6 +5,7 @@ The standard library alone, so that bad usage answers at once.
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,12 +32,13 @@ FOR_GENERATED = (OF_GENERATED, "only for a generated layer; leave out this or th
 class TargetKind:
     """One kind of target: how its files end, who checks it, which options it would ignore and why.
 
-    An option that would be ignored is refused.
+    An option that would be ignored is refused. `called` is how messages call a file of it.
     """
 
     report: Report
     suffixes: tuple[str, ...] = ()
     refused: tuple[tuple[Sequence[str], str], ...] = ()
+    called: str = ""
 
 
 GENERATED = TargetKind(
@@ -66,6 +68,7 @@ ONNX = TargetKind(
         (NOT_OF_ONNX, "not for an ONNX model, which runs by itself; leave it out"),
         FOR_GENERATED,
     ),
+    "ONNX model",
 )
 TFJS = TargetKind(
     "tfjs",
@@ -92,6 +95,7 @@ CASE = TargetKind(
             "settled by the case; leave it out",
         ),
     ),
+    "case",
 )
 NOTHING = TargetKind("nothing")
 """A folder without anything to check, or a glob that matches no file."""
@@ -109,6 +113,13 @@ def kind_of(target: str | None) -> TargetKind:
         return TFJS
     name = target.lower()
     return next((kind for kind in KINDS if name.endswith(kind.suffixes)), MODEL)
+
+
+def refuse_missing(target: str, kind: TargetKind) -> None:
+    """Raise `InputError` for a file that is not there, before anything is imported to read it."""
+    if target.lower().endswith(kind.suffixes) and not os.path.lexists(target):
+        name = f"{kind.called} {target!r}" if kind.called else target
+        raise InputError(f"{name}: cannot be read: {os.strerror(errno.ENOENT)}")
 
 
 def is_folder(path: str) -> bool:

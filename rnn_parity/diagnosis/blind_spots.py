@@ -23,6 +23,7 @@ from rnn_parity.diagnosis.faults import STALE, Computation, Fault, faults_of
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
+from rnn_parity.system.progress import on_terminal
 from rnn_parity.system.threads import one_thread
 from rnn_parity.verdict.comparison import Last
 from rnn_parity.verdict.judge import Observations, held_states, judge
@@ -152,8 +153,9 @@ def sensitivity(passed: PassedCheck | PassedLast) -> Sensitivity:
     """Which faults this check would have called `diverged`, and which not, with the reason."""
     reference = passed.reference
     visible, blind = [], []
-    with one_thread():
+    with one_thread(), on_terminal("looking for blind spots") as tick:
         for fault in faults_of(reference.layer):
+            tick()
             if fault is STALE:
                 reason = passed.unseen_state()
             elif next(fault.variants(reference), None) is None:

@@ -223,7 +223,7 @@ def layer_computed_by(
         model_inputs=seen.model_inputs,
         asked=asked or {},
     )
-    answer = source.compute(request)
+    answer = source.answer(request)
     weights = seen.weights if answer.layer is None else answer.layer
     if len(answer.final_state) > len(weights.STATES):
         raise SourceFailedError(
@@ -332,7 +332,7 @@ def whole_answer(both: Both, layer: Cell, source: Source) -> Answer:
     config = {} if both.merge is None else both.merge.config
     beside = both.layers if len(both.layers) > 1 else ()
     state = None if beside else seen.initial_state
-    answer = source.compute(
+    answer = source.answer(
         Request(
             layer,
             seen.inputs,

@@ -16,9 +16,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnn_parity.errors import InputError
+from rnn_parity.system.progress import on_terminal
 
 if TYPE_CHECKING:
-    from rnn_parity.implementations.request import Answer, Implementation
+    from rnn_parity.implementations.request import Answer, Implementation, Request
     from rnn_parity.implementations.whole_model import Export
 
 Scope = Literal["call", "layer", "model"]
@@ -151,6 +152,11 @@ class Source:
     scope: Scope = "layer"
     merges: bool = True
     export: Callable[[], Export | None] | None = None
+
+    def answer(self, request: Request) -> Answer:
+        """What it computes; a line on a terminal says so while it does."""
+        with on_terminal(f"asking {self.name}"):
+            return self.compute(request)
 
 
 def unproven(answer: Answer, source: Source) -> str:

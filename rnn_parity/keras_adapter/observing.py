@@ -42,6 +42,7 @@ from rnn_parity.keras_adapter.substitution import HandOn, substituted
 from rnn_parity.keras_adapter.weights import cell_weights
 from rnn_parity.recurrence.layer_call import Handed, LayerCall, Merge, not_compared
 from rnn_parity.recurrence.precision import real
+from rnn_parity.system.progress import on_terminal
 
 STATES = ("initial_state", "final_state")
 """Each is several arrays, "initial_state_0" and so on: h before an LSTM's c."""
@@ -90,7 +91,8 @@ def observe_layer(
     ]
     recorder = Recorder(watched_layers(layer))
     fixed = given_masks(layer, dropout) if dropout else nullcontext()
-    with refusals(f"layer {layer.name!r} in mode {mode}"), fixed, recorder.attached():
+    what = f"layer {layer.name!r} in mode {mode}"
+    with on_terminal(f"running {what}"), refusals(what), fixed, recorder.attached():
         _build(layer, data[0]["inputs"].shape)
         found = _recorded_arrays(recorder, partial(_call_layer, layer, training), layer, mode, data)
     return _layer_calls(recorder, found, mode)
@@ -152,7 +154,8 @@ def observe_calls(
     recorder = Recorder(layers)
     handing_on = nullcontext() if hand_on is None else substituted(model, hand_on)
     # What is recorded is what the layer returned, before something else is handed on.
-    with refusals(f"model {model.name!r} in mode {mode}"), recorder.attached(), handing_on:
+    what = f"model {model.name!r} in mode {mode}"
+    with on_terminal(f"running {what}"), refusals(what), recorder.attached(), handing_on:
         found = _recorded_arrays(
             recorder, partial(_call_model, model, training, masked), model, mode, data
         )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError, MissingPackageError, RnnParityError, one_line
 from rnn_parity.system.choices import ALL_MODES, MODES
+from rnn_parity.system.progress import on_terminal
 
 NEVER_TRAINS = "predict"
 
@@ -46,7 +47,7 @@ def _first_import() -> tuple[Any, bool]:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         if "keras" not in sys.modules:
             os.environ["KERAS_BACKEND"] = "tensorflow"
-    with _silence(ours):
+    with on_terminal("loading TensorFlow"), _silence(ours):
         tf = _import()
     if tf.keras.backend.backend() != "tensorflow":
         raise InputError(

@@ -195,7 +195,7 @@ def _short_name(layer: str, scope: str) -> str:
 
 
 def _of_keras_1(layer: str, arrays: Mapping[str, Array]) -> Iterator[tuple[str, str, list[Array]]]:
-    """The same of the layers of Keras 1, which had three arrays for each gate."""
+    """The weights of gated layers of Keras 1, which had three arrays for each gate."""
     groups: dict[str, list[Array]] = {}
     recurrent = set()
     for name, array in arrays.items():

@@ -95,7 +95,7 @@ def numbers(check: Check) -> str:
 def lines(report: Report) -> list[tuple[str, str, bool]]:
     """A word, a line and whether it failed, for each check; one if nothing was compared."""
     if not report.checks:
-        return [(report.verdict, shown(report.summary), True)]
+        return [(report.verdict, shown(report.counts), True)]
     return [(verdict_word(c), line(c, report), fails(c, report)) for c in report.checks]
 
 

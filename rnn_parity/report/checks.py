@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile, zip_longest
 from pathlib import PurePath
 
@@ -16,11 +18,13 @@ from rnn_parity.report.page import (
     TOOL,
     Level,
     OptionNames,
+    Row,
     Section,
     Style,
     Table,
+    Verdicts,
 )
-from rnn_parity.report.wording import bits, caused, digits, more, sentence
+from rnn_parity.report.wording import bits, caused, digits, either, more, sentence
 from rnn_parity.verdict.order import WORST_FIRST
 from rnn_parity.verdict.results import (
     BlindSpot,
@@ -35,7 +39,7 @@ from rnn_parity.verdict.results import (
     TargetError,
     TimestepRow,
 )
-from rnn_parity.verdict.sentences import number, ratio
+from rnn_parity.verdict.sentences import COUNTLESS, number, ratio
 
 LONGEST = 40
 """Tables with more timesteps than this are shortened."""
@@ -45,12 +49,16 @@ MOST_WEIGHTS = 5
 """How many implied weights are shown; the JSON document has more."""
 MOST_NAMED = 3
 """How many of the checks that did not pass an overall sentence names."""
-LONGEST_NAME = 26
-"""The width of the column of layers in an overview."""
-LONGEST_FILE, BOTH_NAMES = 17, 32
-"""The width of the column of files in an overview, and of those of files and layers together."""
+ULPS, NO_ULPS = "ULPs", "-"
+MOST_ULPS = 64
+"""Rounding moves a number by a few ULPs; more stand beside one that happens to be nearly 0, or one
+that is wrong, and say nothing then. Chosen: with half as many, right rows of a few units lose them;
+with twice as many, a column holds what means something and what does not.
+"""
+HEADERS = ("timestep", "deviation", ULPS, "step\nresidual", "ratio", "batch", "unit")
+GAP = ["...", *[""] * (len(HEADERS) - 1)]
+"""The row that stands for timesteps that are left out."""
 
-HEADERS = ("timestep", "deviation", "ULPs", "step\nresidual", "ratio", "batch", "unit")
 OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
 OVERVIEW_OF_FILES = ("#", "file", "layer", "mode", "verdict", "ratio", "bits")
 COMPARED = ("verdict", "effective bits", "max deviation", "first divergence")
@@ -82,6 +90,7 @@ def section(
         notes=check.notes,
         table=table(check, style),
         reason=reason,
+        passed=check.verdict == "parity" and not reason,
         check=check,
     )
 
@@ -133,31 +142,47 @@ def verdict_word(check: Check) -> str:
     return check.verdict if is_compared(check) else NOT_COMPARED
 
 
-def verdict_sentence(check: Check) -> str:
-    """The sentence of one check."""
-    return sentence(check.verdict, check.summary, check.effective_bits)
+def verdict_sentence(check: Check, subject: str = "") -> str:
+    """The sentence of one check: its verdict and cause, the name of its `subject` if given, why."""
+    summary = f"{subject}: {check.summary}" if subject else check.summary
+    return sentence(check.verdict, summary, check.effective_bits, either(check.causes))
+
+
+def cause_of(checks: Sequence[Check]) -> str:
+    """The causes of those checks that did not pass, the worst first, in a few words."""
+    order = sorted(checks, key=lambda check: WORST_FIRST.index(check.verdict))
+    found = dict.fromkeys(either(check.causes) for check in order if check.verdict != "parity")
+    return first_names(list(filter(None, found)), "; ")
 
 
 def overall(checks: Sequence[Check]) -> str:
     """How many checks found what, with the names of those that did not pass; no verdict word."""
     groups: dict[str, list[str]] = {kind: [] for kind in (*WORST_FIRST, NOT_COMPARED, "parity")}
-    named = label_in_file if len(files_of(checks)) > 1 else label
+    paths = {check.subject.path for check in checks}
+    only = paths.pop() if len(paths) == 1 else None
+    named, where = (label_in_file, "") if only is None else (label, f" of {only}")
+    several = len({check.causes for check in checks if check.causes}) > 1
     for check in checks:
-        groups[verdict_word(check)].append(named(check.subject))
-    passed = len(groups.pop("parity"))
-    if passed == len(checks):
-        return "1 check is in parity" if passed == 1 else f"all {passed} checks are in parity"
+        cause = f" ({either(check.causes)})" if several and check.causes else ""
+        groups[verdict_word(check)].append(f"{named(check.subject)}{cause}")
+    passed, count = len(groups.pop("parity")), len(checks)
+    if passed == count:
+        return (
+            f"1 check{where} is in parity"
+            if count == 1
+            else f"all {count} checks{where} are in parity"
+        )
     parts = [
         f"{len(names)} {kind}: {first_names(names)}" for kind, names in groups.items() if names
     ]
     parts += [f"{passed} in parity"] if passed else []
-    return f"of {len(checks)} check{'s' * (len(checks) > 1)}, {'; '.join(parts)}"
+    return f"of {count} check{'s' * (count > 1)}{where}, {'; '.join(parts)}"
 
 
-def first_names(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str], comma: str = ", ") -> str:
     """The first names, and how many more there are."""
     hidden = len(names) - MOST_NAMED
-    return ", ".join([*names[:MOST_NAMED], *([f"{hidden} more"] if hidden > 0 else [])])
+    return comma.join([*names[:MOST_NAMED], *([f"{hidden} more"] if hidden > 0 else [])])
 
 
 def findings(check: Check, names: OptionNames = COMMAND_LINE) -> list[tuple[str, str]]:
@@ -184,11 +209,14 @@ def place_of_divergence(first: Divergence | None, dtype: str | None) -> list[tup
     form = digits(dtype)
     gap = abs(first.observed - first.expected)
     times = gap / first.bound if first.bound > 0 else math.inf
+    off_by = f"{number(gap)}, {beyond(times)} the bound {number(first.bound)}"
+    if math.isfinite(gap) and times >= COUNTLESS:
+        off_by = f"{number(gap)}, where rounding moves nothing"
     return [
         ("first at", f"timestep {first.timestep}, batch {first.batch}, unit {first.unit}"),
         ("observed", f"{first.observed:{form}}"),
         ("expected", f"{first.expected:{form}} ({first.origin})"),
-        ("off by", f"{number(gap)}, {beyond(times)} the bound {number(first.bound)}"),
+        ("off by", off_by),
     ]
 
 
@@ -207,7 +235,7 @@ def places_of_states(check: Check) -> list[tuple[str, str]]:
 
 def beyond(times: float) -> str:
     """How far beyond, as a multiple where it is a number."""
-    return f"{ratio(times)} x" if math.isfinite(times) else "beyond"
+    return f"{ratio(times)} x" if times < COUNTLESS else "beyond"
 
 
 def implied_weights(
@@ -321,11 +349,14 @@ def allowance(checks: Sequence[Check], names: OptionNames = COMMAND_LINE) -> str
     return f"With {names.allow_known}, {', '.join(ids)} {verb} {what} and no failure."
 
 
+def cell_of(times: float) -> str:
+    """A ratio in a table; a bound of next to nothing is told in a word, not as 8e+37 times."""
+    return "beyond" if times >= COUNTLESS else ratio(times)
+
+
 def ulps(n: int) -> str:
-    """A whole number of ULPs; the largest stands for what no integer holds."""
-    if n >= 2**63 - 1:
-        return "inf"
-    return str(n) if n < 10**6 else number(float(n))
+    """A number of ULPs, where it means something."""
+    return str(n) if n <= MOST_ULPS else NO_ULPS
 
 
 def subject_lines(check: Check) -> list[str]:
@@ -347,8 +378,35 @@ def subject_lines(check: Check) -> list[str]:
 def table(check: Check, style: Style) -> Table | None:
     """The table of timesteps and final states; None without rows."""
     steps = steps_shown(check, style.every)
-    groups = (timestep_rows(check, steps), [state_cells(row) for row in check.final_state])
-    return Table(HEADERS, groups, note=left_out(check, steps, style.names)) if any(groups) else None
+    rows = [None if t is None else check.timesteps[t] for t in with_gaps(steps)]
+    groups = (
+        [GAP if row is None else timestep_cells(row) for row in rows],
+        [state_cells(row) for row in check.final_state],
+    )
+    if not any(groups):
+        return None
+    ratios = [0.0 if row is None else row.max_ratio for row in (*rows, *check.final_state)]
+    failing: Verdicts = {i: check.verdict for i, one in enumerate(ratios) if not one <= 1}
+    note = left_out(check, steps, style.names)
+    return without_ulps(Table(HEADERS, groups, note=note, verdicts=failing))
+
+
+def without_ulps(table: Table) -> Table:
+    """The table without the column of ULPs where they mean something in few of the rows."""
+    place = HEADERS.index(ULPS)
+    cells = [row[place] for row in table.rows if row[place]]
+    if 2 * cells.count(NO_ULPS) <= len(cells):
+        return table
+    return replace(
+        table,
+        headers=tuple(without(table.headers, place)),
+        groups=tuple([without(row, place) for row in rows] for rows in table.groups),
+    )
+
+
+def without(row: Row, place: int) -> list[str]:
+    """A row without its cell at `place`."""
+    return [*row[:place], *row[place + 1 :]]
 
 
 def steps_shown(check: Check, every: bool) -> list[int]:
@@ -376,28 +434,51 @@ def left_out(check: Check, steps: Sequence[int], names: OptionNames) -> str:
     return hidden if len(steps) < count else ""
 
 
-def timestep_rows(check: Check, steps: Sequence[int]) -> list[list[str]]:
-    """The rows of the timesteps `steps`, with a row of dots where some were left out."""
-    rows: list[list[str]] = []
-    before = -1
-    for t in steps:
-        if t > before + 1:
-            rows.append(["..."] + [""] * (len(HEADERS) - 1))
-        rows.append(timestep_cells(check.timesteps[t]))
-        before = t
-    return rows
+def with_gaps(steps: Sequence[int]) -> list[int | None]:
+    """The timesteps `steps`, with None where some were left out."""
+    found: list[int | None] = []
+    for before, t in zip([-1, *steps], steps, strict=False):
+        found += [t] if t == before + 1 else [None, t]
+    return found
 
 
 def timestep_cells(row: TimestepRow) -> list[str]:
     """One timestep as a row of the table."""
     numbers = [number(row.max_deviation), ulps(row.max_ulp), number(row.max_residual)]
-    return [str(row.timestep), *numbers, ratio(row.max_ratio), str(row.batch), str(row.unit)]
+    return [str(row.timestep), *numbers, cell_of(row.max_ratio), str(row.batch), str(row.unit)]
 
 
 def state_cells(row: StateRow) -> list[str]:
     """One final state as a row of the table; it has no step of its own."""
     numbers = [number(row.max_deviation), ulps(row.max_ulp), "-"]
-    return [f"final {row.name}", *numbers, ratio(row.max_ratio), str(row.batch), str(row.unit)]
+    return [f"final {row.name}", *numbers, cell_of(row.max_ratio), str(row.batch), str(row.unit)]
+
+
+def of_passed(checks: Sequence[Check], names: OptionNames = COMMAND_LINE) -> tuple[str, ...]:
+    """What counts of checks that passed where they are left out: their blind spots and notes."""
+    if not checks:
+        return ()
+    one = len(checks) == 1
+    lines = [f"{len(checks)} check{'s' * (not one)} in parity left out ({names.all_checks})"]
+    spots: dict[str, int] = Counter(spot.fault for c in checks for spot in blind_spots(c))
+    notes: dict[str, int] = Counter(note for c in checks for note in c.notes)
+    if spots:
+        lines[0] += f"; blind to {counted(spots, len(checks))}"
+    return (*lines, *(f"note: {note}{in_checks(n, len(checks))}" for note, n in notes.items()))
+
+
+def counted(faults: Mapping[str, int], total: int) -> str:
+    """Faults, together with those that as many checks are blind to."""
+    alike: dict[int, list[str]] = {}
+    for fault, count in faults.items():
+        alike.setdefault(count, []).append(fault)
+    groups = sorted(alike.items(), reverse=True)
+    return "; ".join(f"{', '.join(ids)}{in_checks(count, total)}" for count, ids in groups)
+
+
+def in_checks(count: int, total: int) -> str:
+    """In how many of several checks something was met; nothing where it was met in all."""
+    return "" if count == total else f" ({count} of them)"
 
 
 def overview(checks: Sequence[Check]) -> Table | None:
@@ -407,27 +488,27 @@ def overview(checks: Sequence[Check]) -> Table | None:
     """
     names, files = implementations(checks), short_files(checks)
     if len(names) > 1:
-        return Table(("layer", "", *names), (comparison_rows(checks, names),), (0, 1), labels=2)
+        rows = comparison_rows(checks, names)
+        cells: Verdicts = {(i, j): row[j] for i, row in enumerate(rows) for j in range(2, len(row))}
+        return Table(("layer", "", *names), (rows,), (0, 1), labels=2, names=(0,), verdicts=cells)
     if len(checks) < 2:
         return None
-    room = LONGEST_NAME
-    if files:
-        room = min(room, BOTH_NAMES - max(map(len, files.values())))
     rows = [
         [
             str(i),
             *([files[c.subject.path]] if files else []),
-            short_name(c.subject, room),
+            name_in_overview(c.subject),
             c.subject.mode or "-",
             verdict_word(c),
-            "-" if c.max_ratio is None else ratio(c.max_ratio),
+            "-" if c.max_ratio is None else cell_of(c.max_ratio),
             "-" if c.effective_bits is None else bits(c.effective_bits),
         ]
         for i, c in enumerate(checks, 1)
     ]
-    if files:
-        return Table(OVERVIEW_OF_FILES, (rows,), left=(1, 2, 3, 4))
-    return Table(OVERVIEW, (rows,), left=(1, 2, 3))
+    headers = OVERVIEW_OF_FILES if files else OVERVIEW
+    words, place = tuple(range(1, len(headers) - 2)), headers.index("verdict")
+    verdicts: Verdicts = {(i, place): row[place] for i, row in enumerate(rows)}
+    return Table(headers, (rows,), left=words, names=words[: 1 + bool(files)], verdicts=verdicts)
 
 
 def files_of(checks: Sequence[Check]) -> list[str]:
@@ -437,9 +518,9 @@ def files_of(checks: Sequence[Check]) -> list[str]:
 
 
 def short_files(checks: Sequence[Check]) -> dict[str | None, str]:
-    """Each of several files without the folders that all of them share, shortened to fit a column.
+    """Each of several files without the folders that all of them share.
 
-    Nothing where all checks are of one file. The end of a path tells more than its beginning.
+    Nothing where all checks are of one file.
     """
     files = files_of(checks)
     if len(files) < 2:
@@ -449,22 +530,15 @@ def short_files(checks: Sequence[Check]) -> dict[str | None, str]:
     shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, levels))
     found: dict[str | None, str] = {None: "-"}
     for path in files:
-        name = shown(str(PurePath(*parts[path][shared:])))
-        found[path] = name if len(name) <= LONGEST_FILE else f"...{name[3 - LONGEST_FILE :]}"
+        found[path] = shown(str(PurePath(*parts[path][shared:])))
     return found
 
 
-def short_name(subject: Subject, longest: int = LONGEST_NAME) -> str:
-    """What a person calls the layer, shortened to fit a column."""
+def name_in_overview(subject: Subject) -> str:
+    """What a person calls the layer."""
     call = "" if subject.call is None else f" call {subject.call}"
     call += " then" if is_recorded(subject) else ""
-    name = shown(subject.layer_name or subject.layer_class or "-")
-    room = longest - len(call)
-    if len(name) > room:
-        # The end tells more; where there is room, the beginning says something, too.
-        start = room - 12 if longest == LONGEST_NAME else 0
-        name = f"{name[:start]}...{name[start + 3 - room :]}"
-    return name + call
+    return shown(subject.layer_name or subject.layer_class or "-") + call
 
 
 def implementations(checks: Sequence[Check]) -> list[str]:
@@ -478,7 +552,7 @@ def comparison_rows(checks: Sequence[Check], names: Sequence[str]) -> list[list[
     layers: dict[tuple[str | None, str], dict[str | None, list[str]]] = {}
     files = short_files(checks)
     for check in checks:
-        place = layers.setdefault((check.subject.path, short_name(check.subject)), {})
+        place = layers.setdefault((check.subject.path, name_in_overview(check.subject)), {})
         place[check.subject.against] = implementation_facts(check)
     nothing = [""] * len(COMPARED)
     return [

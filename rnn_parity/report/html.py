@@ -63,8 +63,7 @@ def require() -> None:
             import_module(name)
     except ImportError:
         raise MissingPackageError(
-            "format html: this needs Jinja2 and markdown-it-py; install them with: "
-            "pip install 'rnn-parity[html]'"
+            "the form html needs Jinja2 and markdown-it-py: pip install 'rnn-parity[html]'"
         ) from None
 
 
@@ -138,10 +137,10 @@ def mark(verdict: str) -> str:
     return MARKS.get(verdict, "~")
 
 
-def headline(sentence: str) -> str:
-    """The verdict with which a sentence begins, as a word, and what stands beside it."""
-    verdict, space, beside = sentence.partition(": ")[0].partition(" ")
-    return f"{verdict.lower()}{space}{beside}"
+def headline(sentence: str) -> tuple[str, str]:
+    """The verdict with which a sentence begins, as a word, and the cause that stands beside it."""
+    verdict, _, cause = sentence.partition(": ")[0].partition(" ")
+    return verdict.lower(), cause
 
 
 def rank(verdict: str) -> int:
@@ -243,8 +242,8 @@ class Part:
 
     @property
     def is_small(self) -> bool:
-        """Whether a thumbnail is enough: of what is in parity, beside others."""
-        return self.section.verdict == "parity" and not self.alone
+        """Whether a thumbnail is enough: of what passed, beside others."""
+        return self.section.passed and not self.alone
 
     @property
     def largest(self) -> int:

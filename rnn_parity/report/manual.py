@@ -21,7 +21,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.report.page import PLAIN, Page, Renderable, Style, Table
 
 if TYPE_CHECKING:
-    from rnn_parity.diagnosis.faults import Fault
+    from rnn_parity.diagnosis.catalogue import FaultText
 
 GROUPS = {
     "": "How to use it, and how it works",
@@ -50,7 +50,7 @@ PADDING = 2
 class Catalogue(Renderable):
     """All faults, as one table."""
 
-    faults: Sequence[Fault]
+    faults: Sequence[FaultText]
 
     def document(self) -> Mapping[str, Any]:
         """The document `rnn-parity/faults/1`."""

@@ -14,6 +14,7 @@ DETAILS = "<details><summary>Timesteps and final state</summary>"
 def render(report: Renderable, style: Style) -> str:
     """The page as Markdown; its sentence alone in a quiet style."""
     page = report.page(style)
+    page = page if style.verbose else page.brief()
     blocks = [conclusion(page, style.colour)] if style.quiet else [*whole(page)]
     return without_commands("\n\n".join([*blocks, *at_the_end(page)]))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnn_parity.errors import InputError
-from rnn_parity.report import FORMATS
+from rnn_parity.report import FORMATS, check_installed
 from rnn_parity.system.environment import own_version
 
 if TYPE_CHECKING:
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 Level = Literal["notice", "warning", "error"]
 """How an annotation shows something."""
 Row = Sequence[str]
+Verdicts = Mapping[int | tuple[int, int], str]
+"""Verdicts of rows by their number, and of cells by row and column."""
 Facts = tuple[tuple[str, str], ...]
 """What is known of something, each fact with its heading."""
 TOOL = "rnn-parity"
+WIDTH = 80
+"""How many columns a line has where there is no terminal."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,9 @@ class Table:
 
     Where there are `labels`, that many columns name the rows, and the others are alternatives: a
     form without room for all of them may show them in several tables. The cells of the column
-    `elastic` may be broken into lines. `note` says what is left out.
+    `elastic` may be broken into lines; those of the columns `names` are names, which may lose their
+    middle in a form without room for them. `verdicts` are the verdicts by which rows, by their
+    number, or cells, by row and column, may be coloured. `note` says what is left out.
     """
 
     headers: tuple[str, ...]
@@ -37,6 +43,8 @@ class Table:
     labels: int = 0
     elastic: int | None = None
     note: str = ""
+    names: tuple[int, ...] = ()
+    verdicts: Verdicts = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Row]:
@@ -50,7 +58,7 @@ class Section:
 
     `facts` stand under the `heading`; `sentence` is the verdict where the heading does not say it.
     An annotation has the title `name`, and `reason` is why it warns of what passed, or warns alone.
-    `check` is what a form that has pictures draws.
+    `check` is what a form that has pictures draws. What `passed` may be left out of a brief page.
     """
 
     heading: str
@@ -63,6 +71,7 @@ class Section:
     notes: tuple[str, ...] = ()
     table: Table | None = None
     reason: str = ""
+    passed: bool = False
     check: Check | None = None
 
 
@@ -80,7 +89,8 @@ class Page:
 
     `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
     failed, or is 0 although something did, `errors` what could not be checked, and `worse` what got
-    worse than before. An annotation of the whole has this `level`.
+    worse than before. An annotation of the whole has this `level`. `of_passed` says in a brief page
+    what counts of the sections that it leaves out.
     """
 
     verdict: str = ""
@@ -95,6 +105,14 @@ class Page:
     errors: tuple[str, ...] = ()
     worse: tuple[str, ...] = ()
     level: Level | None = None
+    of_passed: tuple[str, ...] = ()
+
+    def brief(self) -> Page:
+        """The page without what passed, where it has several sections."""
+        if len(self.sections) < 2 or not any(one.passed for one in self.sections):
+            return self
+        rest = tuple(one for one in self.sections if not one.passed)
+        return replace(self, sections=rest, remarks=(*self.remarks, *self.of_passed))
 
     @property
     def conclusion(self) -> str:
@@ -110,6 +128,7 @@ class OptionNames:
     allow_known: str = "--allow-known"
     all_timesteps: str = "--every shows all"
     all_weights: str = "in --format json"
+    all_checks: str = "-v shows all"
 
 
 COMMAND_LINE = OptionNames()
@@ -117,12 +136,18 @@ COMMAND_LINE = OptionNames()
 
 @dataclass(frozen=True)
 class Style:
-    """What a form of output may be asked for: all timesteps, colour, the sentence alone."""
+    """What a form of output may be asked for: all timesteps, colour, the sentence alone.
+
+    When `verbose`, all of several checks are shown whole, those that passed too. `width` is how
+    many columns a line of text has.
+    """
 
     every: bool = False
     colour: bool = False
     quiet: bool = False
     names: OptionNames = COMMAND_LINE
+    verbose: bool = False
+    width: int = WIDTH
 
 
 PLAIN = Style()
@@ -164,14 +189,19 @@ class Renderable:
         every: bool = False,
         colour: bool = False,
         quiet: bool = False,
+        verbose: bool = False,
+        width: int = WIDTH,
     ) -> str:
         """The text of one of the `FORMATS`, such as "table" or "json", without a last newline.
 
-        `every` shows all timesteps of a table; `colour` paints the verdict of a table with ANSI
-        codes; `quiet` leaves the sentence of the verdict alone, in a table or Markdown.
-        Raises `InputError` for another format.
+        `every` shows all timesteps of a table; `colour` paints verdicts and failing rows of a table
+        with ANSI codes; `quiet` leaves the sentence of the verdict alone, in a table or Markdown,
+        and `verbose` shows all of several checks there, those that passed too. The lines of a table
+        have `width` columns. Raises `InputError` for another format, `MissingPackageError` for one
+        whose package is not installed.
         """
         if format not in FORMATS:
             raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
-        render = import_module(FORMATS[format]).render
-        return str(render(self, Style(every, colour, quiet)))
+        check_installed(format)
+        render = import_module(FORMATS[format].module).render
+        return str(render(self, Style(every, colour, quiet, verbose=verbose, width=width)))

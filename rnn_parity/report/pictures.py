@@ -371,8 +371,9 @@ def legend(heat: HeatMap, top: float) -> Iterator[str]:
     groups += [("bound", [*range(BEYOND)])]
     x = float(WIDTH - RIGHT)
     for label, which in groups:
-        yield words(label, x, top + 9, "e")
-        x -= LETTER * len(label) + 7
+        x -= LETTER * len(label)
+        yield words(label, x, top + 9)
+        x -= 4
         for i in reversed(which):
             x -= 11
             yield tag("rect", class_=f"h{i}", x=x, y=top, width=11, height=9)

@@ -11,11 +11,13 @@ from rnn_parity.errors import shown_lines
 from rnn_parity.report.checks import (
     allowance,
     blind_spots,
+    cause_of,
     error_line,
     findings,
     known_differences,
     lost_outputs,
     model_output,
+    of_passed,
     overall,
     overview,
     section,
@@ -74,14 +76,25 @@ class Report(Renderable):
 
     @property
     def summary(self) -> str:
-        """One sentence that a person can act on."""
+        """One sentence that a person can act on: the verdict, its cause, what it is about, why.
+
+        Of several checks in parity, with the fewest effective bits.
+        """
+        if len(self.checks) == 1 and not self.errors:
+            return verdict_sentence(self.checks[0], self.checks[0].subject.path or "")
+        bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
+        fewest = min(bits) if bits and self.verdict == "parity" else None
+        return sentence(self.verdict, self.counts, fewest, cause_of(self.checks))
+
+    @property
+    def counts(self) -> str:
+        """How many checks found what, and how many targets could not be checked."""
         if self.errors:
-            return "; ".join(
-                [unread(self.errors), *([overall(self.checks)] if self.checks else [])]
-            )
+            found = [overall(self.checks)] if self.checks else []
+            return "; ".join([unread(self.errors), *found])
         if not self.checks:
             return ": ".join(("nothing was compared", *self.notes))
-        return self.checks[0].summary if len(self.checks) == 1 else overall(self.checks)
+        return overall(self.checks)
 
     @property
     def environment(self) -> dict[str, str | None]:
@@ -95,7 +108,7 @@ class Report(Renderable):
     def __repr__(self) -> str:
         """One line: the verdict of how many checks, and why."""
         count = f"{len(self.checks)} check{'s' * (len(self.checks) != 1)}"
-        return f"<Report of {count}: {self.verdict}, {' '.join(self.summary.split())}>"
+        return f"<Report of {count}: {self.summary}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the picture of the worst check, why, and all numbers folded away.
@@ -134,7 +147,7 @@ class Report(Renderable):
         """
         words = Page(
             verdict=self.verdict,
-            sentence=self.sentence,
+            sentence=self.summary,
             reason=self.reason(style.names),
             worse=self.worse,
             errors=tuple(map(error_line, self.errors)),
@@ -142,6 +155,8 @@ class Report(Renderable):
         if style.quiet:
             return words
         notes = [f"note: {note}" for note in self.notes if self.checks]
+        sections = tuple(section(c, style, self.strict, self.allow_known) for c in self.checks)
+        passed = [c for c, one in zip(self.checks, sections, strict=True) if one.passed]
         return replace(
             words,
             title=self.title,
@@ -151,8 +166,9 @@ class Report(Renderable):
                 *map(model_output, self.model_outputs),
             ),
             overview=overview(self.checks),
-            sections=tuple(section(c, style, self.strict, self.allow_known) for c in self.checks),
+            sections=sections,
             level=None if self.checks or self.errors else "warning",
+            of_passed=of_passed(passed, style.names),
         )
 
     def reason(self, names: OptionNames) -> str:
@@ -162,15 +178,6 @@ class Report(Renderable):
         reasons += [lost_outputs(self.model_outputs)] if passed else []
         reasons += [strictness(self.checks, names)] if self.strict and passed else []
         return " ".join(filter(None, reasons))
-
-    @property
-    def sentence(self) -> str:
-        """The verdict and why; of several checks in parity, with the fewest effective bits."""
-        if len(self.checks) == 1 and not self.errors:
-            return verdict_sentence(self.checks[0])
-        bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
-        fewest = min(bits) if bits and self.verdict == "parity" else None
-        return sentence(self.verdict, self.summary, fewest)
 
 
 def joined(reports: Mapping[str, Report], errors: Sequence[TargetError]) -> Report:

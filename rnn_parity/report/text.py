@@ -1,29 +1,42 @@
-"""Plain text, for a terminal of 80 columns."""
+"""Plain text, as wide as a terminal, or 80 columns where there is none."""
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 
 from tabulate import SEPARATING_LINE, tabulate
 
 from rnn_parity.errors import shown, without_commands
-from rnn_parity.report.page import Page, Renderable, Section, Style, Table
+from rnn_parity.report.names import fitted, least_room
+from rnn_parity.report.page import PLAIN, WIDTH, Page, Renderable, Row, Section, Style, Table
 
-WIDTH = 80
 NARROW = 14
 """The most that a line of a header takes where columns stand side by side."""
 ROOM = len("timestep 99999")
 """What such a column always has: the longest cell that says where something diverged."""
-COLOURS = {"parity": 32, "diverged": 31, "failed": 31, "suspect": 33, "inconclusive": 33}
+LEAST = 12
+"""What a column of names keeps, so that something can still be read in it."""
+WIDEST_LABEL = 1 / 3
+"""How much of a line the names of rows take at most where columns stand side by side."""
+COLOURS = {
+    **{"parity": 32, "diverged": 31, "failed": 31, "suspect": 33, "inconclusive": 33},
+    **{"not compared": 33, "ERROR": 31, "WORSE": 31},
+}
 
 
 def render(report: Renderable, style: Style) -> str:
     """The page as plain text; its sentence alone in a quiet style."""
     page = report.page(style)
-    blocks = [conclusion(page, style.colour)] if style.quiet else whole(page, style.colour)
+    blocks = [conclusion(page, style.colour)] if style.quiet else whole(page, style)
     end = at_the_end(page)
-    return without_commands("\n\n".join([*blocks, *(end if style.quiet else map(wrap, end))]))
+    if not style.quiet:
+        end = [wrap(line, width=style.width) for line in end]
+    end = [painted(line, line.partition(":")[0], style.colour) for line in end]
+    return without_commands("\n\n".join([*blocks, *end]))
 
 
 def conclusion(page: Page, colour: bool) -> str:
@@ -37,58 +50,130 @@ def at_the_end(page: Page) -> list[str]:
     return [*errors, *(f"WORSE: {shown(sentence)}" for sentence in page.worse)]
 
 
-def whole(page: Page, colour: bool) -> list[str]:
-    """The blocks of the page: what the verdict rests on, and the verdict last."""
-    blocks = ["\n".join(map(wrap, filter(None, (page.title, *page.header))))]
-    blocks += [grid(page.overview)] if page.overview else []
-    blocks += map(wrap, page.remarks)
-    blocks += [section(one, colour, i) for i, one in enumerate(page.sections, 1)]
+def whole(page: Page, style: Style) -> list[str]:
+    """The blocks of the page: what the verdict rests on, and the verdict last.
+
+    What passed is left out, unless the style is verbose.
+    """
+    alone = len(page.sections) == 1
+    page = page if style.verbose else page.brief()
+
+    def filled(text: str, indent: str = "  ") -> str:
+        return wrap(text, indent, style.width)
+
+    blocks = ["\n".join(map(filled, filter(None, (page.title, *page.header))))]
+    blocks += [grid(page.overview, style)] if page.overview else []
+    blocks += map(filled, page.remarks)
+    blocks += [section(one, style, i) for i, one in enumerate(page.sections, 1)]
     if page.counted:
-        items = [wrap(f"{count:>5}  {text}", " " * 7) for count, text in page.counted.items]
-        blocks.append("\n".join([wrap(page.counted.heading), *items]))
-    if len(page.sections) == 1 and page.sections[0].sentence:
-        blocks.append(wrap(page.reason))  # the only section has said the rest
+        items = [filled(f"{count:>5}  {text}", " " * 7) for count, text in page.counted.items]
+        blocks.append("\n".join([filled(page.counted.heading), *items]))
+    if alone and page.sections[0].sentence:
+        blocks.append(filled(page.reason))  # the only section has said the rest
     else:
-        blocks.append(painted(wrap(page.conclusion), page.verdict, colour))
+        blocks.append(painted(filled(page.conclusion), page.verdict, style.colour))
     return list(filter(None, blocks))
 
 
-def section(one: Section, colour: bool = False, number: int = 1) -> str:
+def section(one: Section, style: Style = PLAIN, number: int = 1) -> str:
     """What it is, its table, its notes, its verdict and what follows from it.
 
     A finding, whose heading is its verdict, is numbered.
     """
-    follows = [fact(heading, text) for heading, text in one.findings]
+    colour, width = style.colour, style.width
+    follows = [fact(heading, text, width) for heading, text in one.findings]
     if not one.sentence:
-        return "\n".join([wrap(f"{number}. {one.heading}"), *follows])
-    top = [wrap(line) for line in (one.heading, *one.facts)]
-    notes = [wrap(f"note: {note}") for note in one.notes]
-    end = [painted(wrap(one.sentence), one.verdict, colour), *follows]
-    blocks = [top, table_lines(one.table), notes, end]
+        heading = painted(wrap(one.heading, width=width - len(f"{number}. ")), one.verdict, colour)
+        return "\n".join([f"{number}. {heading}", *follows])
+    top = [wrap(line, width=width) for line in (one.heading, *one.facts)]
+    notes = [wrap(f"note: {note}", width=width) for note in one.notes]
+    end = [painted(wrap(one.sentence, width=width), one.verdict, colour), *follows]
+    blocks = [top, table_lines(one.table, style), notes, end]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
-def fact(heading: str, text: str) -> str:
+def fact(heading: str, text: str, width: int = WIDTH) -> str:
     """A heading and what it says, beside it."""
-    return wrap(f"  {heading:<10}{text}", " " * 12)
+    return wrap(f"  {heading:<10}{text}", " " * 12, width)
 
 
-def table_lines(table: Table | None) -> list[str]:
+def table_lines(table: Table | None, style: Style = PLAIN) -> list[str]:
     """A table, then what it leaves out."""
     if table is None:
         return []
-    return [grid(table), *([wrap(table.note)] if table.note else [])]
+    return [grid(table, style), *([wrap(table.note, width=style.width)] if table.note else [])]
 
 
-def grid(table: Table) -> str:
-    """A table in as many columns as a terminal has."""
+def grid(table: Table, style: Style = PLAIN) -> str:
+    """A table in as many columns as a line has."""
     if table.labels:
-        return side_by_side(table)
-    text = spacious(table)
-    return text if all(len(line) <= WIDTH for line in text.splitlines()) else narrow(table)
+        return side_by_side(table, style)
+    layout, found = next(
+        (one for one in ways(table, style.width) if fits(one[0](one[1], style.width), style.width)),
+        (narrow, table),
+    )
+    return layout(coloured(found) if style.colour else found, style.width)
 
 
-def spacious(table: Table) -> str:
+def ways(table: Table, width: int) -> Iterator[tuple[Callable[[Table, int], str], Table]]:
+    """How a table can be laid out, the most readable way first: long names are cut, then broken."""
+    for broken in (False, True):
+        for layout in (spacious, narrow):
+            yield layout, table
+            yield layout, with_names_in(table, excess(layout(table, width), width), broken)
+
+
+def fits(text: str, width: int) -> bool:
+    """Whether no line is wider."""
+    return excess(text, width) <= 0
+
+
+def excess(text: str, width: int) -> int:
+    """By how much the widest line is wider; negative where there is room."""
+    return max(map(len, text.splitlines())) - width
+
+
+def with_names_in(table: Table, excess: int, broken: bool = True) -> Table:
+    """The table whose columns of names are narrower by `excess` together, the widest first.
+
+    Unless they may be `broken` into lines, none is narrower than what tells its names apart. A name
+    needs to differ among the rows that have the same names before it.
+    """
+    cells = {i: [row[i] for row in table.rows] for i in table.names}
+    before = {i: [tuple(row[j] for j in table.names if j < i) for row in table.rows] for i in cells}
+    room = {i: max(map(len, names), default=0) for i, names in cells.items()}
+    least = {i: LEAST if broken else least_room(cells[i], LEAST, before[i]) for i in cells}
+    for _ in range(excess):
+        wide = [i for i in room if room[i] > least[i]]
+        if wide:
+            room[max(wide, key=lambda i: room[i])] -= 1
+    short = {i: iter(fitted(cells[i], room[i], before[i])) for i in cells}
+    return with_cells(table, lambda _, i, cell: next(short[i]) if i in short else cell)
+
+
+def coloured(table: Table) -> Table:
+    """The table whose rows and cells of a verdict are in its colour."""
+
+    def paint(row: int, column: int, cell: str) -> str:
+        verdict = table.verdicts.get(row, table.verdicts.get((row, column), ""))
+        return f"\033[{COLOURS[verdict]}m{cell}\033[0m" if cell and verdict in COLOURS else cell
+
+    return with_cells(table, paint)
+
+
+def with_cells(table: Table, change: Callable[[int, int, str], str]) -> Table:
+    """The table with `change(row, column, cell)` in place of each cell, row after row."""
+    count, groups = 0, []
+    for group in table.groups:
+        rows = [
+            [change(i, j, cell) for j, cell in enumerate(row)] for i, row in enumerate(group, count)
+        ]
+        groups.append(rows)
+        count += len(rows)
+    return replace(table, groups=tuple(groups))
+
+
+def spacious(table: Table, width: int) -> str:
     """A table whose headers have room, a line between its groups."""
     rows: list[object] = []
     for group in filter(None, table.groups):
@@ -99,37 +184,55 @@ def spacious(table: Table) -> str:
     if table.elastic is not None:
         others = [max(map(len, column)) for column in zip(*table.rows, strict=True)]
         del others[table.elastic]
-        widths[table.elastic] = WIDTH - sum(others) - 2 * (count - 1)
+        widths[table.elastic] = max(LEAST, width - sum(others) - 2 * (count - 1))
     return str(
         tabulate(rows, table.headers, disable_numparse=True, colalign=align, maxcolwidths=widths)
     )
 
 
-def narrow(table: Table) -> str:
+def narrow(table: Table, width: int) -> str:
     """A table whose columns take no more than their cells."""
-    widths = [max(map(len, column)) for column in zip(table.headers, *table.rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i in table.left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in (table.headers, ["-" * width for width in widths], *table.rows)
+    head, body = lines_of(table.headers), [line for row in table.rows for line in lines_of(row)]
+    widths = [max(map(visible, column)) for column in zip(*head, *body, strict=True)]
+    lines = [*head, ["-" * width for width in widths], *body]
+    return "\n".join("  ".join(justified(line, widths, table.left)).rstrip() for line in lines)
+
+
+def lines_of(row: Row) -> list[tuple[str, ...]]:
+    """The lines of a row some of whose cells have several."""
+    return list(zip_longest(*(cell.split("\n") for cell in row), fillvalue=""))
+
+
+def justified(line: Row, widths: Sequence[int], left: Sequence[int]) -> list[str]:
+    """The cells of a line, each as wide as its column, words on the left, numbers on the right."""
+    room = [width - visible(cell) for cell, width in zip(line, widths, strict=True)]
+    return [
+        cell + " " * more if i in left else " " * more + cell
+        for i, (cell, more) in enumerate(zip(line, room, strict=True))
     ]
-    return "\n".join(lines)
 
 
-def side_by_side(table: Table) -> str:
+def visible(cell: str) -> int:
+    """How many columns a cell takes; its colour takes none."""
+    return len(re.sub(r"\033\[\d+m", "", cell))
+
+
+def side_by_side(table: Table, style: Style = PLAIN) -> str:
     """As many columns together as there is room for, each time with those that name the rows.
 
     The first of these goes where it names one thing alone.
     """
-    rows, labels = table.rows, table.labels
+    longest = max((len(row[i]) for row in table.rows for i in table.names), default=0)
+    table = with_names_in(table, longest - int(style.width * WIDEST_LABEL))
+    plain, labels = table.rows, table.labels
+    rows = (coloured(table) if style.colour else table).rows
+    start = labels
     if sum(bool(row[0]) for row in rows) == 1:
-        rows, labels = [row[1:] for row in rows], labels - 1
+        plain, rows, labels = [r[1:] for r in plain], [r[1:] for r in rows], labels - 1
     names, start = table.headers[table.labels :], labels
-    taken = [max(len(row[i]) for row in rows) for i in range(labels)]
+    taken = [max(map(len, "\n".join(r[i] for r in plain).split("\n"))) for i in range(labels)]
     tables = []
-    for headers in in_room(names, WIDTH - sum(taken) - 2 * (labels - 1)):
+    for headers in in_room(names, style.width - sum(taken) - 2 * (labels - 1)):
         stop = start + len(headers)
         cells = [[*row[:labels], *row[start:stop]] for row in rows]
         align = ["left"] * labels + ["right"] * len(headers)
@@ -155,12 +258,14 @@ def in_room(names: Sequence[str], room: int) -> list[list[str]]:
     return found
 
 
-def wrap(text: str, indent: str = "  ") -> str:
-    """`text` in lines of 80 columns, the further ones indented."""
-    return textwrap.fill(shown(text), WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+def wrap(text: str, indent: str = "  ", width: int = WIDTH) -> str:
+    """`text` in lines of `width` columns, the further ones indented."""
+    return textwrap.fill(shown(text), width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def painted(text: str, verdict: str, colour: bool) -> str:
     """`text` with its first word, the verdict, in its colour."""
-    head, colon, rest = text.partition(":")
-    return f"\033[{COLOURS[verdict]}m{head}\033[0m{colon}{rest}" if colour else text
+    head = re.match(r"\w+", text)
+    if not colour or head is None or verdict not in COLOURS:
+        return text
+    return f"\033[{COLOURS[verdict]}m{head[0]}\033[0m{text[head.end() :]}"

@@ -8,17 +8,23 @@ from collections.abc import Iterable, Mapping
 from rnn_parity.errors import shown
 from rnn_parity.verdict.results import Cause
 
+MOST_CAUSES = 2
+"""How many causes stand in a sentence; the report lists all."""
+
 
 def bits(x: float) -> str:
     """A number of effective bits: all when every number is equal, none when nothing fits."""
     return "all" if x == math.inf else f"{x:.1f}" if x > 0 else "0.0"
 
 
-def sentence(verdict: str, summary: str, effective_bits: float | None = None) -> str:
-    """The verdict and why, as one plain sentence on one line."""
+def sentence(
+    verdict: str, summary: str, effective_bits: float | None = None, cause: str = ""
+) -> str:
+    """The verdict, its cause where one is known, and why, as one plain sentence on one line."""
+    head = f"{verdict.upper()} ({cause})" if cause else verdict.upper()
     end = f" ({bits(effective_bits)} effective bits)" if effective_bits is not None else ""
     text = shown(" ".join(summary.split()))
-    return f"{verdict.upper()}: {text.removesuffix('.')}{end}."
+    return f"{head}: {text.removesuffix('.')}{end}."
 
 
 def environment_line(environment: Mapping[str, str | None]) -> str:
@@ -41,6 +47,14 @@ def caused(causes: Iterable[Cause]) -> list[tuple[str, str]]:
         bits_of = "" if fit is None else f" ({bits(fit)} effective bits)"
         found += [("cause", f"{cause.fault}: {cause.explanation}{bits_of}"), more(cause.fault)]
     return found
+
+
+def either(causes: Iterable[Cause]) -> str:
+    """The ids of mistakes each of which explains the numbers, in a few words; empty for none."""
+    ids = list(dict.fromkeys(cause.fault for cause in causes))
+    if len(ids) > MOST_CAUSES:
+        ids = [", ".join(ids[:MOST_CAUSES]), f"{len(ids) - MOST_CAUSES} more"]
+    return " or ".join(ids)
 
 
 def more(topic: str, on: str = "") -> tuple[str, str]:

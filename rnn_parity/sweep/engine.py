@@ -26,6 +26,7 @@ from rnn_parity.sweep.pool import Pool, Result
 from rnn_parity.sweep.space import SPACES, Site, combinations, default_of
 from rnn_parity.sweep.worker import check_configuration, describe, explain_configuration, numbers_of
 from rnn_parity.system.environment import own_version
+from rnn_parity.system.progress import Tick, on_terminal
 from rnn_parity.verdict.configuration import SIZES, Configuration, Value
 from rnn_parity.verdict.order import STATUSES, Status
 from rnn_parity.verdict.results import Cause
@@ -114,18 +115,30 @@ class Job:
     def outcomes(
         self, configurations: Sequence[Configuration], doing: str
     ) -> Mapping[Configuration, Outcome]:
-        """Every outcome that is known, with those of `configurations`, which are worked out if new.
-
-        The bar on a terminal says what is `doing`.
-        """
+        """As `known_with`, with a bar on a terminal that says what is `doing`."""
         from tqdm import tqdm
 
-        todo = [one for one in dict.fromkeys(configurations) if one not in self.journal.known]
-        results = self.of_each(check_configuration, todo)
-        bar = tqdm(results, doing, len(todo), delay=1, leave=False, disable=None, unit=" checks")
-        for configuration, outcome in bar:
+        count = len(self.unknown(configurations))
+        bar = tqdm(None, doing, count, delay=1, leave=False, disable=None, unit=" checks")
+        with bar:
+            return self.known_with(configurations, bar.update)
+
+    def known_with(
+        self, configurations: Sequence[Configuration], tick: Tick
+    ) -> Mapping[Configuration, Outcome]:
+        """Every outcome that is known, with those of `configurations`, which are worked out if new.
+
+        `tick` is called for each that is worked out.
+        """
+        todo = self.unknown(configurations)
+        for configuration, outcome in self.of_each(check_configuration, todo):
             self.journal.add(configuration, outcome or self.died)
+            tick()
         return self.journal.known
+
+    def unknown(self, configurations: Sequence[Configuration]) -> list[Configuration]:
+        """Those of the configurations whose outcomes are not known, each once."""
+        return [one for one in dict.fromkeys(configurations) if one not in self.journal.known]
 
     def of_each(
         self, function: Callable[..., Result], configurations: Iterable[Configuration]
@@ -145,10 +158,12 @@ class Job:
         self, outcomes: Mapping[Configuration, Outcome]
     ) -> tuple[tuple[Finding, ...], tuple[Configuration, ...]]:
         """The causes behind what failed, the worst first, and what was not looked into."""
-        groups, rest = grouped(
-            outcomes, lambda ones: self.outcomes(ones, "causes"), self.pool.count
-        )
-        found = [self.finding(group, outcomes) for group in groups]
+        with on_terminal("making small what failed") as tick:
+            groups, rest = grouped(
+                outcomes, lambda ones: self.known_with(ones, tick), self.pool.count
+            )
+        with on_terminal("looking for the causes"):
+            found = [self.finding(group, outcomes) for group in groups]
         found.sort(key=lambda f: (STATUSES.index(f.verdict), f.known is not None, -len(f.members)))
         return tuple(found), tuple(rest)
 

@@ -11,15 +11,16 @@ shuffle that depends on the seed alone, so that the first N are a fair sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from random import Random
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.sweep.covering import UNBROKEN, Forbidden, covering_array
 from rnn_parity.system.choices import INITIAL_STATES, MASKS, MODES
 from rnn_parity.verdict.configuration import OF_WRAPPER, Configuration, Value
 
@@ -78,9 +79,9 @@ SPACES: Mapping[str, Space] = {
 
 MOST_LISTED = 10**6
 """A full product up to this size is listed and shuffled; from a larger one, samples are drawn."""
-MOST_TUPLES = 200_000
-"""How many combinations of values a covering array may be asked for: these take a minute, ten times
-more an hour."""
+MOST_TUPLES = 5_000_000
+"""How many combinations of values a covering array may be asked for: these take half a minute, and
+the sweep itself hours."""
 
 
 @dataclass(frozen=True)
@@ -185,32 +186,27 @@ def combinations(
 
 def covering(site: Site, strength: int, seed: int) -> list[Configuration]:
     """A covering array of the given strength."""
-    from covertable import criteria, make_async, sorters
     from tqdm import tqdm
 
     free = {name: values for name, values in site.space.items() if len(values) > 1}
-    if not 1 <= strength <= len(free):
+    if not 1 <= strength <= len(site.space):
         raise InputError(
-            f"--strength: expected full, or an integer from 1 to {len(free)}, the number of "
+            f"--strength: expected full, or an integer from 1 to {len(site.space)}, the number of "
             f"options, received {strength}"
         )
+    strength = min(strength, len(free))  # the others are the same everywhere
     if tuples(free, strength) > MOST_TUPLES:
         raise InputError(
             f"--strength {strength}: expected one that asks for at most {MOST_TUPLES} combinations "
             f"of values, received {tuples(free, strength):.2g}; use --strength full --limit N"
         )
-    # Numbers stand for the values: the library tells False and 0.0 apart no better than Python.
-    array = make_async(
-        {name: list(range(len(values))) for name, values in free.items()},
-        strength=strength,
-        # Arrays a tenth larger than with the criterion `greedy`, in a third of the time.
-        criterion=criteria.simple,
-        sorter=sorters.hash,
-        salt=str(seed),
-        constraints=[c for rule in site.rules if (c := constraint(rule, free)) is not None],
-    )
-    bar = tqdm(array, "covering array", delay=1, leave=False, disable=None, unit=" rows")
-    return [configuration(site, {n: free[n][i] for n, i in row.items()}) for row in bar]
+    sizes = [len(values) for values in free.values()]
+    rules = [numbered(rule, site.space, list(free)) for rule in site.rules]
+    with tqdm(desc="covering array", total=len(free), delay=1, leave=False, disable=None) as bar:
+        bar.update(strength)
+        rows = covering_array(sizes, rules, strength, seed, bar.update)
+    named = ({n: free[n][i] for n, i in zip(free, row, strict=True)} for row in rows)
+    return [configuration(site, row) for row in named]
 
 
 def tuples(space: Space, strength: int) -> int:
@@ -221,15 +217,19 @@ def tuples(space: Space, strength: int) -> int:
     return ways[strength]
 
 
-def constraint(rule: Rule, space: Space) -> dict[str, Any] | None:
-    """A rule as the library reads it; None where some of its values are not in `space`."""
-    conditions = []
-    for name, values in rule.together.items():
-        numbers = [i for i, value in enumerate(space.get(name, ())) if value in values]
-        if not numbers:
-            return None
-        conditions.append({"operator": "in", "left": name, "values": numbers})
-    return {"operator": "not", "condition": {"operator": "and", "conditions": conditions}}
+def numbered(rule: Rule, space: Space, names: Sequence[str]) -> Forbidden:
+    """A rule about `space` in numbers, of the options `names` and of their values.
+
+    An option that is not among these has one value: where the rule names it, the rest is what
+    counts; where it does not, nothing breaks the rule.
+    """
+    found = {
+        name: frozenset(i for i, value in enumerate(space.get(name, ())) if value in values)
+        for name, values in rule.together.items()
+    }
+    if not all(found.values()):
+        return UNBROKEN
+    return {names.index(name): values for name, values in found.items() if name in names}
 
 
 def everything(site: Site) -> list[Configuration]:

@@ -16,14 +16,16 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rnn_parity.errors import InputError
 from rnn_parity.system.limits import check_content, check_numbers
+
+# NumPy itself is imported where an array is read: settings and reports do without.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 try:
     import fcntl
@@ -106,6 +108,8 @@ def check_is_npy(path: str, name: str) -> None:
 
 def mapped(path: str, where: str) -> NDArray[Any]:
     """The array in a file that begins as a `.npy` file does."""
+    import numpy as np
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -139,6 +143,8 @@ def read_entry(
     archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: str, where: str
 ) -> NDArray[Any]:
     """One array of the archive, read-only, after its header has been held against its size."""
+    import numpy as np
+
     with archive.open(entry) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError("not as numpy.savez writes it")
@@ -161,6 +167,8 @@ def read_mask(path: str, shape: tuple[int, ...] | None, name: str = "mask") -> N
 
     It must have `shape`, unless that is None. `name` is what the messages call it.
     """
+    import numpy as np
+
     array = np.asarray(read_array(path, name, (2,)))
     if shape not in (None, array.shape):
         raise InputError(f"{name} {path!r}: expected shape {shape}, received {array.shape}")

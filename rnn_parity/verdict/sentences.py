@@ -63,6 +63,10 @@ def step_beyond(times: float, first: Divergence | None) -> str:
         off = "infinity or no number"
     elif first is not None and not math.isfinite(first.expected):
         off = f"a number where {number(first.expected)} is right"
+    elif first is not None and abs(first.observed - first.expected) >= COUNTLESS * first.bound:
+        off = f"off by {number(abs(first.observed - first.expected))} where rounding moves nothing"
+        if first.expected == 0:
+            off = f"{number(first.observed)} where only 0 is right"
     return f"a step is {off}" + (f", first at timestep {first.timestep}" if first else "")
 
 

@@ -194,32 +194,86 @@ def test_an_unexpected_error_is_never_taken_for_a_verdict(monkeypatch, capsys):
     assert err.count("\n") == 1
 
 
-def test_the_answer_goes_to_a_file_and_nowhere_else(calls, capsys, tmp_path):
+def test_files_get_the_answer_in_the_form_of_their_ending_beside_stdout(calls, capsys, tmp_path):
+    report, forms = Report((PARITY,)), {".txt": "table", ".json": "json", ".MD": "markdown"}
+    files = [tmp_path / f"answer{ending}" for ending in forms]
+    assert run(" ".join(["--format json", *(f"-o {path}" for path in files)])) == 0
+    assert capsys.readouterr().out == report.to_json() + "\n"
+    for path, form in zip(files, forms.values(), strict=True):
+        assert path.read_text() == report.render(form) + "\n"
+    assert sorted(os.listdir(tmp_path)) == sorted(path.name for path in files)
+
+
+def test_files_hold_all_of_the_answer_where_stdout_is_quiet(calls, capsys, tmp_path):
     path = tmp_path / "answer.txt"
-    assert run(f"-o {path}") == 0
-    assert path.read_text() == str(Report((PARITY,))) + "\n"
-    assert capsys.readouterr().out == ""
-    assert os.listdir(tmp_path) == ["answer.txt"]
+    assert run(f"-q --every -o {path}") == 0
+    report = Report((PARITY,))
+    assert path.read_text() == report.render(every=True) + "\n"
+    assert capsys.readouterr().out == report.render(quiet=True) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("-o a.json -o a.csv", "-o 'a.csv': expected a name that ends in .txt, .json"),
+        ("-o json", "-o 'json': expected a name that ends in"),
+        ("-o a.json -o ./a.json", "-o 'a.json': expected once, received 2 times"),
+    ],
+)
+def test_a_file_whose_form_nobody_knows_is_refused(
+    calls, capsys, monkeypatch, tmp_path, line, words
+):
+    monkeypatch.chdir(tmp_path)
+    for command in ("check", "sweep"):
+        assert cli.main([command, *line.split()]) == 2
+        assert words in capsys.readouterr().err
+    assert (calls, os.listdir(tmp_path)) == ([], [])
+
+
+def test_a_failure_is_said_on_stderr_where_stdout_is_for_programs(monkeypatch, capsys, tmp_path):
+    answers(monkeypatch, DIVERGED)
+    said = f"rnn-parity: {Report((DIVERGED,)).render(quiet=True)}\n"
+    assert run("--format json") == 1
+    assert capsys.readouterr().err == said
+    assert run(f"-o {tmp_path}/a.json") == 1
+    out, err = capsys.readouterr()
+    assert (out.startswith("rnn-parity "), err) == (True, "")
+
+
+def test_stdout_has_the_answer_although_a_file_cannot_be_written(monkeypatch, capsys, tmp_path):
+    def fills_the_disk(*args, **kwargs):
+        (tmp_path / "answer.txt").symlink_to("/dev/full")
+        return Report((DIVERGED,))
+
+    answer_with(monkeypatch, fills_the_disk)
+    assert run(f"-o {tmp_path}/answer.txt -q") == 2
+    out, err = capsys.readouterr()
+    assert out == Report((DIVERGED,)).render(quiet=True) + "\n"
+    assert "No space left on device" in err
 
 
 def test_where_the_answer_cannot_go_is_said_before_the_work(calls, capsys, tmp_path):
     source = tmp_path / "net.keras"
     source.write_bytes(b"model")
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "answer.txt").symlink_to(source)
     for path, words in (
-        (str(tmp_path), "it is a directory"),
-        (str(tmp_path / "no" / "answer"), "No such file or directory"),
+        (tmp_path / "folder.txt", "it is a directory"),
+        (tmp_path / "no" / "answer.txt", "No such file or directory"),
     ):
-        assert run(f"-o {path}") == 2
+        assert run(f"-o {tmp_path}/right.json -o {path}") == 2
         assert words in capsys.readouterr().err
-    assert run(f"{source} -o {source}") == 2
+    assert run(f"{source} -o {tmp_path}/answer.txt") == 2
     assert "would overwrite what is read" in capsys.readouterr().err
     assert source.read_bytes() == b"model"
     assert calls == []
 
 
-def test_a_full_disk_is_one_line(calls, capsys):
-    assert run("-o /dev/full") == 2
-    expected = "rnn-parity: error: cannot write '/dev/full': No space left on device\n"
+def test_a_full_disk_is_one_line(calls, capsys, tmp_path):
+    path = tmp_path / "full.txt"
+    path.symlink_to("/dev/full")
+    assert run(f"-o {path}") == 2
+    expected = f"rnn-parity: error: cannot write '{path}': No space left on device\n"
     assert capsys.readouterr().err == expected
 
 
@@ -258,3 +312,21 @@ def test_colour_is_for_terminals(calls, monkeypatch, tmp_path, stream, no_color,
     assert ("\033[32mPARITY\033[0m" in sys.stdout.getvalue()) is coloured
     run(f"-o {tmp_path}/answer.txt")
     assert "\033" not in (tmp_path / "answer.txt").read_text()
+
+
+@pytest.mark.parametrize(("columns", "longest"), [("60", 60), ("110", 110), ("400", 160)])
+def test_an_answer_is_as_wide_as_the_terminal(
+    calls, monkeypatch, capsys, tmp_path, columns, longest
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    answer_with(monkeypatch, lambda *a, **k: Report((wordy(),)))
+    run()
+    widths = [max(map(len, capsys.readouterr().out.splitlines()))]
+    run(f"-o {tmp_path}/answer.txt")
+    widths.append(max(map(len, (tmp_path / "answer.txt").read_text().splitlines())))
+    assert longest - 10 < widths[0] <= longest
+    assert 70 < widths[1] <= 80
+
+
+def wordy():
+    return dataclasses.replace(PARITY, summary="word " * 100)

@@ -80,7 +80,7 @@ def test_recorded_inputs_of_several_calls_have_names_of_their_own(here):
         ("check CASE --against y.npy", "against 'y.npy': expected a .npy file of real numbers"),
         ("check CASE --against y.csv", "against 'y.csv': cannot be read: No such file"),
         ("check --against mine:f", "mine cannot be imported: ModuleNotFoundError"),
-        ("check CASE --against x.csv -o x.csv", "-o 'x.csv': would overwrite what is read"),
+        ("check CASE --against model.json -o model.json", "would overwrite what is read"),
         ("record -o c.npz --against y.npy", "unrecognized arguments: --against"),
         ("record -o c.npz --inputs-as x.txt", "--inputs-as 'x.txt': expected a name that ends in"),
         ("record -o c.npz --inputs-as no/x.npy", "cannot write 'no/x.npy'"),
@@ -89,10 +89,10 @@ def test_recorded_inputs_of_several_calls_have_names_of_their_own(here):
 )
 def test_bad_usage_is_one_line(here, line, words, capsys):
     write_case("case.npz", make())
-    (here / "x.csv").write_text("1\n2\n")
+    (here / "model.json").write_text("1\n2\n")
     np.save("i.npy", np.zeros((1, 2, 1)))
     assert words in refused(capsys, line.replace("CASE", "case.npz"))
-    assert sorted(path.name for path in here.iterdir()) == ["case.npz", "i.npy", "x.csv"]
+    assert sorted(path.name for path in here.iterdir()) == ["case.npz", "i.npy", "model.json"]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,9 @@ def test_folders(path, capsys):
     assert found == [(str(folder / "b.npz"), "diverged"), (str(path), "parity")]
     (error,) = document["errors"]
     assert (error["path"], error["exit_code"]) == (str(folder / "below" / "c.npz"), 2)
-    assert err == f"rnn-parity: error: {error['message']}\n"
+    verdict, *said = err.splitlines()
+    assert verdict.startswith("rnn-parity: DIVERGED")
+    assert said == [f"rnn-parity: ERROR: {error['message']}"]
     assert str(folder / "below" / "c.npz") in error["message"]
 
 
@@ -100,7 +102,7 @@ def test_a_source_must_answer_for_all_cases_of_a_folder(path, tmp_path, capsys, 
 
 def test_a_baseline(path, tmp_path, capsys):
     report = tmp_path / "report.json"
-    assert run("check --no-keras --format json -o", report, path) == 0
+    assert run("check --no-keras -o", report, path) == 0
     assert run("check --no-keras -q --baseline", report, path) == 0
     write_case(path, make(outputs=OUTPUTS * 2, final_state=()))
     assert run("check --no-keras -q --baseline", report, path) == 1
@@ -116,7 +118,7 @@ def test_a_baseline(path, tmp_path, capsys):
         ("check CASE --batch 3", "--batch: settled by the case; leave it out"),
         ("check CASE --layer-name a", "--layer-name: settled by the case; leave it out"),
         ("check CASE --no-keras --mode xla", "--mode: nothing runs with --no-keras"),
-        ("check CASE -o CASE", "would overwrite what is read"),
+        ("check CASE -o CASE", "expected a name that ends in .txt, .json"),
         ("check --no-keras", "--no-keras: only for a case or a folder of cases"),
         ("check none.npz", "case 'none.npz': cannot be read: No such file or directory"),
         ("record", "required: -o"),

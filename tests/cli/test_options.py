@@ -20,7 +20,8 @@ REFUSED = {
         f"against 'x': expected one of {', '.join(kind.form for kind in KINDS)}; see rnn-parity "
         "check --help"
     ),
-    "--unit 3": f"unrecognized arguments: --unit{HINT}",
+    "--unit 3": "unrecognized arguments: --unit; did you mean --units? try rnn-parity check --help",
+    "-q -v": f"argument -v/--verbose: not allowed with argument -q/--quiet{HINT}",
     "--units 0": f"argument --units: {NUMBER} '0'{HINT}",
     "--batch -3": f"argument --batch: {NUMBER} '-3'{HINT}",
     "--timesteps 1.5": f"argument --timesteps: {NUMBER} '1.5'{HINT}",
@@ -129,8 +130,57 @@ def test_refused_in_one_line(line, monkeypatch, capsys):
     ],
 )
 def test_an_unknown_choice_is_refused_by_name(option, value, capsys):
-    words = f"rnn-parity: error: argument {option}: invalid choice: '{value}' (choose"
-    assert refused(capsys, f"check {option} {value}").startswith(words)
+    said = refused(capsys, f"check {option} {value}")
+    assert said.startswith(f"rnn-parity: error: argument {option}: expected one of ")
+    assert said.endswith(f", received '{value}'{HINT}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ("chekc", "check"),
+        ("swep --layer lstm", "sweep"),
+        ("net.keras", "check net.keras"),
+        ("check --unitz 3", "--units"),
+        ("check --lyaer=lstm", "--layer"),
+        ("check --layer LTSM", "lstm"),
+        ("sweep --layer simplernm", "simple_rnn"),
+        ("check --mode Grahp", "graph"),
+        ("faults --format jsn", "json"),
+    ],
+)
+def test_a_mistyped_word_gets_the_nearest_right_one(arguments, meant, capsys):
+    assert f"; did you mean {meant}? try rnn-parity" in refused(capsys, arguments)
+
+
+@pytest.mark.parametrize("command", ["check", "sweep"])
+@pytest.mark.parametrize(
+    ("spelled", "layer"),
+    [
+        *[(word, "simple_rnn") for word in ("SimpleRNN", "simple_rnn", "simple-rnn", "SIMPLERNN")],
+        *[(word, "lstm") for word in ("LSTM", "lstm", "Lstm")],
+        ("GRU", "gru"),
+    ],
+)
+def test_a_layer_is_taken_in_any_of_its_spellings(command, spelled, layer):
+    assert options.parser().parse_args([command, "--layer", spelled]).layer == layer
+
+
+def test_wrappers_are_taken_in_any_of_their_spellings():
+    parse = options.parser().parse_args
+    assert parse(["check", "--layer", "Bidirectional"]).layer == "bidirectional"
+    assert parse(["sweep", "--layer", "all"]).layer == "all"
+
+
+def test_long_names_stand_beside_the_short_ones():
+    parse = options.parser().parse_args
+    for short, long, name in (
+        ("-q", "--quiet", "quiet"),
+        ("-v", "--verbose", "verbose"),
+        ("-o x.txt", "--output x.txt", "output"),
+    ):
+        both = [getattr(parse(["check", *words.split()]), name) for words in (short, long)]
+        assert both[0] == both[1] != getattr(parse(["check"]), name)
 
 
 def test_commands_that_do_not_exist_are_refused(capsys):
@@ -142,7 +192,7 @@ def test_the_hint_names_the_command_that_refused(capsys):
     assert cli.main(["faults", "--format", "github"]) == 2
     assert cli.main(["faults", "--units", "3"]) == 2
     assert cli.main(["sweeps"]) == 2
-    hints = [line.rpartition("; ")[2] for line in capsys.readouterr().err.splitlines()]
+    hints = [re.split("[;?] ", line)[-1] for line in capsys.readouterr().err.splitlines()]
     assert hints == [f"try rnn-parity{command} --help" for command in (" faults", " faults", "")]
 
 

@@ -154,7 +154,7 @@ def test_a_cluster_whose_worker_is_killed_checks_everything_once(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--layer conv_lstm", "invalid choice: 'conv_lstm'"),
+        ("--layer conv_lstm", "received 'conv_lstm'"),
         ("--strength 0", "expected an integer from 1 to"),
         ("--strength much", "expected an integer from 1 to"),
         ("--limit 0", "expected an integer from 1 to"),
@@ -180,7 +180,7 @@ def test_a_full_disk_under_the_results(small, capsys):
 
 
 def test_the_answer_does_not_overwrite_the_results(small, capsys, tmp_path):
-    path = tmp_path / "a.jsonl"
+    path = tmp_path / "a.json"
     path.write_text("{}\n")
     assert "would overwrite what is read" in refused(
         capsys, "sweep", "--resume", str(path), "-o", str(path)

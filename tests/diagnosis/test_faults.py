@@ -8,6 +8,7 @@ from corpus import GATED, LSTM, call_of, every_kind, examined, right_run, simula
 from mistakes import EVERY_MISTAKE, MISTAKES, OF_GRU, gate_block
 
 import rnn_parity as rp
+from rnn_parity.diagnosis.catalogue import CATALOGUE
 from rnn_parity.diagnosis.faults import FAULTS, STALE, Computation, faults_of
 from rnn_parity.diagnosis.faults.states import state_causes
 
@@ -73,6 +74,7 @@ def test_the_corpus_has_every_fault_and_the_catalogue_no_other(kind):
     assert {m.fault for m in MISTAKES if kind in m.kinds} | elsewhere == known
     assert len(known) == {"SimpleRNN": 32, "LSTM": 39, "GRU": 39}[type(layer).__name__]
     assert len({fault.id for fault in FAULTS}) == len(FAULTS)
+    assert [fault.id for fault in FAULTS] == [text.id for text in CATALOGUE]
 
 
 @pytest.mark.parametrize("kind", GATED)

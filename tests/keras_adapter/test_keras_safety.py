@@ -2,7 +2,7 @@
 
 import pytest
 
-from rnn_parity.keras_adapter.loading import is_operation, runs_code, unregistered
+from rnn_parity.keras_adapter.safe_names import is_operation, runs_code, unregistered
 
 
 def part(class_name, module=None, config=None, **more):

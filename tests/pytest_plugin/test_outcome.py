@@ -18,6 +18,9 @@ PLACE = (
 )
 
 
+WHY = "(bias-dropped or kernel-transposed)"
+
+
 def blocks(report):
     return failure(report).split("\n\n")
 
@@ -27,11 +30,11 @@ def test_each_of_several_failed_checks_says_its_verdict_place_and_cause():
     head, first, second, third, table, rest, _ = blocks(
         Report((DIVERGED, PARITY, other, NOT_COMPARED))
     )
-    assert head.startswith("DIVERGED: of 4 checks, 2 diverged: ")
+    assert head.startswith(f"DIVERGED {WHY}: of 4 checks, 2 diverged: ")
     verdict, causes = first.split(PLACE)
     assert verdict == (
-        "encoder (SimpleRNN, mode xla): DIVERGED: a step is 12300 times as far off as\n"
-        "  rounding can explain (10.4 effective bits).\n"
+        "encoder (SimpleRNN, mode xla): DIVERGED (bias-dropped or kernel-transposed): a\n"
+        "  step is 12300 times as far off as rounding can explain (10.4 effective bits).\n"
     )
     assert causes.splitlines()[0] == (
         "  cause     bias-dropped: the bias was not added (27.5 effective bits)"
@@ -47,7 +50,7 @@ def test_each_of_several_failed_checks_says_its_verdict_place_and_cause():
 
 def test_the_only_failed_check_says_all():
     head, block, table, _ = blocks(Report((PARITY, DIVERGED)))
-    assert head.startswith("DIVERGED: of 2 checks, 1 diverged: ")
+    assert head.startswith(f"DIVERGED {WHY}: of 2 checks, 1 diverged: ")
     assert "  observed  0.25\n  expected  0.75 (one step from the observed state before)\n" in block
     assert REPORT not in table
 

@@ -3,11 +3,12 @@
 import dataclasses
 import math
 
-from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT
+from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT, row
 
 import rnn_parity as rp
 from rnn_parity.diagnosis.faults import FAULTS
-from rnn_parity.report.checks import findings, label, overall, strictness, ulps
+from rnn_parity.report.checks import cell_of, findings, label, overall, strictness, table, ulps
+from rnn_parity.report.page import PLAIN
 from rnn_parity.report.wording import bits, sentence
 from rnn_parity.verdict.results import (
     BlindSpot,
@@ -20,9 +21,36 @@ from rnn_parity.verdict.results import (
 )
 
 
-def test_ulps_are_whole_until_they_are_too_many_to_read():
-    assert [ulps(n) for n in (0, 999_999, 8_388_608)] == ["0", "999999", "8.39e+06"]
-    assert ulps(2**63 - 1) == "inf"
+def test_ulps_are_shown_while_they_mean_something():
+    assert [ulps(n) for n in (0, 64, 65, 2**63 - 1)] == ["0", "64", "-", "-"]
+
+
+def test_the_column_of_ulps_is_there_where_it_says_something_in_half_of_the_rows():
+    def headers(*counts):
+        rows = tuple(row(t, max_ulp=n) for t, n in enumerate(counts))
+        check = dataclasses.replace(PARITY, timesteps=rows, final_state=())
+        return table(check, PLAIN).headers
+
+    assert "ULPs" in headers(3, 4, 1000)
+    assert "ULPs" in headers(3, 1000)
+    assert "ULPs" not in headers(3, 1000, 2000)
+    assert len(headers(1000)) == len(headers(3)) - 1
+
+
+def test_a_bound_of_0_is_told_in_words():
+    zero = Divergence(0, 0, 0, 0.5, 0.0, 1.2e-38)
+    found = without_causes(first_divergence=zero)
+    assert found["off by"] == "0.500, where rounding moves nothing"
+    states = (StateRow("h", 0.125, 9, math.inf, 2, 5), StateRow("c", 0.125, 9, 4e37, 2, 5))
+    text = " ".join(findings_of(first_divergence=None, final_state=states))
+    assert text.count("0.125, beyond the bound") == 2
+    assert [cell_of(x) for x in (4e37, 1e19, math.inf, math.nan)] == [
+        *("beyond", "1.00e+19", "beyond", "nan")
+    ]
+
+
+def findings_of(**changes):
+    return [text for _, text in findings(dataclasses.replace(DIVERGED, causes=(), **changes))]
 
 
 def test_effective_bits_at_their_ends():
@@ -46,8 +74,13 @@ def test_labels_tell_calls_and_modes_apart():
 
 def test_the_overall_sentence_names_everything_that_did_not_pass():
     assert overall((PARITY, DIVERGED, NOT_COMPARED, INCONCLUSIVE, SUSPECT)) == (
-        "of 5 checks, 1 diverged: encoder (SimpleRNN, mode xla); 1 suspect: s (SimpleRNN); "
-        "1 inconclusive: SimpleRNN; 1 not compared: decoder (LSTM, mode xla); 1 in parity"
+        "of 5 checks, 1 diverged: encoder (SimpleRNN, mode xla) in net.keras; 1 suspect: s "
+        "(SimpleRNN); 1 inconclusive: SimpleRNN; 1 not compared: decoder (LSTM, mode xla) in "
+        "net.keras; 1 in parity"
+    )
+    assert overall((DIVERGED, NOT_COMPARED)) == (
+        "of 2 checks of net.keras, 1 diverged: encoder (SimpleRNN, mode xla); 1 not compared: "
+        "decoder (LSTM, mode xla)"
     )
     assert overall((PARITY, PARITY)) == "all 2 checks are in parity"
     assert overall((SUSPECT,) * 5).endswith(

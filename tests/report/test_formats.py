@@ -8,9 +8,9 @@ from sample_checks import DIVERGED, PARITY
 from test_sweeps import WHOLE
 
 from rnn_parity.cli.main import main
-from rnn_parity.diagnosis.faults import FAULTS
+from rnn_parity.diagnosis.catalogue import CATALOGUE
 from rnn_parity.errors import InputError
-from rnn_parity.report import FORMATS
+from rnn_parity.report import FORMATS, Form
 from rnn_parity.report.manual import Catalogue
 from rnn_parity.report.report import Report
 
@@ -19,7 +19,7 @@ REPORTS = {
     "checks": Report((PARITY, DIVERGED)),
     "nothing": Report(()),
     "sweep": WHOLE,
-    "faults": Catalogue(FAULTS),
+    "faults": Catalogue(CATALOGUE),
 }
 TOY = """
 def render(report, style):
@@ -34,7 +34,7 @@ def toy(tmp_path, monkeypatch):
     """A form of output that the package knows nothing of: a module, and its name."""
     (tmp_path / "toy_format.py").write_text(TOY)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(FORMATS, "toy", "toy_format")
+    monkeypatch.setitem(FORMATS, "toy", Form("toy_format", ".toy"))
 
 
 @pytest.mark.parametrize("kind", REPORTS)
@@ -55,7 +55,9 @@ def test_another_form_is_refused_by_name(kind):
 @pytest.mark.usefixtures("toy")
 def test_a_form_from_outside_shows_checks_and_sweeps_alike():
     first, *facts = REPORTS["checks"].render("toy").splitlines()
-    assert first.startswith("toy diverged DIVERGED: of 2 checks, 1 diverged")
+    assert first.startswith(
+        "toy diverged DIVERGED (bias-dropped or kernel-transposed): of 2 checks, 1 d"
+    )
     assert "to do=bias-dropped: add the bias to every step" in facts
     first, *facts = WHOLE.render("toy").splitlines()
     assert first.startswith("toy diverged DIVERGED: of 2 checks, 1 in parity; 1 diverged")
@@ -63,7 +65,11 @@ def test_a_form_from_outside_shows_checks_and_sweeps_alike():
 
 
 @pytest.mark.usefixtures("toy")
-def test_a_form_from_outside_is_an_option_of_the_command_line(capsys):
-    assert main(["check", str(CASES / "notebook.npz"), "--no-keras", "--format", "toy"]) == 0
-    assert capsys.readouterr().out.startswith("toy parity PARITY: every step is within rounding")
+def test_a_form_from_outside_is_an_option_of_the_command_line(capsys, tmp_path):
+    case = str(CASES / "notebook.npz")
+    asked = [case, "--no-keras", "--format", "toy", "-o", str(tmp_path / "a.toy")]
+    assert main(["check", *asked]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"toy parity PARITY: {case}: every step is within rounding")
+    assert (tmp_path / "a.toy").read_text() == said
     assert main(["faults", "--format", "toy"]) == 0

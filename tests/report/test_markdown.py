@@ -8,9 +8,10 @@ from rnn_parity.report.markdown import escaped
 from rnn_parity.report.report import Report
 from rnn_parity.verdict.results import Subject
 
+WHY = "(bias-dropped or kernel-transposed)"
 MARKDOWN = r"""## rnn-parity 1.2.3
 
-**DIVERGED: of 2 checks, 1 diverged: encoder (SimpleRNN, mode xla); 1 in parity.**
+**DIVERGED WHY: of 2 checks, 1 diverged: encoder (SimpleRNN, mode xla) in net.keras; 1 in parity.**
 
 Python 3.11.7, NumPy 2.4.6, TensorFlow 2.21.0, cpu
 
@@ -39,7 +40,7 @@ float32, batch 32, timesteps 2, features 3, units 4
 
 float32, batch 1, timesteps 1, features 1, units 1
 
-**DIVERGED: a step is 12300 times as far off as rounding can explain (10.4 effective bits).**
+**DIVERGED WHY: a step is 12300 times as far off as rounding can explain (10.4 effective bits).**
 
 - first at: timestep 0, batch 3, unit 1
 - observed: 0.25
@@ -55,9 +56,16 @@ float32, batch 1, timesteps 1, features 1, units 1
 
 
 def test_markdown():
-    text = Report((PARITY, DIVERGED)).render("markdown")
-    assert text.startswith(MARKDOWN)
+    text = Report((PARITY, DIVERGED)).render("markdown", verbose=True)
+    assert text.startswith(MARKDOWN.replace("WHY", WHY))
     assert text.endswith("\n\n</details>")
+
+
+def test_what_passed_is_in_the_overview_alone():
+    text = Report((PARITY, DIVERGED)).render("markdown")
+    start, _, rest = MARKDOWN.replace("WHY", WHY).partition("### simple")
+    failed = rest[rest.index("### encoder") :]
+    assert text.startswith(f"{start}1 check in parity left out (-v shows all)\n\n{failed}")
 
 
 def test_markdown_shortens_a_long_table_unless_asked_for_every_timestep():

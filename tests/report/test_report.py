@@ -87,7 +87,7 @@ def test_what_is_allowed_is_said():
     for report in (one, two):
         for format in ("table", "markdown", "github"):
             text = report.render(format).replace("\\", "")
-            assert text.replace("\n", " ").replace("  ", " ").count(said) == 1, format
+            assert " ".join(text.split()).count(said) == 1, format
         assert report.render(quiet=True).endswith(said)
         assert said not in str(dataclasses.replace(report, allow_known=False))
     assert one.render("github").startswith("::warning ")
@@ -102,9 +102,27 @@ def test_what_is_allowed_is_said():
 
 
 def test_the_summary_is_the_checks_own_or_an_overall_one():
-    assert Report((PARITY,)).summary == "every step is within rounding"
-    assert Report((PARITY, PARITY)).summary == "all 2 checks are in parity"
-    assert Report(()).summary == "nothing was compared"
+    end = "(25.8 effective bits)."
+    assert Report((PARITY,)).summary == f"PARITY: every step is within rounding {end}"
+    assert Report((PARITY, PARITY)).summary == f"PARITY: all 2 checks are in parity {end}"
+    assert Report(()).summary == "INCONCLUSIVE: nothing was compared."
+
+
+def test_the_cause_and_the_file_come_first():
+    fit = "a step is 12300 times as far off as rounding can explain (10.4 effective bits)."
+    one = "DIVERGED (bias-dropped or kernel-transposed): "
+    assert Report((DIVERGED,)).summary == f"{one}net.keras: {fit}"
+    assert Report((DIVERGED,)).render(quiet=True) == Report((DIVERGED,)).summary
+    both = Report((PARITY, DIVERGED)).summary
+    assert both.startswith(f"{one}of 2 checks, 1 diverged: encoder (SimpleRNN, mode xla) in net.k")
+    causes = tuple(Cause(fault, "", None) for fault in ("a", "b", "c", "d"))
+    many = dataclasses.replace(DIVERGED, causes=causes)
+    assert Report((many,)).summary.startswith("DIVERGED (a, b or 2 more): ")
+    other = dataclasses.replace(SUSPECT, causes=causes[:1])
+    assert Report((other, many, PARITY)).summary == (
+        "DIVERGED (a, b or 2 more; a): of 3 checks, 1 diverged: encoder (SimpleRNN, mode xla) in "
+        "net.keras (a, b or 2 more); 1 suspect: s (SimpleRNN) (a); 1 in parity."
+    )
 
 
 def parsed(report: Report) -> dict:
@@ -288,7 +306,7 @@ def test_targets_that_could_not_be_checked_are_no_success():
     report = Report((PARITY,), errors=(error,))
     assert (report.verdict, report.exit_code, bool(report)) == ("inconclusive", 2, False)
     said = "1 target could not be checked: b.keras; 1 check is in parity"
-    assert report.summary == said
+    assert report.summary == f"INCONCLUSIVE: {said}."
     crashed = dataclasses.replace(error, exit_code=1)
     codes = [((DIVERGED,), 1), ((SUSPECT,), 1), ((NOT_COMPARED,), 2), ((), 2)]
     for checks, code in codes:
@@ -328,7 +346,7 @@ def test_the_overview_of_several_files_fits_a_terminal(folder):
     cells = [line.split()[1:3] for line in table[2:]]
     assert cells == [
         ["one.keras", "short"],
-        ["..._name_v2.keras", "..._a_long_name"],
+        ["in/a_fi...2.keras", "bidirec...ng_name"],
         ["x.h5", "rnn"],
     ]
 

@@ -83,7 +83,7 @@ def test_a_report_is_pickled_and_copied(name, verdict):
 def test_a_report_is_one_line_as_repr(verdict):
     layer, given, _ = call("LSTM", CHANGES[verdict])
     report = compared(layer, given)
-    assert verdict in repr(report)
+    assert verdict.upper() in repr(report)
     assert "1 check" in repr(report)
     assert report.summary in repr(report)
     assert "\n" not in repr(report) + repr(report.checks[0])

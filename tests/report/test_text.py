@@ -15,7 +15,17 @@ from rnn_parity.report.report import Report
 from rnn_parity.report.text import grid
 from rnn_parity.report.text import section as as_text
 from rnn_parity.report.wording import environment_line
-from rnn_parity.verdict.results import Check, Divergence, Shape, StateRow, Subject, TimestepRow
+from rnn_parity.verdict.results import (
+    BlindSpot,
+    Check,
+    Divergence,
+    Sensitivity,
+    Shape,
+    StateRow,
+    Subject,
+    TargetError,
+    TimestepRow,
+)
 
 HEADER = "rnn-parity 1.2.3\nPython 3.11.7, NumPy 2.4.6, TensorFlow 2.21.0, cpu\n\n"
 PARITY_TEXT = """\
@@ -35,15 +45,15 @@ DIVERGED_TEXT = """\
 encoder (SimpleRNN, mode xla), model net.keras
 float32, batch 1, timesteps 1, features 1, units 1
 
-  timestep    deviation      ULPs        step    ratio    batch    unit
-                                     residual
-----------  -----------  --------  ----------  -------  -------  ------
-         0        0.500  8.39e+06       0.500    12300        3       1
-----------  -----------  --------  ----------  -------  -------  ------
-   final h            0         0           -        0        0       0
+  timestep    deviation    ULPs        step    ratio    batch    unit
+                                   residual
+----------  -----------  ------  ----------  -------  -------  ------
+         0        0.500       -       0.500    12300        3       1
+----------  -----------  ------  ----------  -------  -------  ------
+   final h            0       0           -        0        0       0
 
-DIVERGED: a step is 12300 times as far off as rounding can explain (10.4
-  effective bits).
+DIVERGED (bias-dropped or kernel-transposed): a step is 12300 times as far off
+  as rounding can explain (10.4 effective bits).
   first at  timestep 0, batch 3, unit 1
   observed  0.25
   expected  0.75 (one step from the observed state before)
@@ -64,10 +74,10 @@ INCONCLUSIVE_TEXT = """\
 SimpleRNN
 float16, computed in float16 sums, batch 1, timesteps 1, features 5000, units 1
 
-  timestep    deviation    ULPs        step    ratio    batch    unit
-                                   residual
-----------  -----------  ------  ----------  -------  -------  ------
-         0          inf     inf         nan      nan        3       1
+  timestep    deviation        step    ratio    batch    unit
+                           residual
+----------  -----------  ----------  -------  -------  ------
+         0          inf         nan      nan        3       1
 
 note: the bound of the custom activation square is estimated, not proven
 
@@ -80,8 +90,10 @@ OVERVIEW_TEXT = """\
   2  encoder     xla     diverged        12300         10.4
   3  decoder     xla     not compared        -            -"""
 OVERALL_TEXT = """\
-DIVERGED: of 3 checks, 1 diverged: encoder (SimpleRNN, mode xla); 1 not
-  compared: decoder (LSTM, mode xla); 1 in parity."""
+DIVERGED (bias-dropped or kernel-transposed): of 3 checks, 1 diverged: encoder
+  (SimpleRNN, mode xla) in net.keras; 1 not compared: decoder (LSTM, mode xla)
+  in net.keras; 1 in parity."""
+LEFT_OUT = "1 check in parity left out (-v shows all)"
 
 
 @pytest.mark.parametrize(
@@ -99,9 +111,44 @@ def test_one_check(check, text):
 
 
 def test_several_checks_have_an_overview_and_an_overall_sentence():
-    parts = [OVERVIEW_TEXT, PARITY_TEXT, DIVERGED_TEXT, NOT_COMPARED_TEXT, OVERALL_TEXT]
+    failed = [DIVERGED_TEXT, NOT_COMPARED_TEXT, OVERALL_TEXT]
     report = Report((PARITY, DIVERGED, NOT_COMPARED), notes=("on a GPU",))
-    assert str(report) == HEADER[:-1] + "note: on a GPU\n\n" + "\n\n".join(parts)
+    start = HEADER[:-1] + "note: on a GPU\n\n"
+    assert str(report) == start + "\n\n".join([OVERVIEW_TEXT, LEFT_OUT, *failed])
+    whole = start + "\n\n".join([OVERVIEW_TEXT, PARITY_TEXT, *failed])
+    assert report.render(verbose=True) == whole
+
+
+def blind_to(*faults: str, **changes: object) -> Check:
+    spots = tuple(BlindSpot(fault, "why") for fault in faults)
+    return dataclasses.replace(PARITY, sensitivity=Sensitivity((), spots), **changes)
+
+
+def test_blind_spots_and_notes_of_what_is_left_out_are_told():
+    checks = (blind_to("a", "b", notes=("estimated",)), blind_to("a"), blind_to("a", "b"))
+    assert str(Report(checks)).split("\n\n")[2:4] == [
+        "3 checks in parity left out (-v shows all); blind to a; b (2 of them)",
+        "note: estimated (1 of them)",
+    ]
+    assert "left out" not in Report(checks).render(verbose=True)
+
+
+def test_what_fails_for_its_blind_spots_is_not_left_out():
+    report = Report((blind_to("a"), PARITY), strict=True)
+    assert "  sees      0 of 1 faults; blind to a (why)" in str(report)
+    assert "1 check in parity left out" in str(report)
+
+
+def test_a_folder_of_ten_that_pass_is_an_overview():
+    subjects = [dataclasses.replace(PARITY.subject, path=f"c/{i}.npz") for i in range(10)]
+    checks = [blind_to("mask-ignored", subject=one) for one in subjects]
+    text = str(Report(tuple(checks)))
+    assert text.count("\n") < 20
+    assert all(f" {i}.npz " in text for i in range(10))
+
+
+def test_a_check_alone_is_shown_whole():
+    assert str(Report((PARITY,))) == Report((PARITY,)).render(verbose=True)
 
 
 def test_a_report_without_checks_says_that_nothing_was_compared():
@@ -110,18 +157,48 @@ def test_a_report_without_checks_says_that_nothing_was_compared():
     assert str(report) == HEADER + last
 
 
-def test_colour_is_on_the_verdict_word_alone_and_changes_nothing_else():
+CODE = re.compile(r"\033\[(\d+)m(.*?)\033\[0m")
+
+
+def test_colour_is_on_verdicts_and_failing_rows_and_changes_nothing_else():
     for check, code in ((PARITY, 32), (DIVERGED, 31), (INCONCLUSIVE, 33)):
         painted = Report((check,)).render(colour=True)
-        word = check.verdict.upper()
-        assert f"\n\033[{code}m{word}\033[0m: " in painted
-        assert re.sub(r"\033\[\d+m", "", painted) == str(Report((check,)))
+        assert CODE.findall(painted)[-1] == (str(code), check.verdict.upper())
+        assert CODE.sub(r"\2", painted) == str(Report((check,)))
+    _, *row, verdict = CODE.findall(Report((PARITY, DIVERGED)).render(colour=True, width=60))[1:]
+    assert row == [("31", one) for one in ("0", "0.500", "-", "0.500", "12300", "3", "1")] + row[7:]
+    assert [text for _, text in row[7:]] == ["DIVERGED"]
+    assert verdict == ("31", "DIVERGED")
+
+
+def test_the_verdicts_of_an_overview_are_coloured():
+    for width in (60, 80):
+        painted = Report((PARITY, DIVERGED, NOT_COMPARED)).render(colour=True, width=width)
+        assert CODE.findall(painted)[:3] == [
+            ("32", "parity"),
+            ("31", "diverged"),
+            ("33", "not compared"),
+        ]
+        plain = Report((PARITY, DIVERGED, NOT_COMPARED)).render(width=width)
+        assert CODE.sub(r"\2", painted) == plain
+    several = [other(PARITY, "a"), other(DIVERGED, "b")]
+    assert CODE.findall(Report(tuple(several)).render(colour=True))[:2] == [
+        ("32", "parity"),
+        ("31", "diverged"),
+    ]
 
 
 def test_quiet_is_the_sentence_alone():
     assert Report((PARITY,)).render(quiet=True) == PARITY_TEXT.splitlines()[-1]
     both = Report((PARITY, PARITY)).render(quiet=True)
     assert both == "PARITY: all 2 checks are in parity (25.8 effective bits)."
+
+
+def test_what_went_wrong_at_the_end_is_coloured():
+    report = Report((PARITY,), worse=("it was parity",), errors=(TargetError("a", "a: gone"),))
+    assert report.render(colour=True).endswith(
+        "\033[31mERROR\033[0m: a: gone\n\n\033[31mWORSE\033[0m: it was parity"
+    )
 
 
 def long(count: int, worst: dict[int, float], **changes: object) -> Check:
@@ -207,12 +284,47 @@ CHECKS = st.builds(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(CHECKS, max_size=3))
-def test_no_line_is_wider_than_80_columns(checks):
-    text = "\n\n".join(shown(check) for check in checks)
-    whole = Report(tuple(checks))
-    for line in (text + "\n" + str(whole)).splitlines():
-        assert len(line) <= 80
+@given(st.lists(CHECKS, max_size=3), st.sampled_from([80, 100, 160]))
+def test_no_line_is_wider_than_the_terminal(checks, width):
+    whole = Report(tuple(checks)).render(verbose=True, width=width)
+    for line in whole.splitlines():
+        assert len(line) <= width
+
+
+NAMED = [
+    dataclasses.replace(PARITY, subject=dataclasses.replace(PARITY.subject, path=f"{name}.npz"))
+    for name in ("a_folder/of_a_very_long_name/first", "a_folder/of_a_very_long_name/second", "x")
+]
+
+
+def test_a_wider_terminal_shows_names_whole():
+    narrow, wide = (overview_lines(NAMED, width) for width in (60, 160))
+    assert [line.split()[1] for line in wide[2:]] == [
+        "a_folder/of_a_very_long_name/first.npz",
+        "a_folder/of_a_very_long_name/second.npz",
+        "x.npz",
+    ]
+    assert narrow[2].split()[1].startswith("a_f")
+    assert "..." in narrow[2]
+    assert max(map(len, narrow)) <= 60
+
+
+def overview_lines(checks: list[Check], width: int) -> list[str]:
+    return Report(tuple(checks)).render(width=width).split("\n\n")[1].splitlines()
+
+
+def test_prose_takes_the_width_of_the_terminal():
+    for width in (50, 120):
+        text = Report((DIVERGED,)).render(width=width).split("\n\n")[-1]
+        assert width - 20 < max(map(len, text.splitlines())) <= width
+
+
+def test_a_narrow_table_has_headers_of_several_lines():
+    lines = Report((PARITY,)).render(width=60).split("\n\n")[2].splitlines()
+    assert lines[0].split() == ["timestep", "deviation", "ULPs", "step", "ratio", "batch", "unit"]
+    assert lines[1].split() == ["residual"]
+    assert lines[0].index("step", 10) == lines[1].index("residual") + len("resi")
+    assert max(map(len, lines)) <= 60
 
 
 COMPARISON_TEXT = """\
@@ -239,11 +351,12 @@ def test_implementations_stand_side_by_side():
         other(INCONCLUSIVE, "cmd:./rnn {input}.csv {output}.csv"),
     ]
     text = str(Report(tuple(checks)))
-    assert text.startswith(f"{HEADER}{COMPARISON_TEXT}\n\na (SimpleRNN, against port.csv)\n")
+    start = f"{HEADER}{COMPARISON_TEXT}\n\n{LEFT_OUT}\n\na (SimpleRNN, against model.onnx)\n"
+    assert text.startswith(start)
     assert text.endswith(
-        "DIVERGED: of 3 checks, 1 diverged: a (SimpleRNN, against model.onnx); 1\n"
-        "  inconclusive: a (SimpleRNN, against cmd:./rnn {input}.csv {output}.csv); 1 in\n"
-        "  parity."
+        "DIVERGED (bias-dropped or kernel-transposed): of 3 checks, 1 diverged: a\n"
+        "  (SimpleRNN, against model.onnx); 1 inconclusive: a (SimpleRNN, against\n"
+        "  cmd:./rnn {input}.csv {output}.csv); 1 in parity."
     )
 
 

@@ -91,9 +91,9 @@ def test_samples_of_what_is_too_large_to_list():
         combinations(site(), None, None, 0)
 
 
-@pytest.mark.parametrize("strength", [0, 7])
+@pytest.mark.parametrize("strength", [0, 99])
 def test_a_strength_that_cannot_be(strength):
-    expected = f"expected full, or an integer from 1 to 6, .* received {strength}"
+    expected = f"expected full, or an integer from 1 to {len(SPACES['simple_rnn'])}, .* {strength}"
     with pytest.raises(InputError, match=expected):
         combinations(site(**SMALL), strength, None, 0)
 

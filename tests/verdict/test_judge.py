@@ -160,7 +160,7 @@ def test_numbers_that_may_overflow_prove_nothing():
     for outputs in ([[[np.inf], [1e19]]], [[[1e39], [1e19]]]):
         report = rp.compare(layer, x, outputs)
         assert report.verdict == "inconclusive"
-        assert report.summary == (
+        assert report.checks[0].summary == (
             "the rounding bound is vacuous in float32: the sums are too long, or the numbers too "
             "near the ends of its range, to prove anything"
         )
@@ -232,7 +232,9 @@ def test_when_everything_is_masked_zeros_prove_nothing(last):
     report = rp.compare(layer, x, np.zeros(shape), np.zeros((4, 5)), mask)
     assert (report.verdict, report.exit_code) == ("inconclusive", 3)
     # More outputs would not help, which is said of last outputs elsewhere.
-    assert report.summary == "every timestep is masked, so that there was nothing to compare"
+    assert (
+        report.checks[0].summary == "every timestep is masked, so that there was nothing to compare"
+    )
     wrong = rp.compare(layer, x, np.full(shape, 1.234567891e-3), np.zeros((4, 5)), mask)
     assert wrong.verdict == "diverged"
 
@@ -301,7 +303,7 @@ def test_another_shape_diverges(outputs, state, summary):
     """No units are told where they are not what is wrong."""
     layer, x, _ = case()
     report = rp.compare(layer, x, np.zeros(outputs), None if state is None else np.zeros(state))
-    assert (report.verdict, report.exit_code, report.summary) == ("diverged", 1, summary)
+    assert (report.verdict, report.exit_code, report.checks[0].summary) == ("diverged", 1, summary)
     assert report.checks[0].max_deviation is None
     assert str(report)
 
@@ -317,7 +319,7 @@ def three_units():
 def test_units_that_are_missing_are_told_from_sequences_and_from_last_outputs():
     layer, x, outputs = three_units()
     for seen in (outputs[..., [0, 2]], outputs[:, -1, [0, 2]]):
-        assert rp.compare(layer, x, seen).summary.endswith("; missing: unit 1")
+        assert rp.compare(layer, x, seen).checks[0].summary.endswith("; missing: unit 1")
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [("float64", 17), ("float32", 9), ("float16", 9)])

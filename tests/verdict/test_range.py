@@ -87,7 +87,7 @@ def test_a_masked_step_that_should_be_zero_is_a_number_nevertheless():
     # 5 over the smallest normal float32, 1.2e-38, is more than a float32 holds.
     weights = rp.SimpleRNN([[1.0]], [[0.0]], zero_output_for_mask=True, dtype="float32")
     report = rp.compare(weights, ONE, 5 * ONE, mask=[[False]])
-    assert report.summary.startswith("a step is further off than rounding can explain, first at t")
+    assert report.checks[0].summary.startswith("a step is 5.00 where only 0 is right, first at t")
 
 
 @pytest.mark.parametrize("last", [1.0, np.nan])

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rnn_parity as rp
-from rnn_parity.verdict.results import Shape
-from rnn_parity.verdict.sentences import misfit, number, ratio, units_told
+from rnn_parity.verdict.results import Divergence, Shape
+from rnn_parity.verdict.sentences import misfit, number, ratio, step_beyond, units_told
 
 SHAPE = Shape(batch=4, timesteps=9, features=3, units=5)
 
@@ -192,3 +192,16 @@ def test_a_number_reads_back_within_half_a_unit_of_its_third_digit(x):
 )
 def test_a_ratio_never_reads_as_the_other_side_of_one(value, text):
     assert ratio(value) == text
+
+
+@pytest.mark.parametrize(
+    ("expected", "bound", "said"),
+    [
+        (0.0, 1e-38, "a step is 0.500 where only 0 is right, first at timestep 3"),
+        (0.25, 1e-38, "a step is off by 0.250 where rounding moves nothing, first at timestep 3"),
+        # Another step has that bound, and the first one has not.
+        (0.0, 1e-6, "a step is further off than rounding can explain, first at timestep 3"),
+    ],
+)
+def test_a_bound_of_nothing_is_told_in_words(expected, bound, said):
+    assert step_beyond(8e37, Divergence(3, 0, 0, 0.5, expected, bound)) == said

@@ -53,7 +53,6 @@ def hard_sigmoid_slope(c: Computation) -> Variants:
 ACTIVATION_FAULTS = (
     Fault(
         "activation-swapped",
-        "another activation is applied",
         "apply the activation of the layer's configuration",
         lambda c: activations(c, "activation", USUAL),
         candidates=lambda c, outputs: activations(c, "activation", DISTINCT),
@@ -61,7 +60,6 @@ ACTIVATION_FAULTS = (
     ),
     Fault(
         "hard-sigmoid-slope",
-        "hard_sigmoid has the slope of the other Keras version",
         "0.2 x + 0.5 is Keras 2's hard_sigmoid, x / 6 + 0.5 is Keras 3's",
         hard_sigmoid_slope,
         last=True,
@@ -132,37 +130,28 @@ def columns(layer: Cell, gate: str) -> slice:
     return slice(g * layer.units, (g + 1) * layer.units)
 
 
-BOTH = ("LSTM", "GRU")
-
-
 GATE_FAULTS = (
     Fault(
         "gates-permuted",
-        "the gates stand in another order",
         "put the gates in Keras's order: i, f, c, o of an LSTM, z, r, h of a GRU",
         lambda c: permuted(c, OTHER_ORDERS[type(c.layer)]),
         equal_gates,
         lambda c, outputs: permuted(c, other_orders(c.layer)),
-        layers=BOTH,
     ),
     Fault(
         "gates-misaligned",
-        "some of the weights have their gates in another order",
         "put the gates of kernel, recurrent kernel and bias in one order",
         lambda c: misaligned(c, OTHER_ORDERS[type(c.layer)][:1]),
         unseen_misaligned,
         lambda c, outputs: misaligned(c, other_orders(c.layer)),
         alone=True,
-        layers=BOTH,
     ),
     Fault(
         "recurrent-activation-swapped",
-        "another activation is applied to the gates",
         "apply the recurrent activation of the layer's configuration",
         lambda c: activations(c, "recurrent_activation", USUAL_OF_GATES),
         candidates=lambda c, outputs: activations(c, "recurrent_activation", DISTINCT),
         last=True,
-        layers=BOTH,
     ),
 )
 
@@ -208,11 +197,9 @@ def equal_states(c: Computation) -> str | None:
 
 STATES_SWAPPED = Fault(
     "states-swapped",
-    "the states h and c are swapped",
     "pass and return the states in the order h, c",
     states_swapped,
     equal_states,
-    layers=("LSTM",),
 )
 
 
@@ -224,30 +211,24 @@ def states_mixed(c: Computation) -> Variants:
 
 STATES_MIXED = Fault(
     "state-mixed",
-    "one of the states h and c is taken for the other one, too",
     "keep h and c apart: each is given and returned by itself",
     states_mixed,
     equal_states,
-    layers=("LSTM",),
 )
 
 
 LSTM_FAULTS = (
     Fault(
         "forget-bias-missing",
-        "the forget gate's bias is left out",
         "take the bias as it is: the 1 of unit_forget_bias is in it",
         lambda c: other_forget_bias(c, (-1, "it is 1 less"), (0, "it is zeros")),
         unused_forget_bias,
-        layers=("LSTM",),
     ),
     Fault(
         "forget-bias-doubled",
-        "the forget gate's bias is added twice",
         "add nothing to the bias: the 1 of unit_forget_bias is in it",
         lambda c: other_forget_bias(c, (1, "it is 1 more"), (2, "it is added twice")),
         unused_forget_bias,
-        layers=("LSTM",),
     ),
     STATES_SWAPPED,
     STATES_MIXED,
@@ -333,34 +314,26 @@ def unused_reset_gate(c: Computation) -> str | None:
 GRU_FAULTS = (
     Fault(
         "update-gate-inverted",
-        "the update gate keeps what it should replace",
         "h_t = z h_{t-1} + (1 - z) hh: z is the share of the old state",
         update_gate_inverted,
         last=True,  # of the activation that the gates really have
-        layers=("GRU",),
     ),
     Fault(
         "reset-after-flipped",
-        "the reset gate is applied on the other side of the recurrent product",
         "r * (h @ W + b) with reset_after, (r * h) @ W without",
         reset_after_flipped,
         unused_reset_gate,
-        layers=("GRU",),
     ),
     Fault(
         "recurrent-bias-dropped",
-        "the recurrent bias is left out",
         "add the second row of the bias to h @ recurrent_kernel",
         recurrent_bias_dropped,
         zero_recurrent_bias,
-        layers=("GRU",),
     ),
     Fault(
         "recurrent-bias-not-reset",
-        "the recurrent bias of the candidate is added outside the reset gate",
         "r * (h @ W + b): do not sum the two rows of the bias beforehand",
         biases_summed,
         zero_candidate_bias,
-        layers=("GRU",),
     ),
 )

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.recurrence.cells import KERAS_CELLS, Array, Cell
+from rnn_parity.diagnosis.catalogue import EVERY_LAYER, TEXTS
+from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
 from rnn_parity.verdict.printed import Print
@@ -85,27 +86,24 @@ class Computation:
 
 
 Variants = Iterator[Computation]
-EVERY_LAYER = tuple(KERAS_CELLS)
-"""Keras's layers. What all of them can have, a cell of one's own can have, too."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One known mistake: a stable id, what is wrong, what to do, and its variants of a computation.
+    """One known mistake: a stable id, what to do, and its variants of a computation.
 
-    The `remedy` may depend on the options of the layer. `variants` are those that a sensitive check
-    shows; it gives nothing where the fault does not apply to a layer's options. `blind` says in a
-    person's words why given data cannot show it, or None. `candidates` gives what is worth trying
-    on observed outputs, where that depends on them or is more than the variants. `alone` faults are
+    What is wrong stands in `diagnosis.catalogue`, with the classes that can have it. The `remedy`
+    may depend on the options of the layer. `variants` are those that a sensitive check shows; it
+    gives nothing where the fault does not apply to a layer's options. `blind` says in a person's
+    words why given data cannot show it, or None. `candidates` gives what is worth trying on
+    observed outputs, where that depends on them or is more than the variants. `alone` faults are
     not tried together with others: their candidates are too many, or take an estimate each. Where
     two are tried together, a `first` one comes first: it is of the weights as they are stored; and
     a `last` one last: it changes no array, so that all its variants go by quickly. A `general` one
-    could stand for others, and is tried where none of them fits. `layers` are the classes that can
-    have it.
+    could stand for others, and is tried where none of them fits.
     """
 
     id: str
-    meaning: str
     remedy: str | Callable[[Cell], str]
     variants: Callable[[Computation], Variants]
     blind: Callable[[Computation], str | None] = lambda c: None
@@ -114,7 +112,16 @@ class Fault:
     first: bool = False
     last: bool = False
     general: bool = False
-    layers: tuple[str, ...] = EVERY_LAYER
+
+    @property
+    def meaning(self) -> str:
+        """What is wrong, as a clause."""
+        return TEXTS[self.id].meaning
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The classes of layers that can have it."""
+        return TEXTS[self.id].layers
 
     def applies_to(self, layer: Cell) -> bool:
         """Whether a layer of this class can have it."""

@@ -199,14 +199,12 @@ def one_by_one(c: Computation) -> str | None:
 DIRECTION_FAULTS = (
     Fault(
         "inputs-reversed",
-        "the inputs are taken in the other order: go_backwards not honoured, or twice",
         "take the inputs last to first where go_backwards is set, only there",
         inputs_reversed,
         one_timestep,
     ),
     Fault(
         "outputs-not-reversed",
-        "the outputs stand in the other order of time",
         "keep the outputs in the order in which they are computed",
         outputs_not_reversed,
         one_timestep,
@@ -214,7 +212,6 @@ DIRECTION_FAULTS = (
     ),
     Fault(
         "backward-output-misplaced",
-        "the backward half of a Bidirectional is taken at the wrong end",
         "the backward layer's last output belongs to the first timestep: take that of timestep 0",
         lambda c: iter(()),
         candidates=output_at_the_wrong_end,
@@ -223,14 +220,12 @@ DIRECTION_FAULTS = (
 SHIFT_FAULTS = (
     Fault(
         "time-shifted",
-        "the outputs stand one timestep early or late",
         "store output t at index t: append it after the step, not before",
         time_shifted,
         one_timestep,
     ),
     Fault(
         "batch-time-swapped",
-        "the batch axis and the time axis are swapped",
         "bring inputs and outputs to (batch, timesteps, ...)",
         batch_time_swapped,
         one_by_one,
@@ -238,14 +233,12 @@ SHIFT_FAULTS = (
     ),
     Fault(
         "inputs-shifted",
-        "the inputs reach the layer one timestep late or early, with zeros in the gap",
         "feed input t to step t: look for a buffer that is filled after the step, or before it",
         inputs_shifted,
         one_timestep,
     ),
     Fault(
         "inputs-reshaped",
-        "the axes of the inputs are reshaped where they should be transposed",
         "bring the inputs to (batch, timesteps, features) by transpose, not by reshape",
         inputs_reshaped,
         one_by_one,
@@ -379,7 +372,6 @@ def nearest(far: Array) -> Order:
 UNIT_FAULTS = (
     Fault(
         "units-permuted",
-        "the units stand in another order",
         "order the units as in the columns of the kernel",
         swapped_units,
         candidates=unit_orders,
@@ -388,7 +380,6 @@ UNIT_FAULTS = (
 FEATURE_FAULTS = (
     Fault(
         "features-permuted",
-        "the features stand in another order",
         "feed the features in the order of the kernel's rows",
         swapped_features,
         candidates=feature_orders,
@@ -445,28 +436,24 @@ def keep_the_state(layer: Cell) -> str:
 MASK_FAULTS = (
     Fault(
         "mask-ignored",
-        "masked timesteps are computed like others",
         keep_the_state,
         mask_ignored,
         nothing_masked,
     ),
     Fault(
         "mask-not-reversed",
-        "the inputs are reversed and the mask is not",
         "reverse the mask together with the inputs",
         mask_not_reversed,
         mask_symmetric,
     ),
     Fault(
         "masked-output-not-zeroed",
-        "the output of a masked timestep repeats the one before instead of zeros",
         "write zeros for masked timesteps (zero_output_for_mask)",
         masked_output_not_zeroed,
         nothing_masked,
     ),
     Fault(
         "masked-output-zeroed",
-        "the output of a masked timestep is zeros instead of the one before",
         "repeat the last output for masked timesteps, or set zero_output_for_mask in Keras",
         masked_output_zeroed,
         nothing_masked,
@@ -547,7 +534,6 @@ def without_dropout(c: Computation) -> Variants:
 DROPOUT_FAULTS = (
     Fault(
         "dropout-active",
-        "dropout is applied, as in training",
         "run the layer with training=False",
         every_second_input,
         candidates=dropouts,
@@ -555,7 +541,6 @@ DROPOUT_FAULTS = (
     ),
     Fault(
         "dropout-ignored",
-        "dropout is left out in training",
         "multiply inputs and state with the masks of a call in training",
         without_dropout,
     ),

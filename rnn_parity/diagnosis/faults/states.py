@@ -62,7 +62,6 @@ def zero_state(c: Computation) -> str | None:
 INITIAL_STATE_FAULTS = (
     Fault(
         "initial-state-ignored",
-        "the initial state is taken as zeros",
         "start the loop from the given initial state",
         where_stateful_is(False, without_states),
         zero_state,
@@ -70,7 +69,6 @@ INITIAL_STATE_FAULTS = (
     ),
     Fault(
         "state-not-carried",
-        "a stateful layer starts each call from zeros",
         "start a stateful layer's call from the last state of the call before",
         where_stateful_is(True, without_states),
         zero_state,
@@ -342,7 +340,6 @@ def told_of(layer: Cell, implied: ImpliedStates, right: NDArray[np.bool_]) -> st
 OTHER_STATE_FAULTS = (
     Fault(
         "state-leaked",
-        "a state is left over from what was computed before",
         "reset the states before every sample and every call",
         leaked_between_samples,
         one_sample,
@@ -350,7 +347,6 @@ OTHER_STATE_FAULTS = (
     ),
     Fault(
         "first-state-differs",
-        "only the first step of a sample is off: it starts from another state, or is another step",
         "look at what the first step starts from; the later steps prove the weights right",
         other_first_state,
         candidates=implied_first_state,
@@ -365,7 +361,6 @@ OTHER_STATE_FAULTS = (
 
 STALE = Fault(
     "final-state-stale",
-    "the returned final state is not that of the last output",
     "return the state after the last timestep",
     lambda c: iter(()),
 )

@@ -474,42 +474,36 @@ def corrections(a: Array, r: Array, known: list[int], more: bool) -> dict[int, f
 BIAS_AND_KERNEL_FAULTS = (
     Fault(
         "bias-dropped",
-        "the bias is left out",
         "add the bias to every step",
         bias_dropped,
         zero_bias,
     ),
     Fault(
         "bias-doubled",
-        "the bias is added twice",
         "add the bias once: is it in the input projection and in the step?",
         bias_doubled,
         zero_bias,
     ),
     Fault(
         "kernel-transposed",
-        "the kernel is transposed",
         "multiply x @ kernel, the kernel stored as (features, units)",
         kernel_transposed,
         symmetric_kernel,
     ),
     Fault(
         "recurrent-kernel-transposed",
-        "the recurrent kernel is transposed",
         "multiply h @ recurrent_kernel, h from the left",
         recurrent_kernel_transposed,
         unused_recurrent_kernel,
     ),
     Fault(
         "kernel-misread",
-        "the numbers of a matrix are taken in another order of memory",
         "write and read matrices row by row, (features, units) and all gates side by side",
         kernel_misread,
         candidates=matrices_misread,
     ),
     Fault(
         "kernels-swapped",
-        "the kernel and the recurrent kernel are swapped",
         "multiply x @ kernel and h @ recurrent_kernel",
         kernels_swapped,
         equal_kernels,
@@ -517,7 +511,6 @@ BIAS_AND_KERNEL_FAULTS = (
 )
 ROUNDED = Fault(
     "weights-rounded",
-    "the weights were rounded: printed with few decimals, or kept in a narrower format",
     "pass weights on in full: binary, or 9 digits (%.9g) for float32",
     printed_weights,
     candidates=rounded_weights,
@@ -525,7 +518,6 @@ ROUNDED = Fault(
 )
 DIFFERENT = Fault(
     "weights-differ",
-    "some weights have other values",
     "export the weights again, or correct these entries",
     larger_weight,
     candidates=other_weights,
@@ -534,7 +526,6 @@ DIFFERENT = Fault(
 )
 BIAS = Fault(
     "bias-differs",
-    "another bias is added",
     "compare how the biases are exported, and whether all of them are added",
     larger_bias,
     candidates=other_bias,
@@ -545,7 +536,6 @@ NUMBER_FAULTS = (
     ROUNDED,
     Fault(
         "lower-precision",
-        "the arithmetic is narrower than the layer's",
         turn_it_off,
         narrow_products,
         candidates=narrow_arithmetic,
