@@ -568,7 +568,7 @@ def weight_pictures(check: Check) -> list[str]:
 def weight_picture(check: Check, name: str, entries: Sequence[ImpliedWeight]) -> str:
     """A matrix: rows go down, the columns of its gates stand side by side."""
     (rows, columns), gates = matrix_shape(check, name, entries)
-    height, top = float(min(max(rows * 8, 24), 150)), 34.0 if gates else 20.0
+    height, top = float(min(max(rows * 8, 24), 110)), 34.0 if gates else 20.0
     wide, high = PLOT / columns, height / rows
     drawn = [words(f"{name} {rows} x {columns}", LEFT, 14, "head"), frame(top, height)]
     drawn.append(words("▲ larger than expected, ▼ smaller", WIDTH - RIGHT, 14, "e"))
