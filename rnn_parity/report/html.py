@@ -92,7 +92,8 @@ def render(report: Renderable, style: Style) -> str:
         "digest": b64encode(sha256(script.encode()).digest()).decode(),
     }
     room = MOST_BYTES - len(document.render(**given, parts=[], smaller=0).encode())
-    shown_parts, smaller = fitted(parts, room)
+    # Whoever asks for every timestep gets it, however large the page becomes.
+    shown_parts, smaller = fitted(parts, math.inf if style.every else room)
     return str(document.render(**given, parts=shown_parts, smaller=smaller))
 
 
@@ -273,7 +274,7 @@ class Part:
         )
 
 
-def fitted(parts: Sequence[Part], room: int) -> tuple[list[str], int]:
+def fitted(parts: Sequence[Part], room: float) -> tuple[list[str], int]:
     """The parts, as large as fits into so many bytes, and how many are smaller than they might be.
 
     The first ones get all they want; then all of them grow to one size before any to the next.

@@ -192,6 +192,15 @@ def test_all_timesteps_are_shown_where_they_are_asked_for():
     assert len(page.all("tr")) == 1 + 90 + 1
 
 
+def test_no_timestep_that_is_asked_for_is_left_out_for_room(monkeypatch):
+    monkeypatch.setattr(html, "MOST_BYTES", 10_000)
+    report = Report((replace(DIVERGED, timesteps=tuple(row(t) for t in range(90))),))
+    assert "below 2 MiB, 1 of 1 checks" in Page(report.render("html")).text
+    page = Page(report.render("html", every=True))
+    assert len(page.all("tr")) == 1 + 90 + 1
+    assert "below 2 MiB" not in page.text
+
+
 # The list.
 
 
