@@ -366,7 +366,7 @@ def model_report(given: Given) -> Report:
     from rnn_parity.api.recorded import record_model
 
     target = given["target"]
-    refuse_target(target)
+    refuse_target(target, given["command"])
     options = named(given, "batch", "timesteps", "seed", "calls")
     sizes = [options.get(name, 1) for name in ("batch", "timesteps", "calls")]
     check_size(math.prod(sizes))

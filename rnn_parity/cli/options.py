@@ -529,15 +529,33 @@ def refuse(given: Given, names: Iterable[str], why: str) -> None:
             raise InputError(f"{FLAGS.get(name, '--' + name.replace('_', '-'))}: {why}")
 
 
-def refuse_target(target: str) -> None:
-    """Raise `InputError` for no model; what is wrong with one is said on loading."""
-    models = "expected a model (.keras, .h5, .hdf5)"
-    if target.lower().endswith(".npz"):
-        raise InputError(f"{target!r}: {models}, received a case (.npz)")
-    if target.lower().endswith(".tflite"):
+CHECKED = "a model (.keras, .h5, .hdf5, .onnx, .safetensors, model.json) or a case (.npz)"
+RECORDED_MODELS = "a model of Keras (.keras, .h5, .hdf5)"
+OF_KERAS = (".keras", ".h5", ".hdf5")
+
+
+def refuse_target(target: str, command: str) -> None:
+    """Raise `InputError` for what `command` does not take as a model of Keras's.
+
+    What is wrong with one is said on loading, and that there is none.
+    """
+    expected = f"{target!r}: expected {CHECKED if command == 'check' else RECORDED_MODELS}"
+    name = target.lower()
+    if name.endswith(".tflite"):
         raise InputError(
-            f"{target!r}: {models}, received a LiteRT model, which a model is held against: "
-            f"check MODEL --against {target}"
+            f"{expected}, received a LiteRT model, which a model is held against: rnn-parity check "
+            f"MODEL --against {target}"
         )
+    if name.endswith(".npz"):
+        raise InputError(f"{expected}, received a case (.npz)")
+    if not os.path.lexists(target):
+        folder, missing = os.path.split(target)
+        beside = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+        near = nearest(missing, beside)
+        raise InputError(f"{target}: cannot be read: No such file or directory{near}")
     if is_folder(target):
-        raise InputError(f"{target!r}: {models}, received a folder; name one model file in it")
+        raise InputError(f"{expected}, received a folder; name one model file in it")
+    if os.path.isfile(target) and not name.endswith(OF_KERAS):
+        ending = os.path.splitext(name)[1]
+        received = f"the ending {ending!r}" if ending else "a file without an ending"
+        raise InputError(f"{expected}, received {received}")

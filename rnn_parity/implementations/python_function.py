@@ -21,10 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from rnn_parity.errors import InputError, SourceFailedError
+from rnn_parity.errors import InputError, SourceFailedError, nearest
 from rnn_parity.implementations.numbers import last_alone
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.recurrence.precision import real
+
+PREFIXES = ("keras", "cmd")
+"""What stands before a colon in other sources, and may be meant by a mistyped module."""
 
 
 def implementation(source: str) -> Implementation:
@@ -39,7 +42,8 @@ def function_of(source: str) -> Callable[..., Any]:
     """The function that `source` names; raises as `implementation` does."""
     where = f"against {source!r}"
     module_name, _, name = source.partition(":")
-    with current_folder(), in_one_line(f"{where}: {module_name} cannot be imported"):
+    near = nearest(module_name, PREFIXES).replace("?", f":{name}?")
+    with current_folder(), in_one_line(f"{where}: {module_name} cannot be imported", near):
         module = importlib.import_module(module_name)
     try:
         function = reduce(getattr, name.split("."), module)
@@ -138,12 +142,15 @@ def current_folder() -> Iterator[None]:
 
 
 @contextmanager
-def in_one_line(what: str) -> Iterator[None]:
-    """Whatever is raised in this block, an attempt to end the process too, as an `InputError`."""
+def in_one_line(what: str, end: str = "") -> Iterator[None]:
+    """Whatever is raised in this block, an attempt to end the process too, as an `InputError`.
+
+    Its message begins with `what`, and has this `end`.
+    """
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise InputError(f"{what}: {last_line(error)}") from error
+        raise InputError(f"{what}: {last_line(error)}{end}") from error
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, nearest
 from rnn_parity.system.progress import on_terminal
 
 if TYPE_CHECKING:
@@ -140,6 +140,10 @@ A kind of one's own is one more entry, before `module:function`, and a module wi
 """
 
 
+WORDS = ("onnx", "litert", "tfjs")
+"""The sources that are one word, and what may be meant by a mistyped one."""
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """One implementation to check: what reports call it, how to ask it, what it can answer for.
@@ -197,7 +201,11 @@ def recognised(source: str) -> tuple[Kind, str]:
         if match:
             return kind, match[1]
     forms = ", ".join(kind.form for kind in KINDS)
-    raise InputError(f"against {source!r}: expected one of {forms}; see rnn-parity check --help")
+    near = nearest(source, WORDS)
+    join = near or ";"
+    raise InputError(
+        f"against {source!r}: expected one of {forms}{join} see rnn-parity check --help"
+    )
 
 
 def sources(against: Any) -> list[Source]:

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError, MissingPackageError, one_line
+from rnn_parity.errors import InputError, MissingPackageError, nearest, one_line
 from rnn_parity.keras_adapter.parts import cells_of, input_shape
 from rnn_parity.keras_adapter.runtime import quiet, refusals, tensorflow_module
+from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.recurrence.cells import KERAS_CELLS, WEIGHTS, Cell
-from rnn_parity.system.choices import LAYER_CLASSES
+from rnn_parity.system.choices import LAYER_CLASSES, layer_word
 
 POLICIES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
 OF_EVERY_CELL = ("units", "use_bias", "dropout", "recurrent_dropout", "dtype")
@@ -74,10 +75,12 @@ def build_layer(
     Raises `InputError` for an unknown name and for whatever Keras refuses.
     """
     kinds = (*LAYER_CLASSES, *WRAPPERS)
-    if layer_class not in kinds:
-        raise InputError(f"layer: expected one of {', '.join(kinds)}, received {layer_class!r}")
-    if dtype is not None and dtype not in POLICIES:
-        raise InputError(f"dtype: expected one of {', '.join(POLICIES)}, received {dtype!r}")
+    for name, known, value in (("layer", kinds, layer_class), ("dtype", POLICIES, dtype)):
+        if value is not None and value not in known:
+            near = nearest(value, known)
+            raise InputError(
+                f"{name}: expected one of {', '.join(known)}, received {value!r}{near}"
+            )
     make = WRAPPERS.get(layer_class)
     if make is None:
         make = getattr(tensorflow_module().keras.layers, LAYER_CLASSES[layer_class])
@@ -115,21 +118,34 @@ def _construct(
         with quiet():
             return make(units, **arguments, **policy)
     except Exception as error:  # Keras refuses with whatever exception the argument provokes
-        name = _culprit(make, units, arguments)
+        alone = _culprit(make, units, arguments)
+        near = "".join(_meant(make, *one) for one in alone.items())
+        name = ", ".join(f"{name}={value!r}" for name, value in (alone or arguments).items())
         raise InputError(
-            f"argument {name}: {make.__name__} refused it: {one_line(error)}"
+            f"argument {name or f'units={units}'}: {make.__name__} refused it: "
+            f"{one_line(error)}{near}"
         ) from error
 
 
-def _culprit(make: Callable[..., Any], units: int, arguments: Mapping[str, Any]) -> str:
+def _culprit(make: Callable[..., Any], units: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The first argument that is refused on its own, since Keras's message may not name it."""
     for name, value in arguments.items():
         try:
             with quiet():
                 make(units, **{name: value})
         except Exception:
-            return f"{name}={value!r}"
-    return ", ".join(f"{name}={value!r}" for name, value in arguments.items()) or f"units={units}"
+            return {name: value}
+    return {}
+
+
+def _meant(make: Callable[..., Any], name: str, value: Any) -> str:
+    """The argument, or the activation, that a mistyped one is nearest to."""
+    layers = tensorflow_module().keras.layers
+    makers = [make, *(getattr(layers, kind).__init__ for kind in LAYER_CLASSES.values())]
+    known = {one for maker in makers for one in inspect.signature(maker).parameters}
+    if name not in known:
+        return nearest(name, sorted(known))
+    return nearest(value, CATALOGUE) if "activation" in name and isinstance(value, str) else ""
 
 
 def _randomise(cell: Any, arguments: Mapping[str, Any], rng: np.random.Generator) -> None:
@@ -228,10 +244,13 @@ def _cells(
 
 def _class_of(argument: str, name: Any) -> str:
     """Keras's name of a layer class; raises `InputError` for one that is not replayed."""
-    if name not in LAYER_CLASSES:
-        expected = ", ".join(LAYER_CLASSES)
-        raise InputError(f"argument {argument}: expected one of {expected}, received {name!r}")
-    return LAYER_CLASSES[name]
+    word = layer_word(str(name))
+    if word not in LAYER_CLASSES:
+        expected, near = ", ".join(LAYER_CLASSES), nearest(str(name), LAYER_CLASSES)
+        raise InputError(
+            f"argument {argument}: expected one of {expected}, received {name!r}{near}"
+        )
+    return LAYER_CLASSES[word]
 
 
 def _policy(dtype: str | None) -> dict[str, str]:

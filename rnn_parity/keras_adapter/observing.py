@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity.errors import InputError, UnsupportedError
+from rnn_parity.keras_adapter import misfits
 from rnn_parity.keras_adapter.dropout import MASKS, given_masks
 from rnn_parity.keras_adapter.inputs import named_inputs
+from rnn_parity.keras_adapter.misfits import in_plain_words
 from rnn_parity.keras_adapter.parts import (
     input_shape,
     is_bidirectional,
@@ -91,8 +93,12 @@ def observe_layer(
     ]
     recorder = Recorder(watched_layers(layer))
     fixed = given_masks(layer, dropout) if dropout else nullcontext()
-    what = f"layer {layer.name!r} in mode {mode}"
-    with on_terminal(f"running {what}"), refusals(what), fixed, recorder.attached():
+    what, first = (
+        f"layer {layer.name!r} in mode {mode}",
+        partial(misfits.of_layer, layer, data[0], bool(layer.built)),
+    )
+    told = in_plain_words(first)
+    with on_terminal(f"running {what}"), told, refusals(what), fixed, recorder.attached():
         _build(layer, data[0]["inputs"].shape)
         found = _recorded_arrays(recorder, partial(_call_layer, layer, training), layer, mode, data)
     return _layer_calls(recorder, found, mode)
@@ -155,7 +161,8 @@ def observe_calls(
     handing_on = nullcontext() if hand_on is None else substituted(model, hand_on)
     # What is recorded is what the layer returned, before something else is handed on.
     what = f"model {model.name!r} in mode {mode}"
-    with on_terminal(f"running {what}"), refusals(what), recorder.attached(), handing_on:
+    told = in_plain_words(partial(misfits.of_model, model, calls[0], each))
+    with on_terminal(f"running {what}"), told, refusals(what), recorder.attached(), handing_on:
         found = _recorded_arrays(
             recorder, partial(_call_model, model, training, masked), model, mode, data
         )
@@ -417,9 +424,12 @@ def _check_kind(value: Any, kind: str) -> None:
     keras = tensorflow_module().keras
     expected = keras.Model if kind == "Model" else keras.layers.Layer
     if not isinstance(value, expected):
+        received = f"{type(value).__module__}.{type(value).__qualname__}"
+        if isinstance(value, type):
+            received = f"the class {value.__name__}; make one of it: {value.__name__}(...)"
         raise InputError(
             f"expected a {kind.lower()} of tf.keras, which is {expected.__module__.split('.')[0]} "
-            f"here, received {type(value).__module__}.{type(value).__qualname__}"
+            f"here, received {received}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, nearest
 from rnn_parity.keras_adapter.runtime import tensorflow_module
 
 
@@ -33,7 +33,7 @@ def selected(names: list[str], wanted: str) -> list[str]:
     if not chosen:
         raise InputError(
             f"layer name: expected one of {', '.join(names) or '(no recurrent layer)'}, "
-            f"received {wanted!r}"
+            f"received {wanted!r}{nearest(wanted, names)}"
         )
     return chosen
 

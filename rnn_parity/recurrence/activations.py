@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError, UnsupportedError
+from rnn_parity.errors import InputError, UnsupportedError, nearest
 from rnn_parity.recurrence.erf import erfc
 from rnn_parity.recurrence.precision import real
 
@@ -485,10 +485,23 @@ def named(activation: str | Callable[..., Any] | Activation | None) -> Activatio
             "pass a callable that keeps the shape of its argument"
         )
     if not isinstance(name, str) or name not in CATALOGUE:
-        raise InputError(
-            f"activation: expected one of {', '.join(CATALOGUE)}, or a callable, received {name!r}"
-        )
+        raise InputError(unknown(name))
     return CATALOGUE[name]
+
+
+def unknown(value: object) -> str:
+    """What is said of a value that is no activation."""
+    if isinstance(value, str):
+        expected = f"activation: expected one of {', '.join(CATALOGUE)}, or a callable"
+        return f"{expected}, received {value!r}{nearest(value, CATALOGUE)}"
+    expected = "activation: expected a name, such as tanh, or a callable"
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return f"{expected}, received {value!r:.40}"
+    return (
+        f"{expected}, received an array of shape {tuple(shape)}; layer.variables of Keras holds "
+        "the state of a seed generator after the weights: take layer.get_weights()"
+    )
 
 
 def clipped(activation: Activation, limit: float) -> Activation:

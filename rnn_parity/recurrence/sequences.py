@@ -122,6 +122,7 @@ class Sequences:
 def states(layer: Cell, value: Any, name: str) -> list[NDArray[Any]]:
     """One array `(B, H)` for each state of the layer: from a list of them, or from the only one."""
     count, expected = len(layer.STATES), ", ".join(layer.STATES)
+    expected = f"({expected}), each" if count > 1 else expected
     if count > 1 and isinstance(value, (list, tuple)):
         found = [real(one, name) for one in value]
     else:
@@ -129,8 +130,8 @@ def states(layer: Cell, value: Any, name: str) -> list[NDArray[Any]]:
         found = list(array) if array.ndim == 3 else [array]
     if len(found) != count:
         raise InputError(
-            f"{name}: expected {count} of shape (batch, {layer.units}) for a "
-            f"{type(layer).__name__}, {expected}, received {len(found)}"
+            f"{name}: expected {expected} of shape (batch, {layer.units}) for "
+            f"{type(layer).__name__}, received {len(found)} state{'s' * (len(found) != 1)}"
         )
     return found
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnn_parity.diagnosis.known_causes import numbers_in
-from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError
-from rnn_parity.implementations.sources import KINDS, Source, recognised, sources
+from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError, nearest
+from rnn_parity.implementations.sources import KINDS, WORDS, Source, recognised, sources
 from rnn_parity.sweep.space import OF_KERAS, RULES, SPACES, Site, example
 from rnn_parity.verdict.configuration import OF_RUN, OF_WRAPPER, Configuration
 from rnn_parity.verdict.order import WORST_FIRST, Status
@@ -217,12 +217,17 @@ def builds(configuration: Configuration) -> bool:
 
 def refuse_source(name: str) -> None:
     """Raise `InputError` for a source that cannot answer for any layer, whatever its weights."""
-    kind, argument = recognised(name)
+    able = ", ".join(kind.form for kind in KINDS if kind.any_weights)
+    expected = f"--against {name!r}: expected one of {able}, which are given the weights of every"
+    try:
+        kind, argument = recognised(name)
+    except InputError:
+        near = nearest(name, WORDS)
+        raise InputError(f"{expected} configuration{near}") from None
     if not kind.any_weights:
-        able = ", ".join(kind.form for kind in KINDS if kind.any_weights)
         raise InputError(
-            f"--against {name!r}: expected {able}, which are given every configuration's weights; "
-            f"received {kind.form}, which is not; check it by itself: rnn-parity check --against"
+            f"{expected} configuration; received {kind.form}, which stands for one layer: check a "
+            f"model with it, rnn-parity check MODEL --against {name}"
         )
     if (kind.module, argument) == (".keras_backend", "all"):
         raise InputError(f"--against {name!r}: expected one backend; sweep one after the other")

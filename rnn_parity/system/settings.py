@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, nearest
 from rnn_parity.system.choices import ALL_MODES, MODES
 from rnn_parity.system.files import content
 from rnn_parity.system.limits import SHARE_OF_TEXT
@@ -48,21 +48,26 @@ def read_settings(folder: Path) -> Settings:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a TOML file, received: {error}") from None
     tools = document.get("tool", {})
-    found = tools.get("rnn_parity", {}) if isinstance(tools, dict) else tools
-    return settings_of(found, f"{path} {TABLE}")
+    if not isinstance(tools, dict):
+        raise InputError(f"{path} [tool]: expected a table, received {tools!r:.40}")
+    return settings_of(tools.get("rnn_parity", {}), f"{path} {TABLE}")
 
 
 def settings_of(found: Any, where: str) -> Settings:
     """The settings in the table `found`; `where` is what the messages call it."""
     known = [field.name for field in fields(Settings)]
     if not isinstance(found, dict):
-        raise InputError(f"{where}: expected a table, received {found!r}")
+        raise InputError(f"{where}: expected a table, received {found!r:.40}")
     for key, value in found.items():
         if key not in known:
-            raise InputError(f"{where}: expected one of {', '.join(known)}, received {key!r}")
+            near = nearest(key, known)
+            raise InputError(
+                f"{where}: expected one of {', '.join(known)}, received {key!r:.40}{near}"
+            )
         if key == "mode" and value not in (*MODES, ALL_MODES):
             modes = ", ".join((*MODES, ALL_MODES))
-            raise InputError(f"{where}: expected mode one of {modes}, received {value!r}")
+            near = nearest(value, (*MODES, ALL_MODES)) if isinstance(value, str) else ""
+            raise InputError(f"{where}: expected mode one of {modes}, received {value!r:.40}{near}")
         if key in ("strict", "allow_known") and not isinstance(value, bool):
             raise InputError(f"{where}: expected {key} true or false, received {value!r}")
         if key == "cases" and not (isinstance(value, str) and value):

@@ -160,6 +160,12 @@ def test_a_cluster_whose_worker_is_killed_checks_everything_once(monkeypatch):
         ("--limit 0", "expected an integer from 1 to"),
         ("--workers 0", "expected an integer from 1 to"),
         ("--workers 2 --dask tcp://x:1", "--workers: the Dask cluster has its own"),
+        (
+            "--against onxn",
+            "expected one of keras:BACKEND, onnx|litert, tfjs, module:function, which",
+        ),
+        ("--against onxn", "; did you mean onnx?"),
+        ("--against net.tflite", "rnn-parity check MODEL --against net.tflite"),
         ("--bogus", "unrecognized arguments: --bogus; try rnn-parity sweep --help"),
         ("--resume /no/such/folder/a.jsonl", "--resume '/no/such/folder/a.jsonl': cannot be"),
         ("--repro /dev/null", "--repro '/dev/null': cannot be made: File exists"),

@@ -168,3 +168,23 @@ def test_the_long_names_of_options(models, tmp_path, capsys):
     assert run("check --quiet --output", path, models / "a_stack.keras") == 0
     assert path.read_text().startswith("rnn-parity ")
     assert capsys.readouterr().out.startswith("PARITY: ")
+
+
+def test_what_is_no_target_is_told_what_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.txt", "net.tflite", "net.onnx", "net.safetensors", "model.keras"):
+        (tmp_path / name).write_bytes(b"x")
+    checked = "expected a model (.keras, .h5, .hdf5, .onnx, .safetensors, model.json) or a case"
+    recorded = "expected a model of Keras (.keras, .h5, .hdf5), received "
+    lite = "rnn-parity check MODEL --against net.tflite"
+    for arguments, *words in (
+        ("check net.txt", checked, "received the ending '.txt'"),
+        ("check net.tflite", checked, "received a LiteRT model", lite),
+        ("record net.tflite -o c.npz", recorded, lite),
+        ("record net.onnx -o c.npz", f"{recorded}the ending '.onnx'"),
+        ("record net.safetensors -o c.npz", f"{recorded}the ending '.safetensors'"),
+        ("check modle.keras", "No such file or directory; did you mean model.keras?"),
+        ("check nothing", "nothing: cannot be read: No such file or directory\n"),
+    ):
+        said = refused(capsys, arguments)
+        assert all(word in said for word in words), said

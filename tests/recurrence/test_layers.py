@@ -98,8 +98,11 @@ def test_a_kernel_of_no_real_numbers_is_refused_in_one_line(kernel):
     ("options", "message"),
     [
         ({"dtype": "int8"}, "dtype: expected one of .*, received 'int8'"),
-        ({"activation": "tanhh"}, "activation: expected one of .*, received 'tanhh'"),
-        ({"activation": 3}, "activation: expected one of .*, received 3"),
+        (
+            {"activation": "tanhh"},
+            "activation: expected one of .*, received 'tanhh'; did you mean tanh[?]",
+        ),
+        ({"activation": 3}, "activation: expected a name, such as tanh, or a callable, received 3"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(options, message):

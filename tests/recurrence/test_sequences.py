@@ -129,8 +129,14 @@ def test_the_two_states_of_an_lstm_come_as_a_list_or_as_one_array(batch):
     [
         ([np.ones((2, 2)), np.ones((2, 3))], r"expected shape \(2, 2\), received \(2, 3\)"),
         ([np.ones((2, 2)), np.full((2, 2), "a")], "expected real numbers, received dtype <U1"),
-        ([np.ones((2, 2))], r"expected 2 of shape \(batch, 2\) for a LSTM, h, c, received 1"),
-        (np.ones((2, 2)), r"expected 2 of shape \(batch, 2\) for a LSTM, h, c, received 1"),
+        (
+            [np.ones((2, 2))],
+            r"expected \(h, c\), each of shape \(batch, 2\) for LSTM, received 1 state",
+        ),
+        (
+            np.ones((2, 2)),
+            r"expected \(h, c\), each of shape \(batch, 2\) for LSTM, received 1 state",
+        ),
     ],
 )
 def test_two_states_that_do_not_fit_are_refused(state, message):

@@ -238,15 +238,18 @@ def test_processes_ask_the_source_too(small, ports, capsys):
     [
         (
             "outputs.npy",
-            "expected keras:BACKEND, onnx|litert, tfjs, module:function, which are given ",
+            "expected one of keras:BACKEND, onnx|litert, tfjs, module:function, which are given ",
         ),
-        ("model.onnx", "received model.onnx, which is not; check it by itself"),
+        ("model.onnx", "received model.onnx, which stands for one layer: check a model with it"),
         ("model.tflite", "received model.tflite"),
         ("weights.safetensors", "received weights.safetensors"),
         ("cmd:true {input} {output}", "received cmd:PROGRAM ARGS {input} {output}"),
         ("keras:all", "expected one backend; sweep one after the other"),
         ("keras:tensorflow", "keras:tensorflow: expected one of keras:jax"),
-        ("nothing", "against 'nothing': expected one of cmd:PROGRAM"),
+        (
+            "nothing",
+            "against 'nothing': expected one of keras:BACKEND, onnx|litert, tfjs, module:fun",
+        ),
         ("ports_of_mine:none", "expected a function of ports_of_mine: port, wrong, doubled, blind"),
         ("ports_of_mine:blind", "with a parameter `layer`, the weights of each configuration, "),
     ],
@@ -303,5 +306,5 @@ def test_another_backend_is_started_once(monkeypatch):
 
 
 def test_a_file_is_refused_before_it_is_read():
-    with pytest.raises(InputError, match="which are given every configuration's weights"):
+    with pytest.raises(InputError, match="which are given the weights of every configuration"):
         refuse_source("/no/such/model.onnx")

@@ -32,7 +32,12 @@ def test_no_file_means_the_defaults(tmp_path):
     ("text", "message"),
     [
         ("[tool", "expected a TOML file, received"),
-        ("tool = 3", "expected a table, received 3"),
+        ("tool = 3", r"pyproject.toml \[tool\]: expected a table, received 3"),
+        ("tool = []", r"pyproject.toml \[tool\]: expected a table, received \[\]"),
+        ("[[tool]]", r"pyproject.toml \[tool\]: expected a table, received \[{}\]"),
+        ("tool = '" + "x" * 1000 + "'", r"\[tool\]: expected a table, received 'x{39}$"),
+        ("[tool.rnn_parity]\nstrikt = true", "; did you mean strict[?]"),
+        ("[tool.rnn_parity]\nmode = 'grahp'", "; did you mean graph[?]"),
         ("[tool]\nrnn_parity = 3", "expected a table, received 3"),
         (
             "[tool.rnn_parity]\nmodus = 'xla'",
