@@ -67,7 +67,7 @@ dist: $(VENV)/build/.done  ## build what is published, and try it in an empty en
 	$(VENV)/installed/bin/python -I tests/smoke.py dist
 
 $(VENV)/main/.base: WHAT = -e .
-$(VENV)/main/.done: WHAT = -e .[test,lint,export,onnx,litert,jax,openvino,legacy,junit]
+$(VENV)/main/.done: WHAT = -e .[test,lint,export,onnx,litert,jax,openvino,legacy,html,junit]
 $(VENV)/mutants/.done: WHAT = -e .[mutants]
 $(VENV)/bench/.done: WHAT = -e .[bench]
 $(VENV)/build/.done: WHAT = build

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Cause,
         Check,
         Divergence,
+        HeatMap,
         ImpliedWeight,
         Sensitivity,
         Shape,
@@ -45,6 +46,7 @@ __all__ = [
     "Cell",
     "Check",
     "Divergence",
+    "HeatMap",
     "ImpliedWeight",
     "InputError",
     "Report",
@@ -72,8 +74,8 @@ _NAMES_BY_MODULE = {
     "recurrence.time_loop": ("Trace",),
     "report.report": ("Report",),
     "verdict.results": (
-        *("BlindSpot", "Cause", "Check", "Divergence", "ImpliedWeight", "Sensitivity", "Shape"),
-        *("StateRow", "Subject", "TimestepRow"),
+        *("BlindSpot", "Cause", "Check", "Divergence", "HeatMap", "ImpliedWeight"),
+        *("Sensitivity", "Shape", "StateRow", "Subject", "TimestepRow"),
     ),
     "verdict.order": ("Verdict",),
 }

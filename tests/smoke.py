@@ -20,7 +20,7 @@ PROGRAM = Path(sys.executable).with_name("rnn-parity")
 CASE = ROOT / "fixtures" / "cases" / "keras-3.15.1" / "gru-plain.npz"
 PACKAGE = {
     path.relative_to(ROOT).as_posix()
-    for pattern in ("**/*.py", "docs/**/*.md", "py.typed")
+    for pattern in ("**/*.py", "docs/**/*.md", "report/templates/*", "py.typed")
     for path in (ROOT / "rnn_parity").glob(pattern)
 }
 """Every file of the package in the repository."""

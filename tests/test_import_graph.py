@@ -41,7 +41,11 @@ FRAMEWORKS = {"tensorflow", "keras", "tf_keras"}
 EXTRAS = {
     "ai_edge_litert",
     "jax",
+    "jinja2",
     "junitparser",
+    "markdown_it",
+    "markupsafe",
+    "resvg_py",
     "onnx",
     "onnxruntime",
     "openvino",

@@ -73,6 +73,7 @@ def test_what_a_report_consists_of_can_be_named_in_an_annotation():
     assert isinstance(right.subject, rnn_parity.Subject)
     assert isinstance(right.shape, rnn_parity.Shape)
     assert isinstance(right.timesteps[0], rnn_parity.TimestepRow)
+    assert isinstance(right.heat_map, rnn_parity.HeatMap)
     assert isinstance(right.final_state[0], rnn_parity.StateRow)
     assert isinstance(right.sensitivity, rnn_parity.Sensitivity)
     assert isinstance(right.sensitivity.blind[0], rnn_parity.BlindSpot)

@@ -152,6 +152,8 @@ def check(given: Given) -> int:
         for note in report.notes:  # a person has to know what there is no case of
             print("rnn-parity:", note, file=sys.stderr)
     answer(report, given, **shows(given))
+    if "plot" in given:
+        draw(report, given["plot"])
     return report.exit_code
 
 
@@ -521,6 +523,11 @@ def check_output(given: Given, targets: Sequence[str | None] = ()) -> None:
         written = [("-o", given["output"]), ("--inputs-as", given.get("inputs_as"))]
     elif sys.stdout is None and not files:
         raise InputError("cannot write the answer: stdout is closed; name a file with -o")
+    if "plot" in given:
+        from rnn_parity.report.pictures import require
+
+        require(given["plot"])
+        written.append(("--plot", given["plot"]))
     read = [*targets, *(given.get(name) for name in ("baseline", "resume"))]
     for word in (*given.get("input", ()), *given.get("mask_file", ())):
         read.append(name_and_path(word)[1])
@@ -573,6 +580,21 @@ def answer(
         from rnn_parity.report.github import summarise
 
         summarise(report)
+
+
+def draw(report: Report, path: str) -> None:
+    """Draw the check of a report, or the worst of several, as the file `path`."""
+    from rnn_parity.report.checks import label_in_file
+    from rnn_parity.report.pictures import image, worst
+    from rnn_parity.system.files import write_bytes
+
+    if not report.checks:
+        return fail(f"--plot {path!r}: there is no check to draw")
+    check = worst(report.checks)
+    write_bytes(path, image(check, path))
+    if len(report.checks) > 1:
+        which = f"the worst of {len(report.checks)} checks: {label_in_file(check.subject)}"
+        print(f"rnn-parity: {shown_lines(path)} shows {shown_lines(which)}", file=sys.stderr)
 
 
 def shows(given: Given) -> dict[str, bool]:

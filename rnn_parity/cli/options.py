@@ -22,7 +22,7 @@ from rnn_parity.cli.targets import (
 )
 from rnn_parity.errors import InputError, nearest
 from rnn_parity.implementations.sources import KINDS, recognised
-from rnn_parity.report import FORMATS, form_of
+from rnn_parity.report import FORMATS, PNG, SVG, form_of
 from rnn_parity.system.choices import (
     ALL_MODES,
     INITIAL_STATES,
@@ -172,6 +172,11 @@ def add_check(commands: Commands) -> None:
     add("--dask", metavar="ADDRESS", help="the workers of the Dask scheduler there instead")
     output = check.add_argument_group("output")
     add_files(output)
+    output.add_argument(
+        "--plot",
+        metavar="FILE",
+        help=f"draw the check as FILE ({PNG} {SVG}); of several, the worst",
+    )
     add_answer(output)
 
 
@@ -496,6 +501,10 @@ def refuse_combinations(given: Given) -> None:
             recognised(source)
     if given["command"] == "record":
         refuse_recording(given)
+    if not given.get("plot", SVG).lower().endswith((PNG, SVG)):
+        raise InputError(
+            f"--plot {given['plot']!r}: expected a name that ends in {PNG} or {SVG}; name another"
+        )
     for option in ("input", "mask_file"):
         refuse_names(given.get(option, ()), f"--{option.replace('_', '-')}")
     form = given["format"]

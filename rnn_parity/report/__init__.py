@@ -33,8 +33,12 @@ FORMATS = {
     "markdown": Form("rnn_parity.report.markdown", ".md"),
     "github": Form("rnn_parity.report.github"),
     "junit": Form("rnn_parity.report.junit", ".xml", False, "junitparser", "junit"),
+    "html": Form("rnn_parity.report.html", ".html", False, package="jinja2", extra="html"),
 }
 """Each form of output, by the name that `--format` takes. Its module is imported on first use."""
+
+PNG, SVG = ".png", ".svg"
+"""How the name of a file with a picture ends."""
 
 
 def form_of(path: str) -> str:

@@ -95,6 +95,7 @@ def section(
         code=0 if allowed else exit_code([check.verdict, *(["inconclusive"] if blind else [])]),
         file=check.subject.path or "",
         passed=check.verdict == "parity" and not blind,
+        check=check,
     )
 
 

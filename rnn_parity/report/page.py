@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rnn_parity.errors import InputError
 from rnn_parity.report import FORMATS, check_installed
 from rnn_parity.system.environment import own_version
+
+if TYPE_CHECKING:
+    from rnn_parity.verdict.results import Check
 
 Level = Literal["notice", "warning", "error"]
 """How an annotation shows something."""
@@ -55,8 +58,8 @@ class Section:
 
     `facts` stand under the `heading`; `sentence` is the verdict where the heading does not say it.
     An annotation has the title `name`, and `reason` is why it warns alone. `code` is the exit code
-    that this alone would give, and `file` what it is about. What `passed` may be left out of a
-    brief page.
+    that this alone would give, and `file` what it is about. `check` is what a form with pictures
+    draws. What `passed` may be left out of a brief page.
     """
 
     heading: str
@@ -72,6 +75,7 @@ class Section:
     passed: bool = False
     code: int = 0
     file: str = ""
+    check: Check | None = None
 
 
 @dataclass(frozen=True)

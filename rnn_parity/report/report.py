@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any, ClassVar, cast
 
+from rnn_parity.errors import shown_lines
 from rnn_parity.report.checks import (
     BLIND,
     allowance,
@@ -13,6 +15,7 @@ from rnn_parity.report.checks import (
     cause_of,
     changes_table,
     error_line,
+    findings,
     known_differences,
     lost_outputs,
     model_output,
@@ -118,6 +121,22 @@ class Report(Renderable):
         """One line: the verdict of how many checks, and why."""
         count = f"{len(self.checks)} check{'s' * (len(self.checks) != 1)}"
         return f"<Report of {count}: {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the picture of the worst check, why, and all numbers folded away.
+
+        Of nothing that was checked, the text.
+        """
+        from rnn_parity.report.pictures import standalone, worst
+
+        text = f"<pre>{escape(str(self))}</pre>"
+        if not self.checks:
+            return text
+        check = worst(self.checks)
+        why = "\n".join(f"{heading:<10}{said}" for heading, said in findings(check))
+        style = "white-space:pre-wrap;max-width:90ch"
+        numbers = f"<details><summary>All numbers</summary>{text}</details>"
+        return f'{standalone(check)}<pre style="{style}">{escape(shown_lines(why))}</pre>{numbers}'
 
     def document(self) -> Mapping[str, Any]:
         """The document `rnn-parity/1`."""

@@ -176,6 +176,15 @@ class HeatMap:
         cells = largest(cells, self.units[:-1], 1)
         np.maximum(self.ratio[rows], cells, out=self.ratio[rows])
 
+    def coarser(self, timesteps: int, units: int) -> HeatMap:
+        """This heat map with at most so many rows and columns, again by maximum."""
+        rows, columns = (
+            np.linspace(0, count, min(count, most) + 1).astype(np.int64)
+            for count, most in zip(self.ratio.shape, (timesteps, units), strict=True)
+        )
+        ratio = largest(largest(self.ratio, rows[:-1], 0), columns[:-1], 1)
+        return HeatMap(ratio, self.timesteps[rows], self.units[columns])
+
     def beside(self, other: HeatMap) -> HeatMap:
         """This heat map, and that of further samples."""
         return replace(self, ratio=np.maximum(self.ratio, other.ratio))

@@ -57,3 +57,25 @@ def test_the_experiment_itself():
     assert rp.compare(rp.SimpleRNN(*weights), inputs, outputs, state)
     np.testing.assert_allclose(rp.replay(layer, inputs).outputs, outputs, atol=1e-5)
     assert rp.compare(rp.SimpleRNN(*weights), inputs, outputs, outputs[:, -2]).exit_code == 1
+
+
+def test_a_notebook_shows_the_picture_of_a_report():
+    weights = rp.SimpleRNN([[0.5, 0.25]], np.eye(2) / 2, [0.1, 0.2], dtype="float32")
+    x = np.random.default_rng(0).normal(size=(2, 9, 1)).astype(np.float32)
+    y = rp.replay(weights, x).outputs.astype(np.float32)
+    right = rp.compare(weights, x, y)
+    y[1, 4, 1] += 0.5
+    wrong = rp.compare(weights, x, y)
+    for report, word in ((right, "PARITY"), (wrong, "DIVERGED")):
+        shown = report._repr_html_()
+        assert shown.startswith("<svg ")
+        assert word in shown
+        assert "<details><summary>All numbers</summary><pre>rnn-parity " in shown
+        assert "<script" not in shown
+    assert "first: timestep 4, sample 1, unit 1" in wrong._repr_html_()
+
+
+def test_where_nothing_was_checked_a_notebook_shows_the_text():
+    report = rp.Report((), notes=("<b>nothing</b> was checked",))
+    assert report._repr_html_().startswith("<pre>rnn-parity ")
+    assert "<b>" not in report._repr_html_()
