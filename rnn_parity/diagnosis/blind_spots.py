@@ -6,10 +6,10 @@ rounded to the layer's precision, are judged as any others are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +18,23 @@ from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.distance import distance, ratios
 from rnn_parity.bounds.step_bound import final_balls
-from rnn_parity.diagnosis.evidence import fit_in
 from rnn_parity.diagnosis.faults import STALE, Computation, Fault, faults_of
+from rnn_parity.diagnosis.first_look import diverging, in_groups, lanes
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
-from rnn_parity.system.progress import on_terminal
+from rnn_parity.system.progress import Tick, on_terminal
 from rnn_parity.system.threads import one_thread
 from rnn_parity.verdict.comparison import Last
 from rnn_parity.verdict.judge import Observations, held_states, judge
-from rnn_parity.verdict.printed import prints
 from rnn_parity.verdict.results import BlindSpot, LaterSensitivity, Sensitivity, Subject
 
-SAMPLES, STEPS = 4, 32
-"""Samples and first timesteps in which nearly every fault shows already; only what hides there is
-tried on all. Chosen.
+SAMPLES = 4
+"""Samples in which nearly every fault shows already; only what hides there is tried on all. Chosen.
 """
-CLEARLY = 1.05
-"""The ratio from which on a few rows prove what the whole run would show. Derived: the quick way
-that whole runs are judged by has bounds that are wider by less.
-"""
+FIRST, STEPS = 3, 32
+"""First timesteps in which nearly every fault shows, and in which most others do. Chosen: from
+zeros, another recurrent kernel shows in the second one."""
 BOUNDED = {"tanh", "sigmoid", "softsign", "hard_tanh"}
 """Activations whose outputs saturate at their limits."""
 MOST_KEPT = 1 << 26
@@ -64,11 +61,21 @@ class PassedCheck:
         reference, observed = copies(self.reference, self.observed)
         return replace(self, reference=reference, observed=observed)
 
+    def shown_early(self, variants: Sequence[Computation]) -> list[bool]:
+        """Whether a few samples of faulty runs diverge in their first timesteps already."""
+        reference, outputs = self.reference, self.observed.outputs
+        shown = [False] * len(variants)
+        for count in (FIRST, STEPS):
+            left = [i for i, one in enumerate(shown) if not one]
+            samples = few_samples(reference.sequences, count)
+            data = reference, outputs, samples, count
+            for i, one in zip(left, diverging([variants[i] for i in left], *data), strict=True):
+                shown[i] = one
+        return shown
+
     def hides(self, variant: Computation) -> bool:
         """Whether the run of a faulty computation would not have been `diverged`."""
-        return not (
-            shows_early(variant, self) or diverged(self.reference, whole_run(variant, self))
-        )
+        return not diverged(self.reference, whole_run(variant, self))
 
     def unseen_state(self) -> str | None:
         """Why a stale final state does not show."""
@@ -92,6 +99,10 @@ class PassedLast:
         layer, sequences = self.reference.layer, self.reference.sequences
         found = (final_balls(layer, sequences, one) for one in arithmetics(layer.precision))
         return [[output, *states] for output, states in found]
+
+    def shown_early(self, variants: Sequence[Computation]) -> list[bool]:
+        """None of them: there is no early output."""
+        return [False] * len(variants)
 
     def hides(self, variant: Computation) -> bool:
         """Whether the run of a faulty computation would not have been `diverged`."""
@@ -151,72 +162,58 @@ def later(passed: PassedCheck | PassedLast) -> Sensitivity:
 @np.errstate(all="ignore")
 def sensitivity(passed: PassedCheck | PassedLast) -> Sensitivity:
     """Which faults this check would have called `diverged`, and which not, with the reason."""
-    reference = passed.reference
     visible, blind = [], []
     with one_thread(), on_terminal("looking for blind spots") as tick:
-        for fault in faults_of(reference.layer):
-            tick()
-            if fault is STALE:
-                reason = passed.unseen_state()
-            elif next(fault.variants(reference), None) is None:
-                continue
-            else:
-                reason = fault.blind(reference) or hiding(fault, passed)
-            if reason is None:
-                visible.append(fault.id)
-            else:
-                blind.append(BlindSpot(fault.id, reason))
+        reasons = {STALE: passed.unseen_state(), **unseen_faults(passed, tick)}
+    for fault in faults_of(passed.reference.layer):
+        reason = reasons.get(fault, NOT_POSSIBLE)
+        if reason is None:
+            visible.append(fault.id)
+        elif reason != NOT_POSSIBLE:
+            blind.append(BlindSpot(fault.id, reason))
     return Sensitivity(tuple(visible), tuple(blind))
 
 
-def hiding(fault: Fault, passed: PassedCheck | PassedLast) -> str | None:
-    """Why some variant of a fault would not have been `diverged`; None if all would."""
-    hidden = [
-        variant.detail for variant in fault.variants(passed.reference) if passed.hides(variant)
-    ]
-    return unseen(passed, hidden) if hidden else None
+NOT_POSSIBLE = ""
+"""Stands for a fault that the options of the layer rule out."""
 
 
-def shows_early(variant: Computation, passed: PassedCheck) -> bool:
-    """Whether a few samples of the faulty run diverge in its first timesteps already.
+def unseen_faults(passed: PassedCheck | PassedLast, tick: Tick) -> dict[Fault, str | None]:
+    """Why each fault that the layer can have would not show; None where all its variants would."""
+    reasons: dict[Fault, str | None] = {}
+    hidden: dict[Fault, list[str]] = {}
+    together = lanes(passed.reference, SAMPLES, STEPS)
+    for some in in_groups(told_by_the_run(passed.reference, reasons), together):
+        tick()
+        early = passed.shown_early([variant for _, variant in some])
+        for (fault, variant), shown in zip(some, early, strict=True):
+            if not shown and passed.hides(variant):
+                hidden.setdefault(fault, []).append(variant.detail)
+    return reasons | {fault: unseen(passed, details) for fault, details in hidden.items()}
 
-    Outputs whose digits are few, or whose axes are swapped, tell nothing of the whole run.
+
+def told_by_the_run(
+    reference: Computation, reasons: dict[Fault, str | None]
+) -> Iterator[tuple[Fault, Computation]]:
+    """The variants of all faults that the data alone do not hide; `reasons` is told why they do."""
+    for fault in faults_of(reference.layer):
+        variants = fault.variants(reference)
+        first = next(variants, None)
+        if first is not None:
+            reasons[fault] = fault.blind(reference)
+            for variant in () if reasons[fault] else chain([first], variants):
+                yield fault, variant
+
+
+def few_samples(sequences: Sequences, count: int = STEPS) -> NDArray[np.intp]:
+    """The first samples; under a mask, those with the most masked ones of the first timesteps, and
+    those with the fewest.
     """
-    reference, samples = passed.reference, few_samples(passed.reference.sequences)
-    outputs = first_outputs(variant, passed, samples)
-    layer, sequences = reference.layer, reference.sequences.first(STEPS).samples(samples)
-    if outputs.shape != (*sequences.shape, layer.units) or prints(outputs):
-        return False
-    return all(
-        fit_in(arithmetic, layer, sequences, outputs).max_ratio > CLEARLY
-        for arithmetic in arithmetics(layer.precision)
-    )
-
-
-def few_samples(sequences: Sequences) -> NDArray[np.intp]:
-    """The first samples; under a mask, those with the most masked timesteps among the first."""
     if sequences.mask is None:
         return np.arange(min(SAMPLES, sequences.shape[0]))
-    return np.argsort(sequences.mask[:, :STEPS].sum(axis=1), kind="stable")[:SAMPLES]
-
-
-def first_outputs(
-    variant: Computation, passed: PassedCheck, samples: NDArray[np.intp]
-) -> NDArray[Any]:
-    """What a faulty run puts out for these samples in its first timesteps."""
-    s, reference = variant.sequences, passed.reference
-    if variant.rearrange is None:
-        return rounded(variant, replay(variant.layer, s.first(STEPS).samples(samples)).outputs)
-    if s is reference.sequences:
-        # Both ends of the right outputs are all that can come first in any other order of time.
-        y = passed.observed.outputs
-        if y.shape[1] > 2 * STEPS + 2:
-            ends = (y[samples, : STEPS + 1], y[samples, -STEPS - 1 :])
-            return variant.rearrange(np.concatenate(ends, axis=1))[:, :STEPS]
-        return variant.rearrange(y[samples])[:, :STEPS]
-    # The recurrence ran along the batch: its samples are the timesteps.
-    part = s.samples(slice(STEPS)).first(len(samples))
-    return rounded(variant, variant.rearrange(replay(variant.layer, part).outputs))
+    order = np.argsort(sequences.mask[:, :count].sum(axis=1), kind="stable")
+    half = SAMPLES // 2
+    return np.unique(np.concatenate([order[:half], order[-half:]]))
 
 
 def whole_run(variant: Computation, passed: PassedCheck) -> Observations:
@@ -273,18 +270,25 @@ def unseen_state(passed: PassedCheck) -> str | None:
 def stale_shows(passed: PassedCheck) -> bool:
     """Whether the states before the last timestep, returned as the final ones, would diverge."""
     reference, seen = passed.reference, passed.observed
+    only = passed.arithmetic == arithmetics(reference.layer.precision)[-1]
+    if only and beyond(reference.layer, known_stale(passed), passed):
+        return True
     stale = stale_states(passed)
     if not beyond(reference.layer, stale, passed):
         return False
-    if passed.arithmetic == arithmetics(reference.layer.precision)[-1]:
-        return True
-    return diverged(reference, replace(seen, final_state=stale))
+    return only or diverged(reference, replace(seen, final_state=stale))
+
+
+def known_stale(passed: PassedCheck) -> tuple[Array, ...]:
+    """Those of the states before the last timestep that were observed and returned: h, or none."""
+    own, count = passed.last.own_output, len(passed.observed.final_state)
+    return () if own else (passed.last.states[0],)[:count]
 
 
 def stale_states(passed: PassedCheck) -> tuple[Array, ...]:
     """The states before the last timestep; an LSTM's c, which nobody observed, as replayed."""
     reference, count = passed.reference, len(passed.observed.final_state)
-    known = () if passed.last.own_output else (passed.last.states[0],)
+    known = known_stale(passed)
     if count <= len(known):
         return known
     before = reference.sequences.shape[1] - 1

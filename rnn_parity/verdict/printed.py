@@ -107,6 +107,28 @@ def prints(outputs: NDArray[Any], chance: float = CHANCE) -> list[Print]:
 
 
 @np.errstate(all="ignore")
+def maybe_printed(x: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether all numbers of each row `(L, N)` may have few digits, by a look that costs little.
+
+    False is certain: of each way to print some number is further from the nearest one of so few
+    digits than half a unit of the format that it is stored in, unless that says nothing of them.
+    """
+    in_float32 = np.all((x == x.astype(np.float32)) | np.isnan(x), axis=1, keepdims=True)
+    half = np.where(in_float32, 2.0**-24, 2.0**-53) + 2.0**-52
+    before, telling = magnitude(x), x * FIXED_POINT % 1 != 0
+    found: NDArray[np.bool_] = ~np.any(telling, axis=1)
+    rows, middle = np.arange(len(x)), np.count_nonzero(telling, axis=1) // 2
+    for k in range(1, MOST_DIGITS + 1):
+        for decimals in (np.full_like(before, k), k - before):
+            units = x * 10.0**decimals
+            share = half * np.abs(units)
+            off = np.abs(units - np.rint(units)) > share
+            median = np.sort(np.where(telling, share, np.inf), axis=1)[rows, middle]
+            found |= (median < 1) & ~np.any(off, axis=1)
+    return found
+
+
+@np.errstate(all="ignore")
 def fewest(
     x: NDArray[np.float64], before: NDArray[np.float64], dtype: Any, eps: float, chance: float
 ) -> int | None:
