@@ -121,6 +121,8 @@ def test_all_that_other_forms_say_is_there():
             assert f"note: {note}" in page.text
         for cells in section.table.rows:
             assert " ".join(cells[:1]) in page.text
+    assert "step residual ratio" in page.text
+    assert "\\n" not in page.text
     assert "Would have shown 1 of 2 known mistakes, and was blind to: mask-ignored: no" in page.text
     assert (
         "with --strict, nothing is proven about"
