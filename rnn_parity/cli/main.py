@@ -105,7 +105,7 @@ def list_faults(given: Given) -> int:
     from rnn_parity.diagnosis.faults import FAULTS
     from rnn_parity.report.manual import Catalogue
 
-    deliver(Catalogue(FAULTS).render(given["format"]) + "\n")
+    deliver(Catalogue(FAULTS).render(given["format"], width=columns()) + "\n")
     return 0
 
 

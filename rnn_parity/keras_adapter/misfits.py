@@ -46,7 +46,8 @@ def in_plain_words(misfit: Callable[[], str]) -> Iterator[None]:
 def of_layer(layer: Any, data: Mapping[str, Any], was_built: bool = True) -> str:
     """What does not fit a recurrent layer of the inputs and states of a call; empty if nothing.
 
-    One that was not built before the call took the number of features from it. Nothing is said of a layer with cells of somebody's own, which may take what they like.
+    One that was not built before the call took the number of features from it. Nothing is said of a
+    layer with cells of somebody's own, which may take what they like.
     """
     if not has_known_cells(layer):
         return ""

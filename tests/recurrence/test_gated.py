@@ -162,7 +162,7 @@ def test_go_backwards_is_the_reversed_input(name):
                 np.ones((1, 2, 3)),
                 initial_state=np.ones((1, 2)),
             ),
-            r"initial_state: expected \(h, c\), each of shape \(batch, 2\) for LSTM, received 1 state",
+            r"initial_state: expected \(h, c\), each of shape \(batch, 2\) for LSTM, received 1 ",
         ),
     ],
 )
