@@ -114,7 +114,7 @@ def list_faults(given: Given) -> int:
     from rnn_parity.diagnosis.catalogue import CATALOGUE
     from rnn_parity.report.manual import Catalogue
 
-    deliver(Catalogue(CATALOGUE).render(given["format"]) + "\n")
+    deliver(Catalogue(CATALOGUE).render(given["format"], width=columns()) + "\n")
     return 0
 
 

@@ -18,7 +18,7 @@ NARROW = 14
 """The most that a line of a header takes where columns stand side by side."""
 ROOM = len("timestep 99999")
 """What such a column always has: the longest cell that says where something diverged."""
-LEAST = 12
+LEAST = 9
 """What a column of names keeps, so that something can still be read in it."""
 WIDEST_LABEL = 1 / 3
 """How much of a line the names of rows take at most where columns stand side by side."""
