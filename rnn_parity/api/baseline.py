@@ -166,4 +166,6 @@ def check_name(check: Mapping[str, Any]) -> str:
     """What was checked, in a few words."""
     subject = check["subject"]
     parts = [subject.get(name) for name in ("path", "layer_name", "mode", "against")]
+    if subject.get("kind") == "case" and subject.get("mode") and subject.get("against"):
+        parts[-1] = "then"  # what was recorded; its versions are those of the case
     return ", ".join(str(part) for part in (check.get("test"), *parts) if part)

@@ -62,7 +62,7 @@ GAP = ["...", *[""] * (len(HEADERS) - 1)]
 
 OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
 OVERVIEW_OF_FILES = ("#", "file", "layer", "mode", "verdict", "ratio", "bits")
-CHANGES = ("change", "check", "before", "now")
+CHANGES = ("", "check", "before", "now")
 COMPARED = ("verdict", "effective bits", "max deviation", "first divergence")
 """What stands side by side for each implementation."""
 NOT_COMPARED = "not compared"
@@ -551,9 +551,9 @@ def changes_table(baseline: Baseline | None) -> Table | None:
 
 
 def verdict_and_bits(verdict: str | None, effective_bits: float | None) -> str:
-    """What a check was found to be, in a cell; a dash where there was none."""
+    """What a check was found to be, in a cell, or that there was none."""
     found = [] if effective_bits is None else [bits(effective_bits)]
-    return " ".join([verdict or "-", *found])
+    return " ".join([verdict or "not checked", *found])
 
 
 def files_of(checks: Sequence[Check]) -> list[str]:

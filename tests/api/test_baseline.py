@@ -142,22 +142,28 @@ def test_what_changed_is_a_table(tmp_path):
         ("better", "c.npz, c"),
     ]
     assert report.baseline.unchanged == 1
-    table = str(report).partition("change ")[2].partition("\n\n")[0].splitlines()
-    cells = [line.split() for line in table[2:6]]
-    assert cells == [
-        ["gone", "c.npz,", "gone", "parity", "27.0", "-"],
+    lines = str(report).splitlines()
+    start = next(i for i, line in enumerate(lines) if " before " in line)
+    assert [line.split() for line in lines[start + 2 : start + 6]] == [
+        ["gone", "c.npz,", "gone", "parity", "27.0", "not", "checked"],
         ["worse", "c.npz,", "b", "parity", "30.0", "suspect", "27.0"],
-        ["new", "c.npz,", "new", "-", "parity", "27.0"],
+        ["new", "c.npz,", "new", "not", "checked", "parity", "27.0"],
         ["better", "c.npz,", "c", "diverged", "10.0", "parity", "27.0"],
     ]
-    assert table[6].startswith("1 unchanged, beside")
-    assert max(map(len, table[:6])) <= 80
-    assert "| gone     | c.npz, gone |" in report.render("markdown")
+    assert lines[start + 6].startswith("1 unchanged, beside")
+    assert "| gone   | c.npz, gone | parity 27.0" in report.render("markdown")
     document = json.loads(report.to_json())["baseline"]
     assert (document["unchanged"], len(document["changes"])) == (1, 4)
     assert document["changes"][1]["summary"] == "was parity, is suspect: why"
     (tmp_path / "again.json").write_text(report.to_json())
     assert read_report(str(tmp_path / "again.json"))
+
+
+def test_the_table_of_changes_fits_a_terminal(tmp_path):
+    path = "/a/rather/long/folder/of/a/project/on/a/machine/with/many/folders/of/cases/gru.npz"
+    report = held(tmp_path, [check()], [check(), check(path=path, mode="graph")])
+    table = str(report).partition(" before ")[2].partition("unchanged")[0].splitlines()
+    assert max(map(len, table)) <= 80
 
 
 def test_what_cannot_be_read_now_is_gone_and_hides_nothing(tmp_path):
