@@ -7,6 +7,7 @@ exit code. So every number of a check is held against the others before it is us
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from json import loads
 from typing import Any
@@ -130,7 +131,7 @@ def number(value: Any) -> float | None:
         return float(value) if value in WORDS else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if -(2.0**1023) < value < 2.0**1023 else None
+    return float(value) if abs(value) <= sys.float_info.max else None  # else an integer without end
 
 
 def is_whole(value: Any) -> bool:

@@ -1,5 +1,8 @@
 """Where the time of a sweep goes: `bench_sweep.py [--layer NAME] [--rows N] [--rounds N]`.
 
+With `--dask`, how many configurations 1, 2 and 4 workers of a Dask cluster on this machine check in
+a second, and what handing one out costs this process, in which the scheduler runs, too.
+
 Of evenly spaced rows of a sweep's covering array, each is checked, and does what TensorFlow needs
 for it alone: the layer is built, called in its mode, and nothing is recorded or compared. Seconds
 are those of the processor, the least of several rounds in which both take turns, so that what else
@@ -27,10 +30,13 @@ from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask,
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.parts import is_time_major, state_structure
 from rnn_parity.keras_adapter.runtime import quiet, runner
+from rnn_parity.sweep.pool import pool
 from rnn_parity.sweep.space import SPACES, combinations
 from rnn_parity.sweep.worker import check_configuration, describe, generated_layer
 from rnn_parity.verdict.configuration import Configuration
 
+EMPTY = 1000
+"""How many times nothing is done, to see what handing it out costs."""
 PARTS = ("building", "tracing", "compiling", "running")
 
 
@@ -140,11 +146,40 @@ def measured(rows: list[Configuration], rounds: int) -> dict[str, dict[str, floa
     return found
 
 
+def over_dask(rows: list[Configuration]) -> None:
+    """Print the throughput of clusters on this machine."""
+    from distributed import LocalCluster
+
+    table = []
+    for count in (1, 2, 4):
+        settings = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": None}
+        with (
+            LocalCluster(**settings, silence_logs=50) as cluster,
+            pool(dask=cluster.scheduler_address) as workers,
+        ):
+            job = partial(check_configuration, seed=0)
+            for _ in workers.as_completed(job, rows[: 2 * count]):
+                pass  # TensorFlow is imported
+            start, cpu = time.perf_counter(), time.process_time()
+            outcomes = [outcome for _, outcome in workers.as_completed(job, rows)]
+            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+            busy = sum(outcome.seconds for outcome in outcomes if outcome is not None)
+            start = time.process_time()
+            many = sum(1 for _ in workers.as_completed(abs, range(EMPTY)))
+            each = (time.process_time() - start) / many
+        share = 100 * busy / seconds / count
+        cells = [len(rows) / seconds, share, 1000 * cpu / len(rows), 1000 * each]
+        table.append([count, *(f"{cell:.2f}" for cell in cells)])
+    headers = ["workers", "per second", "% busy", "ms here for each", "ms here for nothing"]
+    print(tabulate(table, headers, "pipe", disable_numparse=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layer", choices=SPACES, default="lstm")
     parser.add_argument("--rows", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--dask", action="store_true")
     given = parser.parse_args()
     start = time.process_time()
     site = describe(given.layer)
@@ -154,6 +189,8 @@ def main() -> None:
     array = time.process_time() - start
     step = max(1, len(whole) // given.rows)
     rows = whole[::step][: given.rows]
+    if given.dask:
+        return over_dask(rows)
     for one in rows[:3]:
         check_configuration(one, 0)  # what is done once in a process
     found = measured(rows, given.rounds)

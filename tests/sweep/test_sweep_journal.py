@@ -66,6 +66,19 @@ def test_without_a_file_it_remembers():
         assert file.known == {ONE: OUTCOME}
 
 
+def test_the_largest_ratio_is_read_again(tmp_path):
+    """Beside a bound next to nothing a ratio is hardly less than infinite, and a number still."""
+    ratio = 1.5e308
+    far = Outcome("diverged", "", max_ratio=ratio, effective_bits=53 - math.log2(ratio))
+    path = tmp_path / "a.jsonl"
+    written(path, (ONE, far))
+    assert known(path) == {ONE: far}
+    text = path.read_text()
+    assert text.count("1.5e+308") == 1
+    path.write_text(text.replace("1.5e+308", str(2**1024)))
+    refused(path, "line 2 contradicts itself: its max_ratio is 1797693134862315907729305")
+
+
 @pytest.mark.parametrize("lost", [1, 20, 400])
 def test_a_torn_last_line_is_dropped_and_written_anew(tmp_path, lost):
     path = tmp_path / "a.jsonl"
