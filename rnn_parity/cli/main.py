@@ -138,8 +138,8 @@ def check(given: Given) -> int:
         from rnn_parity.api.recorded import against_baseline
 
         report = against_baseline(report, given["baseline"])
-    text = report.render(given["format"], **looks(given), **shows(given))
     output = None if given["command"] == "record" else given["output"]
+    text = report.render(given["format"], **looks(output), **shows(given))
     if output is not None or given["format"] == "json":
         tell_errors(report)
     answer(text, output)
@@ -182,7 +182,7 @@ def sweep(given: Given) -> int:
         swept = engine.sweep(*asked, workers, known, against, folder)
     options = {"layers": layers, "against": against, **named(given, "strength", "limit", "seed")}
     report = SweepReport(swept, options, given["allow_known"])
-    text = report.render(given["format"], **looks(given))
+    text = report.render(given["format"], **looks(given["output"]))
     answer(text, given["output"])
     return report.exit_code
 
@@ -480,11 +480,9 @@ def shows(given: Given) -> dict[str, bool]:
     return {name: given[name] for name in ("every", "quiet", "verbose")}
 
 
-def looks(given: Given) -> dict[str, Any]:
+def looks(output: str | None) -> dict[str, Any]:
     """The colour and the width of an answer; a file has no colour and the usual width."""
-    if given["output"] is not None:
-        return {}
-    return {"colour": wants_colour(None), "width": columns()}
+    return {} if output is not None else {"colour": wants_colour(output), "width": columns()}
 
 
 def columns() -> int:
