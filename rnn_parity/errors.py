@@ -89,10 +89,15 @@ def shown_lines(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that a mistyped one is nearest to, as the end of a message; empty for none."""
+    """The known word that a mistyped one is nearest to, as the end of a message; empty for none.
+
+    A word that is known is not mistyped.
+    """
     from difflib import get_close_matches
 
     lower = {one.lower(): one for one in known}
+    if word in lower.values():
+        return ""
     near = get_close_matches(word.lower()[:LONGEST_WORD], lower, 1)
     return f"; did you mean {lower[near[0]]}?" if near else ""
 

@@ -202,9 +202,9 @@ class Renderable:
     ) -> str:
         """The text of one of the `FORMATS`, such as "table" or "json", without a last newline.
 
-        `every` shows all timesteps of a table; `colour` paints verdicts and failing rows of a table
-        with ANSI codes; `quiet` leaves the sentence of the verdict alone, in a table or Markdown,
-        and `verbose` shows all of several checks there, those that passed too. The lines of a table
+        `colour` paints verdicts and failing rows of a table with ANSI codes; `quiet` leaves the
+        sentence of the verdict alone, in a table or Markdown, and `verbose` shows all of several
+        checks there, those that passed too; `every` does, with all timesteps. The lines of a table
         have `width` columns. Raises `InputError` for another format, `MissingPackageError` for one
         whose package is not installed.
         """
@@ -212,4 +212,4 @@ class Renderable:
             raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
         check_installed(format)
         render = import_module(FORMATS[format].module).render
-        return str(render(self, Style(every, colour, quiet, verbose=verbose, width=width)))
+        return str(render(self, Style(every, colour, quiet, verbose=verbose or every, width=width)))

@@ -190,7 +190,7 @@ def test_the_fixture_takes_sources(pytester, monkeypatch):
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(
         [
-            "E*DIVERGED: of 2 checks, 1 diverged: SimpleRNN (against array)*",
+            "E*DIVERGED (bias-dropped): of 2 checks, 1 diverged: SimpleRNN (against array)*",
             "E*cause     bias-dropped: the bias is left out (all effective bits)",
             "E*InputError: against 'nothing.csv': cannot be read: No such file or directory",
         ]

@@ -19,7 +19,7 @@ def test_a_known_difference_is_no_failure(capsys):
     assert "known difference" not in capsys.readouterr().out
     assert run("check -q --allow-known", LAYER) == 0
     out = capsys.readouterr().out
-    assert out.startswith("DIVERGED: ")
+    assert out.startswith(f"DIVERGED ({ID}): ")
     assert out.endswith(f"With --allow-known, {ID} is a known difference and no failure.\n")
 
 

@@ -10,6 +10,7 @@ from rnn_parity.errors import InputError
 X = np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
 H = np.zeros((4, 6), "float32")
 LAYERS = tf.keras.layers
+KERAS_3 = hasattr(tf.keras, "ops")
 
 
 def refused(layer, inputs=X, **data):
@@ -130,3 +131,5 @@ def test_mistyped_words_of_a_layer_get_the_nearest_right_one():
     assert built(dtype="flaot32").endswith("; did you mean float32?")
     assert built("bidirectional", layer="LSMT").endswith("; did you mean lstm?")
     assert "did you mean" not in built(activation=3.5)
+    if KERAS_3:  # Keras 2 takes it
+        assert "did you mean" not in built(activation="LeakyReLU")

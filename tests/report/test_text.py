@@ -116,7 +116,7 @@ def test_several_checks_have_an_overview_and_an_overall_sentence():
     start = HEADER[:-1] + "note: on a GPU\n\n"
     assert str(report) == start + "\n\n".join([OVERVIEW_TEXT, LEFT_OUT, *failed])
     whole = start + "\n\n".join([OVERVIEW_TEXT, PARITY_TEXT, *failed])
-    assert report.render(verbose=True) == whole
+    assert report.render(verbose=True) == report.render(every=True) == whole
 
 
 def blind_to(*faults: str, **changes: object) -> Check:
