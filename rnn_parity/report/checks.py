@@ -458,7 +458,7 @@ def changes_table(baseline: Baseline | None) -> Table | None:
         ]
         for one in baseline.changes
     ]
-    note = f"{baseline.unchanged} unchanged, beside {shown(baseline.path)}"
+    note = f"{baseline.unchanged} unchanged, compared with {shown(baseline.path)}"
     return Table(CHANGES, (rows,), left=(0, 1, 2, 3), elastic=1, note=note)
 
 
