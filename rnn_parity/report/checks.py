@@ -287,7 +287,7 @@ def blind_spots(check: Check) -> tuple[BlindSpot, ...]:
 
 def strictness(faults: Iterable[str], names: OptionNames = COMMAND_LINE) -> str:
     """Why a strict report does not accept checks that passed, blind to these `faults`."""
-    return f"with {names.strict}, nothing is proven about {', '.join(dict.fromkeys(faults))}"
+    return f"nothing is proven about {', '.join(dict.fromkeys(faults))} (with {names.strict})"
 
 
 def seeing(blind: Sequence[str], names: OptionNames = COMMAND_LINE) -> list[tuple[str, str]]:
