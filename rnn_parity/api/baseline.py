@@ -42,7 +42,8 @@ def against_baseline(report: Report, path: str | os.PathLike[str]) -> Report:
     found.sort(key=lambda one: CHANGES.index(one.kind))
     kept = len(before) - sum(one.before is not None for one in found)
     worse = tuple(f"{one.check}: {one.summary}" for one in found if one.kind in ("gone", "worse"))
-    nothing = f"beside {os.fspath(path)}, nothing changed in {kept} check{'s' * (kept != 1)}"
+    checks = f"{kept} check{'s' * (kept != 1)}"
+    nothing = f"compared with {os.fspath(path)}, nothing changed in {checks}"
     return replace(
         report,
         notes=report.notes if found else (*report.notes, nothing),

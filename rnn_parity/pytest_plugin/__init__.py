@@ -86,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from rnn_parity.pytest_plugin.unused import Unused, refuse_part
 
         refuse_part(config)
-        config.pluginmanager.register(Unused(config), "rnn-parity-unused")
+        config.pluginmanager.register(Unused(config, case_folder), "rnn-parity-unused")
 
 
 @pytest.fixture(name="rnn_parity")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 from rnn_parity.errors import InputError, shown
-from rnn_parity.pytest_plugin import case_folder
 from rnn_parity.system.settings import read_settings
 
 OPTION = "--rnn-parity-unused"
@@ -33,11 +32,15 @@ class Unused:
     """What the tests of a session used of the cases there are.
 
     A module is looked at when all of its tests ran and passed: of any other nobody knows what its
-    tests would have used.
+    tests would have used. `case_folder` says where its cases are, from its path, the root and the
+    project's setting.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(
+        self, config: pytest.Config, case_folder: Callable[[Path, Path, str | None], Path]
+    ) -> None:
         self.config = config
+        self.case_folder = case_folder
         self.tests: set[str] = set()
         self.passed: set[str] = set()
         self.failed: set[str] = set()
@@ -84,7 +87,7 @@ class Unused:
         root = self.config.rootpath
         cases = read_settings(root).cases
         modules = {root / test.partition("::")[0] for test in self.tests}
-        folders = {case_folder(one, root, cases) for one in modules - self.unknown()}
+        folders = {self.case_folder(one, root, cases) for one in modules - self.unknown()}
         homes = {root / cases} if cases else {one.parent for one in modules}
         for home in homes:
             for folder in [path for path in home.rglob("*") if path.is_dir()]:

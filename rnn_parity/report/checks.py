@@ -322,7 +322,7 @@ def blind_spots(check: Check) -> tuple[BlindSpot, ...]:
 
 def strictness(faults: Iterable[str], names: OptionNames = COMMAND_LINE) -> str:
     """Why a strict report does not accept checks that passed, blind to these `faults`."""
-    return f"with {names.strict}, nothing is proven about {', '.join(dict.fromkeys(faults))}"
+    return f"nothing is proven about {', '.join(dict.fromkeys(faults))} (with {names.strict})"
 
 
 def seeing(blind: Sequence[str], names: OptionNames = COMMAND_LINE) -> list[tuple[str, str]]:
@@ -546,7 +546,7 @@ def changes_table(baseline: Baseline | None) -> Table | None:
         ]
         for one in baseline.changes
     ]
-    note = f"{baseline.unchanged} unchanged, beside {shown(baseline.path)}"
+    note = f"{baseline.unchanged} unchanged, compared with {shown(baseline.path)}"
     return Table(CHANGES, (rows,), left=(0, 1, 2, 3), elastic=1, note=note)
 
 

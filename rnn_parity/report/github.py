@@ -33,7 +33,7 @@ def render(report: Renderable, style: Style) -> str:
         annotation("error", TOOL, sentence, file)
         for sentence, file in zip(page.errors, files, strict=True)
     ]
-    lines += [annotation("error", TOOL, sentence) for sentence in page.worse]
+    lines += [annotation("error", TOOL, sentence) for sentence in page.unseen]
     lines += map(section, problems)
     if page.level == "warning" or (page.code and not lines):
         lines.append(annotation("warning", TOOL, page.conclusion))

@@ -165,6 +165,7 @@ class Report(Renderable):
             sentence=self.sentence(names),
             reason=self.reason(names),
             worse=self.worse,
+            unseen=self.unseen,
             errors=tuple(map(error_line, self.errors)),
             files=tuple(error.path for error in self.errors),
             code=self.exit_code,
@@ -198,6 +199,14 @@ class Report(Renderable):
         spots = dict.fromkeys(spot.fault for c in self.checks for spot in self.ignored(c))
         reasons += [f"Ignored here: {', '.join(spots)}."] if spots and self.passed else []
         return " ".join(filter(None, reasons))
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """What got worse of checks that are in parity, or are not there any more."""
+        changes = self.baseline.changes if self.baseline else ()
+        failed = [one for one in changes if one.now not in (None, "parity")]
+        seen = {f"{one.check}: {one.summary}" for one in failed}
+        return tuple(sentence for sentence in self.worse if sentence not in seen)
 
     def ignored(self, check: Check) -> Sequence[BlindSpot]:
         """The blind spots that do not count, although the report is strict."""

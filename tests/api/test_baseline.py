@@ -29,7 +29,7 @@ def test_the_same_report_is_no_worse(tmp_path):
     checks = [check(), check(mode="xla"), check(name="b", bits=None, verdict="inconclusive")]
     report = held(tmp_path, checks, checks)
     assert (report.exit_code, report.worse, report.baseline.changes) == (3, (), ())
-    nothing = f"beside {tmp_path / 'b.json'}, nothing changed in 3 checks"
+    nothing = f"compared with {tmp_path / 'b.json'}, nothing changed in 3 checks"
     assert report.notes == ("a note", nothing)
     assert report.render() == Report(tuple(checks), notes=report.notes).render()
 
@@ -150,13 +150,23 @@ def test_what_changed_is_a_table(tmp_path):
         ["new", "c.npz,", "new", "not", "checked", "parity", "27.0"],
         ["better", "c.npz,", "c", "diverged", "10.0", "parity", "27.0"],
     ]
-    assert lines[start + 6].startswith("1 unchanged, beside")
+    assert lines[start + 6].startswith("1 unchanged, compared with")
     assert "| gone   | c.npz, gone | parity 27.0" in report.render("markdown")
     document = json.loads(report.to_json())["baseline"]
     assert (document["unchanged"], len(document["changes"])) == (1, 4)
     assert document["changes"][1]["summary"] == "was parity, is suspect: why"
     (tmp_path / "again.json").write_text(report.to_json())
     assert read_report(str(tmp_path / "again.json"))
+
+
+def test_what_got_worse_is_annotated_once(tmp_path):
+    before = [check(), check(name="b", bits=30.0), check(name="gone")]
+    report = held(tmp_path, before, [check("diverged", 10), check(name="b", bits=25.0)])
+    assert len(report.worse) == 3
+    *annotated, _ = report.render("github").splitlines()
+    assert [line.startswith("::error ") for line in annotated] == [True] * 3
+    assert sum("DIVERGED" in line or "is diverged" in line for line in annotated) == 1
+    assert report.render(quiet=True).count("WORSE: ") == 3
 
 
 def test_the_table_of_changes_fits_a_terminal(tmp_path):

@@ -248,3 +248,16 @@ def test_what_holds_no_real_numbers_is_refused_in_words(inputs, what):
 def test_what_cannot_stand_for_weights_is_refused_in_words(weights, received):
     with pytest.raises(InputError, match=f"^weights: expected a SimpleRNN, .*received {received}$"):
         rp.compare(weights, np.ones((2, 3, 4)), np.ones((2, 3, 5)))
+
+
+def test_strict_and_what_does_not_matter_change_whether_a_report_is_true(rng):
+    layer, x = rnn(rng), inputs_for(rng)
+    blind = [one.fault for one in rp.check(layer, x).checks[0].sensitivity.blind]
+    assert "mask-ignored" in blind
+    strict = rp.check(layer, x, strict=True)
+    assert (strict.verdict, bool(strict)) == ("parity", False)
+    assert "(with strict=True)" in str(strict)
+    assert not rp.check(layer, x, strict=True, ignore="mask*")
+    assert rp.check(layer, x, strict=True, ignore=blind)
+    with pytest.raises(InputError, match="ignore 'maks': expected the id of a fault"):
+        rp.check(layer, x, ignore=["maks"])

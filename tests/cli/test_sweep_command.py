@@ -185,6 +185,16 @@ def test_a_full_disk_under_the_results(small, capsys):
     assert "--resume '/dev/full': cannot be written: No space left on device" in err
 
 
+def test_a_sweep_writes_files_beside_stdout(small, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command("sweep --strength 1 -o sweep.json -o sweep.md") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("rnn-parity ")
+    document = json.loads((tmp_path / "sweep.json").read_text())
+    assert (document["verdict"], document["exit_code"]) == ("parity", 0)
+    assert (tmp_path / "sweep.md").read_text().startswith("## rnn-parity ")
+
+
 def test_the_answer_does_not_overwrite_the_results(small, capsys, tmp_path):
     path = tmp_path / "a.json"
     path.write_text("{}\n")

@@ -148,7 +148,7 @@ def test_suspect_weights_are_shown_with_what_they_should_be():
 def test_strict_says_why_it_does_not_accept_what_passed():
     spots = Sensitivity((), (BlindSpot("mask-ignored", "no mask"), BlindSpot("x", "why")))
     blind = dataclasses.replace(PARITY, sensitivity=spots)
-    words = "with --strict, nothing is proven about mask-ignored, x"
+    words = "nothing is proven about mask-ignored, x (with --strict)"
     assert strictness(["mask-ignored", "x", "mask-ignored"]) == words
     report = Report((PARITY, blind, blind), strict=True)
     assert report.blind == ("mask-ignored", "x")

@@ -95,7 +95,7 @@ def test_what_is_allowed_is_said():
     assert dataclasses.replace(one, allow_known=False).render("github").startswith("::error ")
     strict = dataclasses.replace(two, strict=True)
     assert strict.exit_code == 3
-    blind = "BLIND: with --strict, nothing is proven about mask-ignored; of 2 checks, 1 diverged: "
+    blind = "BLIND: nothing is proven about mask-ignored (with --strict); of 2 checks, 1 diverged: "
     assert strict.render(quiet=True).startswith(blind)
     assert strict.render(quiet=True).endswith(said)
     worse = dataclasses.replace(one, worse=("it was parity",))
@@ -270,13 +270,13 @@ def test_versions_come_from_metadata(monkeypatch):
 def test_strict_and_quiet_still_say_why_blind_spots_fail():
     quiet = Report((BLIND,), strict=True).render(quiet=True)
     assert quiet == (
-        "BLIND: with --strict, nothing is proven about mask-ignored; every step is within rounding "
-        "(25.8 effective bits)."
+        "BLIND: nothing is proven about mask-ignored (with --strict); every step is within "
+        "rounding (25.8 effective bits)."
     )
     assert "with --strict" not in Report((BLIND,)).render(quiet=True)
-    assert "BLIND: with --strict" in str(Report((BLIND,), strict=True))
+    assert "BLIND: nothing is proven about" in str(Report((BLIND,), strict=True))
     both = Report((BLIND, PARITY), strict=True).render("markdown")
-    assert "BLIND: with --strict, nothing is proven about mask-ignored; all 2 checks" in both
+    assert "BLIND: nothing is proven about mask-ignored (with --strict); all 2 checks" in both
     assert Report((BLIND,), strict=True).render("github").startswith("::warning ")
     assert Report((BLIND,)).render("github").startswith("PARITY: ")
 
@@ -298,7 +298,7 @@ def test_what_is_ignored_does_not_fail_and_is_said():
 
 def test_the_setting_that_made_a_report_strict_is_named():
     report = Report((BLIND,), strict=True, set_by={"strict": "strict=True"})
-    assert report.render(quiet=True).startswith("BLIND: with strict=True, nothing is proven about")
+    assert "BLIND: nothing is proven about mask-ignored (with strict=True)" in str(report)
 
 
 def test_a_sensitivity_is_worked_out_once_and_only_when_it_is_shown():

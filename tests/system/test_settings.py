@@ -16,6 +16,7 @@ from rnn_parity.system.settings import Settings, read_settings
         ("[tool.rnn_parity]\nmode = 'all'", Settings("all", False)),
         ("[tool.rnn_parity]\nstrict = true", Settings("graph", True)),
         ("[tool.rnn_parity]\nallow_known = true", Settings(allow_known=True)),
+        ("[tool.rnn_parity]\nignore = ['a', 'b-*']", Settings(ignore=("a", "b-*"))),
         ("[tool.rnn_parity]\ncases = 'tests/cases'", Settings("graph", False, "tests/cases")),
     ],
 )
@@ -41,7 +42,7 @@ def test_no_file_means_the_defaults(tmp_path):
         ("[tool]\nrnn_parity = 3", "expected a table, received 3"),
         (
             "[tool.rnn_parity]\nmodus = 'xla'",
-            "expected one of mode, strict, cases, allow_known, received 'modus'",
+            "expected one of mode, strict, cases, allow_known, ignore, received 'modus'",
         ),
         ("[tool.rnn_parity]\nmode = 'fast'", "expected mode one of eager, graph, xla"),
         ("[tool.rnn_parity]\nmode = []", r"expected mode one of .*, received \[\]"),
@@ -50,6 +51,8 @@ def test_no_file_means_the_defaults(tmp_path):
             "[tool.rnn_parity]\nallow_known = 'no'",
             "expected allow_known true or false, received 'no",
         ),
+        ("[tool.rnn_parity]\nignore = 'a'", "expected a list of faults in ignore, received 'a'"),
+        ("[tool.rnn_parity]\nignore = ['']", "expected a list of faults in ignore, received"),
         ("[tool.rnn_parity]\ncases = ''", "expected the name of a folder in cases, received ''"),
         ("\xff", "expected a TOML file, received"),
         ("a = " + "[" * 100_000, "expected a TOML file, received"),
