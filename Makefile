@@ -7,7 +7,7 @@ VENV := .venv
 TFJS := @tensorflow/tfjs@4.22.0
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: check regression test tfjs kernels lint fuzz bench compat mutants dist clean
+.PHONY: check regression test tfjs kernels lint fuzz bench bench-diagnosis compat mutants dist clean
 
 check: $(VENV)/main/.base  ## the main job: a real SimpleRNN held against its replay
 	$(VENV)/main/bin/rnn-parity check
@@ -38,8 +38,11 @@ mutants: $(VENV)/mutants/.done  ## small changes of the core, one at a time: wha
 fuzz: $(VENV)/main/.done  ## 10,000 damaged files: crashes, silent passes, hangs, memory
 	$(VENV)/main/bin/python tests/fuzz_files.py
 
+# Under ten minutes; `--quick` and `--only PART` take less, `--clock cpu` is for a busy machine.
 bench: $(VENV)/bench/.done  ## speed and memory, side by side with other implementations
-	PYTHONPATH=tests $(VENV)/bench/bin/python tests/benchmarks/bench.py --json bench.json
+	PYTHONPATH=tests $(VENV)/bench/bin/python tests/benchmarks/bench.py --json bench.json $(BENCH)
+
+bench-diagnosis: $(VENV)/bench/.done  ## how well mistakes are found and named
 	PYTHONPATH=tests $(VENV)/bench/bin/python tests/benchmarks/bench_diagnosis.py
 	PYTHONPATH=tests:tests/bounds $(VENV)/bench/bin/python tests/benchmarks/bench_cell_state.py
 

@@ -37,9 +37,9 @@ FIRST, STEPS = 3, 32
 zeros, another recurrent kernel shows in the second one."""
 BOUNDED = {"tanh", "sigmoid", "softsign", "hard_tanh"}
 """Activations whose outputs saturate at their limits."""
-MOST_KEPT = 1 << 26
+MOST_KEPT = 1 << 24
 """Bytes of inputs and outputs that a report keeps, to work out the blind spots when somebody looks
-at them: 64 MiB. Of more, a memory map of gigabytes among them, nothing is copied and the blind
+at them: 16 MiB. Of more, a memory map of gigabytes among them, nothing is copied and the blind
 spots are worked out at once.
 """
 

@@ -46,8 +46,8 @@ BYTES = 1 << 25
 def lanes(reference: Computation, samples: int, steps: int) -> int:
     """How many variants may be looked at together."""
     layer = reference.layer
-    weights = layer.kernel.nbytes + layer.recurrent_kernel.nbytes
-    return max(1, BYTES // (weights + 8 * samples * steps * (layer.features + 4 * layer.width)))
+    own = layer.kernel.nbytes + layer.recurrent_kernel.nbytes + reference.sequences.inputs.nbytes
+    return max(1, BYTES // (own + 8 * samples * steps * (layer.features + 4 * layer.width)))
 
 
 def in_groups(items: Iterable[T], count: int) -> Iterator[list[T]]:

@@ -20,24 +20,34 @@ SINGLE_WORK = 1 << 20
 """The number of multiplications up to which BLAS stays in one thread by itself."""
 THREADED_WORK = 1 << 27
 """From this many multiplications on, splitting the batch over threads pays."""
+MOST_SAMPLES = 256
+"""Samples that go together at most: what is computed for all of them at once fills the memory, and
+from so many rows on matrix products gain nothing. Chosen."""
 
 
 def over_batch(batch: int, cost: int, work: Callable[[slice], T]) -> list[T]:
-    """`work` on slices that cover the batch: one for each processor, or one where that is quicker.
+    """`work` on slices that cover the batch: one for each processor, or one where that is quicker;
+    more where they would be too large.
 
     `cost` is how many multiplications the whole batch takes. The results stand in the order of the
     slices.
     """
     if cost < SINGLE_WORK:
-        return [work(slice(0, batch))]
+        return [work(part) for part in slices(batch, 1)]
     # One BLAS thread in each of ours: the products of single timesteps are too small to share, and
     # on a busy machine its threads wait for each other many times as long as they work.
     with one_thread():
         if cost < THREADED_WORK or batch == 1:
-            return [work(slice(0, batch))]
-        edges = np.linspace(0, batch, min(processors(), batch) + 1, dtype=int)
+            return [work(part) for part in slices(batch, 1)]
         with quick_turns():
-            return list(pool().map(work, [slice(a, b) for a, b in pairwise(edges)]))
+            return list(pool().map(work, slices(batch, min(processors(), batch))))
+
+
+def slices(batch: int, least: int) -> list[slice]:
+    """At least so many slices of a batch, of about the same size and none too large."""
+    count = max(least, -(-batch // MOST_SAMPLES))
+    edges = np.linspace(0, batch, count + 1, dtype=int).tolist()
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def one_thread() -> AbstractContextManager[Any]:
