@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache, cached_property, reduce
 from itertools import chain, repeat
 from typing import Any
 
@@ -248,6 +248,16 @@ class Plan:
     results: tuple[Place, ...]
     uses: Counter[tuple[int, int]]
 
+    @cached_property
+    def kept(self) -> frozenset[int]:
+        """The groups of activations and of what is multiplied, leaves left out."""
+        factors = {p.group for c in self.calls if c.op in (MULTIPLY, PRODUCT) for p in c.operands}
+        return frozenset(
+            g
+            for g, group in enumerate(self.groups)
+            if group.op == ACTIVATION or (g in factors and group.op not in LEAVES)
+        )
+
 
 @cache
 def plan_of(
@@ -329,7 +339,9 @@ def grouped(nodes: list[Node], roots: Sequence[Node], together: set[str]) -> tup
         home[node] = (depth[node], node.op, letter, which, node if alone else None)
         members.setdefault(home[node], []).append(node)
     by_depth = sorted(members, key=lambda key: key[0])
-    return tuple(Group(key[1], tuple(sorted(members[key], key=order.__getitem__))) for key in by_depth)
+    return tuple(
+        Group(key[1], tuple(sorted(members[key], key=order.__getitem__))) for key in by_depth
+    )
 
 
 def calls_of(group: Group, place: dict[Node, Place]) -> Iterator[Call]:
@@ -370,9 +382,10 @@ class Program:
     """A layer's plan on buffers for blocks of up to `size` timesteps of `batch` samples.
 
     `states` is `(S, size + 1, B, H)` and `outputs` `(size, B, H)`; `run` fills them, from the
-    states at 0 on. With `masked`, `hide` `(size, B, 1)` is True where a step is masked, and
-    `before` `(B, H)` is the output before the first step. With `recorded`, what activations give is
-    kept for all timesteps of a block, `(size, g, B, H)` for each of their groups.
+    states at 0 and the `inputs` `(size, B, F)` on. With `masked`, `hide` `(size, B, 1)` is True
+    where a step is masked, and `before` `(B, H)` is the output before the first step. With
+    `recorded`, what activations give and what products are made of is kept for all timesteps of a
+    block, `(size, g, B, H)` for each of these groups.
     """
 
     def __init__(
@@ -386,7 +399,8 @@ class Program:
         recorded: bool = False,
     ) -> None:
         self.layer, self.dropout, self.plan = layer, dropout, plan_for(layer)
-        self.size, self.batch, self.recorded = size, batch, recorded
+        self.size, self.batch = size, batch
+        self.kept = self.plan.kept if recorded else frozenset[int]()
         units = layer.units
         self.states = np.empty((len(layer.STATES), size + 1, batch, units))
         self.hide = np.zeros((size, batch, 1), bool) if masked else None
@@ -395,16 +409,17 @@ class Program:
         shown = np.zeros((size + 1, batch, units)) if self.separate else self.states[0]
         self.before, self.outputs = shown[0], shown[1:]
         self.homes: dict[int, Array] = {}
-        self.sums = np.empty((size, batch, 0))
-        self.inputs: Product | None = None
+        # A one beside the inputs of each step takes the bias, as the last row of the kernel.
+        self.ones = np.ones((size, batch, layer.features + 1))
+        self.inputs = self.ones[..., :-1]
         for g, group in enumerate(self.plan.groups):
-            self.homes[g] = self.home(group)
+            self.homes[g] = self.home(g, group)
         self.write_results()
         self.overwrite()
         self.calls: list[tuple[Any, ...]] = []
         self.of_step = 0
 
-    def home(self, group: Group) -> Array:
+    def home(self, g: int, group: Group) -> Array:
         """Where the numbers of a group are: `(g, B, H)`, or `(size, g, B, H)` for each timestep."""
         units, count, one = self.layer.units, len(group.nodes), group.nodes[0]
         if group.op == INPUT:
@@ -420,9 +435,9 @@ class Program:
         if group.op == BIAS:
             parts = [self.bias_row(row, gate) for row, gate in (n.detail for n in group.nodes)]
             return np.asarray(np.stack(parts)[:, np.newaxis])
+        steps = (self.size,) if g in self.kept else ()
         if group.op == PRODUCT:  # as the product has it, row by row
-            return np.asarray(np.empty((self.batch, count, units)).swapaxes(0, 1))
-        steps = (self.size,) if group.op == ACTIVATION and self.recorded else ()
+            return np.asarray(np.empty((*steps, self.batch, count, units)).swapaxes(-3, -2))
         return np.empty((*steps, count, self.batch, units))
 
     def bias_row(self, row: int, gate: int) -> Array:
@@ -434,30 +449,33 @@ class Program:
 
     def input_home(self, group: Group) -> Array:
         """Where `x U` with its biases goes, `(size, g, B, H)`."""
-        gates = [gate for gate, _ in (node.detail for node in group.nodes)]
-        self.inputs = self.product(self.layer.kernel, self.dropout.inputs, gates, self.size)
-        zero = np.zeros(self.layer.units)
+        gates, units = [node.detail[0] for node in group.nodes], self.layer.units
+        zero = np.zeros(units)
         self.input_bias = np.concatenate(
             [
                 sum((self.bias_row(row, gate) for row in rows), zero)
                 for gate, rows in (node.detail for node in group.nodes)
             ]
         )
+        self.kernel = self.product(self.layer.kernel, self.dropout.inputs, gates, self.input_bias)
         self.sums = np.empty((self.size, self.batch, len(self.input_bias)))
-        by_gates = self.sums.reshape(self.size, self.batch, len(gates), -1)
+        by_gates = self.sums.reshape(self.size, self.batch, len(gates), units)
         return np.asarray(by_gates.swapaxes(1, 2))
 
     def product(
-        self, matrix: Array, masks: Array | None, gates: list[int], steps: int = 1
+        self, matrix: Array, masks: Array | None, gates: list[int], last: Array | None = None
     ) -> Product:
-        """The products with these gates of a kernel, in this order."""
-        units = self.layer.units
-        if gates != [*range(self.layer.width // units)]:
-            columns = [matrix[:, g * units : (g + 1) * units] for g in gates]
-            matrix = np.concatenate(columns, axis=1)
-        # The order in which BLAS multiplies one row, or many, by a matrix fastest.
-        order = np.asfortranarray if steps * self.batch == 1 else np.ascontiguousarray
-        return Product(self.layer, order(matrix), None if masks is None else masks[gates])
+        """The products with these gates of a kernel, in this order; `last` is one more row."""
+        units, every = self.layer.units, range(self.layer.width // self.layer.units)
+        if last is not None or gates != [*every]:
+            found = np.empty((len(matrix) + (last is not None), len(gates) * units), order="F")
+            for i, g in enumerate(gates):
+                found[: len(matrix), i * units : (i + 1) * units] = matrix[:, g * units :][
+                    :, :units
+                ]
+            found[len(matrix) :] = last
+            matrix = found
+        return Product(self.layer, matrix, None if masks is None else masks[gates])
 
     def write_results(self) -> None:
         """Let results be written where they are wanted; what is a result twice is copied."""
@@ -478,9 +496,9 @@ class Program:
         """Let elementwise results take the place of an operand that nothing else uses."""
         for call in self.plan.calls:
             out, nodes = call.out, self.plan.groups[call.out.group].nodes
-            kept = self.recorded and call.op == ACTIVATION
             whole = out.stop - out.start == len(nodes)
-            if call.op == PRODUCT or kept or not whole or out.group in self.given:
+            own = call.op == PRODUCT or out.group in self.kept or out.group in self.given
+            if own or not whole:
                 continue
             for place in filter(self.free, call.operands):
                 part = self.homes[place.group][place.start : place.stop]
@@ -494,7 +512,7 @@ class Program:
         return once and scratch and self.homes[place.group].ndim == 3
 
     def run(self, x: Array) -> None:
-        """Take the steps of the inputs `(t, B, F)` from the states at 0 on."""
+        """Take the steps of x `(t, B, F)`: `inputs`, or what the layer makes of them."""
         count = len(x)
         with np.errstate(all="ignore"):  # infinities and NaN are results like others
             self.project(x)
@@ -505,16 +523,13 @@ class Program:
 
     def project(self, x: Array) -> None:
         """`x U` and the biases beside it, of all timesteps."""
-        if self.inputs is None:
-            return
         sums = self.sums[: len(x)]
-        if self.inputs.plain:
-            rows = sums.reshape(-1, sums.shape[-1])
-            np.dot(x.reshape(-1, x.shape[-1]), self.inputs.matrix, rows)
+        if self.kernel.plain:
+            rows = self.ones[: len(x)].reshape(-1, self.ones.shape[-1])
+            np.dot(rows, self.kernel.matrix, sums.reshape(len(rows), -1))
         else:
-            sums[...] = self.inputs(x, slice(0, sums.shape[-1]))
-        if self.layer.bias is not None:
-            sums += self.input_bias
+            weights = Product(self.layer, self.kernel.matrix[:-1], self.kernel.masks)
+            np.add(weights(x, slice(0, sums.shape[-1])), self.input_bias, out=sums)
 
     def bind(self, size: int) -> None:
         """The calls of each step on their arrays, one step after the other."""
@@ -552,10 +567,14 @@ class Program:
         """A product with gates of W in every step."""
         gates = [node.detail for node in self.plan.groups[call.out.group].nodes]
         product = self.product(self.layer.recurrent_kernel, self.dropout.state, gates)
-        rows = self.homes[call.out.group].swapaxes(0, 1).reshape(self.batch, -1)
+        # BLAS multiplies a few rows by a matrix faster in this order.
+        product.matrix = np.asarray(product.matrix, order="C" if self.batch > 1 else "F")
+        home = self.homes[call.out.group].swapaxes(-3, -2)
+        rows = home.reshape(*home.shape[:-2], -1)
+        each = repeat(rows) if rows.ndim == 2 else rows
         if product.plain:
-            return in_steps(np.dot, *operands, repeat(product.matrix), repeat(rows))
-        return in_steps(filled(product, rows), *operands)
+            return in_steps(np.dot, *operands, repeat(product.matrix), each)
+        return in_steps(filled(product), *operands, each)
 
     def views(self, place: Place, size: int) -> Iterable[Array]:
         """The numbers at a place, in every step: `(B, H)` of one member, `(g, B, H)` of several."""
@@ -565,13 +584,9 @@ class Program:
             return repeat(home[place.start] if single else home[part], size)
         return iter(home[:size, place.start] if single else home[:size, part])
 
-    def activated(self, count: int) -> dict[int, Array]:
-        """What activations gave in the first `count` steps, by their groups, `(t, g, B, H)`."""
-        return {
-            g: self.homes[g][:count]
-            for g, group in enumerate(self.plan.groups)
-            if group.op == ACTIVATION
-        }
+    def record(self, count: int) -> dict[int, Array]:
+        """What was kept of the first `count` steps, by groups, `(t, g, B, H)`."""
+        return {g: self.homes[g][:count] for g in self.kept}
 
 
 def in_steps(function: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
@@ -579,12 +594,11 @@ def in_steps(function: Callable[..., Any], *arguments: Iterable[Any]) -> Iterato
     return zip(repeat(function), zip(*arguments, strict=False), strict=False)
 
 
-def filled(product: Product, rows: Array) -> Callable[[Array], None]:
-    """A product that is written to `rows`."""
-    whole = slice(0, rows.shape[-1])
+def filled(product: Product) -> Callable[[Array, Array], None]:
+    """A product that is written to its second argument."""
 
-    def function(a: Array) -> None:
-        rows[...] = product(a, whole)
+    def function(a: Array, rows: Array) -> None:
+        rows[...] = product(a, slice(0, rows.shape[-1]))
 
     return function
 

@@ -44,8 +44,8 @@ class Block:
     `inputs` is `(t, B, F)`, rounded to the layer's precision; `projected` are the products `x U`,
     `(t, B, G H)`, or a function that makes them of the inputs; `outputs` are the outputs,
     `(t, B, H)`. `states` is `(S, t + 1, B, H)`: each of the S states before the first of these
-    steps, and after each of them. `activated` is what activations gave, by their groups in the
-    layer's plan, `(t, g, B, H)`, where that was asked for.
+    steps, and after each of them. `record` is what activations gave and what was multiplied, by
+    groups of the layer's plan, `(t, g, B, H)`, where that was asked for.
     """
 
     steps: slice
@@ -53,7 +53,7 @@ class Block:
     projected: Array | Callable[[Array], Array]
     outputs: Array
     states: Array
-    activated: dict[int, Array] = field(default_factory=dict)
+    record: dict[int, Array] = field(default_factory=dict)
 
     @cached_property
     def projection(self) -> Array:
@@ -98,10 +98,9 @@ def multiplications(layer: Cell, sequences: Sequences) -> int:
 def blocks(layer: Cell, sequences: Sequences, *, recorded: bool = False) -> Iterator[Block]:
     """Replay block by block; the buffers are used again for every block.
 
-    With `recorded`, a block keeps what activations gave.
+    With `recorded`, a block has a `record`.
     """
     steps, mask, batch = list(sequences.blocks(layer.width)), sequences.mask, sequences.shape[0]
-    inputs = np.empty((steps[0].stop, batch, layer.features))
     how = {"masked": mask is not None, "recorded": recorded}
     program = Program(layer, sequences.dropout, steps[0].stop, batch, **how)
     states, outputs = program.states, program.outputs
@@ -109,12 +108,11 @@ def blocks(layer: Cell, sequences: Sequences, *, recorded: bool = False) -> Iter
     made = partial(projected, layer, sequences.dropout)
     for part in steps:
         n = part.stop - part.start
-        x = layer_inputs(layer, sequences.inputs, part, inputs[:n])
+        x = layer_inputs(layer, sequences.inputs, part, program.inputs[:n])
         if mask is not None and program.hide is not None:
             np.logical_not(mask[:, part].T[..., np.newaxis], out=program.hide[:n])
         program.run(x)
-        activated = program.activated(n) if recorded else {}
-        yield Block(part, x, made, outputs[:n], states[:, : n + 1], activated)
+        yield Block(part, x, made, outputs[:n], states[:, : n + 1], program.record(n))
         states[:, 0] = states[:, n]
         if program.separate:
             program.before[...] = outputs[n - 1]
