@@ -96,7 +96,7 @@ class Steps:
             output: Ball = self.step(x, before)[0].ball()
             return output
         given = Given(x, () if self.layer.facts.own_output else (before,), keep)
-        count = len(block.projection)
+        count = len(x.value)
         length = count if seen is None else SEGMENT
         cuts = [slice(start, start + length) for start in range(0, count, length)]
         parts = [self.segment(given[cut], None if seen is None else seen[cut]) for cut in cuts]
@@ -206,6 +206,7 @@ def free_running_balls(
     nothing = output = Ball(zeros, zeros.astype(arithmetic.radius_dtype), arithmetic)
     state = Ball(sequences.initial_state[0], nothing.radius, arithmetic)
     for block in blocks(layer, sequences):
+        block.projection  # noqa: B018 - of all timesteps at once
         for t in range(len(block.outputs)):
             now = block.part(slice(t, t + 1))
             before = Ball(now.states[0, :1], state.radius[np.newaxis], arithmetic)

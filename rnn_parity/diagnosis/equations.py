@@ -24,7 +24,7 @@ from rnn_parity.errors import UnsupportedError
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.products import Product, rows_by
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
-from rnn_parity.recurrence.time_loop import Block, input_sums, step_on_arrays
+from rnn_parity.recurrence.time_loop import Block, step_on_arrays
 
 Columns = tuple[Array, ...]
 
@@ -579,7 +579,7 @@ class Equations:
             return ()
         before = []
         own_output = self.layer.facts.own_output
-        for t, x in enumerate(input_sums(self.layer, block.projection)):
+        for t, x in enumerate(block.projection):
             before.append(self.hidden)
             given = () if own_output else (h[t],)
             new = np.stack(self.step(x, *given, *self.hidden)[1:])

@@ -62,6 +62,8 @@ class Activation:
     """From `(z, |y|)`: rounding that grows with the size of `z` or with the number of units."""
     writes: bool = False
     """Whether `function` takes `out=`, as NumPy's own do."""
+    quiet: Callable[[Array, Array], Array] | None = None
+    """`function` for who has silenced warnings, where it would take the time to silence them."""
     limits: bool = True
     """False where formulas of the same function may give its limit at infinity or NaN."""
     proven: bool = True
@@ -171,12 +173,16 @@ def relu(z: Array, out: Array | None = None) -> Array:
 
 def sigmoid(z: Array, out: Array | None = None) -> Array:
     """`1 / (1 + exp(-z))`, relatively accurate in both tails (0 where `exp(-z)` overflows)."""
-    out = np.empty_like(z) if out is None else out
-    np.negative(z, out=out)
     with np.errstate(over="ignore", under="ignore"):
-        np.exp(out, out=out)
-        out += 1.0
-        return np.reciprocal(out, out=out)
+        return quiet_sigmoid(z, np.empty_like(z) if out is None else out)
+
+
+def quiet_sigmoid(z: Array, out: Array) -> Array:
+    """`sigmoid`, which may warn of overflow."""
+    np.negative(z, out)
+    np.exp(out, out)
+    np.add(out, 1.0, out)
+    return np.reciprocal(out, out)
 
 
 def leaky_relu(z: Array) -> Array:
@@ -389,7 +395,15 @@ _ALL = (
         "tanh", np.tanh, 8, 0, (2, 0), lambda z, y: 1.0 - y * y, 4 / (3 * sqrt(3)), writes=True
     ),
     Activation(
-        "sigmoid", sigmoid, 10, 4, (4, 1), lambda z, y: y - y * y, 1 / (6 * sqrt(3)), writes=True
+        "sigmoid",
+        sigmoid,
+        10,
+        4,
+        (4, 1),
+        lambda z, y: y - y * y,
+        1 / (6 * sqrt(3)),
+        writes=True,
+        quiet=quiet_sigmoid,
     ),
     Activation("relu", relu, 0, 0, writes=True),
     Activation("relu6", relu6, 0, 0),
@@ -526,6 +540,7 @@ def clipped(activation: Activation, limit: float) -> Activation:
         turning_points=tuple(point for point in activation.turning_points if abs(point) < limit),
         extra=None if extra is None else lambda z, size: extra(within(z), size),
         writes=False,
+        quiet=None,
     )
 
 

@@ -40,6 +40,11 @@ class Product:
         ]
         return np.concatenate(parts, axis=-1)
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is a matrix product and nothing more."""
+        return self.masks is None and self.layer.operands is None
+
     def part(self, columns: slice) -> Array:
         """These columns of M; a time loop asks for the same ones in every step."""
         key = columns.start, columns.stop

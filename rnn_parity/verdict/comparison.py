@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import Ball, concatenated
 from rnn_parity.bounds.distance import distance, ratios, ulps
-from rnn_parity.bounds.first_order import Near, NearSteps
+from rnn_parity.bounds.near import SURE, Near, NearSteps
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.cells import Array, Cell
@@ -102,26 +102,27 @@ def compare_samples(
     sequences = sequences.samples(part)
     observed = Observed(layer, sequences, outputs[part])
     steps = Steps(layer, arithmetic, sequences)
-    near = Near(steps) if Near.applies(steps, sequences) else None
+    near = Near(steps, sequences) if Near.applies(steps, sequences) else None
     found = Found.nothing(sequences.shape, layer.units)
-    for block in blocks(layer, sequences):
+    for block in blocks(layer, sequences, recorded=near is not None):
         observed.advance(block.steps)
         quick = near.steps(block, observed) if near else None
-        if quick is not None and found.take_quick(block, quick):
+        if near and quick is not None and found.take_quick(block, quick):
+            near.passed(block, observed)
             observed.state = None
             continue
         # What the quick way cannot pass is judged again, in float64.
         ball = steps.observed(block, observed)
         found.take(block, observed, ball, layer.precision)
-    return found.comparison(last_of(block, observed, steps), part.start)
+        if near:
+            near.resume(block)
+    return found.comparison(last_of(block, observed, steps, near), part.start)
 
 
-def last_of(block: Block, observed: Observed, steps: Steps) -> Last:
+def last_of(block: Block, observed: Observed, steps: Steps, near: Near | None) -> Last:
     """What is known around the last timestep, that of the last `block`."""
-    state = observed.state
-    if state is None:  # the quick way does without it
-        before, last = Ball.exact(observed.states[-2:-1], steps.arithmetic), len(block.outputs)
-        state = steps.outputs(block.part(slice(last - 1, last)), before)[0]
+    state = observed.state if near is None or near.shown is None else near.shown
+    assert state is not None
     replayed = tuple(states[-1].copy() for states in block.states)
     own_output = steps.layer.facts.own_output
     balls = steps.hidden if own_output else (state, *steps.hidden)
@@ -148,9 +149,9 @@ class Found:
     def take_quick(self, block: Block, quick: NearSteps) -> bool:
         """Enter a block that was judged in the quick way; False if it is not within the bounds."""
         ratio = quick.residual / quick.radius
-        if not ratio.max() <= 1:
+        if not ratio.max() <= SURE:
             return False
-        far = ulps(quick.deviation, block.outputs.astype(np.float32), FLOAT32)
+        far = ulps(quick.deviation, quick.size, FLOAT32)
         self.enter(block.steps, quick.deviation, far, quick.residual, ratio, quick.radius)
         self.widths = self.widths.and_then(Widths.of(quick.radius, quick.size, None))
         self.finite = True

@@ -7,7 +7,7 @@ from helpers import in_blocks_of
 import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import Ball
-from rnn_parity.bounds.first_order import NearSteps
+from rnn_parity.bounds.near import NearSteps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Sequences
@@ -164,8 +164,10 @@ def test_near_numbers_go_the_quick_way(monkeypatch):
         compare_outputs(*halving("relu"), SINGLE)
 
 
-@pytest.mark.parametrize(("ratio", "taken"), [(0.5, True), (1.0, True), (1.5, False)])
-def test_the_quick_way_passes_what_is_within_its_bounds(ratio, taken):
+@pytest.mark.parametrize(
+    ("ratio", "taken"), [(0.25, True), (0.5, True), (0.75, False), (1.5, False)]
+)
+def test_the_quick_way_passes_what_is_within_half_of_its_bounds(ratio, taken):
     one = np.ones((1, 1, 1), np.float32)
     block = Block(slice(0, 1), one, one, 4 * np.ones((1, 1, 1)), np.ones((2, 1, 1)))
     found = Found.nothing((1, 1), 1)

@@ -1,0 +1,413 @@
+"""The quick way near the replay against the general one, which it must agree with or leave it to.
+
+Each guard of the quick way has a test here that fails without it.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from own_cells import Averaged, Minimal, Three, layer_of
+
+import rnn_parity as rp
+from rnn_parity.bounds.arithmetic import arithmetics
+from rnn_parity.bounds.near import LEFT_OUT, SMALL, SURE, Near
+from rnn_parity.bounds.observed import Observed
+from rnn_parity.bounds.step_bound import SEGMENT, Steps
+from rnn_parity.recurrence.activations import WIDE
+from rnn_parity.recurrence.cells import GRU, LSTM, Cell, PeepholeLSTM, SimpleRNN
+from rnn_parity.recurrence.precision import FLOAT32
+from rnn_parity.recurrence.sequences import Dropout, Sequences
+from rnn_parity.recurrence.time_loop import blocks
+from rnn_parity.verdict.judge import Observations, judge
+from rnn_parity.verdict.results import Subject
+
+pytestmark = pytest.mark.filterwarnings("error")
+(ARITHMETIC,) = arithmetics(FLOAT32)
+KINDS = {
+    "SimpleRNN": (SimpleRNN, {}),
+    "linear": (SimpleRNN, {"activation": "linear"}),
+    "sigmoid": (SimpleRNN, {"activation": "sigmoid"}),
+    "LSTM": (LSTM, {}),
+    "LSTM, linear": (LSTM, {"activation": "linear"}),
+    "GRU": (GRU, {}),
+    "GRU before": (GRU, {"reset_after": False}),
+    "Minimal": (Minimal, {}),
+}
+every_kind = pytest.mark.parametrize("name", KINDS)
+
+
+def problem(name, features=3, units=5, shape=(4, 40), scale=1.0):
+    """A random float32 layer, its sequences, and the outputs of its replay, rounded to float32."""
+    kind, options = KINDS[name]
+    rng = np.random.default_rng(features * units)
+    gates = len(kind.GATES)
+    arrays = [
+        scale * rng.normal(size=(features, gates * units)) / np.sqrt(features),
+        0.7 * rng.normal(size=(units, gates * units)) / np.sqrt(units),
+    ]
+    layer = kind(*(np.float32(a) for a in arrays), **options)
+    bias = layer.facts.bias_rows
+    bias = scale * rng.normal(size=(bias, gates * units) if bias else gates * units) / 3
+    layer = layer.changed(bias=np.float64(np.float32(bias)))
+    x = rng.normal(size=(*shape, features)).astype(np.float32)
+    return layer, x, rp.replay(layer, x).outputs.astype(np.float32)
+
+
+class Both:
+    """Both ways on the same blocks; `found` has pairs of what was quick, or None, and the ball."""
+
+    @np.errstate(all="ignore")  # as a comparison has it
+    def __init__(self, layer, x, outputs, initial_state=None):
+        sequences = Sequences.of(layer, x, None, initial_state).samples(slice(0, len(x)))
+        quick, self.steps = (Steps(layer, ARITHMETIC, sequences) for _ in range(2))
+        self.observed = Observed(layer, sequences, outputs)
+        self.near, self.found = Near(quick, sequences), []
+        assert Near.applies(quick, sequences)
+        for block in blocks(layer, sequences, recorded=True):
+            self.observed.advance(block.steps)
+            ball = self.steps.observed(block, self.observed)
+            one = self.near.steps(block, self.observed)
+            if one is None:
+                quick.observed(block, self.observed)
+                self.near.resume(block)
+            else:
+                self.near.passed(block, self.observed)
+            self.found.append((one, np.abs(self.observed.outputs - ball.value), ball.radius))
+
+    @property
+    def first(self):
+        """What the first block gave, None where it was left to the general way."""
+        return self.found[0][0]
+
+    def agree(self, slack=LEFT_OUT):
+        """What `off` allows: each within `slack` of the other, and never narrower by more."""
+        for quick, residual, radius in self.found:
+            if quick is not None:
+                assert np.abs(quick.residual - residual).max() <= slack * quick.radius.max()
+                assert (np.abs(quick.residual - residual) <= slack * quick.radius).all()
+                assert (quick.radius >= radius * (1 - 1e-3)).all()
+                assert (quick.radius <= radius * (1 + 4 * slack)).all()
+                passed = quick.residual <= SURE * quick.radius
+                assert (residual <= radius)[passed].all()
+
+
+@every_kind
+@pytest.mark.parametrize("sizes", [(2, 1), (3, 5), (70, 90)])
+def test_both_ways_say_the_same(name, sizes):
+    layer, x, outputs = problem(name, *sizes)
+    both = Both(layer, x, outputs)
+    assert all(quick is not None for quick, _, _ in both.found)
+    both.agree(0.02)
+
+
+@every_kind
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e-3, 10.0])
+def test_numbers_of_any_size(name, scale):
+    Both(*problem(name, scale=scale)).agree()
+
+
+@every_kind
+@pytest.mark.parametrize("change", [1e-7, 1e-6, 1e-5, 0.9 * SMALL])
+@pytest.mark.parametrize("share", [0.01, 1.0])
+def test_what_is_left_out_is_bounded(name, change, share):
+    """Outputs that are wrong by random amounts move everything: the largest errors there are."""
+    layer, x, outputs = problem(name)
+    rng = np.random.default_rng(1)
+    wrong = rng.uniform(-change, change, outputs.shape) * (rng.random(outputs.shape) < share)
+    Both(layer, x, outputs + np.float32(wrong)).agree()
+
+
+@every_kind
+def test_a_small_change_shows_in_both(name):
+    layer, x, outputs = problem(name)
+    outputs[1, 3, -1] += np.float32(3e-5)
+    quick, residual, radius = Both(layer, x, outputs).found[0]
+    if quick is None:
+        return  # left to the general way
+    worst = np.unravel_index((residual / radius).argmax(), radius.shape)
+    assert worst == (3, 1, 4)
+    assert quick.residual[worst] == pytest.approx(residual[worst], rel=1e-3)
+    assert quick.residual[worst] > quick.radius[worst]
+
+
+@every_kind
+def test_the_verdict_is_that_of_the_general_way(name, monkeypatch):
+    layer, x, outputs = problem(name, shape=(3, 60))
+    sequences, checks = Sequences.of(layer, x), {}
+    for change in (0.0, 1e-6, 3e-4):
+        outputs[1, 30, 2] += np.float32(change)
+        for way in ("quick", "general"):
+            with monkeypatch.context() as patch:
+                if way == "general":
+                    patch.setattr(Near, "applies", staticmethod(lambda *_: False))
+                checks[way] = judge(layer, sequences, Observations(outputs), Subject()).check
+        quick, general = checks["quick"], checks["general"]
+        assert quick.verdict == general.verdict
+        assert quick.first_divergence == general.first_divergence or change < 1e-4
+        assert quick.max_ratio == pytest.approx(general.max_ratio, rel=0.02)
+        assert quick.resolution == pytest.approx(general.resolution, rel=0.02)
+
+
+# Guards.
+
+
+@every_kind
+@pytest.mark.parametrize("change", [2 * SMALL, np.nan, np.inf])
+def test_what_is_not_near_is_left_to_the_general_way(name, change):
+    layer, x, outputs = problem(name)
+    outputs[1, 3, -1] += np.float32(change)
+    assert Both(layer, x, outputs).first is None
+
+
+def linear(kernel, recurrent, x, changes):
+    """Both ways on one linear unit without bias, whose outputs are changed."""
+    layer = rp.SimpleRNN([[kernel]], [[recurrent]], activation="linear")
+    x = np.float32(x)[None, :, None]
+    outputs = rp.replay(layer, x).outputs + np.float64(changes)[None, :, None]
+    return Both(layer, x, outputs.astype(np.float32)).first
+
+
+def test_a_large_weight_that_makes_much_of_a_small_change():
+    """D is 2^-14 at most, and so is D W."""
+    assert linear(1.0, 0.5, [1, 1], [SMALL, 0]) is not None
+    assert linear(1.0, 0.99, [1, 1], [-SMALL, 0]) is not None
+    assert linear(1.0, 0.5, [1, 1], [SMALL * (1 + 2.0**-5), 0]) is None
+    for change in (SMALL, -SMALL):
+        assert linear(1.0, 1 + 2.0**-5, [1, 1], [change, 0]) is None
+        assert linear(1.0, -1 - 2.0**-5, [1, 1], [change, 0]) is None
+
+
+def test_a_wide_bound_of_equal_numbers_is_left_to_the_general_way():
+    """D is 0 throughout, but the bound of two terms, 2 * 2^-24 times their size, reaches 2^-8."""
+    assert linear(2.0**13, 0.0, [1, -1], [0, 0]) is not None
+    assert linear(2.0**14, 0.0, [1, -1], [0, 0]) is not None
+    assert linear(2.0**15, 0.0, [1, -1], [0, 0]) is None
+
+
+def test_what_is_left_out_must_be_small_beside_the_radius():
+    """The second output, 2^-20, has a radius of some 2^-43; D W is off by 2^-35 of float32."""
+    assert linear(2.0**-20, 0.5, [1, 1], [0, 0]) is not None
+    assert linear(2.0**-20, 0.5, [1, 1], [SMALL / 2, 0]) is None
+
+
+def test_a_hidden_state_known_less_well_than_its_radius_tells():
+    layer, x, outputs = problem("LSTM")
+    sequences = Sequences.of(layer, x).samples(slice(0, len(x)))
+    near = Near(Steps(layer, ARITHMETIC, sequences), sequences)
+    observed = Observed(layer, sequences, outputs)
+    block = next(blocks(layer, sequences, recorded=True))
+    observed.advance(block.steps)
+    (carried,) = near.hidden
+    assert near.steps(block, observed) is not None
+    near.hidden = [replace(carried, off=np.full(layer.units, LEFT_OUT * 1.01))]
+    assert near.steps(block, observed) is None
+    near.hidden = [replace(carried, off=np.full(layer.units, np.nan))]
+    assert near.steps(block, observed) is None
+
+
+def test_the_radius_of_a_hidden_state_is_carried_on():
+    layer, x, outputs = problem("LSTM")
+    sequences = Sequences.of(layer, x).samples(slice(0, len(x)))
+    near = Near(Steps(layer, ARITHMETIC, sequences), sequences)
+    observed = Observed(layer, sequences, outputs)
+    block = next(blocks(layer, sequences, recorded=True))
+    observed.advance(block.steps)
+    radius = near.steps(block, observed).radius
+    (carried,) = near.hidden
+    near.hidden = [replace(carried, radius=carried.radius + np.float32(1e-4))]
+    assert (near.steps(block, observed).radius[0] > radius[0] + 1e-6).all()
+
+
+def open_gate(batch, units=12):
+    """An LSTM whose forget gate is open: c's radius grows with every step until it is looked at."""
+    layer, x, _ = problem("LSTM", units=units, shape=(batch, 1500))
+    bias = layer.bias.copy()
+    bias[units : 2 * units] += 6.0
+    layer = layer.changed(bias=bias)
+    return layer, x, rp.replay(layer, x).outputs.astype(np.float32)
+
+
+def test_outputs_are_looked_at_as_in_the_general_way():
+    """Without a look the quick radius would grow to several times the general one."""
+    both = Both(*open_gate(8))
+    assert sum(quick is not None for quick, _, _ in both.found) > 2
+    (state,), (general,) = both.near.hidden, both.steps.hidden
+    assert (state.radius <= 1.5 * general.radius).all()
+    for quick, _, radius in both.found:
+        if quick is not None:
+            assert (quick.radius <= 1.5 * radius).all()
+
+
+def test_blocks_with_a_look_within_are_left_to_the_general_way():
+    layer, x, outputs = open_gate(1)
+    both = Both(layer, x, outputs)
+    assert len(both.found[0][1]) > SEGMENT
+    assert both.first is None
+    layer, x, outputs = problem("LSTM", shape=(1, 1500))  # where none would cut anything
+    both = Both(layer, x, outputs)
+    assert len(both.found[0][1]) > SEGMENT
+    assert both.first is not None
+
+
+def test_the_general_way_takes_over_and_hands_back():
+    """A block with a wrong number in the middle; before and after it, the quick way."""
+    layer, x, outputs = problem("LSTM", units=12, shape=(16, 200))
+    outputs[3, 100, 2] += np.float32(2 * SMALL)
+    both = Both(layer, x, outputs)
+    ways = [quick is None for quick, _, _ in both.found]
+    assert 0 < sum(ways) < 4 < len(ways)
+    assert not ways[0]
+    assert not ways[-1]
+    both.agree()
+    (state,), (general,) = both.near.hidden, both.steps.hidden
+    np.testing.assert_allclose(state.radius, general.radius, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "mask"),
+    [
+        ({"activation": "relu"}, None),
+        ({"dtype": "float64"}, None),
+        ({"dtype": "float16"}, None),
+        ({"activation": np.tanh}, None),
+        ({}, [[True, False, True]]),
+    ],
+)
+def test_layers_without_a_quick_way(options, mask):
+    layer = rp.SimpleRNN(np.ones((2, 3)), np.eye(3), **{"dtype": "float32"} | options)
+    sequences = Sequences.of(layer, np.ones((1, 3, 2)), mask)
+    steps = Steps(layer, arithmetics(layer.precision)[0], sequences)
+    assert not Near.applies(steps, sequences)
+
+
+def test_dropout_and_rounded_operands_have_no_quick_way():
+    layer = rp.SimpleRNN(np.ones((2, 3)), np.eye(3), dtype="float32")
+    plain = Sequences.of(layer, np.ones((1, 3, 2)))
+    assert Near.applies(Steps(layer, ARITHMETIC, plain), plain)
+    dropped = replace(plain, dropout=Dropout(np.ones((1, 1, 2)), None))
+    assert not Near.applies(Steps(layer, ARITHMETIC, dropped), dropped)
+    rounded = layer.changed(operands=FLOAT32)
+    assert not Near.applies(Steps(rounded, ARITHMETIC, plain), plain)
+
+
+@pytest.mark.parametrize("kind", [PeepholeLSTM, Three])
+def test_hidden_states_that_do_more_have_no_quick_way(kind):
+    layer = layer_of(kind, np.random.default_rng(0)).changed(precision=FLOAT32)
+    x = np.random.default_rng(1).normal(size=(2, 12, 3)).astype(np.float32)
+    assert Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32)).first is None
+
+
+def test_an_output_that_is_no_state_has_no_quick_way():
+    layer = layer_of(Averaged, np.random.default_rng(0)).changed(precision=FLOAT32)
+    sequences = Sequences.of(layer, np.ones((1, 3, 3)))
+    assert not Near.applies(Steps(layer, ARITHMETIC, sequences), sequences)
+
+
+# By hand.
+
+
+def test_the_quick_radius_by_hand():
+    """tanh(0.5) is off by D, nearly 2^-14; a rounding unit is 2^-24, and each step has two terms.
+
+    |f''| is at most 4 / (3 sqrt 3), and tanh may err by 8 units. What is left out: half of |f''|
+    times (D W)^2, |f''| times D W times the argument's radius, and 2^-20 of either, each more
+    than that by float32's roundings, which are counted more than once.
+    """
+    layer = rp.SimpleRNN([[1.0]], [[1.0]], activation="tanh", dtype="float32")
+    x = np.float32([[[0.5], [0.0]]])
+    y = np.tanh(0.5), np.tanh(np.tanh(0.5))
+    outputs = np.float32([[[y[0] + 0.9 * SMALL], [y[1]]]])
+    off = [float(outputs[0, t, 0]) - y[t] for t in (0, 1)]
+    found = Both(layer, x, outputs).first
+    u, bent = 2.0**-24 + 2.0**-53, 4 / (3 * np.sqrt(3))
+    slopes = [1 - y[0] ** 2, 1 - y[1] ** 2]
+    arguments = [2 * u * size + 2 * 2.0**-126 for size in (0.5, float(outputs[0, 0, 0]))]
+    least = 0.5 * bent * off[0] ** 2 + bent * off[0] * max(arguments)
+    least += 2.0**-20 * (off[0] + max(arguments))
+    for t in (0, 1):
+        exact = arguments[t] * (slopes[t] + 0.5 * bent * arguments[t]) + 8 * u * y[t]
+        assert exact + least <= found.radius[t, 0, 0] <= (exact + 1.1 * least) * (1 + 2.0**-14)
+    assert found.deviation[:, 0, 0] == pytest.approx(np.abs(off), abs=1e-11)
+    residuals = [abs(off[0]), abs(off[1] - slopes[1] * off[0])]
+    assert found.residual[:, 0, 0] == pytest.approx(residuals, abs=2.0**-21 * SMALL)
+    assert found.size[:, 0, 0] == pytest.approx(y)
+    for array in (found.radius, found.deviation, found.residual, found.size):
+        assert array.dtype == np.float32
+
+
+def test_a_bias_in_two_parts_counts_as_both():
+    """9 and -8.75 in place of 1/4: 18 more of magnitude in each sum."""
+    layer = rp.SimpleRNN([[1.0]], [[0.5]], [0.25], "linear", dtype="float32")
+    two = layer.changed(addends=(np.array([9.0]), np.array([-8.75])))
+    x = np.ones((1, 2, 1), np.float32)
+    radii = [
+        Both(one, x, rp.replay(one, x).outputs.astype(np.float32)).first.radius[0, 0, 0]
+        for one in (layer, two)
+    ]
+    assert radii == pytest.approx([3 * 1.25 * 2.0**-24, 4 * 18.75 * 2.0**-24], rel=1e-2)
+
+
+# Formulas of one's own.
+
+FORMULAS = {
+    "in another order": lambda x, h, U, W, b, a: a(b + h @ W + x @ U),
+    "of the gates' activation": lambda x, h, U, W, b, s: s(h @ W + (x @ U + b)),
+    "an average": lambda x, h, U, W, b, a: 0.25 * h + 0.75 * a(x @ U + h @ W + b),
+    "a third of it": lambda x, h, U, W, b, a: (1 / 3) * h + (2 / 3) * a(x @ U + h @ W + b),
+    "a state added": lambda x, h, U, W, b, a: a(h + x @ U + h @ W + b),
+    "a difference": lambda x, h, U, W, b, a: a(x @ U - h @ W + b),
+    "the other difference": lambda x, h, U, W, b, a: a(-(h @ W) + x @ U + b),
+    "half of it": lambda x, h, U, W, b, a: a((x @ U + h @ W + b) * 0.5),
+    "a constant": lambda x, h, U, W, b, a: a(x @ U + h @ W + b + 0.5),
+    "W twice": lambda x, h, U, W, b, a: a(x @ U + (h @ W) @ W + b),
+    "W after an activation": lambda x, h, U, W, b, a: a(x @ U + a(h @ W) @ W + b),
+    "two activations": lambda x, h, U, W, b, a: a(a(x @ U + h @ W + b)),
+    "no activation": lambda x, h, U, W, b: x @ U + h @ W + b,
+    "half of the output": lambda x, h, U, W, b, a: 0.5 * a(x @ U + h @ W + b),
+    "a vector": lambda x, h, U, W, b, p, a: a(x @ U + p * (h @ W) + b),
+    "a vector added": lambda x, h, U, W, b, p, a: a(p + x @ U + h @ W + b),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_either_way_says_the_same_of_any_formula(name):
+    own = {"p": ("decay", 1)} if " vector" in name else {}
+    members = {"GATES": ("h",), "VECTORS": own, "formula": staticmethod(FORMULAS[name])}
+    mine = type("Mine", (Cell,), members)
+    rng = np.random.default_rng(4)
+    arrays = (rng.normal(size=shape) / 4 for shape in ((3, 4), (4, 4), (4,)))
+    layer = mine(*arrays, dtype="float32", **{n: rng.normal(size=4) for n, _ in own.values()})
+    x = rng.normal(size=(2, 30, 3)).astype(np.float32)
+    outputs = rp.replay(layer, x).outputs.astype(np.float32)
+    Both(layer, x, outputs).agree()
+    sequences = Sequences.of(layer, x)
+    assert judge(layer, sequences, Observations(outputs), Subject()).check.verdict == "parity"
+    outputs[1, 20, 2] += np.float32(1e-4)
+    check = judge(layer, sequences, Observations(outputs), Subject()).check
+    assert (check.verdict, check.first_divergence.timestep) == ("diverged", 20)
+
+
+def test_what_a_large_weight_hides_is_no_parity():
+    """tanh(10 + 1e6 h) is 1 for each h >= 0, so that the second output tells nothing of the first.
+
+    An h that is wrong by 4e-5 is near, but 40 as D W.
+    """
+    layer = rp.SimpleRNN([[1.0]], [[1e6]], activation="tanh", dtype="float32")
+    x = np.float32([[[1e-5], [10.0]]])
+    right = np.float32([[[1e-5], [1.0]]])
+    assert rp.compare(layer, x, right).verdict == "parity"
+    wrong = right + np.float32([[[4.1234567e-5], [0.0]]])
+    check = rp.compare(layer, x, wrong).checks[0]
+    assert (check.verdict, check.first_divergence.timestep) == ("diverged", 0)
+    assert check.max_ratio > 1e6
+
+
+def test_arguments_whose_radius_is_wide_are_left_to_the_general_way():
+    """Of an argument of 512 terms of size 128 the radius is 512 * 512 * 128 * 2^-24 = 4."""
+    layer = rp.SimpleRNN(np.ones((512, 1)), [[0.0]], activation="tanh", dtype="float32")
+    x = np.full((1, 1, 512), 128.0, np.float32)
+    x[..., ::2] *= -1
+    outputs = np.zeros((1, 1, 1), np.float32)
+    assert WIDE < 512 * 512 * 128 * 2.0**-24
+    assert Both(layer, x, outputs).first is None
