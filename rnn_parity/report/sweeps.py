@@ -310,7 +310,7 @@ def refusals(findings: Sequence[Finding]) -> list[tuple[int, str]]:
     alike: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
         if finding.verdict == "refused":
-            changed, message = finding.configuration.changed, finding.outcome.summary
+            changed, message = finding.configuration.varied, finding.outcome.summary
             for value in changed.values():
                 message = message.replace(str(value), "")
             alike.setdefault((message, *changed), []).append(finding)
@@ -321,7 +321,7 @@ def refusal(found: Sequence[Finding]) -> str:
     """The options that were refused, with all of their values, and the first message."""
     values: dict[str, dict[str, None]] = {}
     for finding in found:
-        for name, value in finding.configuration.changed.items():
+        for name, value in finding.configuration.varied.items():
             values.setdefault(name, {})[str(value)] = None
     options = " and ".join(f"{name}={', '.join(ones)}" for name, ones in values.items())
     known = f" (known: {found[0].known.id})" if found[0].known else ""

@@ -12,7 +12,7 @@ Engineering 28, 2002) on the options that do not have their defaults.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
@@ -48,6 +48,9 @@ OutcomesOf = Callable[[Sequence[Configuration]], Mapping[Configuration, Outcome]
 
 MOST_GROUPS = 60
 """How many causes are looked into; with more of them, nothing is right."""
+
+MOST_HEAD_STARTS = 6
+"""How many groups' options are tried on a failure. Chosen: a failure has dozens of options."""
 
 First = Callable[[Sequence[Configuration]], Configuration | None]
 """The first of some configurations that shows it; None where none does."""
@@ -298,13 +301,33 @@ def add_group(
                 return found
         return None
 
-    smallest = shrink(failure.configuration, first, space)
+    smallest = shrink(head_start(failure, groups, first), first, space)
     known = (g for g in groups if (g.smallest, g.verdict) == (smallest, failure.verdict))
     group = next(known, None)
     if group is None:
         group = Group(smallest, failure.verdict)
         groups.append(group)
     group.forms.append({name: failure.configuration[name] for name in smallest.varied})
+
+
+def head_start(failure: Failure, groups: Sequence[Group], first: First) -> Configuration:
+    """The failure with the options of a group alone, where that shows it; else the whole failure.
+
+    Most failures that are not explained have a cause like others before them: the same options, in
+    other values. That is one look in place of the dozens that find these options anew.
+    """
+    largest = sorted(groups, key=lambda group: -len(group.members))
+    like = (set(group.smallest.varied) for group in largest if group.verdict == failure.verdict)
+    one = failure.configuration
+    smaller = [with_only(one, names) for names in like if names and names < set(one.varied)]
+    return first(list(dict.fromkeys(smaller))[:MOST_HEAD_STARTS]) or one
+
+
+def with_only(configuration: Configuration, names: Collection[str]) -> Configuration:
+    """The configuration with the simplest value of every option but these, sizes aside."""
+    for name in configuration.varied:
+        configuration = configuration if name in names else configuration.without(name)
+    return configuration
 
 
 def shrink(configuration: Configuration, first: First, space: Space) -> Configuration:
@@ -336,20 +359,14 @@ def fewest_options(configuration: Configuration, first: First) -> Configuration:
     """The algorithm ddmin: no single remaining option can be given its simplest value."""
     kept, parts = list(configuration.varied), 2
 
-    def only(names: list[str]) -> Configuration:
-        simpler = configuration
-        for name in configuration.varied:
-            simpler = simpler if name in names else simpler.without(name)
-        return simpler
-
-    if first([only([])]):
-        return only([])
+    if first([with_only(configuration, [])]):
+        return with_only(configuration, [])
     while len(kept) > 1:
         size = -(-len(kept) // parts)
         pieces = [kept[i : i + size] for i in range(0, len(kept), size)]
         without = [[name for name in kept if name not in piece] for piece in pieces]
         tries = [*pieces, *without] if parts > 2 else pieces
-        smaller = [only(names) for names in tries]
+        smaller = [with_only(configuration, names) for names in tries]
         shown = first(smaller)
         if shown is not None:
             found = tries[smaller.index(shown)]
@@ -359,7 +376,7 @@ def fewest_options(configuration: Configuration, first: First) -> Configuration:
             break
         else:
             parts = min(2 * parts, len(kept))
-    return only(kept)
+    return with_only(configuration, kept)
 
 
 def first_values(configuration: Configuration, first: First, space: Space) -> Configuration:
