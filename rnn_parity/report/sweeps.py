@@ -241,7 +241,7 @@ class SweepReport(Renderable):
             yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.versions)]
             yield more(known.id)
         if configuration["open_size"] == "none":
-            yield "again", self.again(configuration)
+            yield "again", self.again(finding.telling or configuration)
         if configuration in self.swept.scripts:
             yield "script", self.swept.scripts[configuration]
 

@@ -175,25 +175,40 @@ class Job:
 
     def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
         """A group with the numbers of its smallest configuration, by which it is recognised."""
-        outcome, numbers = self.journal.known[group.smallest], None
-        causes: tuple[Cause, ...] = ()
-        if outcome.max_ratio is not None:
-            ((_, numbers),) = self.of_each(numbers_of, [group.smallest])
-            outcome, causes = self.with_causes(group, outcomes)
-        known = known_difference(group.smallest, outcome, numbers, self.against)
-        return Finding(group.smallest, outcome, causes, numbers, tuple(group.members), known)
+        one, members = group.smallest, tuple(group.members)
+        plain = self.journal.known[one]
+        if plain.max_ratio is None:
+            known = known_difference(one, plain, None, self.against)
+            return Finding(one, plain, (), None, members, known)
+        ((_, numbers),) = self.of_each(numbers_of, [one])
+        explained, own = self.explained([one])[one] or (plain, ())
+        others = self.explained(one for one in witnesses(group, outcomes) if one != group.smallest)
+        causes = shared(own, [told[1] for told in others.values() if told is not None])
+        known = known_difference(one, plain, numbers, self.against)
+        # Nothing is unexplained that is known: of that, the verdict alone is said.
+        outcome = plain if known else replace(explained, seconds=plain.seconds)
+        named = [known.id] if known else [cause.fault for cause in causes]
+        telling = None if names(own, named) else self.telling(group, named)
+        return Finding(one, outcome, causes, numbers, members, known, telling)
 
-    def with_causes(
-        self, group: Group, outcomes: Mapping[Configuration, Outcome]
-    ) -> tuple[Outcome, tuple[Cause, ...]]:
-        """The outcome of a group's smallest configuration, and the causes that it shares."""
-        asked = dict.fromkeys([group.smallest, *witnesses(group, outcomes)])
-        told = dict(self.of_each(explain_configuration, asked))
-        known = self.journal.known[group.smallest]
-        outcome, causes = told.pop(group.smallest) or (known, ())
-        return replace(outcome, seconds=known.seconds), shared(
-            causes, [one[1] for one in told.values() if one is not None]
-        )
+    def explained(
+        self, ones: Iterable[Configuration]
+    ) -> dict[Configuration, tuple[Outcome, tuple[Cause, ...]] | None]:
+        """What a check of each configuration alone says; None where the process died over it."""
+        return dict(self.of_each(explain_configuration, dict.fromkeys(ones)))
+
+    def telling(self, group: Group, named: Sequence[str]) -> Configuration | None:
+        """The smallest configuration in the usual sizes, if a check of it names these causes."""
+        sizes = {name: dict(group.smallest.simplest)[name] for name in SIZES}
+        larger = group.smallest.but(sizes)
+        found = self.explained([larger])[larger]
+        tells = found is not None and found[0].verdict == group.verdict and names(found[1], named)
+        return larger if tells else None
+
+
+def names(causes: Sequence[Cause], named: Sequence[str]) -> bool:
+    """Whether these are the causes that are `named`, as a reader of a check sees it: in front."""
+    return [cause.fault for cause in causes[: len(named) or None]] == [*named]
 
 
 def witnesses(group: Group, outcomes: Mapping[Configuration, Outcome]) -> list[Configuration]:

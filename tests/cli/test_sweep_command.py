@@ -110,6 +110,17 @@ def test_the_first_so_many(small):
     assert keys(again["checks"]) == keys(found["checks"])
 
 
+def test_the_command_of_a_finding_names_its_cause(results, small, capsys):
+    """One unit in two steps shows nothing but zeros; a check asks for more numbers."""
+    assert command("sweep --strength full --resume", results[0] / "results.jsonl") == 1
+    out = capsys.readouterr().out
+    assert "none of the" not in out  # what is known is not called unexplained
+    again = out.partition("again")[2].partition("\n\n")[0].replace("\\\n", " ")
+    assert command(" ".join(again.split()[1:]), "--format json") == 1
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert check["causes"][0]["fault"] == "zeroed-by-the-mask-as-given"
+
+
 def test_what_is_left_out_is_checked_nowhere(small):
     found = swept("--strength 2 --exclude unroll --arg go_backwards=True --mask right")
     ones = [check["configuration"] for check in found["checks"]]
