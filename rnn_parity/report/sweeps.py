@@ -242,7 +242,7 @@ class SweepReport(Renderable):
             yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.versions)]
             yield more(known.id)
         if configuration["open_size"] == "none":
-            yield "again", self.again(configuration)
+            yield "again", self.again(finding.telling or configuration)
         if configuration in self.swept.scripts:
             yield "script", self.swept.scripts[configuration]
 
@@ -311,7 +311,7 @@ def refusals(findings: Sequence[Finding]) -> list[tuple[int, str]]:
     alike: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
         if finding.verdict == "refused":
-            changed, message = finding.configuration.changed, finding.outcome.summary
+            changed, message = finding.configuration.varied, finding.outcome.summary
             for value in changed.values():
                 message = message.replace(str(value), "")
             alike.setdefault((message, *changed), []).append(finding)
@@ -322,7 +322,7 @@ def refusal(found: Sequence[Finding]) -> str:
     """The options that were refused, with all of their values, and the first message."""
     values: dict[str, dict[str, None]] = {}
     for finding in found:
-        for name, value in finding.configuration.changed.items():
+        for name, value in finding.configuration.varied.items():
             values.setdefault(name, {})[str(value)] = None
     options = " and ".join(f"{name}={', '.join(ones)}" for name, ones in values.items())
     known = f" (known: {found[0].known.id})" if found[0].known else ""

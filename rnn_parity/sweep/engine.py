@@ -12,7 +12,7 @@ Engineering 28, 2002) on the options that do not have their defaults.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
@@ -49,6 +49,9 @@ OutcomesOf = Callable[[Sequence[Configuration]], Mapping[Configuration, Outcome]
 
 MOST_GROUPS = 60
 """How many causes are looked into; with more of them, nothing is right."""
+
+MOST_HEAD_STARTS = 6
+"""How many groups' options are tried on a failure. Chosen: a failure has dozens of options."""
 
 First = Callable[[Sequence[Configuration]], Configuration | None]
 """The first of some configurations that shows it; None where none does."""
@@ -187,25 +190,40 @@ class Job:
 
     def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
         """A group with the numbers of its smallest configuration, by which it is recognised."""
-        outcome, numbers = self.journal.known[group.smallest], None
-        causes: tuple[Cause, ...] = ()
-        if outcome.max_ratio is not None:
-            ((_, numbers),) = self.of_each(numbers_of, [group.smallest])
-            outcome, causes = self.with_causes(group, outcomes)
-        known = known_difference(group.smallest, outcome, numbers, self.against)
-        return Finding(group.smallest, outcome, causes, numbers, tuple(group.members), known)
+        one, members = group.smallest, tuple(group.members)
+        plain = self.journal.known[one]
+        if plain.max_ratio is None:
+            known = known_difference(one, plain, None, self.against)
+            return Finding(one, plain, (), None, members, known)
+        ((_, numbers),) = self.of_each(numbers_of, [one])
+        explained, own = self.explained([one])[one] or (plain, ())
+        others = self.explained(one for one in witnesses(group, outcomes) if one != group.smallest)
+        causes = shared(own, [told[1] for told in others.values() if told is not None])
+        known = known_difference(one, plain, numbers, self.against)
+        # Nothing is unexplained that is known: of that, the verdict alone is said.
+        outcome = plain if known else replace(explained, seconds=plain.seconds)
+        named = [known.id] if known else [cause.fault for cause in causes]
+        telling = None if names(own, named) else self.telling(group, named)
+        return Finding(one, outcome, causes, numbers, members, known, telling)
 
-    def with_causes(
-        self, group: Group, outcomes: Mapping[Configuration, Outcome]
-    ) -> tuple[Outcome, tuple[Cause, ...]]:
-        """The outcome of a group's smallest configuration, and the causes that it shares."""
-        asked = dict.fromkeys([group.smallest, *witnesses(group, outcomes)])
-        told = dict(self.of_each(explain_configuration, asked))
-        known = self.journal.known[group.smallest]
-        outcome, causes = told.pop(group.smallest) or (known, ())
-        return replace(outcome, seconds=known.seconds), shared(
-            causes, [one[1] for one in told.values() if one is not None]
-        )
+    def explained(
+        self, ones: Iterable[Configuration]
+    ) -> dict[Configuration, tuple[Outcome, tuple[Cause, ...]] | None]:
+        """What a check of each configuration alone says; None where the process died over it."""
+        return dict(self.of_each(explain_configuration, dict.fromkeys(ones)))
+
+    def telling(self, group: Group, named: Sequence[str]) -> Configuration | None:
+        """The smallest configuration in the usual sizes, if a check of it names these causes."""
+        sizes = {name: dict(group.smallest.simplest)[name] for name in SIZES}
+        larger = group.smallest.but(sizes)
+        found = self.explained([larger])[larger]
+        tells = found is not None and found[0].verdict == group.verdict and names(found[1], named)
+        return larger if tells else None
+
+
+def names(causes: Sequence[Cause], named: Sequence[str]) -> bool:
+    """Whether these are the causes that are `named`, as a reader of a check sees it: in front."""
+    return [cause.fault for cause in causes[: len(named) or None]] == [*named]
 
 
 def witnesses(group: Group, outcomes: Mapping[Configuration, Outcome]) -> list[Configuration]:
@@ -313,13 +331,33 @@ def add_group(
                 return found
         return None
 
-    smallest = shrink(failure.configuration, first, space)
+    smallest = shrink(head_start(failure, groups, first), first, space)
     known = (g for g in groups if (g.smallest, g.verdict) == (smallest, failure.verdict))
     group = next(known, None)
     if group is None:
         group = Group(smallest, failure.verdict)
         groups.append(group)
     group.forms.append({name: failure.configuration[name] for name in smallest.varied})
+
+
+def head_start(failure: Failure, groups: Sequence[Group], first: First) -> Configuration:
+    """The failure with the options of a group alone, where that shows it; else the whole failure.
+
+    Most failures that are not explained have a cause like others before them: the same options, in
+    other values. That is one look in place of the dozens that find these options anew.
+    """
+    largest = sorted(groups, key=lambda group: -len(group.members))
+    like = (set(group.smallest.varied) for group in largest if group.verdict == failure.verdict)
+    one = failure.configuration
+    smaller = [with_only(one, names) for names in like if names and names < set(one.varied)]
+    return first(list(dict.fromkeys(smaller))[:MOST_HEAD_STARTS]) or one
+
+
+def with_only(configuration: Configuration, names: Collection[str]) -> Configuration:
+    """The configuration with the simplest value of every option but these, sizes aside."""
+    for name in configuration.varied:
+        configuration = configuration if name in names else configuration.without(name)
+    return configuration
 
 
 def shrink(configuration: Configuration, first: First, space: Space) -> Configuration:
@@ -351,20 +389,14 @@ def fewest_options(configuration: Configuration, first: First) -> Configuration:
     """The algorithm ddmin: no single remaining option can be given its simplest value."""
     kept, parts = list(configuration.varied), 2
 
-    def only(names: list[str]) -> Configuration:
-        simpler = configuration
-        for name in configuration.varied:
-            simpler = simpler if name in names else simpler.without(name)
-        return simpler
-
-    if first([only([])]):
-        return only([])
+    if first([with_only(configuration, [])]):
+        return with_only(configuration, [])
     while len(kept) > 1:
         size = -(-len(kept) // parts)
         pieces = [kept[i : i + size] for i in range(0, len(kept), size)]
         without = [[name for name in kept if name not in piece] for piece in pieces]
         tries = [*pieces, *without] if parts > 2 else pieces
-        smaller = [only(names) for names in tries]
+        smaller = [with_only(configuration, names) for names in tries]
         shown = first(smaller)
         if shown is not None:
             found = tries[smaller.index(shown)]
@@ -374,7 +406,7 @@ def fewest_options(configuration: Configuration, first: First) -> Configuration:
             break
         else:
             parts = min(2 * parts, len(kept))
-    return only(kept)
+    return with_only(configuration, kept)
 
 
 def first_values(configuration: Configuration, first: First, space: Space) -> Configuration:

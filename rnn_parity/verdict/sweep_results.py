@@ -98,7 +98,8 @@ class Finding:
     else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
 
     `causes` explain it and those of `members` that were asked; `numbers` are None where nothing
-    was compared.
+    was compared. `telling` is the same in larger sizes, where the numbers of the smallest are too
+    few for a check of it alone to name the cause.
     """
 
     configuration: Configuration
@@ -107,6 +108,7 @@ class Finding:
     numbers: Numbers | None
     members: tuple[Configuration, ...]
     known: DifferenceText | None
+    telling: Configuration | None = None
 
     @property
     def verdict(self) -> Status:

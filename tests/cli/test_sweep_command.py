@@ -110,6 +110,31 @@ def test_the_first_so_many(small):
     assert keys(again["checks"]) == keys(found["checks"])
 
 
+def test_the_command_of_a_finding_names_its_cause(results, small, capsys):
+    """One unit in two steps shows nothing but zeros; a check asks for more numbers."""
+    assert command("sweep --strength full --resume", results[0] / "results.jsonl") == 1
+    out = capsys.readouterr().out
+    assert "none of the" not in out  # what is known is not called unexplained
+    again = out.partition("again")[2].partition("\n\n")[0].replace("\\\n", " ")
+    assert command(" ".join(again.split()[1:]), "--format json") == 1
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert check["causes"][0]["fault"] == "zeroed-by-the-mask-as-given"
+
+
+def test_what_is_left_out_is_checked_nowhere(small):
+    found = swept("--strength 2 --exclude unroll --arg go_backwards=True --mask right")
+    ones = [check["configuration"] for check in found["checks"]]
+    assert {(one["unroll"], one["go_backwards"], one["mask"]) for one in ones} == {
+        (False, True, "right")
+    }
+    assert len({one["stateful"] for one in ones}) == 2
+    assert found["sweep"]["restricted"] == {
+        "mask": ["right"],
+        "go_backwards": [True],
+        "unroll": [False],
+    }
+
+
 def test_a_sweep_that_is_killed_goes_on(tmp_path):
     path = tmp_path / "results.jsonl"
     command = [sys.executable, "-m", "rnn_parity", "sweep", "--strength", "2", "--limit", "14"]
@@ -172,6 +197,11 @@ def test_a_cluster_whose_worker_is_killed_checks_everything_once(monkeypatch):
         ("-o /no/such/folder/a.json", "cannot write '/no/such/folder/a.json'"),
         ("--strength 99", "--strength: expected full, or an integer from 1 to"),
         ("--strength full", "--strength full: expected a --limit"),
+        ("--mode eagr", "--mode eagr: expected some of eager, graph, xla, predict, received"),
+        ("--arg activation", "expected NAME=VALUE or NAME=VALUE,VALUE, not 'activation'"),
+        ("--exclude maks", "did you mean mask?"),
+        ("--arg time_major=True,", "expected VALUE or VALUE,VALUE, received 'True,'"),
+        ("--against onnx --mode xla", "--mode xla: how Keras runs it is nothing to --against"),
     ],
 )
 def test_bad_usage(capsys, arguments, words):

@@ -4,7 +4,7 @@ import pytest
 
 from rnn_parity.sweep import engine
 from rnn_parity.sweep.engine import Group, grouped, shared, shrink, witnesses
-from rnn_parity.sweep.space import SPACES, default_of
+from rnn_parity.sweep.space import SPACES, default_of, simplest_of
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sweep_results import Outcome
 
@@ -185,6 +185,36 @@ def test_several_are_tried_at_once_where_several_can_be():
     assert len(asked) - turns < turns
 
 
+def test_a_failure_like_others_is_looked_into_with_their_options(monkeypatch):
+    """What is found is the same, and far fewer are asked for."""
+    busy = {"dtype": "float16", "use_bias": False, "stateful": True, "calls": 2, "wrapper": "rnn"}
+    outcomes = failures(
+        *(
+            {**busy, **MASKED, "mask": mask, "mode": mode}
+            for mask in ("left", "random", "right")
+            for mode in ("graph", "xla")
+        ),
+        *({**busy, **SPARSE, "initial_state": state} for state in ("zeros", "random")),
+        {**busy, "calls": 3, "unroll": True},
+    )
+    asked = set()
+
+    def counting(ones):
+        asked.update(ones)
+        return run(ones)
+
+    found = by_options(grouped(outcomes, counting)[0])
+    few = len(asked)
+    asked.clear()
+    monkeypatch.setattr(engine, "head_start", lambda failure, groups, first: failure.configuration)
+    slowly = by_options(grouped(outcomes, counting)[0])
+    assert few < len(asked)
+    assert {name: (group.smallest, group.members) for name, group in found.items()} == {
+        name: (group.smallest, group.members) for name, group in slowly.items()
+    }
+    assert len(found) == 3
+
+
 def test_layers_with_other_options_are_told_apart():
     """Keras 2 refuses `use_cudnn`, which a SimpleRNN never had."""
     no_cudnn = default_of("lstm").but({"use_cudnn": False})
@@ -223,6 +253,32 @@ def test_other_verdicts_are_grouped_too(outcome):
     failing = [DEFAULT.but({"dtype": "float16", "calls": n}) for n in (1, 2)]
     (found,), _ = grouped(weak(failing), weak)
     assert (found.verdict, found.smallest.changed) == (outcome.verdict, {"dtype": "float16"})
+
+
+# Within what was asked for.
+
+
+def test_what_was_left_out_is_not_asked_for():
+    asked = set()
+    space = {**SPACES["simple_rnn"], "mask": ("left", "right"), "activation": ("relu", "elu")}
+    space |= {"units": (4,), "timesteps": (8, 3)}
+    start = simplest_of("simple_rnn", space)
+    assert start.changed == {"mask": "left", "activation": "relu"}
+    assert start.varied == {}
+
+    def first(ones):
+        asked.update(ones)
+        return next((one for one in ones if one["mask"] == "right" and one["unroll"]), None)
+
+    one = start.but({"mask": "right", "unroll": True, "activation": "elu", "calls": 3})
+    found = shrink(one, first, space)
+    assert found.varied == {"mask": "right", "unroll": True}
+    assert (found["activation"], found["units"], found["timesteps"]) == ("relu", 4, 3)
+    assert found["batch"] == 1
+    assert {(c["mask"], c["activation"]) for c in asked} <= {
+        (mask, f) for mask in ("left", "right") for f in ("relu", "elu")
+    }
+    assert {c["units"] for c in asked} == {4}
 
 
 # The causes of a finding are those that its members share.

@@ -9,7 +9,18 @@ import pytest
 from sweep_jobs import site
 
 from rnn_parity.errors import InputError
-from rnn_parity.sweep.space import RULES, SPACES, Rule, combinations, default_of, example, tuples
+from rnn_parity.sweep.space import (
+    RULES,
+    SPACES,
+    Choice,
+    Rule,
+    asked_spaces,
+    combinations,
+    default_of,
+    example,
+    restricted,
+    tuples,
+)
 
 BOTH = (False, True)
 SMALL = {
@@ -167,3 +178,60 @@ def test_what_reaches_the_constructor():
     assert wrapped.arguments == {"cells": "gru", **returned, "reset_after": False}
     assert one.has({"mask": "left", "units": 1})
     assert not one.has({"mask": "left", "units": 4})
+
+
+# What is asked for, in words.
+
+
+def asked(layers, only=(), without=()):
+    chosen = [Choice("--arg", *one) for one in only]
+    return asked_spaces(layers, chosen, [Choice("--exclude", *one) for one in without])
+
+
+def test_some_values_alone_in_the_order_of_the_space():
+    spaces = asked(
+        ["simple_rnn", "lstm"],
+        [("activation", ("relu", "tanh")), ("implementation", ("1",)), ("dropout", ("0.250",))],
+        [("mask", ()), ("dtype", ("float16", "bfloat16")), ("calls", ("1",))],
+    )
+    for layer, space in spaces.items():
+        assert space["activation"] == ("tanh", "relu")
+        assert space["dropout"] == (0.25,)
+        assert space["mask"] == ("none",)
+        assert space["dtype"] == ("float32", "float64", "mixed_float16", "mixed_bfloat16")
+        assert space["calls"] == (2, 3)
+        assert space["stateful"] == SPACES[layer]["stateful"]
+    assert spaces["lstm"]["implementation"] == (1,)
+    assert "implementation" not in spaces["simple_rnn"]
+    assert restricted(spaces)["mask"] == ["none"]
+    assert restricted(asked(["gru"])) == {}
+
+
+def test_true_is_no_number():
+    assert asked(["gru"], [("use_bias", ("True",))])["gru"]["use_bias"] == (True,)
+    with pytest.raises(InputError, match="use_bias=1: expected some of True, False, received '1'"):
+        asked(["gru"], [("use_bias", ("1",))])
+
+
+@pytest.mark.parametrize(
+    ("only", "without", "words"),
+    [
+        ([("activatoin", ("tanh",))], [], "--arg activatoin=tanh: .* did you mean activation"),
+        ([("activation", ("rleu",))], [], "--arg activation=rleu: .* did you mean relu"),
+        ([], [("activation", ("selu", "seluu"))], "--exclude activation=selu,seluu: .*'seluu'"),
+        ([], [("reset_after", ())], "--exclude reset_after: expected an option of simple_rnn"),
+        ([], [("mask", ("none", "left", "right", "random"))], "leaves no value of mask"),
+        ([("mask", ("left",)), ("mask", ("right",))], [], "mask is given twice"),
+        ([("units", ("32",))], [], "expected some of 4, 1, 17, received '32'"),
+    ],
+)
+def test_what_cannot_be_asked_for(only, without, words):
+    with pytest.raises(InputError, match=words):
+        asked(["simple_rnn"], only, without)
+
+
+def test_a_choice_is_named_as_it_was_given():
+    assert str(Choice("--mode", "mode", ("eager", "xla"))) == "--mode eager,xla"
+    assert str(Choice("--initial-state", "initial_state", ("zeros",))) == "--initial-state zeros"
+    assert str(Choice("--arg", "units", ("1",))) == "--arg units=1"
+    assert str(Choice("--exclude", "mask")) == "--exclude mask"
