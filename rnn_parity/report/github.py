@@ -71,9 +71,9 @@ def in_workspace(path: str) -> str:
     """A file as GitHub knows it: from the checkout, where it is in it."""
     root = os.environ.get(WORKSPACE)
     if root:
-        place, above = os.path.realpath(path), os.path.realpath(root)
-        if os.path.commonpath([place, above]) == above:
-            return Path(os.path.relpath(place, above)).as_posix()
+        place, above = Path(os.path.realpath(path)), Path(os.path.realpath(root))
+        if place.is_relative_to(above):
+            return place.relative_to(above).as_posix()
     return path
 
 
