@@ -381,7 +381,9 @@ def at_once(step: Step, given: Given, before: Balls) -> tuple[Ball, Balls]:
     # Another state's object in this one's place would be another recurrence.
     if any(used.get(k, (None,))[0] is not one for k, one in enumerate(states)):
         raise NotAtOnceError
-    return output.ball(), after
+    result = output.ball(), after
+    used.clear()  # which the letters refer to, and which refers to them: memory is let go at once
+    return result
 
 
 def over(shape: tuple[int, ...], ball: Ball) -> Ball:

@@ -39,6 +39,8 @@ PREFIX, SUFFIX = ".rnn-parity-", ".tmp"
 """The name of a file that is being written; a random part stands between."""
 ARCHIVED = {"b": "booleans", "f": "floats", "U": "text", REAL: "real numbers"}
 """The kinds of dtype of an array in a `.npz` archive, in words."""
+LARGE = 1 << 24
+"""Bytes from which on a working copy stands in a temporary file: 16 MiB. Chosen."""
 LONGEST_HEADER = 2**16
 """Far beyond the header of any array of numbers, which takes some hundred bytes."""
 
@@ -120,6 +122,18 @@ def mapped(path: str, where: str) -> NDArray[Any]:
             raise InputError(f"{where}, received Python objects; save it as float32") from None
         raise InputError(f"{where}, received a truncated or damaged one; write it again") from None
     return array
+
+
+def room_for(array: NDArray[Any]) -> NDArray[Any]:
+    """Zeros in the shape and the dtype of an array; where that is large, in a temporary file in
+    place of the memory, as far as there is room for one.
+    """
+    import numpy as np
+
+    if array.nbytes >= LARGE:
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(prefix=PREFIX) as file:
+            return np.memmap(file, array.dtype, "w+", shape=array.shape)
+    return np.zeros_like(array, order="C", subok=False)
 
 
 def entries_of(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:

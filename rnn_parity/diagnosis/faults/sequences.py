@@ -21,6 +21,7 @@ from rnn_parity.diagnosis.implied_weights import all_rows, rows
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
 from rnn_parity.recurrence.time_loop import Trace, replay
+from rnn_parity.system.files import room_for
 
 Order = NDArray[np.intp]
 TELLING = 8
@@ -71,9 +72,12 @@ def inputs_shifted(c: Computation) -> Variants:
     """Inputs late: step t gets what belongs to t - 1; and early: what belongs to t + 1."""
     x = c.sequences.inputs
     if x.shape[1] > 1:
-        gap = np.zeros_like(x[:, :1])
-        yield c.sequences_but("one step late", inputs=np.concatenate([gap, x[:, :-1]], axis=1))
-        yield c.sequences_but("one step early", inputs=np.concatenate([x[:, 1:], gap], axis=1))
+        late = room_for(x)
+        late[:, 1:] = x[:, :-1]
+        yield c.sequences_but("one step late", inputs=late)
+        early = room_for(x)
+        early[:, :-1] = x[:, 1:]
+        yield c.sequences_but("one step early", inputs=early)
 
 
 RESHAPED = {"features": (0, 2, 1), "timesteps": (1, 0, 2)}
@@ -87,8 +91,10 @@ def inputs_reshaped(c: Computation) -> Variants:
     for first, axes in RESHAPED.items():
         written = x.transpose(axes)
         read = x.reshape(written.shape).transpose(axes)
+        stood = room_for(x)
+        stood.reshape(written.shape)[...] = written
         for detail, found in (
-            (f"they stand {first} first and are reshaped", written.reshape(x.shape)),
+            (f"they stand {first} first and are reshaped", stood),
             (f"they are reshaped to stand {first} first, and transposed", read),
         ):
             if not np.array_equal(found, x):
