@@ -599,6 +599,8 @@ class Evaluation:
             if isinstance(one, Pending):
                 if not isinstance(other, Number):
                     raise NotNearError
+                if call.out != self.near.plan.results[self.near.first_hidden + one.k]:
+                    raise NotNearError  # that of another state, or of none
                 return self.recurrence(one, other)
             if isinstance(one, list):
                 return self.with_bias(other, one)
@@ -711,7 +713,7 @@ class Evaluation:
     def recurrence(self, pending: Pending, q: Number) -> Number:
         """`c_t = p_t c_{t-1} + q_t` of all steps, from what was carried on."""
         k, p, near = pending.k, pending.p, self.near
-        if k in self.hidden or q.radius is None or p.radius is None:
+        if q.radius is None or p.radius is None:
             raise NotNearError
         c = self.block.states[near.first_hidden + k].astype(np.float32)
         sizes, carried = np.abs(c), near.hidden[k]
