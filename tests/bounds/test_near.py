@@ -264,7 +264,7 @@ def test_a_hidden_state_whose_radius_is_wide_is_left_to_the_general_way():
 
 @pytest.mark.parametrize(("factor", "quick"), [(2.0**12, True), (2.0**14, False)])
 def test_an_argument_that_is_no_sum_is_held_narrow(factor, quick):
-    """A sigmoid of 1/2 has a radius of 9 * 2^-24 at least, 2^-8 of it where it is 2^14 times that."""
+    """A sigmoid of 1/2 has a radius of 9 * 2^-24 at least; 2^14 times that is more than 2^-8."""
     members = {
         "GATES": ("h",),
         "VECTORS": {"p": ("factor", 1)},
@@ -272,7 +272,7 @@ def test_an_argument_that_is_no_sum_is_held_narrow(factor, quick):
     }
     mine = type("Mine", (Cell,), members)
     arrays = np.float32([[0.1]]), np.float32([[0.0]]), np.float32([0.0])
-    layer = mine(*arrays, activation="linear", factor=[factor])
+    layer = mine(*arrays, factor=[factor])  # of which tanh is 1
     x = np.ones((1, 2, 1), np.float32)
     found = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32)).first
     assert (found is not None) == quick
