@@ -90,7 +90,7 @@ class Both:
             if quick is not None:
                 assert np.abs(quick.residual - residual).max() <= slack * quick.radius.max()
                 assert (np.abs(quick.residual - residual) <= slack * quick.radius).all()
-                assert (quick.radius >= radius * (1 - 1e-3)).all()
+                assert (quick.radius >= radius).all()
                 assert (quick.radius <= radius * (1 + 4 * slack)).all()
                 passed = quick.residual <= SURE * quick.radius
                 assert (residual <= radius)[passed].all()
@@ -426,7 +426,7 @@ def test_the_quick_radius_by_hand():
     least += 2.0**-20 * (off[0] + max(arguments))
     for t in (0, 1):
         exact = arguments[t] * (slopes[t] + 0.5 * bent * arguments[t]) + 8 * u * y[t]
-        assert exact + least <= found.radius[t, 0, 0] <= (exact + 1.1 * least) * (1 + 2.0**-14)
+        assert exact + least <= found.radius[t, 0, 0] <= (exact + 1.1 * least) * (1 + 2.0**-12)
     assert found.deviation[:, 0, 0] == pytest.approx(np.abs(off), abs=1e-11)
     residuals = [abs(off[0]), abs(off[1] - slopes[1] * off[0])]
     assert found.residual[:, 0, 0] == pytest.approx(residuals, abs=2.0**-21 * SMALL)
