@@ -3,13 +3,6 @@
 `FirstOrder` numbers have slopes in the arguments of the gates: the terms of sums, which are `x U`,
 `h W` and the rows of b, gate by gate, and the hidden states of the step before. Terms that reach a
 number by the same way are one `Key`. Estimates rest on these, no verdict of `diverged` does.
-
-`Argument` numbers have a deviation and a remainder, in float32: the quick way of the step bound,
-where the observed numbers are near the replayed ones. Let D be observed minus replayed, and R the
-replayed output. The replay has `R = f(z)` already; a step from the observed state has `z + D W`
-instead, so by Taylor it is `R + f'(z) (D W)` up to `sup|f''| (D W)^2 / 2`. With D small, float32
-does for all of this, and no second float64 matrix product or activation is needed. The remainder
-and float32's roundings are added to the bound.
 """
 
 from __future__ import annotations

@@ -62,8 +62,9 @@ SURE = 0.5
 a residual of 1/2 + 1/8 of the quick radius at most, and a radius of 1 - 2/8 of it at least."""
 LEFT_OUT = 0.125
 """The share of a radius that may be `off`."""
-ROUNDED_UP = 1 + 2.0**-16
-"""More than the rounding of a radius: at most 200 operations in float32, 2**-24 each."""
+ROUNDED_UP = 1 + 2.0**-13
+"""More than the rounding of a radius in float32, 2**-24 in each operation, and than the `SLACK` in
+each that the general way takes for it."""
 ASSUMED = 2.0**-7
 """The share of a hidden state's radius that is first taken for `off`; it is more than what is."""
 ACTIVATIONS = [CATALOGUE[name] for name in ("tanh", "sigmoid", "linear")]
@@ -227,7 +228,7 @@ class Carried:
 
     def ball(self, replayed: Array, steps: Steps) -> Ball:
         """As a ball around the replayed state `(B, H)`."""
-        radius = self.radius * (1 + self.off) * SLACK + FLOAT32.smallest_normal
+        radius = self.radius * (1 + self.off) * ROUNDED_UP + FLOAT32.smallest_normal
         value = replayed + self.moved
         return Ball(value, radius.astype(np.float32), steps.arithmetic)
 
@@ -599,6 +600,8 @@ class Evaluation:
             if isinstance(one, Pending):
                 if not isinstance(other, Number):
                     raise NotNearError
+                if call.out != self.near.plan.results[self.near.first_hidden + one.k]:
+                    raise NotNearError  # that of another state, or of none
                 return self.recurrence(one, other)
             if isinstance(one, list):
                 return self.with_bias(other, one)
@@ -679,7 +682,7 @@ class Evaluation:
         if not isinstance(z, Number):
             raise NotNearError
         limits = z.limits
-        if not (limits.moved.max() <= SMALL and limits.radius.max() < WIDE):
+        if not (limits.moved.max() <= SMALL and (limits.radius + limits.most_off).max() < WIDE):
             raise NotNearError
         assert activation.derivative is not None
         y, bounded = self.recorded(out), activation.name != "linear"
@@ -711,7 +714,7 @@ class Evaluation:
     def recurrence(self, pending: Pending, q: Number) -> Number:
         """`c_t = p_t c_{t-1} + q_t` of all steps, from what was carried on."""
         k, p, near = pending.k, pending.p, self.near
-        if k in self.hidden or q.radius is None or p.radius is None:
+        if q.radius is None or p.radius is None:
             raise NotNearError
         c = self.block.states[near.first_hidden + k].astype(np.float32)
         sizes, carried = np.abs(c), near.hidden[k]
@@ -733,7 +736,7 @@ class Evaluation:
         added += q.radius[:, 0]
         added += sizes[1:] * np.float32(self.unit)
         added *= np.float32(1 + 2 * self.unit)
-        grow *= np.float32(SLACK)
+        grow *= np.float32(SLACK * (1 + self.unit) ** 2)
         least, last = lowest(q.radius), added[-2:].copy()
         own = added[SEGMENT - 1 : -1 : SEGMENT].copy()
         states = scanned(factor, addend, np.stack([carried.moved, carried.radius]))

@@ -10,15 +10,18 @@ import pytest
 from own_cells import Averaged, Minimal, Three, layer_of
 
 import rnn_parity as rp
+from rnn_parity.bounds import near
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.near import LEFT_OUT, SMALL, SURE, Near
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import SEGMENT, Steps
 from rnn_parity.recurrence.activations import WIDE
 from rnn_parity.recurrence.cells import GRU, LSTM, Cell, PeepholeLSTM, SimpleRNN
+from rnn_parity.recurrence.formula import split
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Dropout, Sequences
 from rnn_parity.recurrence.time_loop import blocks
+from rnn_parity.verdict.comparison import compare_outputs
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject
 
@@ -62,7 +65,7 @@ class Both:
         sequences = Sequences.of(layer, x, None, initial_state).samples(slice(0, len(x)))
         quick, self.steps = (Steps(layer, ARITHMETIC, sequences) for _ in range(2))
         self.observed = Observed(layer, sequences, outputs)
-        self.near, self.found = Near(quick, sequences), []
+        self.near, self.found, self.hidden = Near(quick, sequences), [], []
         assert Near.applies(quick, sequences)
         for block in blocks(layer, sequences, recorded=True):
             self.observed.advance(block.steps)
@@ -73,6 +76,7 @@ class Both:
                 self.near.resume(block)
             else:
                 self.near.passed(block, self.observed)
+            self.hidden.append([state.radius.max() for state in self.steps.hidden])
             self.found.append((one, np.abs(self.observed.outputs - ball.value), ball.radius))
 
     @property
@@ -86,7 +90,7 @@ class Both:
             if quick is not None:
                 assert np.abs(quick.residual - residual).max() <= slack * quick.radius.max()
                 assert (np.abs(quick.residual - residual) <= slack * quick.radius).all()
-                assert (quick.radius >= radius * (1 - 1e-3)).all()
+                assert (quick.radius >= radius).all()
                 assert (quick.radius <= radius * (1 + 4 * slack)).all()
                 passed = quick.residual <= SURE * quick.radius
                 assert (residual <= radius)[passed].all()
@@ -194,36 +198,36 @@ def test_what_is_left_out_must_be_small_beside_the_radius():
 def test_a_hidden_state_known_less_well_than_its_radius_tells():
     layer, x, outputs = problem("LSTM")
     sequences = Sequences.of(layer, x).samples(slice(0, len(x)))
-    near = Near(Steps(layer, ARITHMETIC, sequences), sequences)
+    way = Near(Steps(layer, ARITHMETIC, sequences), sequences)
     observed = Observed(layer, sequences, outputs)
     block = next(blocks(layer, sequences, recorded=True))
     observed.advance(block.steps)
-    (carried,) = near.hidden
-    assert near.steps(block, observed) is not None
-    near.hidden = [replace(carried, off=np.full(layer.units, LEFT_OUT * 1.01))]
-    assert near.steps(block, observed) is None
-    near.hidden = [replace(carried, off=np.full(layer.units, np.nan))]
-    assert near.steps(block, observed) is None
+    (carried,) = way.hidden
+    assert way.steps(block, observed) is not None
+    way.hidden = [replace(carried, off=np.full(layer.units, LEFT_OUT * 1.01))]
+    assert way.steps(block, observed) is None
+    way.hidden = [replace(carried, off=np.full(layer.units, np.nan))]
+    assert way.steps(block, observed) is None
 
 
 def test_the_radius_of_a_hidden_state_is_carried_on():
     layer, x, outputs = problem("LSTM")
     sequences = Sequences.of(layer, x).samples(slice(0, len(x)))
-    near = Near(Steps(layer, ARITHMETIC, sequences), sequences)
+    way = Near(Steps(layer, ARITHMETIC, sequences), sequences)
     observed = Observed(layer, sequences, outputs)
     block = next(blocks(layer, sequences, recorded=True))
     observed.advance(block.steps)
-    radius = near.steps(block, observed).radius
-    (carried,) = near.hidden
-    near.hidden = [replace(carried, radius=carried.radius + np.float32(1e-4))]
-    assert (near.steps(block, observed).radius[0] > radius[0] + 1e-6).all()
+    radius = way.steps(block, observed).radius
+    (carried,) = way.hidden
+    way.hidden = [replace(carried, radius=carried.radius + np.float32(1e-4))]
+    assert (way.steps(block, observed).radius[0] > radius[0] + 1e-6).all()
 
 
-def open_gate(batch, units=12):
+def open_gate(batch, units=12, much=3.0):
     """An LSTM whose forget gate is open: c's radius grows with every step until it is looked at."""
     layer, x, _ = problem("LSTM", units=units, shape=(batch, 1500))
     bias = layer.bias.copy()
-    bias[units : 2 * units] += 6.0
+    bias[units : 2 * units] += much
     layer = layer.changed(bias=bias)
     return layer, x, rp.replay(layer, x).outputs.astype(np.float32)
 
@@ -240,7 +244,7 @@ def test_outputs_are_looked_at_as_in_the_general_way():
 
 
 def test_blocks_with_a_look_within_are_left_to_the_general_way():
-    layer, x, outputs = open_gate(1)
+    layer, x, outputs = open_gate(1, 5)
     both = Both(layer, x, outputs)
     assert len(both.found[0][1]) > SEGMENT
     assert both.first is None
@@ -248,6 +252,101 @@ def test_blocks_with_a_look_within_are_left_to_the_general_way():
     both = Both(layer, x, outputs)
     assert len(both.found[0][1]) > SEGMENT
     assert both.first is not None
+
+
+def test_a_hidden_state_whose_radius_is_wide_is_left_to_the_general_way():
+    """From 2^-8 on the general way takes the ends of the interval, which Taylor's bound is not."""
+    both = Both(*open_gate(8, much=6.0))
+    ends = [radius for (radius,) in both.hidden]
+    assert ends[1] < WIDE <= ends[2]
+    assert [quick is None for quick, _, _ in both.found[:3]] == [False, False, True]
+
+
+@pytest.mark.parametrize(("factor", "quick"), [(2.0**12, True), (2.0**14, False)])
+def test_an_argument_that_is_no_sum_is_held_narrow(factor, quick):
+    """A sigmoid of 1/2 has a radius of 9 * 2^-24 at least; 2^14 times that is more than 2^-8."""
+    members = {
+        "GATES": ("h",),
+        "VECTORS": {"p": ("factor", 1)},
+        "formula": staticmethod(lambda x, h, U, W, b, p, a, s: a(p * s(x @ U + h @ W + b))),
+    }
+    mine = type("Mine", (Cell,), members)
+    arrays = np.float32([[0.1]]), np.float32([[0.0]]), np.float32([0.0])
+    layer = mine(*arrays, factor=[factor])  # of which tanh is 1
+    x = np.ones((1, 2, 1), np.float32)
+    found = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32)).first
+    assert (found is not None) == quick
+
+
+def test_a_share_that_is_more_than_was_assumed(monkeypatch):
+    monkeypatch.setattr(near, "ASSUMED", 1e-9)
+    assert Both(*problem("LSTM")).first is None
+
+
+def test_small_operands_that_are_no_states_are_left_to_the_general_way():
+    """Below 1e-9 the magnitudes of a product go by other groups."""
+    members = {"GATES": ("h",), "formula": staticmethod(lambda x, h, U, W: x @ U + (h @ W) @ W)}
+    rng = np.random.default_rng(0)
+    arrays = (np.float32(rng.normal(size=shape) / 3) for shape in ((3, 4), (4, 4)))
+    layer = type("Mine", (Cell,), members)(*arrays)
+    x = rng.normal(size=(2, 12, 3)).astype(np.float32)
+    for scale, quick in ((1.0, True), (1e-7, False)):
+        outputs = rp.replay(layer, np.float32(scale) * x).outputs.astype(np.float32)
+        assert (Both(layer, np.float32(scale) * x, outputs).first is not None) == quick
+
+
+def handed_on(x, h, c, U, W, b, a):
+    z, g = split(x @ U + h @ W + b, 2)
+    return a(z) * a(g), c
+
+
+def made_anew(x, h, c, U, W, b, a, s):
+    z, g = split(x @ U + h @ W + b, 2)
+    c = s(z) * a(g)
+    return a(c), c
+
+
+def used_twice(x, h, c, U, W, b, a, s):
+    z, g = split(x @ U + h @ W + b, 2)
+    return a(s(g) * c + a(z)), s(z) * c + a(g)
+
+
+def exchanged(x, h, c, d, U, W, b, a, s):
+    z, g = split(x @ U + h @ W + b, 2)
+    new_c, new_d = s(z) * c + a(g), s(g) * d + a(z)
+    return s(z) * a(new_c) + s(g) * a(new_d), new_d, new_c
+
+
+@pytest.mark.parametrize("formula", [handed_on, made_anew, used_twice, exchanged])
+def test_hidden_states_that_go_another_way_have_no_quick_way(formula):
+    states = ("h", "c", "d") if formula is exchanged else ("h", "c")
+    members = {"GATES": ("z", "g"), "STATES": states, "formula": staticmethod(formula)}
+    layer = layer_of(type("Mine", (Cell,), members), np.random.default_rng(0), dtype="float32")
+    x = np.random.default_rng(1).normal(size=(2, 12, 3)).astype(np.float32)
+    outputs = rp.replay(layer, x).outputs.astype(np.float32)
+    assert Both(layer, x, outputs).first is None
+    assert rp.compare(layer, x, outputs).verdict == "parity"
+
+
+def test_a_comparison_goes_on_after_blocks_of_either_way(monkeypatch):
+    """A wrong number, whose c stays wrong for a while: then each step is as the general way has it.
+
+    The gate is open enough for a look at the outputs to be due, too.
+    """
+    layer, x, outputs = open_gate(8)
+    outputs[3, 700, 2] += np.float32(1e-2)
+    sequences, rows, last = Sequences.of(layer, x), [], []
+    for applies in (Near.applies, lambda *_: False):
+        monkeypatch.setattr(Near, "applies", staticmethod(applies))
+        found = compare_outputs(layer, sequences, outputs, ARITHMETIC)
+        rows.append(found.timesteps.max_ratio)
+        last.append(found.last.balls)
+    np.testing.assert_allclose(rows[0], rows[1], rtol=0.05)
+    assert (rows[1] > 1).any()
+    for quick, general in zip(*last, strict=True):
+        assert (np.abs(quick.value - general.value) <= 0.1 * general.radius).all()
+        assert (quick.radius <= 1.5 * general.radius).all()
+        assert (quick.radius >= 0.9 * general.radius).all()
 
 
 def test_the_general_way_takes_over_and_hands_back():
@@ -327,7 +426,7 @@ def test_the_quick_radius_by_hand():
     least += 2.0**-20 * (off[0] + max(arguments))
     for t in (0, 1):
         exact = arguments[t] * (slopes[t] + 0.5 * bent * arguments[t]) + 8 * u * y[t]
-        assert exact + least <= found.radius[t, 0, 0] <= (exact + 1.1 * least) * (1 + 2.0**-14)
+        assert exact + least <= found.radius[t, 0, 0] <= (exact + 1.1 * least) * (1 + 2.0**-12)
     assert found.deviation[:, 0, 0] == pytest.approx(np.abs(off), abs=1e-11)
     residuals = [abs(off[0]), abs(off[1] - slopes[1] * off[0])]
     assert found.residual[:, 0, 0] == pytest.approx(residuals, abs=2.0**-21 * SMALL)
@@ -386,6 +485,14 @@ def test_either_way_says_the_same_of_any_formula(name):
     outputs[1, 20, 2] += np.float32(1e-4)
     check = judge(layer, sequences, Observations(outputs), Subject()).check
     assert (check.verdict, check.first_divergence.timestep) == ("diverged", 20)
+
+
+def test_a_sum_that_no_activation_follows_is_held_narrow():
+    members = {"GATES": ("h",), "formula": staticmethod(FORMULAS["no activation"])}
+    mine = type("Mine", (Cell,), members)
+    layer = mine([[2.0**15]], [[0.0]], [0.0], dtype="float32")
+    x = np.float32([[[1.0], [-1.0]]])
+    assert Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32)).first is None
 
 
 def test_what_a_large_weight_hides_is_no_parity():
