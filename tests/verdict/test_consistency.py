@@ -10,7 +10,7 @@ from hand_case import OUTPUTS, make
 from sample_checks import NOT_COMPARED, PARITY
 
 import rnn_parity as rp
-from rnn_parity.api.recorded import against_baseline, read_report
+from rnn_parity.api.baseline import against_baseline, read_report
 from rnn_parity.cases.case import write_case
 from rnn_parity.cli import main as cli
 from rnn_parity.errors import InputError
