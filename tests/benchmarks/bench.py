@@ -43,7 +43,7 @@ from rnn_parity.cases.case import write_case
 HERE = Path(__file__).parent
 SHAPES = [(32, 28, 32, 16), (64, 512, 128, 256), (1, 10_000, 64, 128), (16, 100, 512, 512)]
 ROUNDS = 5
-BUDGET = 15.0
+BUDGET = 8.0
 """Seconds after which no further round of a problem is begun."""
 LONG = [("LSTM", 1, 200_000), ("GRU", 1, 200_000), ("LSTM", 4096, 28)]
 MIB = 64.0
