@@ -18,6 +18,7 @@ from rnn_parity.api.recorded import (
     record_generated,
     record_model,
     recorded,
+    same_numbers,
 )
 from rnn_parity.cases.case import case_of, read_case, write_case
 from rnn_parity.errors import InputError
@@ -33,6 +34,30 @@ def path(tmp_path):
     name = tmp_path / "case.npz"
     write_case(name, make())
     return name
+
+
+def test_the_same_numbers_are_those_of_every_array():
+    then = recorded(make(last_output=OUTPUTS[:, -1]))
+    assert same_numbers(then, recorded(make(last_output=OUTPUTS[:, -1].copy())))
+    other = np.nextafter(OUTPUTS, np.float32(9))
+    for change in (
+        {"outputs": other},
+        {"outputs": OUTPUTS.astype(np.float64)},
+        {"last_output": None},
+        {"last_output": other[:, -1]},
+        {"final_state": ()},
+        {"final_state": (other[:, -1],)},
+    ):
+        assert not same_numbers(then, replace(then, **change)), change
+
+
+def test_blind_spots_are_worked_out_once_for_numbers_that_came_again(path):
+    old, new = check_case(path).checks
+    assert new.sensitivity is old.sensitivity
+    changed = make(outputs=np.nextafter(OUTPUTS, np.float32(0)))
+    write_case(path, changed)
+    old, new = check_case(path).checks
+    assert new.sensitivity is not old.sensitivity
 
 
 def test_the_recorded_outputs_alone(path):

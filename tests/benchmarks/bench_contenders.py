@@ -71,6 +71,7 @@ def keras(p: Problem, threads: int) -> dict[str, Callable[[], Any]]:
     """The layer as Keras runs it in a graph."""
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")
     layer = getattr(tf.keras.layers, p.kind)(p.shape[3], return_sequences=True, return_state=True)
     layer.build(p.inputs.shape)
     layer.set_weights(p.weights)
