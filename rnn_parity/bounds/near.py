@@ -530,7 +530,7 @@ class Evaluation:
         most = one.moved + two.moved + off
         share = np.maximum(one.share, two.share)
         limits = Limits(one.value + two.value, most, one.radius + two.radius, off, share)
-        terms = tuple(i + j for i, j in zip(a.terms, b.terms, strict=True))
+        terms = tuple(np.add(a.terms, b.terms).tolist())
         spread = plus(a.spread, b.spread)
         return Sum(plus(a.moved, b.moved), magnitude, terms, limits, a.excess + b.excess, spread)
 
@@ -538,7 +538,7 @@ class Evaluation:
         """A sum and a bias."""
         a: Sum = self.term(number) if isinstance(number, Number) else number
         sizes = np.stack([np.sum(parts, axis=0) for parts in rows])
-        terms = tuple(i + len(parts) for i, parts in zip(a.terms, rows, strict=True))
+        terms = tuple(np.add(a.terms, [len(parts) for parts in rows]).tolist())
         magnitude = np.add(a.magnitude, float32(sizes)[:, np.newaxis], order="C")
         return replace(a, magnitude=magnitude, terms=terms)
 
@@ -643,6 +643,8 @@ class Evaluation:
         """`x y`, rounded once; or `p c` of a hidden state c."""
         hidden = [self.at(place) for place in call.operands]
         if any(isinstance(one, int) for one in hidden):
+            if call.out.stop - call.out.start > 1:  # two uses of a hidden state
+                raise NotNearError
             (k,) = (one for one in hidden if isinstance(one, int))
             (p,) = (
                 self.ball(place)

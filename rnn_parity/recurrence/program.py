@@ -37,7 +37,7 @@ UFUNCS: dict[str, Callable[..., Any]] = {
     COPY: np.positive,
 }
 LEAVES = (INPUT, BIAS, VECTOR, STATE, CONSTANT)
-PATH = 4
+PATH = 8
 """How many operations ahead are looked at to see which gates go the same way. Chosen."""
 
 

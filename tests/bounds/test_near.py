@@ -495,6 +495,22 @@ def test_a_sum_that_no_activation_follows_is_held_narrow():
     assert Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32)).first is None
 
 
+def shared_addends(x, h, U, W, b, p, a, s):
+    """Two gates to which the same state, the same vector and the same constant are added."""
+    z, g = split(x @ U + h @ W + b, 2)
+    return s(0.5 + (h + (p + z))) * a(0.5 + (h + (p + g)))
+
+
+def test_what_is_added_to_several_gates_alike():
+    members = {"GATES": ("z", "g"), "VECTORS": {"p": ("shift", 1)}}
+    mine = type("Mine", (Cell,), {**members, "formula": staticmethod(shared_addends)})
+    layer = layer_of(mine, np.random.default_rng(0), dtype="float32")
+    x = np.random.default_rng(1).normal(size=(2, 12, 3)).astype(np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert both.first is not None
+    both.agree(0.02)
+
+
 def test_what_a_large_weight_hides_is_no_parity():
     """tanh(10 + 1e6 h) is 1 for each h >= 0, so that the second output tells nothing of the first.
 
