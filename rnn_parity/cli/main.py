@@ -70,13 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; `arguments` default to the process's own."""
     try:
         return run(arguments)
-    except SystemExit as stop:  # argparse has answered --help or --version
-        deliver("")
-        return int(stop.code or 0)
     except KeyboardInterrupt:
         logging.disable()  # TensorFlow would complain about what it was not allowed to finish
         return INTERRUPTED
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
             raise
         message, code = said(error)
@@ -84,8 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
-def said(error: Exception) -> tuple[str, int]:
+def said(error: Exception | SystemExit) -> tuple[str, int]:
     """What is said of an error, and its exit code."""
+    if isinstance(error, SystemExit):  # code of others: there is no answer, whatever it meant by it
+        ended = f"what was checked ended the program, with {error.code!r}"
+        return f"{ended}; it has to return what it computed", 1
     if isinstance(error, RnnParityError):
         return str(error), 1 if isinstance(error, SourceFailedError) else 2
     if isinstance(error, MemoryError):
@@ -100,7 +100,11 @@ def fail(message: str) -> None:
 
 def run(arguments: Sequence[str] | None) -> int:
     """Parse the command line and do what it asks for; the exit code."""
-    given = vars(parser().parse_args(arguments))
+    try:
+        given = vars(parser().parse_args(arguments))
+    except SystemExit as stop:  # argparse has answered --help or --version
+        deliver("")
+        return int(stop.code or 0)
     commands = {"check": check, "record": check, "sweep": sweep}
     commands |= {"faults": list_faults, "explain": explain}
     return commands[given["command"]](given)
@@ -306,7 +310,7 @@ def report_or_error(given: Given, looked_at: bool) -> Report | TargetError:
 
     try:
         return released(report_on(given), looked_at)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
             raise
         return TargetError(given["target"], *said(error))

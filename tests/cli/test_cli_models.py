@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,20 @@ def test_layers_of_ones_own(own, capsys):
         "--custom imported halving:Halving, and ran the code of its module",
         "--custom imported halving:bent, and ran the code of its module",
     ]
+
+
+def test_a_layer_that_ends_the_program_has_not_passed(own, capsys):
+    sys.modules.pop("halving")
+    Path("halving.py").write_text(OWN.replace("return inputs / 2", "raise SystemExit(0)"))
+    Path("twin.keras").write_bytes(Path(own).read_bytes())
+    custom = "--custom halving:Halving --custom halving:bent"
+    for targets, said in (
+        ((own,), "rnn-parity: error: what was checked ended the program, with 0; it has to return"),
+        ((own, "twin.keras"), "twin.keras: what was checked ended the program, with 0"),
+    ):
+        assert run("check", *targets, custom, "--batch 3") == 1
+        assert said in " ".join("".join(capsys.readouterr()).split())
+        sys.modules.pop("halving", None)
 
 
 @pytest.mark.parametrize(
