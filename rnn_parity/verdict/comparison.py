@@ -31,6 +31,9 @@ from rnn_parity.verdict.results import Divergence, HeatMap, Timesteps
 COLUMNS = [f.name for f in fields(Timesteps)]
 OF_THE_WORST = ("batch", "unit", "bound")
 """The columns that tell about the largest ratio of a timestep."""
+WORTH = 1 << 17
+"""Multiplications from which on the quick way is tried on a layer with hidden states. Measured: of
+an LSTM of (4, 10, 5, 6), which has 11,000, the general way takes 0.8 of the time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +105,8 @@ def compare_samples(
     sequences = sequences.samples(part)
     observed = Observed(layer, sequences, outputs[part])
     steps = Steps(layer, arithmetic, sequences)
-    near = Near(steps, sequences) if Near.applies(steps, sequences) else None
+    worth = not layer.hidden or multiplications(layer, sequences) >= WORTH
+    near = Near(steps, sequences) if worth and Near.applies(steps, sequences) else None
     found = Found.nothing(sequences.shape, layer.units)
     for block in blocks(layer, sequences, recorded=near is not None):
         observed.advance(block.steps)
