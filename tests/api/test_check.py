@@ -142,7 +142,7 @@ def test_notes_are_passed_on_and_shown(rng):
     assert report.verdict == "parity"
     (note,) = report.checks[0].notes
     assert "estimated, not proven" in note
-    for form in ("table", "markdown", "github", "json"):
+    for form in ("table", "markdown", "json"):
         assert "estimated" in report.render(form)
 
 
