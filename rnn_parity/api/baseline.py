@@ -26,8 +26,9 @@ CHANGES = ("gone", "worse", "new", "better")
 """The kinds of changes, in the order in which a person needs them."""
 MOST_BITS = 1.0
 """How many effective bits may be lost: as much as another order of summation costs."""
-KEY = ("path", "layer_class", "layer_name", "mode", "call", "against")
-"""The entries of a subject that tell checks apart; so does the test, in what pytest wrote."""
+KEY = ("path", "layer_class", "layer_name", "mode", "call")
+"""The entries of a subject that tell checks apart; so do the test, in what pytest wrote, and who
+computed it."""
 
 
 def against_baseline(report: Report, path: str | os.PathLike[str]) -> Report:
@@ -149,7 +150,8 @@ def keyed(checks: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[
     """The checks by what tells them apart; those that nothing does are numbered."""
     found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for check in checks:
-        parts = [str(check.get("test")), *(str(check["subject"].get(name)) for name in KEY)]
+        subject = check["subject"]
+        parts = [str(one) for one in (check.get("test"), *map(subject.get, KEY), computer(subject))]
         key = next(key for n in count() if (key := (*parts, n)) not in found)
         found[key] = check
     return found
@@ -163,10 +165,15 @@ def lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:
     return 0.0 if before == after else before - after  # also where both are infinite
 
 
+def computer(subject: Mapping[str, Any]) -> str | None:
+    """Who computed what was checked; of a recorded case, that it was recorded, whatever by."""
+    is_recorded = subject.get("kind") == "case" and subject.get("mode") and subject.get("against")
+    return "then" if is_recorded else subject.get("against")
+
+
 def check_name(check: Mapping[str, Any]) -> str:
     """What was checked, in a few words."""
     subject = check["subject"]
-    parts = [subject.get(name) for name in ("path", "layer_name", "mode", "against")]
-    if subject.get("kind") == "case" and subject.get("mode") and subject.get("against"):
-        parts[-1] = "then"  # what was recorded; its versions are those of the case
-    return ", ".join(str(part) for part in (check.get("test"), *parts) if part)
+    parts = [subject.get(name) for name in ("path", "layer_name", "mode")]
+    words = (check.get("test"), *parts, computer(subject))
+    return ", ".join(str(word) for word in words if word)

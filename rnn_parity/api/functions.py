@@ -301,8 +301,17 @@ def check_model(
     from rnn_parity.api.saved import ModelRun, opened
 
     others = others_of(against, training)
-    found = opened(ModelRun(path, training=training, **run), others)
-    return model_report(found, mode, others)
+    asked = ModelRun(path, training=training, **run)
+    report = model_report(opened(asked, others), mode, others)
+    return replace(report, notes=(*report.notes, *invented(asked, others)))
+
+
+def invented(run: ModelRun, others: Sequence[Source]) -> tuple[str, ...]:
+    """A note on finished numbers that are held against inputs which nobody gave."""
+    numbers = ", ".join(source.name for source in others if source.scope == "call")
+    if run.inputs is not None or not numbers:
+        return ()
+    return (f"no inputs were given, and {numbers} held against random ones (--seed {run.seed})",)
 
 
 def model_calls(run: ModelRun, mode: str) -> tuple[list[LayerCall], tuple[str, ...]]:

@@ -215,6 +215,8 @@ def findings(check: Check, names: OptionNames = COMMAND_LINE) -> list[tuple[str,
 
 BLIND = "blind"
 """What a strict report calls a check that passed and could not have seen everything."""
+WORSE = "worse"
+"""What checks that pass are called where something is worse than in an earlier report."""
 UNEXPLAINED = "unexplained"
 """The page of the manual on what no known mistake explains."""
 
@@ -325,6 +327,12 @@ def strictness(faults: Iterable[str], names: OptionNames = COMMAND_LINE) -> str:
     return f"nothing is proven about {', '.join(dict.fromkeys(faults))} (with {names.strict})"
 
 
+def worsened(changes: Sequence[str]) -> str:
+    """How many checks are worse than in an earlier report, or gone."""
+    count = len(changes)
+    return f"{count} check{'s are' if count > 1 else ' is'} worse than before, or gone"
+
+
 def seeing(blind: Sequence[str], names: OptionNames = COMMAND_LINE) -> list[tuple[str, str]]:
     """What to do about the faults that a check fails for being blind to; nothing without any."""
     what = f"use data that would show these faults, or, where one does not matter, {names.ignore}"
@@ -350,9 +358,10 @@ def lost_outputs(outputs: Sequence[ModelOutput]) -> str:
     if not lost:
         return ""
     first = next((one.first_layer for one in lost if one.first_layer), None)
-    where = f", from {first} on" if first else ""
-    names = ", ".join(dict.fromkeys(one.name for one in lost))
-    return f"The model's outputs differ{where}, and nothing is proven of the whole: {names}."
+    where = f", first after the layer '{first}'" if first else ""
+    names = ", ".join(dict.fromkeys(f"'{one.name}'" for one in lost))
+    verb = "output" if len(lost) == 1 else "outputs"
+    return f"The model's {verb} {names} differ{'s' * (len(lost) == 1)}{where}."
 
 
 def known_differences(check: Check) -> list[str]:

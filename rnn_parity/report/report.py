@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 from rnn_parity.errors import shown_lines
 from rnn_parity.report.checks import (
     BLIND,
+    WORSE,
     allowance,
     blind_spots,
     cause_of,
@@ -26,6 +27,7 @@ from rnn_parity.report.checks import (
     strictness,
     unread,
     verdict_sentence,
+    worsened,
 )
 from rnn_parity.report.page import COMMAND_LINE, PLAIN, OptionNames, Page, Renderable, Style
 from rnn_parity.report.wording import environment_line, sentence
@@ -71,8 +73,12 @@ class Report(Renderable):
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict that decides: diverged, then suspect, then inconclusive (no checks, too)."""
-        unknown = {"inconclusive"} if self.errors else set()
+        """The verdict that decides: diverged, then suspect, then inconclusive (no checks, too).
+
+        Where a target could not be checked, or the outputs of a model differ, not all is proven.
+        """
+        lost = self.errors or any(one.differs for one in self.model_outputs)
+        unknown = {"inconclusive"} if lost else set()
         return cast(Verdict, decisive({check.verdict for check in self.checks} | unknown))
 
     @property
@@ -161,7 +167,7 @@ class Report(Renderable):
         names = replace(style.names, **self.set_by)
         style = replace(style, names=names)
         words = Page(
-            verdict=BLIND if self.blind else self.verdict,
+            verdict=self.word,
             sentence=self.sentence(names),
             reason=self.reason(names),
             worse=self.worse,
@@ -230,15 +236,23 @@ class Report(Renderable):
 
         Of several checks in parity, with the fewest effective bits.
         """
-        blind = self.blind
-        if len(self.checks) == 1 and not self.errors:
+        word, blind = self.word, self.blind
+        if len(self.checks) == 1 and word in (BLIND, self.checks[0].verdict):
             (check,) = self.checks
             return verdict_sentence(check, blind, names, check.subject.path or "")
         bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
         fewest = min(bits) if bits and self.verdict == "parity" else None
         if blind:
             return sentence(BLIND, f"{strictness(blind, names)}; {self.counts}", fewest)
-        return sentence(self.verdict, self.counts, fewest, cause_of(self.checks))
+        summary = f"{worsened(self.worse)}; {self.counts}" if word == WORSE else self.counts
+        return sentence(word, summary, fewest, cause_of(self.checks))
+
+    @property
+    def word(self) -> str:
+        """What the sentence begins with: the verdict, or what fails although all is in parity."""
+        if self.verdict == "parity" and self.worse:
+            return WORSE
+        return BLIND if self.blind else self.verdict
 
 
 def joined(reports: Mapping[str, Report], errors: Sequence[TargetError]) -> Report:

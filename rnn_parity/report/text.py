@@ -26,7 +26,7 @@ COMMAND = "again"
 """The heading of a command line."""
 COLOURS = {
     **{"parity": 32, "diverged": 31, "failed": 31, "suspect": 33, "inconclusive": 33},
-    **{"blind": 33, "not compared": 33, "ERROR": 31, "WORSE": 31},
+    **{"blind": 33, "worse": 31, "not compared": 33, "ERROR": 31, "WORSE": 31},
 }
 
 

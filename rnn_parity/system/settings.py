@@ -16,7 +16,7 @@ from rnn_parity.system.limits import SHARE_OF_TEXT
 # Python has it from 3.11 on; pytest brings its forerunner along before that.
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
-TABLE = "[tool.rnn_parity]"
+TABLE, MISSPELT = "[tool.rnn_parity]", "rnn-parity"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ def read_settings(folder: Path) -> Settings:
     tools = document.get("tool", {})
     if not isinstance(tools, dict):
         raise InputError(f"{path} [tool]: expected a table, received {tools!r:.40}")
+    if MISSPELT in tools:
+        raise InputError(f"{path}: expected the table {TABLE}, received [tool.{MISSPELT}]")
     return settings_of(tools.get("rnn_parity", {}), f"{path} {TABLE}")
 
 

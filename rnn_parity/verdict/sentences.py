@@ -155,7 +155,8 @@ def wide_bounds(found: Sequence[Resolution]) -> list[str]:
         widest = max(found, key=lambda one: one.share)
         if widest.share < MOST_HIDDEN:
             return []
-    share = f"{100 * widest.share:.2g} %" if widest.share >= 1e-4 else "few"
+    percent = 100 * widest.share
+    share = f"{percent:.2g} %" if 0.01 <= percent < 99.5 else "all" if percent > 1 else "few"
     return [
         f"a divergence could hide in {share} of the numbers, whose bound is as wide as they are"
     ]

@@ -125,7 +125,7 @@ def test_all_that_other_forms_say_is_there():
     assert "\\n" not in page.text
     assert "Would have shown 1 of 2 known mistakes, and was blind to: mask-ignored: no" in page.text
     assert (
-        "with --strict, nothing is proven about"
+        "nothing is proven about mask-ignored (with --strict)"
         in page_of(replace(PARITY, sensitivity=spots), strict=True).text
     )
 
