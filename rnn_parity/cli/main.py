@@ -144,8 +144,9 @@ def check(given: Given) -> int:
         read_report(given["baseline"])  # refused before the long work
     allowed = allowances(given)
     with contextlib.redirect_stdout(sys.stderr):  # whatever a model prints is not the answer
-        looked_at = not given["quiet"] or given["strict"] or bool(answer_files(given))
-        report = find(each, looked_at)
+        files = given["command"] == "check" and bool(answer_files(given))
+        looked_at = not given["quiet"] or given["strict"] or files
+        report = find(each, looked_at, files or given["format"] == ANNOTATIONS)
     report = dataclasses.replace(report, **allowed)
     if "baseline" in given:
         from rnn_parity.api.baseline import against_baseline
@@ -281,15 +282,19 @@ def allowances(given: Given) -> dict[str, Any]:
     return {**found, "ignore": tuple(ids)}
 
 
-def find(each: Sequence[Given], looked_at: bool = True) -> Report:
+def find(each: Sequence[Given], looked_at: bool, kept: bool) -> Report:
     """The report on all targets; one that cannot be checked does not hide the others.
 
-    `looked_at` says whether blind spots are shown, or count.
+    `looked_at` says whether blind spots are shown, or count. Where reports are `kept`, there is one
+    of a single target that cannot be checked, too.
     """
-    if len(each) == 1:
-        return report_on(each[0])
     from rnn_parity.report.report import Report, joined
 
+    if len(each) == 1:
+        if not kept or each[0]["target"] is None:
+            return report_on(each[0])
+        answer = report_or_error(each[0], looked_at)
+        return answer if isinstance(answer, Report) else joined({}, [answer])
     refuse_for_cases(each)
     job = partial(report_or_error, looked_at=looked_at)
     who = (each[0].get("workers"), each[0].get("dask"))

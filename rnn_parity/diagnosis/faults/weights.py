@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations, islice
 
@@ -445,17 +445,28 @@ def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], f
         layer, before = changed_at(c.layer, entries), worst
         if not off.any():
             break
-    return entries if all_confirmed(found, entries) else {}
+    changes = {place: new - value(c.layer, *place) for place, new in entries.items()}
+    return entries if all_confirmed(found, changes) else {}
 
 
-def all_confirmed(equations: Rows, entries: Iterable[tuple[int, int]]) -> bool:
-    """Whether each entry shows in more equations of its unit, by two at least, than are needed to
-    imply all of the unit's.
+def all_confirmed(equations: Rows, changes: Mapping[tuple[int, int], float]) -> bool:
+    """Whether the changes, by entry, rest on more than a few numbers: each shows in more equations
+    of its unit, by two at least, than it has changes, and most of it is implied without the
+    equation that is furthest off. One wrong number among right ones implies nothing else.
+
+    The `equations` are those of the layer with the changes.
     """
-    entries = list(entries)
-    for k, j in entries:
-        a, _ = equations.of_unit(j, int(equations.groups[k]))
-        if np.count_nonzero(a[:, k]) < sum(unit == j for _, unit in entries) + 2:
+    for unit in {j for _, j in changes}:
+        places = [k for k, j in changes if j == unit]
+        change = np.array([changes[k, unit] for k in places])
+        a, r = equations.of_unit(unit)
+        a = a[:, places]
+        if (np.count_nonzero(a, axis=0) < len(places) + 2).any():
+            return False
+        r = r + a @ change
+        others = np.arange(len(r)) != np.abs(r).argmax()
+        again = np.linalg.lstsq(a[others], r[others], rcond=None)[0]
+        if not (np.abs(again - change) <= np.abs(change) / 2).all():
             return False
     return True
 
