@@ -26,6 +26,7 @@ from rnn_parity.bounds.observed import observed_part, observed_steps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis.equations import Equations, Rows, flattened, joined, stacked, value, where
 from rnn_parity.diagnosis.probe import Probe, probed
+from rnn_parity.diagnosis.quick_look import NoQuickLookError, squared_scores
 from rnn_parity.recurrence.activations import inverse_activation
 from rnn_parity.recurrence.cells import Array, Cell, SimpleRNN
 from rnn_parity.recurrence.sequences import Sequences
@@ -64,6 +65,21 @@ QUICK_WORK = 1 << 28
 """The product of equations and weights that a first look may cost: of many weights, fewer equations
 do. Chosen.
 """
+FEWEST_ROWS = 128
+"""Equations from which on the scores of single weights tell whether all are rounded, and a quick
+look is taken. Chosen."""
+CHEAP_WORK = 1 << 26
+"""The product of equations and weights that a quick look may cost in any case. Chosen: some
+milliseconds."""
+QUICK_SHARE = 16
+"""Of a call that costs more, one step in 16 is looked at, which makes the look cost less than a
+tenth of the replay. Chosen."""
+LOUD = 2.0
+"""Mean square of all scores from which on all weights may be rounded. Chosen: by chance it is 1."""
+NEARLY = 0.95
+"""The share of `SCREEN` and `LOUD` up to which a quick look is quiet: its scores differ from those
+of the equations by a few percent, as its steps are weighed by about their bounds. Measured: where
+they are near the limits, by at most 0.05."""
 EXPLAINED = 0.01
 """The share of the residuals that other weights may leave where they fit. Chosen."""
 MOST_UNITS = 9
@@ -102,10 +118,39 @@ def quick_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows
     return some_rows(layer, sequences, outputs, count, True)
 
 
+def quiet(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> bool:
+    """Whether a quick look at a bounded number of steps shows no weight, so that the equations need
+    not be set up; False where it cannot tell.
+    """
+    batch, timesteps = sequences.shape
+    work = layer.width * (layer.features + layer.units)
+    affordable = max(CHEAP_WORK // work, batch * timesteps // QUICK_SHARE)
+    most = min(QUICK_ROWS * len(layer.GATES), max(QUICK_ROWS, QUICK_WORK // work))
+    count = int(np.clip(affordable, FEWEST_ROWS, most))
+    part, seen = some_part(layer, sequences, outputs, count)
+    steps = part.inputs.shape[0] * part.inputs.shape[1] if part.mask is None else part.mask.sum()
+    if steps < FEWEST_ROWS:
+        return False
+    try:
+        squares = squared_scores(layer, part, seen)
+    except NoQuickLookError:
+        return False
+    return bool(squares.max() <= (NEARLY * SCREEN) ** 2 and squares.mean() <= NEARLY * LOUD)
+
+
 def some_rows(
     layer: Cell, sequences: Sequences, outputs: NDArray[Any], count: int, even: bool
 ) -> Rows:
-    """About `count` equations for each unit: the first steps of evenly spaced samples.
+    """About `count` equations for each unit, of `some_part`; `even` if each counts alike."""
+    part, seen = some_part(layer, sequences, outputs, count)
+    found = all_rows(layer, part, seen).once()
+    return found.even(step_bounds(layer, part, seen)) if even else found
+
+
+def some_part(
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any], count: int
+) -> tuple[Sequences, NDArray[Any]]:
+    """About `count` steps, and what was observed: the first steps of evenly spaced samples.
 
     Few samples in full tell more than the first steps of many. Masked steps do not count, nor do
     samples that are given what another one is: they err alike, and confirm nothing.
@@ -119,9 +164,7 @@ def some_rows(
     steps = int(np.searchsorted(np.cumsum(seen), count)) + 1
     part, seen = observed_part(layer, sequences, outputs, samples, slice(0, min(steps, timesteps)))
     different = distinct(part)
-    part, seen = part.samples(different), seen[different]
-    found = all_rows(layer, part, seen).once()
-    return found.even(step_bounds(layer, part, seen)) if even else found
+    return part.samples(different), seen[different]
 
 
 def distinct(sequences: Sequences) -> NDArray[np.intp]:

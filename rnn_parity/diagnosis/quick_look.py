@@ -1,0 +1,401 @@
+"""A quick look at step residuals: whether any weight shows in them enough for the whole estimate.
+
+The nodes of a cell's plan are evaluated on all rows at once, and gone through backwards once: then
+each weight's score is a product of what it multiplies and of what the residuals owe to its gate.
+The scores are those of the equations (`implied_weights.scores`), but for how the steps are weighed:
+here by about their bounds, with norms in place of sums. So the look never names a weight. It says
+that none shows, or that the equations must be set up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.bounds.observed import latest
+from rnn_parity.bounds.step_bound import scan
+from rnn_parity.recurrence.cells import Array, Cell
+from rnn_parity.recurrence.program import (
+    ACTIVATION,
+    ADD,
+    BIAS,
+    CONSTANT,
+    INPUT,
+    LEAVES,
+    MULTIPLY,
+    NEGATIVE,
+    PRODUCT,
+    STATE,
+    SUBTRACT,
+    UFUNCS,
+    VECTOR,
+    Node,
+    in_order,
+    plan_for,
+)
+from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences, time_major
+from rnn_parity.recurrence.time_loop import layer_inputs
+
+Float32 = NDArray[np.float32]
+
+FLUSHED = np.float32(2.0**-102)
+"""What is added to each bound for numbers that are flushed to zero, in float32's roundoffs."""
+SUMS = (INPUT, PRODUCT, BIAS)
+"""What is added up without a rounding of its own: the length of the sum counts for all of it."""
+
+
+class NoQuickLookError(Exception):
+    """A formula, or a call, that the quick look has no way for."""
+
+
+def squared_scores(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Float32:
+    """How many standard errors each weight alone is off, squared, by the steps of whole `sequences`
+    and their `outputs` `(B, T, H)`; the order of the weights is that of the plan.
+
+    Raises `NoQuickLookError` for a layer that computes with dropout or narrower operands, and for a
+    formula whose hidden states are used in other ways than `p c + q`.
+    """
+    if layer.operands is not None or sequences.dropout is not NO_DROPOUT:
+        raise NoQuickLookError
+    values = Values(layer, sequences, outputs)
+    return Backwards(values).squared_scores()
+
+
+class Values:
+    """The nodes of a layer's plan at all steps: arrays are `(N, H)`, step after step.
+
+    `residual` is what the outputs are off by, 0 where a mask hides them or a number is not finite.
+    """
+
+    def __init__(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> None:
+        self.layer, self.sequences = layer, sequences
+        batch, timesteps = sequences.shape
+        self.steps, every = (timesteps, batch, layer.units), slice(0, timesteps)
+        x = np.empty((timesteps, batch, layer.features))
+        self.x = flat(layer_inputs(layer, sequences.inputs, every, x))
+        seen = time_major(outputs, every, np.empty(self.steps))
+        self.keep = None if sequences.mask is None else sequences.mask.T[..., np.newaxis]
+        self.before = np.empty(self.steps)
+        self.before[0] = sequences.initial_state[0]
+        self.before[1:] = latest(seen, self.keep, self.before[0])[:-1]
+        plan = plan_for(layer)
+        self.roots = [plan.groups[p.group].nodes[p.start] for p in plan.results]
+        self.first_hidden = len(layer.STATES) - len(layer.hidden)
+        self.hidden = {root: k for k, root in enumerate(self.roots[1:])}
+        self.factors = [self.factor(k) for k in range(len(self.hidden))]
+        self.order = in_order(self.roots)
+        self.found: dict[Node, Array] = {}
+        self.narrow: dict[Node, Float32] = {}
+        self.errors: dict[Node, Any] = {}
+        self.pasts: dict[int, Array] = {}
+        self.residual = flat(seen) - self.of(self.roots[0])
+        good = np.isfinite(self.residual).all(axis=1, keepdims=True)
+        if self.keep is not None:
+            good &= flat(self.keep)
+        self.residual = np.where(good, self.residual, 0.0)
+
+    def factor(self, k: int) -> tuple[Node, Node]:
+        """The nodes p and q of a hidden state that becomes `p c + q`."""
+        root, state = self.roots[1 + k], (STATE, self.first_hidden + k)
+        for product, q in (root.operands, root.operands[::-1]) if root.op == ADD else ():
+            if product.op != MULTIPLY:
+                continue
+            for p, c in (product.operands, product.operands[::-1]):
+                if (c.op, c.detail) == state:
+                    return p, q
+        raise NoQuickLookError
+
+    def of(self, node: Node) -> Array:
+        """The values of a node."""
+        if node not in self.found:
+            k = self.hidden.get(node)
+            self.found[node] = self.value(node) if k is None else self.after(k)
+        return self.found[node]
+
+    def float32(self, node: Node) -> Float32:
+        """The values of a node in float32, where that is enough."""
+        if node not in self.narrow:
+            self.narrow[node] = self.of(node).astype(np.float32)
+        return self.narrow[node]
+
+    def value(self, node: Node) -> Any:
+        """The values of a node that were not asked for before."""
+        if node.op == INPUT:
+            gate, rows = node.detail
+            return sum((self.bias(row, gate) for row in rows), self.x @ self.kernel(gate))
+        if node.op == PRODUCT:
+            return self.of(node.operands[0]) @ self.recurrent(node.detail)
+        if node.op == BIAS:
+            return self.bias(*node.detail)
+        if node.op == CONSTANT:
+            return np.full(1, node.detail)
+        if node.op == VECTOR:
+            letter, gate = node.detail
+            return self.layer.vectors[letter][self.columns(gate)]
+        if node.op == STATE:
+            if node.detail >= self.first_hidden:
+                raise NoQuickLookError  # in other ways than `p c + q`
+            return flat(self.before)
+        operands = [self.of(one) for one in node.operands]
+        if node.op == ACTIVATION:
+            return self.layer.letters[node.detail](*operands)
+        return UFUNCS[node.op](*operands)
+
+    def after(self, k: int) -> Array:
+        """A hidden state after each step."""
+        p, q = (self.whole(self.of(one)) for one in self.factors[k])
+        if self.keep is not None:
+            p, q = np.where(self.keep, p, 1.0), np.where(self.keep, q, 0.0)
+        first = self.sequences.initial_state[self.first_hidden + k]
+        found = scan(p, q, first)
+        self.pasts[k] = np.concatenate([first[np.newaxis], found[:-1]])
+        return flat(found)
+
+    def whole(self, a: NDArray[Any]) -> NDArray[Any]:
+        """An array of all steps, or one that stands for all of them, as `(t, B, H)`."""
+        if a.ndim == 1:
+            return np.broadcast_to(a, self.steps)
+        return a.reshape(self.steps)
+
+    def columns(self, gate: int) -> slice:
+        """The columns of a gate."""
+        return slice(gate * self.layer.units, (gate + 1) * self.layer.units)
+
+    def kernel(self, gate: int) -> Array:
+        """U's columns of a gate."""
+        return self.layer.kernel[:, self.columns(gate)]
+
+    def recurrent(self, gate: int) -> Array:
+        """W's columns of a gate."""
+        return self.layer.recurrent_kernel[:, self.columns(gate)]
+
+    def bias(self, row: int, gate: int) -> Array:
+        """A gate of a row of the bias, -1 for a bias of one axis."""
+        assert self.layer.bias is not None
+        whole: Array = self.layer.bias if row < 0 else self.layer.bias[row]
+        return whole[self.columns(gate)]
+
+    # About how far each may be off, in the layer's roundoffs.
+
+    def error(self, node: Node) -> Any:
+        """About the bound of a node, in the layer's unit roundoffs; 0 for what is known."""
+        if node not in self.errors:
+            k = self.hidden.get(node)
+            self.errors[node] = self.error_of(node) if k is None else self.error_after(k)
+        return self.errors[node]
+
+    def error_of(self, node: Node) -> Any:
+        """About the bound of a node that was not asked for before."""
+        length = np.float32(self.layer.features + self.layer.units + 1)
+        if node.op == INPUT:
+            gate, rows = node.detail
+            size = norms(self.x, 1)[:, np.newaxis] * norms(self.kernel(gate), 0)
+            biases = sum(np.abs(self.bias(row, gate)) for row in rows)
+            return length * (size + np.float32(1) * np.asarray(biases, np.float32))
+        if node.op == PRODUCT:
+            (a,) = node.operands
+            matrix = norms(self.recurrent(node.detail), 0)
+            size = length * norms(self.of(a), 1)
+            spread = self.error(a)
+            size = size + (norms(spread, 1) if np.ndim(spread) else 0)
+            return size[:, np.newaxis] * matrix
+        if node.op == BIAS:
+            return length * np.abs(self.bias(*node.detail)).astype(np.float32)
+        if node.op in LEAVES:
+            return 0
+        errors = [self.error(one) for one in node.operands]
+        if node.op == ACTIVATION:
+            activation, y = self.layer.letters[node.detail], np.abs(self.float32(node))
+            allowance = activation.relative * y + np.float32(activation.absolute)
+            return np.abs(self.slope(node)) * errors[0] + allowance
+        if node.op == MULTIPLY:
+            a, b = (np.abs(self.float32(one)) for one in node.operands)
+            return a * errors[1] + b * errors[0] + np.abs(self.float32(node))
+        total = errors[0] if len(errors) == 1 else errors[0] + errors[1]
+        rounded = node.op in (ADD, SUBTRACT) and not any(one.op in SUMS for one in node.operands)
+        return total + np.abs(self.float32(node)) if rounded else total
+
+    def error_after(self, k: int) -> Any:
+        """About the bound of a hidden state after each step."""
+        c = np.abs(self.float32(self.roots[1 + k]))
+        p, q = self.factors[k]
+        size = np.abs(flat(self.pasts[k]).astype(np.float32))
+        factor = np.abs(self.float32(p))
+        grow = self.whole(factor + np.zeros_like(c))
+        add = self.whole(size * (self.error(p) + factor) + self.error(q) + c)
+        if self.keep is not None:
+            grow = np.where(self.keep, grow, np.float32(1))
+            add = np.where(self.keep, add, np.float32(0))
+        return flat(scan(grow, add, np.zeros(self.steps[1:], np.float32)))
+
+    def slope(self, node: Node) -> Float32:
+        """The slope of an activation at each of its arguments."""
+        activation, (z,) = self.layer.letters[node.detail], node.operands
+        if activation.derivative is None:
+            return np.asarray(activation.slope(self.of(z)), np.float32)
+        # Where it is a formula, it is taken in float32.
+        return np.asarray(activation.derivative(self.float32(z), self.float32(node)), np.float32)
+
+
+class Backwards:
+    """What the residuals owe to each node, `(N, H)` in float32, from the outputs back to the gates."""
+
+    def __init__(self, values: Values) -> None:
+        self.values, self.layer = values, values.layer
+        self.owed: dict[Node, Float32] = {}
+        self.gates: dict[Node | str, dict[int, Float32]] = {}
+        """What each gate is owed, by what its weights are multiplied by: x, 1, or a node."""
+
+    def squared_scores(self) -> Float32:
+        """The squared scores of all weights."""
+        values = self.values
+        self.owed[values.roots[0]] = self.seed()
+        for node in reversed(values.order):
+            owing = self.owed.pop(node, None)
+            if owing is None:
+                continue
+            if node in values.hidden:
+                self.through_time(values.hidden[node], owing)
+            elif node.op in SUMS:
+                self.to_weights(node, owing)
+            else:
+                for operand, part in self.parts(node, owing):
+                    self.owe(operand, part)
+        # Without dropout, most gates owe the same to x and to h: one product does for both.
+        alike: dict[tuple[int, ...], list[Node | str]] = {}
+        for multiplied, gates in self.gates.items():
+            alike.setdefault(tuple(map(id, gates.values())), []).append(multiplied)
+        return np.concatenate([self.scores_of(one).ravel() for one in alike.values()])
+
+    def owe(self, node: Node, owing: Float32) -> None:
+        """Add to what a node is owed."""
+        if node.op not in (STATE, CONSTANT, VECTOR):
+            self.owed[node] = self.owed[node] + owing if node in self.owed else owing
+
+    def parts(self, node: Node, owing: Any) -> Iterator[tuple[Node, Any]]:
+        """What a node hands on to its operands of what it is owed."""
+        first, *second = node.operands
+        if node.op == MULTIPLY:
+            for one, other in ((first, second[0]), (second[0], first)):
+                if one.op not in (STATE, CONSTANT, VECTOR):
+                    yield one, owing * self.values.float32(other)
+        elif node.op == ACTIVATION:
+            yield first, owing * self.values.slope(node)
+        else:
+            yield first, -owing if node.op == NEGATIVE else owing
+            for one in second:
+                yield one, -owing if node.op == SUBTRACT else owing
+
+    def to_weights(self, node: Node, owing: Float32) -> None:
+        """Where a gate gets what it is owed."""
+        multiplied, gate = {
+            INPUT: lambda: (INPUT, node.detail[0]),
+            PRODUCT: lambda: (node.operands[0], node.detail),
+            BIAS: lambda: (BIAS, node.detail[1]),
+        }[node.op]()
+        self.gates.setdefault(multiplied, {})[gate] = owing
+        if node.op == PRODUCT and node.operands[0].op not in (STATE, CONSTANT, VECTOR):
+            matrix = self.values.recurrent(gate).astype(np.float32)
+            self.owe(node.operands[0], owing @ matrix.T)
+
+    def through_time(self, k: int, owing: Float32) -> None:
+        """What a hidden state `p c + q` is owed, by its own step and by the later ones."""
+        values = self.values
+        (p, q), keep = values.factors[k], values.keep
+        factor = values.whole(values.float32(p))
+        if keep is not None:
+            factor = np.where(keep, factor, np.float32(1))
+        later = np.concatenate([factor[1:], factor[:1]])
+        nothing = np.zeros(values.steps[1:], np.float32)
+        total = scan(later[::-1], values.whole(owing)[::-1], nothing)[::-1]
+        total = flat(total if keep is None else np.where(keep, total, np.float32(0)))
+        self.owe(p, total * flat(values.pasts[k]).astype(np.float32))
+        self.owe(q, total)
+
+    def scores_of(self, multiplied: Sequence[Node | str]) -> Float32:
+        """The squared scores of the weights of some gates, and of their bias."""
+        designs = [design for one in multiplied for design in self.design(one)]
+        one = np.ones((len(self.values.x), 1), np.float32)
+        d = scaled(np.concatenate([*designs, one], axis=1))
+        w = scaled(np.concatenate([*self.gates[multiplied[0]].values()], axis=1))
+        found = d.T @ w
+        found *= found
+        found /= np.multiply(d, d, out=d).T @ np.multiply(w, w, out=w)
+        return np.nan_to_num(found, copy=False)
+
+    def design(self, multiplied: Node | str) -> list[Float32]:
+        """What weights are multiplied by, beside the 1 of their bias."""
+        if isinstance(multiplied, Node):
+            return [self.values.float32(multiplied)]
+        return [self.values.x.astype(np.float32)] * (multiplied == INPUT)
+
+    def seed(self) -> Float32:
+        """What the outputs are owed: the residuals over their bounds, less what a memory kept of the
+        step before, as the equations' `of_news` has them, over the bound of the step once more.
+        """
+        values = self.values
+        bound = values.error(values.roots[0]) + FLUSHED
+        usable = np.isfinite(bound)
+        # Of each unit alone, the scores stay the same whatever all of it is multiplied by.
+        least = bound.min(axis=0, where=usable, initial=np.inf)
+        weight = np.where(usable, least / bound, np.float32(0))
+        unit = self.layer.precision.unit_roundoff
+        residual = (values.residual / unit / bound).astype(np.float32)
+        residual = np.where(usable, residual, np.float32(0))
+        if len(values.hidden) == 1:
+            residual = self.news(residual, weight)
+        return residual * weight
+
+    def news(self, residual: Float32, weight: Float32) -> Float32:
+        """The residuals whose products with slopes are those of the news on both sides."""
+        values = self.values
+        whole, ((p, _),), (root,) = values.whole, values.factors, values.hidden
+        shows = whole(self.shown(root) * weight)
+        factor = whole(values.float32(p))[1:]
+        if values.keep is not None:
+            shows = np.where(values.keep, shows, np.float32(0))
+            factor = np.where(values.keep[1:], factor, np.float32(1))
+        kept = shows[1:] * factor / shows[:-1]
+        np.nan_to_num(kept, copy=False, posinf=0, neginf=0)
+        np.clip(kept, -1, 1, out=kept)
+        news = whole(residual).copy()
+        news[1:] -= kept * whole(residual)[:-1]
+        news[:-1] -= kept * news[1:]
+        return flat(news)
+
+    def shown(self, target: Node) -> Any:
+        """How the output of a step changes with a node of the same step."""
+        values, above = self.values, {target}
+        for node in values.order:
+            if above.intersection(node.operands):
+                above.add(node)
+        owed: dict[Node, Any] = {values.roots[0]: np.float32(1)}
+        for node in reversed(values.order):
+            if node is not target and node in above and node in owed:
+                if node.op == PRODUCT:
+                    raise NoQuickLookError
+                for operand, part in self.parts(node, owed.pop(node)):
+                    if operand in above:
+                        owed[operand] = owed[operand] + part if operand in owed else part
+        return owed.get(target, np.zeros(1, np.float32))
+
+
+def flat(a: NDArray[Any]) -> NDArray[Any]:
+    """`(t, B, N)` as `(t B, N)`."""
+    return a.reshape(-1, a.shape[-1])
+
+
+def norms(a: NDArray[Any], axis: int) -> Float32:
+    """The lengths of rows (axis 1) or columns (axis 0)."""
+    squares = np.einsum("ij,ij->i" if axis else "ij,ij->j", a, a)
+    return np.sqrt(squares).astype(np.float32)
+
+
+def scaled(a: Float32) -> Float32:
+    """Columns that are 1 at most, so that float32 holds their squares."""
+    most = np.abs(a).max(axis=0)
+    most[most == 0] = 1
+    return a / most
