@@ -76,7 +76,7 @@ QUICK_SHARE = 16
 tenth of the replay. Chosen."""
 LOUD = 2.0
 """Mean square of all scores from which on all weights may be rounded. Chosen: by chance it is 1."""
-NEARLY = 0.95
+NEARLY = 0.98
 """The share of `SCREEN` and `LOUD` up to which a quick look is quiet: its scores differ from those
 of the equations by a few percent, as its steps are weighed by about their bounds. Measured: where
 they are near the limits, by at most 0.05."""

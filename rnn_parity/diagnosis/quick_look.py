@@ -43,6 +43,8 @@ Float32 = NDArray[np.float32]
 
 FLUSHED = np.float32(2.0**-102)
 """What is added to each bound for numbers that are flushed to zero, in float32's roundoffs."""
+TINY = np.float32(2.0**-120)
+"""Less than any variance of columns that are 1 at most, and show."""
 SUMS = (INPUT, PRODUCT, BIAS)
 """What is added up without a rounding of its own: the length of the sum counts for all of it."""
 
@@ -71,7 +73,7 @@ class Values:
     """
 
     def __init__(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> None:
-        self.layer, self.sequences = layer, sequences
+        self.layer, self.sequences, self.letters = layer, sequences, layer.letters
         batch, timesteps = sequences.shape
         self.steps, every = (timesteps, batch, layer.units), slice(0, timesteps)
         x = np.empty((timesteps, batch, layer.features))
@@ -90,7 +92,10 @@ class Values:
         self.found: dict[Node, Array] = {}
         self.narrow: dict[Node, Float32] = {}
         self.errors: dict[Node, Any] = {}
-        self.pasts: dict[int, Array] = {}
+        self.sizes: dict[Node, Float32] = {}
+        self.slopes: dict[Node, Float32] = {}
+        self.lengths: dict[Node | None, Float32] = {}
+        self.terms = np.float32(layer.features + layer.units + 1)
         self.residual = flat(seen) - self.of(self.roots[0])
         good = np.isfinite(self.residual).all(axis=1, keepdims=True)
         if self.keep is not None:
@@ -141,7 +146,7 @@ class Values:
             return flat(self.before)
         operands = [self.of(one) for one in node.operands]
         if node.op == ACTIVATION:
-            return self.layer.letters[node.detail](*operands)
+            return self.letters[node.detail](*operands)
         return UFUNCS[node.op](*operands)
 
     def after(self, k: int) -> Array:
@@ -150,9 +155,7 @@ class Values:
         if self.keep is not None:
             p, q = np.where(self.keep, p, 1.0), np.where(self.keep, q, 0.0)
         first = self.sequences.initial_state[self.first_hidden + k]
-        found = scan(p, q, first)
-        self.pasts[k] = np.concatenate([first[np.newaxis], found[:-1]])
-        return flat(found)
+        return flat(scan(p, q, first))
 
     def whole(self, a: NDArray[Any]) -> NDArray[Any]:
         """An array of all steps, or one that stands for all of them, as `(t, B, H)`."""
@@ -189,55 +192,78 @@ class Values:
 
     def error_of(self, node: Node) -> Any:
         """About the bound of a node that was not asked for before."""
-        length = np.float32(self.layer.features + self.layer.units + 1)
-        if node.op == INPUT:
-            gate, rows = node.detail
-            size = norms(self.x, 1)[:, np.newaxis] * norms(self.kernel(gate), 0)
-            biases = sum(np.abs(self.bias(row, gate)) for row in rows)
-            return length * (size + np.float32(1) * np.asarray(biases, np.float32))
-        if node.op == PRODUCT:
-            (a,) = node.operands
-            matrix = norms(self.recurrent(node.detail), 0)
-            size = length * norms(self.of(a), 1)
-            spread = self.error(a)
-            size = size + (norms(spread, 1) if np.ndim(spread) else 0)
-            return size[:, np.newaxis] * matrix
+        if node.op in (INPUT, PRODUCT):
+            return self.error_of_product(node)
         if node.op == BIAS:
-            return length * np.abs(self.bias(*node.detail)).astype(np.float32)
+            return self.terms * np.abs(self.bias(*node.detail)).astype(np.float32)
         if node.op in LEAVES:
             return 0
         errors = [self.error(one) for one in node.operands]
         if node.op == ACTIVATION:
-            activation, y = self.layer.letters[node.detail], np.abs(self.float32(node))
-            allowance = activation.relative * y + np.float32(activation.absolute)
-            return np.abs(self.slope(node)) * errors[0] + allowance
+            activation = self.letters[node.detail]
+            allowance = activation.relative * self.size(node)
+            if activation.absolute:
+                allowance += np.float32(activation.absolute)
+            allowance += np.abs(self.slope(node)) * errors[0]
+            return allowance
         if node.op == MULTIPLY:
-            a, b = (np.abs(self.float32(one)) for one in node.operands)
-            return a * errors[1] + b * errors[0] + np.abs(self.float32(node))
+            a, b = (self.size(one) for one in node.operands)
+            return a * errors[1] + b * errors[0] + self.size(node)
         total = errors[0] if len(errors) == 1 else errors[0] + errors[1]
         rounded = node.op in (ADD, SUBTRACT) and not any(one.op in SUMS for one in node.operands)
-        return total + np.abs(self.float32(node)) if rounded else total
+        return total + self.size(node) if rounded else total
+
+    def error_of_product(self, node: Node) -> Float32:
+        """About the bound of a product of x, with its biases, or of a state."""
+        a = None if node.op == INPUT else node.operands[0]
+        if a not in self.lengths:
+            length = self.terms * norms(self.x if a is None else self.of(a), 1)
+            spread = 0 if a is None else self.error(a)
+            self.lengths[a] = (length + (norms(spread, 1) if np.ndim(spread) else 0))[:, np.newaxis]
+        if a is not None:
+            found: Float32 = self.lengths[a] * norms(self.recurrent(node.detail), 0)
+            return found
+        gate, rows = node.detail
+        found = self.lengths[a] * norms(self.kernel(gate), 0)
+        for row in rows:
+            found += self.terms * np.abs(self.bias(row, gate)).astype(np.float32)
+        return found
 
     def error_after(self, k: int) -> Any:
         """About the bound of a hidden state after each step."""
-        c = np.abs(self.float32(self.roots[1 + k]))
         p, q = self.factors[k]
-        size = np.abs(flat(self.pasts[k]).astype(np.float32))
-        factor = np.abs(self.float32(p))
-        grow = self.whole(factor + np.zeros_like(c))
-        add = self.whole(size * (self.error(p) + factor) + self.error(q) + c)
+        c, factor = self.size(self.roots[1 + k]), self.size(p)
+        add = np.abs(self.past(k)) * (self.error(p) + factor)
+        add += self.error(q)
+        add += c
+        grow, add = self.whole(np.broadcast_to(factor, c.shape)), self.whole(add)
         if self.keep is not None:
             grow = np.where(self.keep, grow, np.float32(1))
             add = np.where(self.keep, add, np.float32(0))
         return flat(scan(grow, add, np.zeros(self.steps[1:], np.float32)))
 
+    def past(self, k: int) -> Float32:
+        """A hidden state before each step."""
+        first = self.sequences.initial_state[self.first_hidden + k].astype(np.float32)
+        after = self.whole(self.float32(self.roots[1 + k]))
+        return flat(np.concatenate([first[np.newaxis], after[:-1]]))
+
+    def size(self, node: Node) -> Float32:
+        """The absolute values of a node."""
+        if node not in self.sizes:
+            self.sizes[node] = np.abs(self.float32(node))
+        return self.sizes[node]
+
     def slope(self, node: Node) -> Float32:
         """The slope of an activation at each of its arguments."""
-        activation, (z,) = self.layer.letters[node.detail], node.operands
-        if activation.derivative is None:
-            return np.asarray(activation.slope(self.of(z)), np.float32)
-        # Where it is a formula, it is taken in float32.
-        return np.asarray(activation.derivative(self.float32(z), self.float32(node)), np.float32)
+        if node not in self.slopes:
+            activation, (z,) = self.letters[node.detail], node.operands
+            if activation.derivative is None:
+                slope = activation.slope(self.of(z)).astype(np.float32)
+            else:  # for a formula, float32 is enough
+                slope = np.asarray(activation.derivative(self.float32(z), self.float32(node)))
+            self.slopes[node] = slope
+        return self.slopes[node]
 
 
 class Backwards:
@@ -312,7 +338,7 @@ class Backwards:
         nothing = np.zeros(values.steps[1:], np.float32)
         total = scan(later[::-1], values.whole(owing)[::-1], nothing)[::-1]
         total = flat(total if keep is None else np.where(keep, total, np.float32(0)))
-        self.owe(p, total * flat(values.pasts[k]).astype(np.float32))
+        self.owe(p, total * values.past(k))
         self.owe(q, total)
 
     def scores_of(self, multiplied: Sequence[Node | str]) -> Float32:
@@ -323,8 +349,10 @@ class Backwards:
         w = scaled(np.concatenate([*self.gates[multiplied[0]].values()], axis=1))
         found = d.T @ w
         found *= found
-        found /= np.multiply(d, d, out=d).T @ np.multiply(w, w, out=w)
-        return np.nan_to_num(found, copy=False)
+        variance = np.multiply(d, d, out=d).T @ np.multiply(w, w, out=w)
+        # What is never multiplied scores nothing.
+        found /= np.maximum(variance, TINY, out=variance)
+        return found
 
     def design(self, multiplied: Node | str) -> list[Float32]:
         """What weights are multiplied by, beside the 1 of their bias."""
