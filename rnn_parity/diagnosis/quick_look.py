@@ -219,7 +219,9 @@ class Values:
         if a not in self.lengths:
             length = self.terms * norms(self.x if a is None else self.of(a), 1)
             spread = 0 if a is None else self.error(a)
-            self.lengths[a] = (length + (norms(spread, 1) if np.ndim(spread) else 0))[:, np.newaxis]
+            if isinstance(spread, np.ndarray):
+                length += norms(spread, 1)
+            self.lengths[a] = length[:, np.newaxis]
         if a is not None:
             found: Float32 = self.lengths[a] * norms(self.recurrent(node.detail), 0)
             return found
@@ -259,15 +261,16 @@ class Values:
         if node not in self.slopes:
             activation, (z,) = self.letters[node.detail], node.operands
             if activation.derivative is None:
-                slope = activation.slope(self.of(z)).astype(np.float32)
+                slope: NDArray[Any] = activation.slope(self.of(z))
             else:  # for a formula, float32 is enough
-                slope = np.asarray(activation.derivative(self.float32(z), self.float32(node)))
-            self.slopes[node] = slope
+                narrow: tuple[Any, Any] = self.float32(z), self.float32(node)
+                slope = activation.derivative(*narrow)
+            self.slopes[node] = slope.astype(np.float32, copy=False)
         return self.slopes[node]
 
 
 class Backwards:
-    """What the residuals owe to each node, `(N, H)` in float32, from the outputs back to the gates."""
+    """What the residuals owe to each node, `(N, H)` in float32, from the outputs to the gates."""
 
     def __init__(self, values: Values) -> None:
         self.values, self.layer = values, values.layer
@@ -317,11 +320,11 @@ class Backwards:
 
     def to_weights(self, node: Node, owing: Float32) -> None:
         """Where a gate gets what it is owed."""
-        multiplied, gate = {
-            INPUT: lambda: (INPUT, node.detail[0]),
-            PRODUCT: lambda: (node.operands[0], node.detail),
-            BIAS: lambda: (BIAS, node.detail[1]),
-        }[node.op]()
+        multiplied: Node | str
+        if node.op == PRODUCT:
+            multiplied, gate = node.operands[0], node.detail
+        else:  # of an input the gate stands first, of a bias last
+            multiplied, gate = node.op, node.detail[node.op == BIAS]
         self.gates.setdefault(multiplied, {})[gate] = owing
         if node.op == PRODUCT and node.operands[0].op not in (STATE, CONSTANT, VECTOR):
             matrix = self.values.recurrent(gate).astype(np.float32)
@@ -347,7 +350,7 @@ class Backwards:
         one = np.ones((len(self.values.x), 1), np.float32)
         d = scaled(np.concatenate([*designs, one], axis=1))
         w = scaled(np.concatenate([*self.gates[multiplied[0]].values()], axis=1))
-        found = d.T @ w
+        found: Float32 = d.T @ w
         found *= found
         variance = np.multiply(d, d, out=d).T @ np.multiply(w, w, out=w)
         # What is never multiplied scores nothing.
@@ -361,21 +364,22 @@ class Backwards:
         return [self.values.x.astype(np.float32)] * (multiplied == INPUT)
 
     def seed(self) -> Float32:
-        """What the outputs are owed: the residuals over their bounds, less what a memory kept of the
-        step before, as the equations' `of_news` has them, over the bound of the step once more.
+        """What the outputs are owed: the residuals over their bounds, less what a memory kept of
+        the step before, as the equations' `of_news` has them, over the bound of the step once more.
         """
         values = self.values
         bound = values.error(values.roots[0]) + FLUSHED
         usable = np.isfinite(bound)
-        # Of each unit alone, the scores stay the same whatever all of it is multiplied by.
-        least = bound.min(axis=0, where=usable, initial=np.inf)
+        # The scores stay the same whatever all of it is multiplied by.
+        least = bound.min(where=usable, initial=np.inf)
         weight = np.where(usable, least / bound, np.float32(0))
         unit = self.layer.precision.unit_roundoff
         residual = (values.residual / unit / bound).astype(np.float32)
         residual = np.where(usable, residual, np.float32(0))
         if len(values.hidden) == 1:
             residual = self.news(residual, weight)
-        return residual * weight
+        owed: Float32 = residual * weight
+        return owed
 
     def news(self, residual: Float32, weight: Float32) -> Float32:
         """The residuals whose products with slopes are those of the news on both sides."""
@@ -419,11 +423,13 @@ def flat(a: NDArray[Any]) -> NDArray[Any]:
 def norms(a: NDArray[Any], axis: int) -> Float32:
     """The lengths of rows (axis 1) or columns (axis 0)."""
     squares = np.einsum("ij,ij->i" if axis else "ij,ij->j", a, a)
-    return np.sqrt(squares).astype(np.float32)
+    lengths: Float32 = np.sqrt(squares).astype(np.float32)
+    return lengths
 
 
 def scaled(a: Float32) -> Float32:
     """Columns that are 1 at most, so that float32 holds their squares."""
     most = np.abs(a).max(axis=0)
     most[most == 0] = 1
-    return a / most
+    found: Float32 = a / most
+    return found
