@@ -53,9 +53,11 @@ class NoQuickLookError(Exception):
     """A formula, or a call, that the quick look has no way for."""
 
 
-def squared_scores(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Float32:
+def squared_scores(
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any]
+) -> list[NDArray[np.float32]]:
     """How many standard errors each weight alone is off, squared, by the steps of whole `sequences`
-    and their `outputs` `(B, T, H)`; the order of the weights is that of the plan.
+    and their `outputs` `(B, T, H)`: one array for all weights that are multiplied by the same.
 
     Raises `NoQuickLookError` for a layer that computes with dropout or narrower operands, and for a
     formula whose hidden states are used in other ways than `p c + q`.
@@ -130,7 +132,10 @@ class Values:
         """The values of a node that were not asked for before."""
         if node.op == INPUT:
             gate, rows = node.detail
-            return sum((self.bias(row, gate) for row in rows), self.x @ self.kernel(gate))
+            found = self.x @ self.kernel(gate)
+            for row in rows:
+                found += self.bias(row, gate)
+            return found
         if node.op == PRODUCT:
             return self.of(node.operands[0]) @ self.recurrent(node.detail)
         if node.op == BIAS:
@@ -146,7 +151,9 @@ class Values:
             return flat(self.before)
         operands = [self.of(one) for one in node.operands]
         if node.op == ACTIVATION:
-            return self.letters[node.detail](*operands)
+            activation, (z,) = self.letters[node.detail], operands
+            quiet = activation.quiet
+            return activation(z) if quiet is None else quiet(z, np.empty_like(z))
         return UFUNCS[node.op](*operands)
 
     def after(self, k: int) -> Array:
@@ -278,7 +285,7 @@ class Backwards:
         self.gates: dict[Node | str, dict[int, Float32]] = {}
         """What each gate is owed, by what its weights are multiplied by: x, 1, or a node."""
 
-    def squared_scores(self) -> Float32:
+    def squared_scores(self) -> list[Float32]:
         """The squared scores of all weights."""
         values = self.values
         self.owed[values.roots[0]] = self.seed()
@@ -297,7 +304,7 @@ class Backwards:
         alike: dict[tuple[int, ...], list[Node | str]] = {}
         for multiplied, gates in self.gates.items():
             alike.setdefault(tuple(map(id, gates.values())), []).append(multiplied)
-        return np.concatenate([self.scores_of(one).ravel() for one in alike.values()])
+        return [self.scores_of(one) for one in alike.values()]
 
     def owe(self, node: Node, owing: Float32) -> None:
         """Add to what a node is owed."""
@@ -391,8 +398,8 @@ class Backwards:
             shows = np.where(values.keep, shows, np.float32(0))
             factor = np.where(values.keep[1:], factor, np.float32(1))
         kept = shows[1:] * factor / shows[:-1]
-        np.nan_to_num(kept, copy=False, posinf=0, neginf=0)
-        np.clip(kept, -1, 1, out=kept)
+        kept[~np.isfinite(kept)] = 0
+        np.maximum(np.minimum(kept, 1, out=kept), -1, out=kept)
         news = whole(residual).copy()
         news[1:] -= kept * whole(residual)[:-1]
         news[:-1] -= kept * news[1:]

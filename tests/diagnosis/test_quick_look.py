@@ -48,7 +48,8 @@ def test_the_scores_are_those_of_the_equations(name, mask):
         bound = np.broadcast_to(values.error(values.roots[0]), values.residual.shape)
         even = implied.all_rows(layer, sequences, outputs).even(bound.reshape(40, 6, -1))
         expected = np.sort(implied.scores(even).ravel())
-        found = np.sort(np.sqrt(squared_scores(layer, sequences, outputs)))
+        squares = squared_scores(layer, sequences, outputs)
+        found = np.sort(np.sqrt(np.concatenate([one.ravel() for one in squares])))
     # A bias may be among them for x and for h: the same numbers, as a set.
     assert expected.max() > 1
     for some, others in ((expected, found), (found, expected)):
@@ -112,7 +113,7 @@ def test_what_is_no_number_is_not_quiet(kind):
 
 @every_kind
 def test_a_large_layer_is_looked_at_in_part(kind, monkeypatch):
-    """However few steps the work allows, they are enough to tell rounded weights by."""
+    """Where it would cost much: one step in 16, and no fewer than 96."""
     run = right_run((8, 60, 16, 16), kind=kind)
     layer, sequences = call_of(run)
     seen = []
@@ -121,7 +122,20 @@ def test_a_large_layer_is_looked_at_in_part(kind, monkeypatch):
         implied, "squared_scores", lambda *a: (seen.append(a[2].shape[:2]), squared_scores(*a))[1]
     )
     assert implied.quiet(layer, sequences, simulate(run))
-    assert seen == [(8, 16)]
+    monkeypatch.setattr(implied, "QUICK_SHARE", 4)
+    assert implied.quiet(layer, sequences, simulate(run))
+    assert seen == [(8, 12), (8, 15)]
+
+
+@every_kind
+def test_few_steps_are_not_quiet(kind):
+    """Whether all weights are rounded, the scores of so few do not tell."""
+    for size, enough in (((4, 31, 3, 3), False), ((4, 32, 3, 3), True)):
+        run = right_run(size, kind=kind)
+        layer, sequences = call_of(run)
+        assert implied.quiet(layer, sequences, simulate(run)) is enough
+    copies = run.but(x=np.repeat(run.x[:1], 4, axis=0))
+    assert not implied.quiet(*call_of(copies), simulate(copies))
 
 
 def test_nobody_confirms_one_sample(monkeypatch):
