@@ -115,9 +115,13 @@ def rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any], *, even: bool
 
 def quick_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The even equations of few steps, for a look at every weight that costs little."""
+    return some_rows(layer, sequences, outputs, most_quick_rows(layer), True)
+
+
+def most_quick_rows(layer: Cell) -> int:
+    """How many steps a first look at every weight takes at most."""
     affordable = QUICK_WORK // (layer.width * (layer.features + layer.units))
-    count = int(np.clip(affordable, QUICK_ROWS, QUICK_ROWS * len(layer.GATES)))
-    return some_rows(layer, sequences, outputs, count, True)
+    return int(np.clip(affordable, QUICK_ROWS, QUICK_ROWS * len(layer.GATES)))
 
 
 def quiet(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> bool:
@@ -145,9 +149,8 @@ def quick_count(layer: Cell, sequences: Sequences) -> int:
     """
     batch, timesteps = sequences.shape
     work = layer.width * (layer.features + layer.units)
-    most = np.clip(QUICK_WORK // work, QUICK_ROWS, QUICK_ROWS * len(layer.GATES))
     affordable = max(CHEAP_WORK // work, batch * timesteps // QUICK_SHARE, FEWEST_LOOKED_AT)
-    return int(min(most, affordable))
+    return min(most_quick_rows(layer), affordable)
 
 
 def some_rows(
