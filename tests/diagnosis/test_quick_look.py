@@ -91,7 +91,7 @@ def test_there_is_no_quick_look_at_everything():
 
 @every_kind
 def test_a_right_run_is_quiet_and_others_are_not(kind):
-    run = right_run((8, 60, 16, 16), kind=kind)
+    run = right_run((8, 60, 16, 16), 1, kind=kind)
     layer, sequences = call_of(run)
     assert implied.quiet(layer, sequences, simulate(run))
     kernel = run.kernel.copy()
