@@ -38,11 +38,6 @@ CLOSER = 4.0
 """An explanation that is this many times as close as another makes the other one, though it is
 within the bounds, a chance. Chosen.
 """
-ROUNDING_SHOWS = 128
-"""Equations from which on the scores of single weights tell whether all are rounded. Chosen."""
-LOUD = 2.0
-"""Mean square of all scores from which on all weights may be rounded. Chosen: by chance it is 1."""
-
 Candidate = tuple[tuple[Fault, ...], Computation, tuple[str, ...]]
 """Faults, the computation that has them, and the details of each of them."""
 Candidates = Iterator[Candidate]
@@ -208,11 +203,15 @@ def suspicion(
         return None  # the errors of narrow formats are no noise: they depend on the numbers
     if not has_equations(layer):
         return None
+    if reference.sequences.shape[0] == 1 and probe is None:
+        return None  # there is nobody to confirm what one sample raises
+    if implied.quiet(layer, reference.sequences, outputs):
+        return None
     now = stacked(layer)
     quick = implied.quick_rows(layer, reference.sequences, outputs)
     scores = implied.scores(quick)
     # Rounding changes every weight a little; of few equations no single score can be high.
-    hidden = quick.count < ROUNDING_SHOWS or np.mean(scores**2) > LOUD
+    hidden = quick.count < implied.FEWEST_ROWS or np.mean(scores**2) > implied.LOUD
     rounding = likeliest_rounding(reference, quick) if hidden else None
     weights: tuple[ImpliedWeight, ...] = ()
     if scores.max() > implied.SCREEN:
