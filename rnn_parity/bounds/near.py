@@ -77,14 +77,15 @@ class NotNearError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class NearSteps:
-    """Absolute deviation and residual, the residual's bound, and the size `|y|` of the replayed
-    numbers, all `(t, B, H)`.
+    """Absolute deviation and residual, the residual's bound, and the sizes of the replayed numbers
+    and of those `expected` of steps from the observed states, all `(t, B, H)`.
     """
 
     deviation: Float32
     residual: Float32
     radius: Float32
     size: Float32
+    expected: Float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,7 +275,11 @@ class Near:
             return None
         self.next = found
         residual = np.subtract(difference[1:], found.moved)
-        return NearSteps(size[1:], np.abs(residual, out=residual), found.radius, found.size)
+        expected = observed.states[1:].astype(np.float32)
+        expected -= residual
+        np.abs(expected, out=expected)
+        np.abs(residual, out=residual)
+        return NearSteps(size[1:], residual, found.radius, found.size, expected)
 
     def passed(self, block: Block, observed: Observed) -> None:
         """Go on from a block that was passed in the quick way."""

@@ -157,7 +157,8 @@ class Found:
             return False
         far = ulps(quick.deviation, quick.size, FLOAT32)
         self.enter(block.steps, quick.deviation, far, quick.residual, ratio, quick.radius)
-        self.widths = self.widths.and_then(Widths.of(quick.radius, quick.size, None))
+        widths = Widths.of(quick.radius, quick.size, None, quick.expected, FLOAT32.smallest_normal)
+        self.widths = self.widths.and_then(widths)
         self.finite = True
         return True
 

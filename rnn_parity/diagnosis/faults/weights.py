@@ -445,8 +445,8 @@ def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], f
         layer, before = changed_at(c.layer, entries), worst
         if not off.any():
             break
-    changes = {place: new - value(c.layer, *place) for place, new in entries.items()}
-    return entries if all_confirmed(found, changes) else {}
+    by = {at: new - value(c.layer, *at) for at, new in entries.items()}
+    return entries if all_confirmed(found, by) else {}
 
 
 def all_confirmed(equations: Rows, changes: Mapping[tuple[int, int], float]) -> bool:
