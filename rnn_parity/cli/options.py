@@ -19,6 +19,7 @@ from rnn_parity.cli.targets import (
     expanded,
     is_folder,
     kind_of,
+    no_such_file,
 )
 from rnn_parity.errors import InputError, nearest
 from rnn_parity.implementations.sources import KINDS, recognised
@@ -617,10 +618,7 @@ def refuse_target(target: str, command: str) -> None:
     if name.endswith(".npz"):
         raise InputError(f"{expected}, received a case (.npz)")
     if not os.path.lexists(target):
-        folder, missing = os.path.split(target)
-        beside = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-        near = nearest(missing, beside)
-        raise InputError(f"{target}: cannot be read: No such file or directory{near}")
+        raise no_such_file(target, target)
     if is_folder(target):
         raise InputError(f"{expected}, received a folder; name one model file in it")
     if os.path.isfile(target) and not name.endswith(OF_KERAS):

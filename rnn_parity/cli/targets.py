@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, nearest
 
 Report: TypeAlias = Literal["generated", "model", "onnx", "tfjs", "state_dict", "case", "nothing"]
 """Which function of the command line checks it, see `cli.main.REPORTS`."""
@@ -120,8 +120,15 @@ def kind_of(target: str | None) -> TargetKind:
 def refuse_missing(target: str, kind: TargetKind) -> None:
     """Raise `InputError` for a file that is not there, before anything is imported to read it."""
     if target.lower().endswith(kind.suffixes) and not os.path.lexists(target):
-        name = f"{kind.called} {target!r}" if kind.called else target
-        raise InputError(f"{name}: cannot be read: {os.strerror(errno.ENOENT)}")
+        raise no_such_file(target, f"{kind.called} {target!r}" if kind.called else target)
+
+
+def no_such_file(path: str, called: str) -> InputError:
+    """The error of a file that is not there, which the message calls so; with the nearest one."""
+    folder, missing = os.path.split(path)
+    beside = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    near = nearest(missing, beside)
+    return InputError(f"{called}: cannot be read: {os.strerror(errno.ENOENT)}{near}")
 
 
 def is_folder(path: str) -> bool:

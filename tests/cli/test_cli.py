@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +77,10 @@ def test_data_settle_the_sizes(calls, tmp_path):
     assert options_["mask"].all()
 
 
-def test_a_model_and_its_options(calls, tmp_path):
+def test_a_model_and_its_options(calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.keras", "net.h5"):
+        Path(name).touch()
     assert run("net.keras") == 0
     assert run("net.h5 --layer-name rnn --unsafe --mode xla --batch 2 --seed 3") == 0
     none = {"inputs": None, "mask": None}

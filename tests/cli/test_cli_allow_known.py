@@ -1,6 +1,7 @@
 """`--allow-known`: what Keras is known for is reported, and is no failure."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,8 +43,9 @@ def test_a_case_is_recorded_and_checked(tmp_path, capsys):
     assert run("check --allow-known --no-keras", path) == 0
 
 
-def test_what_diverged_is_not_recorded_unless_told_to(tmp_path, capsys):
-    path = tmp_path / "case.npz"
+def test_what_diverged_is_not_recorded_unless_told_to(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = Path("case.npz")
     assert run("record -q", LAYER, "-o", path) == 1
     out, err = capsys.readouterr()
     assert out.startswith("DIVERGED")
