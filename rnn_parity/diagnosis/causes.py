@@ -217,6 +217,9 @@ def suspicion(
     if scores.max() > implied.SCREEN:
         equations = implied.rows(layer, reference.sequences, outputs, even=True)
         weights = implied.differences(layer, implied.confirmed(layer, equations, probe))
+        if len(outputs) > 1:  # a single sample is confirmed by the probe
+            units = implied.varied(outputs)
+            weights = tuple(one for one in weights if units[one.index[-1] % layer.units])
         if rounding is not None:  # a single weight that is off by more may pass for a rounding
             rest = equations.but_weights(stacked(rounding.layer) - now)
             rounding = None if implied.confirmed(layer, rest).difference.any() else rounding

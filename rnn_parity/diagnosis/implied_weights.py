@@ -76,6 +76,12 @@ time of the replay; half as many steps show changes of 1.4 times the size."""
 FEWEST_LOOKED_AT = 96
 """Steps that a quick look takes, however much they cost. Chosen: of (16, 100, 512, 512), one in
 16."""
+VARIED = 0.125
+"""The share of its size by which a unit has to vary over the samples, at the same timestep. Where
+it varies by less, an activation's errors are nearly the same function of the inputs in all samples,
+which then confirm each other's noise. Measured on 400 right SimpleRNNs for each size of the inputs:
+16, 22, 15, 0 and 0 suspect where units varied by about 0.006, 0.02, 0.06, 0.2 and 0.6.
+"""
 LOUD = 2.0
 """Mean square of all scores from which on all weights may be rounded. Chosen: by chance it is 1."""
 NEARLY = 0.9
@@ -390,6 +396,14 @@ def differences(layer: Cell, found: Estimate) -> tuple[ImpliedWeight, ...]:
         for k, j in np.argwhere(real).tolist()
     ]
     return tuple(sorted(weights, key=lambda w: -w.sigma))
+
+
+def varied(outputs: NDArray[Any]) -> NDArray[np.bool_]:
+    """For each unit `(H,)`, whether samples differ in it by enough to confirm each other."""
+    spread = np.sqrt((np.std(outputs, axis=0, dtype=np.float64) ** 2).mean(axis=0))
+    size = np.sqrt(np.mean(np.square(outputs, dtype=np.float64), axis=(0, 1)))
+    enough: NDArray[np.bool_] = spread >= VARIED * size
+    return enough
 
 
 def smallest_changes(layer: Cell) -> Array:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -221,3 +222,19 @@ def test_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(InputError, match="received something that is not a plain file"):
         against_baseline(Report(()), tmp_path / "pipe.json")
+
+
+def test_a_case_that_was_recorded_again_is_the_same_check(tmp_path):
+    def then(version):
+        against = f"TensorFlow {version}"
+        subject = Subject("case", "c.npz", "GRU", "a", mode="graph", against=against)
+        return replace(check(), subject=subject)
+
+    report = held(tmp_path, [then("2.15")], [then("2.21")])
+    assert (report.worse, report.baseline.changes) == ((), ())
+
+
+def test_what_got_worse_is_said_first(tmp_path):
+    report = held(tmp_path, [check(), check(name="b")], [check()])
+    assert report.summary.startswith("WORSE: 1 check is worse than before, or gone; ")
+    assert report.verdict == "parity"

@@ -189,3 +189,18 @@ def test_what_is_no_target_is_told_what_is(tmp_path, monkeypatch, capsys):
     ):
         said = refused(capsys, arguments)
         assert all(word in said for word in words), said
+
+
+def test_a_single_target_that_cannot_be_read_is_in_the_reports(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.npz").write_bytes(b"PK")
+    assert run("check bad.npz -o a.json -o a.md") == 2
+    assert "ERROR: case 'bad.npz'" in " ".join(capsys.readouterr().out.split())
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert (found["exit_code"], found["verdict"]) == (2, "inconclusive")
+    assert [error["path"] for error in found["errors"]] == ["bad.npz"]
+    assert "bad.npz" in (tmp_path / "a.md").read_text()
+    assert run("check bad.npz --format github") == 2
+    assert capsys.readouterr().out.startswith("::error file=bad.npz,")
+    assert run("check bad.npz") == 2
+    assert capsys.readouterr().out == ""

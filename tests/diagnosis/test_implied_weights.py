@@ -532,3 +532,31 @@ def test_the_most_telling_unknowns():
     assert equations.telling(3).tolist() == [1, 2, 5]
     assert equations.telling(2).tolist() == [2, 5]
     assert equations.telling(0).tolist() == []
+
+
+@pytest.mark.parametrize("scale", [0.003, 0.01, 0.03])
+def test_samples_that_hardly_differ_confirm_nothing(scale):
+    # Without the rule about what varies, 5 of these 12 right runs are suspect.
+    for seed in (2, 59, 64, *range(9)):
+        rng = np.random.default_rng(seed)
+        shapes = (4, 5), (5, 5), (5,)
+        kernel, recurrent, bias = (np.float32(rng.normal(size=s)) * np.float32(0.3) for s in shapes)
+        inputs = (rng.normal(size=(20, 60, 4)) * scale).astype(np.float32)
+        h, outputs = np.zeros((20, 5), np.float32), []
+        for t in range(60):
+            h = np.tanh(inputs[:, t] @ kernel + h @ recurrent + bias)
+            outputs.append(h)
+        report = rp.compare(rp.SimpleRNN(kernel, recurrent, bias), inputs, np.stack(outputs, 1))
+        assert report.verdict == "parity", seed
+
+
+def test_one_wrong_number_implies_no_other_weights():
+    # Without the rule about the equation that is furthest off, seed 25 has other weights.
+    named = []
+    for seed in (3, 25, 31):
+        rng = np.random.default_rng(seed)
+        run = drawn("LSTM", seed, (3, 7, 4, 6))
+        outputs = simulate(run).copy()
+        outputs[rng.integers(3), 6, rng.integers(6)] += 10 ** rng.uniform(-5.5, -1)
+        named += [(seed, cause.fault) for cause in examined(run, outputs).causes]
+    assert named == []

@@ -54,6 +54,7 @@ def test_no_file_means_the_defaults(tmp_path):
         ("[tool.rnn_parity]\nignore = 'a'", "expected a list of faults in ignore, received 'a'"),
         ("[tool.rnn_parity]\nignore = ['']", "expected a list of faults in ignore, received"),
         ("[tool.rnn_parity]\ncases = ''", "expected the name of a folder in cases, received ''"),
+        ("[tool.rnn-parity]", r"expected the table .tool.rnn_parity., received .tool.rnn-parity."),
         ("\xff", "expected a TOML file, received"),
         ("a = " + "[" * 100_000, "expected a TOML file, received"),
         ("a = " + "{a = " * 100_000, "expected a TOML file, received"),

@@ -537,3 +537,13 @@ def test_numbers_that_are_known_but_for_a_flush_to_zero_hide_nothing():
     for radius, share in ((EXACT * eta, 0.5), (2 * EXACT * eta, 1.0)):
         ball = Ball(np.array([[0.0, 1.0]]), np.array([[radius, 2.0]]), IN_FLOAT32)
         assert state_resolution("h", ball, ball.value).share == share
+
+
+def test_zeros_are_no_parity_where_the_right_numbers_are_next_to_nothing():
+    # Two products cancel but for 1e-6; a step from zeros gives less than the replay has gathered.
+    inputs = np.full((1, 200, 2), 10, np.float32)
+    inputs[..., 1] -= np.float32(1e-6)
+    one = np.float32([[1], [-1]]), np.float32([[0.85]])
+    layer = rp.SimpleRNN(*one, None, activation="linear")
+    report = rp.compare(layer, inputs, np.zeros((1, 200, 1), np.float32))
+    assert (report.verdict, bool(report)) == ("inconclusive", False)
