@@ -131,12 +131,15 @@ def test_workers_with_other_versions_are_refused(cases, capsys, monkeypatch):
 
 def test_an_interrupt_ends_all_processes(cases):
     arguments = ["check", ".", "--against", "ports:waiting", "--workers", "2"]
+    # A job in the background ignores this signal, and so would all that it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(
         [sys.executable, "-m", "rnn_parity", *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, before)
     while not (cases / "started").exists():
         assert running.poll() is None, running.stderr.read()
         time.sleep(0.05)
