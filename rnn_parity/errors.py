@@ -61,6 +61,10 @@ class SourceFailedError(InputError):
     """
 
 
+class Terminated(SystemExit):  # it is no error, and no `except Exception` takes it
+    """A signal has asked this process to end; the exit code is that of a shell."""
+
+
 class MissingPackageError(RnnParityError, ImportError):
     """A package that this operation needs is not installed; the message names what to install."""
 

@@ -29,7 +29,7 @@ from rnn_parity.cli.options import (
     views,
 )
 from rnn_parity.cli.targets import CASE, STATE_DICT, TFJS, is_folder, refuse_missing
-from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, shown_lines
+from rnn_parity.errors import InputError, RnnParityError, SourceFailedError, Terminated, shown_lines
 from rnn_parity.system.choices import LAYER_CLASSES
 from rnn_parity.system.limits import check_numbers
 
@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         logging.disable()  # TensorFlow would complain about what it was not allowed to finish
         return INTERRUPTED
+    except Terminated as stop:
+        return int(stop.code or 0)
     except (Exception, SystemExit) as error:
         if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
             raise
@@ -315,6 +317,8 @@ def report_or_error(given: Given, looked_at: bool) -> Report | TargetError:
 
     try:
         return released(report_on(given), looked_at)
+    except Terminated:
+        raise
     except (Exception, SystemExit) as error:
         if sys.flags.dev_mode and not isinstance(error, (RnnParityError, MemoryError)):
             raise

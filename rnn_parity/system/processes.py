@@ -15,7 +15,7 @@ from contextlib import suppress
 from math import inf
 from types import FrameType
 
-from rnn_parity.errors import InputError, SourceFailedError
+from rnn_parity.errors import InputError, SourceFailedError, Terminated
 from rnn_parity.system.files import reason
 
 TIME_LIMIT = "RNN_PARITY_TIME_LIMIT"
@@ -58,7 +58,7 @@ def ending(code: int) -> str:
 class Unwinding:
     """In a block with this, a signal that asks this process to end waits for a good moment.
 
-    `pause` and the end of the block then raise `KeyboardInterrupt` or `SystemExit`, so that
+    `pause` and the end of the block then raise `KeyboardInterrupt` or `Terminated`, so that
     everything is tidied up: raised in the middle of `subprocess`, it could leave a lock taken or a
     program unknown. Signals arrive in the main thread only, and those that somebody else handles
     are left alone.
@@ -91,7 +91,7 @@ class Unwinding:
         if self.waiting == signal.SIGINT:
             raise KeyboardInterrupt
         if self.waiting:
-            raise SystemExit(128 + self.waiting)
+            raise Terminated(128 + self.waiting)
 
 
 def run_program(arguments: Sequence[str], limit: float, where: str, signals: Unwinding) -> None:

@@ -235,7 +235,7 @@ def test_the_answer_is_not_written_over_a_source_with_a_part(here, capsys):
     before = (here / "y.npz").read_bytes()
     line = "check case.npz --no-keras --against y.npz?axes=BTH#outputs -o y.npz"
     assert cli.main(line.split()) == 2
-    assert "would overwrite what is read" in capsys.readouterr().err
+    assert "-o 'y.npz': expected a name that ends in .txt" in capsys.readouterr().err
     assert (here / "y.npz").read_bytes() == before
 
 

@@ -162,7 +162,7 @@ def test_other_layers_are_no_proof_and_no_pass(form, tmp_path):
     assert {one.verdict for one in report.checks} == {"parity"}
     assert (report.verdict, report.exit_code, bool(report)) == ("inconclusive", 3, False)
     assert report.model_outputs[0].first_layer == model.layers[-1].name
-    assert f"from {model.layers[-1].name} on" in str(report)
+    assert f"after the layer '{model.layers[-1].name}'" in " ".join(str(report).split())
     assert '"first_layer": "dense' in report.to_json()
 
 
