@@ -55,9 +55,9 @@ SPACES["simple_rnn"] = {{
 }}
 shrink = engine.shrink
 
-def shrinking(configuration, first):
+def shrinking(*given):
     os.write(1, b"shrinking\\n")
-    shrink(configuration, first)
+    shrink(*given)
     time.sleep(60)  # it is interrupted before it ends, however fast it was
 
 class Object:
@@ -72,9 +72,9 @@ def checks(*given, **more):
     Object()
     return checked(*given, **more)
 
-def late(configuration, first):
+def late(*given):
     worker._checked = checks
-    return shrinking(configuration, first)
+    return shrinking(*given)
 
 engine.shrink = late if {swallows} else shrinking
 sys.argv[:] = ["rnn-parity", "sweep", "--strength", "full", "--against", "port:wrong", {resume}]

@@ -171,13 +171,14 @@ def test_the_quick_way_passes_what_is_within_half_of_its_bounds(ratio, taken):
     one = np.ones((1, 1, 1), np.float32)
     block = Block(slice(0, 1), one, one, 4 * np.ones((1, 1, 1)), np.ones((2, 1, 1)))
     found = Found.nothing((1, 1), 1)
-    near = NearSteps(2 * one, ratio * one, one, 4 * one)
+    near = NearSteps(2 * one, ratio * one, one, 4 * one, 3 * one)
     assert found.take_quick(block, near) is taken
     assert found.finite is taken
     assert found.rows.max_ratio.tolist() == [ratio * taken]
     # An ULP at 4 is 2^-21.
     assert found.rows.max_ulp.tolist() == [2.0**22 * taken]
     assert found.widths.replayed.tolist() == [16 * taken]
+    assert found.widths.expected.tolist() == [9 * taken]
 
 
 def test_of_a_part_samples_are_counted_from_the_first_of_all():
