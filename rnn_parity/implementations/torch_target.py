@@ -41,7 +41,6 @@ DEFAULTS = {"nonlinearity": "tanh", "batch_first": True, "dropout": 0.0}
 """What a `state_dict` does not hold; `batch_first` is this program's default, not PyTorch's."""
 HELD = ("input_size", "hidden_size", "num_layers", "bias", "bidirectional", "proj_size")
 """Arguments of PyTorch's modules that a `state_dict` tells."""
-TENSORS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 CELL = "a cell alone does not tell what its inputs are: check it with --against a layer of Keras"
 
 

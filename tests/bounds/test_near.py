@@ -195,28 +195,28 @@ def test_what_is_left_out_must_be_small_beside_the_radius():
     assert linear(2.0**-20, 0.5, [1, 1], [SMALL / 2, 0]) is None
 
 
-def test_a_hidden_state_known_less_well_than_its_radius_tells():
+def first_block_of_an_lstm():
     layer, x, outputs = problem("LSTM")
     sequences = Sequences.of(layer, x).samples(slice(0, len(x)))
     way = Near(Steps(layer, ARITHMETIC, sequences), sequences)
     observed = Observed(layer, sequences, outputs)
     block = next(blocks(layer, sequences, recorded=True))
     observed.advance(block.steps)
+    return way, block, observed
+
+
+def test_a_hidden_state_known_less_well_than_its_radius_tells():
+    way, block, observed = first_block_of_an_lstm()
     (carried,) = way.hidden
     assert way.steps(block, observed) is not None
-    way.hidden = [replace(carried, off=np.full(layer.units, LEFT_OUT * 1.01))]
+    way.hidden = [replace(carried, off=np.full(way.layer.units, LEFT_OUT * 1.01))]
     assert way.steps(block, observed) is None
-    way.hidden = [replace(carried, off=np.full(layer.units, np.nan))]
+    way.hidden = [replace(carried, off=np.full(way.layer.units, np.nan))]
     assert way.steps(block, observed) is None
 
 
 def test_the_radius_of_a_hidden_state_is_carried_on():
-    layer, x, outputs = problem("LSTM")
-    sequences = Sequences.of(layer, x).samples(slice(0, len(x)))
-    way = Near(Steps(layer, ARITHMETIC, sequences), sequences)
-    observed = Observed(layer, sequences, outputs)
-    block = next(blocks(layer, sequences, recorded=True))
-    observed.advance(block.steps)
+    way, block, observed = first_block_of_an_lstm()
     radius = way.steps(block, observed).radius
     (carried,) = way.hidden
     way.hidden = [replace(carried, radius=carried.radius + np.float32(1e-4))]
