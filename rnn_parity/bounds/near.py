@@ -15,6 +15,7 @@ where `off` is not small beside the radius, and passes what is within half of it
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,11 @@ ROUNDED_UP = 1 + 2.0**-13
 each that the general way takes for it."""
 ASSUMED = 2.0**-7
 """The share of a hidden state's radius that is first taken for `off`; it is more than what is."""
-ACTIVATIONS = [CATALOGUE[name] for name in ("tanh", "sigmoid", "linear")]
-"""Those whose slope is a polynomial of the output, at most 1, so that float32 does for it too."""
+CURVATURE = {"tanh": 4 / (3 * sqrt(3)), "sigmoid": 1 / (6 * sqrt(3)), "linear": 0.0}
+"""The suprema of `|f''|` of the activations that the quick way knows: their slope is a polynomial
+of the output, at most 1, so that float32 does for it too."""
+STEEPER = 1.1
+"""More than `1 / (1 - L r / 2)**2`, as a bound by the slope (`Activation.by_slope`) has it."""
 
 
 class NotNearError(Exception):
@@ -260,7 +264,8 @@ class Near:
         layer = steps.layer
         plain = sequences.mask is None and sequences.dropout is NO_DROPOUT
         plain &= steps.arithmetic.results == FLOAT32 and layer.operands is None
-        known = all(activation in ACTIVATIONS for activation in layer.activations)
+        known = all(CATALOGUE.get(one.name) is one for one in layer.activations)
+        known &= CURVATURE.keys() >= {one.name for one in layer.activations}
         return plain and known and not layer.facts.own_output
 
     def steps(self, block: Block, observed: Observed) -> NearSteps | None:
@@ -697,23 +702,21 @@ class Evaluation:
         slope = float32(activation.derivative(y, y))
         moved = None if z.moved is None else slope * z.moved
         size = y if positive else np.abs(y)
-        curvature = 0.5 * activation.curvature
         radius = size * np.float32(activation.relative * self.unit)
         radius += np.float32(activation.absolute * self.unit + self.eta)
         if z.radius is not None:
-            slope += z.radius * np.float32(curvature)
-            slope *= z.radius
-            radius += slope
-        bend, near = 2 * curvature, limits.moved + limits.most_off
-        off = limits.off * (2 + bend * (limits.radius + limits.most_off))
-        off = off + limits.share * limits.radius * bend * (near + 2 * limits.radius)
-        off = off + 0.5 * bend * near**2 + bend * near * limits.radius
+            radius += activation.by_slope(slope, z.radius)
+        bend, near = STEEPER * CURVATURE[activation.name], limits.moved + limits.most_off
+        steepening = STEEPER * activation.steepening
+        off = limits.off * (2 + steepening * (limits.radius + limits.most_off))
+        off = off + bend * near * (0.5 * near + (1 + limits.share) * limits.radius)
         off = (off + ROUNDING * (near + limits.radius)) * SLACK
         most = np.ones_like(off) if bounded else highest(size)
-        widest = limits.radius * (1 + curvature * limits.radius)
+        widest = limits.radius * (1 + steepening * limits.radius)
         widest = widest + (activation.relative * most + activation.absolute) * self.unit
         widest = widest * SLACK + 2 * self.eta
-        found = Limits(most, near + off, widest, off, limits.share)
+        share = limits.share * (1 + steepening * limits.radius)
+        found = Limits(most, near + off, widest, off, share)
         return Number(y, moved, radius, found, positive)
 
     # Hidden states.

@@ -7,9 +7,12 @@ rounded to the layer's precision, are judged as any others are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
+from threading import RLock
+from typing import Any
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +40,10 @@ FIRST, STEPS = 3, 32
 zeros, another recurrent kernel shows in the second one."""
 BOUNDED = {"tanh", "sigmoid", "softsign", "hard_tanh"}
 """Activations whose outputs saturate at their limits."""
-MOST_KEPT = 1 << 24
-"""Bytes of inputs and outputs that a report keeps, to work out the blind spots when somebody looks
-at them: 16 MiB. Of more, a memory map of gigabytes among them, nothing is copied and the blind
-spots are worked out at once.
+MOST_KEPT = 1 << 28
+"""Bytes of inputs and outputs that all reports together keep, to work out blind spots when somebody
+looks at them: 256 MiB. Of what would be more, a memory map of gigabytes among them, nothing is
+copied and the blind spots are worked out at once. Chosen.
 """
 
 
@@ -150,12 +153,39 @@ def copies(reference: Computation, observed: Observations) -> tuple[Computation,
     return own, Observations(np.array(observed.outputs), states)
 
 
+@dataclass(eq=False)
+class Room:
+    """How many bytes of checks are kept, all together."""
+
+    taken: int = 0
+    lock: Any = field(default_factory=RLock)
+
+    def take(self, size: int) -> bool:
+        """Take room for so many bytes; False if there is not enough of it."""
+        with self.lock:
+            if self.taken + size > MOST_KEPT:
+                return False
+            self.taken += size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """What was kept there is gone."""
+        with self.lock:
+            self.taken -= size
+
+
+ROOM = Room()
+
+
 def later(passed: PassedCheck | PassedLast) -> Sensitivity:
-    """The sensitivity of a check: worked out when somebody looks, where its data are small."""
+    """The sensitivity of a check: worked out when somebody looks, where there is room to keep its
+    data until then.
+    """
     size = passed.reference.sequences.inputs.nbytes + passed.observed.outputs.nbytes
-    if size > MOST_KEPT:
+    if not ROOM.take(size):
         return sensitivity(passed)
     kept = passed.copied()
+    finalize(kept, ROOM.give_back, size)
     return LaterSensitivity(lambda: sensitivity(kept))
 
 

@@ -30,8 +30,9 @@ Radius = NDArray[Any]
 
 NARROW = 2.0**-12
 """Formats of 16 bits have a larger unit roundoff: float16's is 2**-11."""
-WIDE = 2.0**-8
-"""From this radius on, the spread is taken at the ends of the interval."""
+WIDE = 2.0**-7
+"""From this radius on, the spread is taken at the ends of the interval; below it, a bound by the
+slope is wider than that by 1/60 of itself at most."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ class Activation:
     narrow: tuple[float, float] | None = None
     """`relative` and `absolute` where results have 16 bits, if they are others there."""
     derivative: Callable[[Array, Array], Array] | None = None
-    """`f'(z)` from `z` and `y = f(z)`, a new array, where `f'` is Lipschitz continuous."""
-    curvature: float = inf
-    """The Lipschitz constant of `f'` (the supremum of `|f''|`); goes with `derivative`."""
+    """`f'(z)` from `z` and `y = f(z)`, a new array, where `log |f'|` is Lipschitz continuous."""
+    steepening: float = inf
+    """The Lipschitz constant of `log |f'|` (the supremum of `|f'' / f'|`); goes with `derivative`.
+    """
     turning_points: tuple[float, ...] = ()
     """Where an elementwise `f` that is not monotone changes direction."""
     coupling: Callable[[Array, Array, Radius], Radius] | None = None
@@ -118,18 +120,22 @@ class Activation:
         with np.errstate(all="ignore"):
             if self.coupling is not None:
                 return self.coupling(z, y, rad)
-            # Where Taylor's second term would matter, the ends are sharper.
-            if self.derivative is not None and (not self.curvature or rad.max() < WIDE):
-                return self._first_order(self.derivative(z, y), rad)
+            # Where the slope changes much within the radius, the ends are sharper.
+            if self.derivative is not None and (not self.steepening or rad.max() < WIDE):
+                return self.by_slope(self.derivative(z, y), rad)
             return self._at_ends(z, y, rad)
 
-    def _first_order(self, slope: Array, rad: Radius) -> Radius:
-        """Taylor: `|f(z + d) - f(z)| <= |f'(z)| |d| + sup|f''| d^2 / 2`."""
+    def by_slope(self, slope: Array, rad: Radius) -> Radius:
+        """The spread from the slope `f'(z)`, which is written over where it has rad's dtype.
+
+        Within d of z, `|f'|` grows to `|f'(z)| exp(L d)` at most, L being `steepening`. Integrated:
+        `|f(z + d) - f(z)| <= |f'(z)| (exp(L d) - 1) / L <= |f'(z)| d / (1 - L d / 2)`.
+        """
         result: Radius = np.abs(slope, out=slope).astype(rad.dtype, copy=False)
-        if self.curvature:
-            # The curvature first: a scalar keeps float32 arrays float32.
-            result += rad * rad.dtype.type(0.5 * self.curvature)
         result *= rad
+        if self.steepening:
+            # A scalar of their dtype keeps float32 arrays float32.
+            result /= 1 - rad * rad.dtype.type(0.5 * self.steepening)
         return result
 
     def _at_ends(self, z: Array, y: Array, rad: Radius) -> Radius:
@@ -391,9 +397,7 @@ def sparsemax_sum(z: Array, size: Radius) -> Array:
 # constants are float32's (1e8 units), and PyTorch's softplus, which is z above 20 (1e6 units).
 _ALL = (
     Activation("linear", linear, 0, 0, None, lambda z, y: np.ones_like(y), 0.0, writes=True),
-    Activation(
-        "tanh", np.tanh, 8, 0, (2, 0), lambda z, y: 1.0 - y * y, 4 / (3 * sqrt(3)), writes=True
-    ),
+    Activation("tanh", np.tanh, 8, 0, (2, 0), lambda z, y: 1.0 - y * y, 2.0, writes=True),
     Activation(
         "sigmoid",
         sigmoid,
@@ -401,7 +405,7 @@ _ALL = (
         4,
         (4, 1),
         lambda z, y: y - y * y,
-        1 / (6 * sqrt(3)),
+        1.0,
         writes=True,
         quiet=quiet_sigmoid,
     ),
@@ -426,8 +430,8 @@ _ALL = (
         2.0,
         limits=False,
     ),
-    Activation("softplus", softplus, 10, 0, None, lambda z, y: -np.expm1(-y), 0.25),
-    Activation("log_sigmoid", log_sigmoid, 10, 0, None, lambda z, y: -np.expm1(y), 0.25),
+    Activation("softplus", softplus, 10, 0, None, lambda z, y: -np.expm1(-y), 1.0),
+    Activation("log_sigmoid", log_sigmoid, 10, 0, None, lambda z, y: -np.expm1(y), 1.0),
     Activation("elu", elu, 2, 4),
     Activation("celu", elu, 2, 4),
     Activation("selu", selu, 3, 6),
@@ -451,7 +455,7 @@ _ALL = (
         relative=4,
         absolute=2,
         derivative=lambda z, y: 1.0 / (2.0 - z / y),
-        curvature=0.25,
+        steepening=3 * sqrt(3) / 8,
         extra=lambda z, size: np.abs(z),
         limits=False,
     ),
@@ -536,7 +540,7 @@ def clipped(activation: Activation, limit: float) -> Activation:
         name=f"{activation.name} clipped at {limit:g}",
         function=lambda z: activation(within(z)),
         derivative=None,
-        curvature=inf,
+        steepening=inf,
         turning_points=tuple(point for point in activation.turning_points if abs(point) < limit),
         extra=None if extra is None else lambda z, size: extra(within(z), size),
         writes=False,

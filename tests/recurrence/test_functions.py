@@ -4,7 +4,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from rnn_parity.recurrence.activations import CATALOGUE
+from rnn_parity.recurrence.activations import CATALOGUE, WIDE
 from rnn_parity.recurrence.erf import erfc
 
 COUPLED = ["softmax", "log_softmax", "sparsemax"]
@@ -142,13 +142,27 @@ def test_erfc():
 
 
 @pytest.mark.parametrize("name", [n for n in DEFINITION if CATALOGUE[n].derivative])
-def test_derivative_and_curvature(name):
+def test_derivative_and_steepening(name):
     activation = CATALOGUE[name]
-    # Off zero, where softsign's f'' jumps.
-    z = np.concatenate([np.arange(-12, 12) + 0.37, [-0.6585, 0.6585, 1.317, -1e-3, 1e-3]])
+    # Off zero, where softsign's f'' jumps. Squareplus is steepest at 2 sinh(-atanh(1/2)).
+    steepest = [-1e-3, 1e-3, -1.1547, -12.3, 12.3]
+    z = np.concatenate([np.arange(-12, 12) + 0.37, steepest])
     with mp.workdps(60):
         first = np.array([float(mp.diff(DEFINITION[name], mp.mpf(x))) for x in z])
         second = np.array([float(mp.diff(DEFINITION[name], mp.mpf(x), 2)) for x in z])
     np.testing.assert_allclose(activation.derivative(z, activation(z)), first, atol=1e-15)
-    # Among the points is one near the largest curvature: the constant is right, not only safe.
-    assert activation.curvature * 0.99 <= np.abs(second).max() <= activation.curvature
+    # Among the points is one near the largest: the constant is right, not only safe.
+    most = np.abs(second / first).max()
+    assert activation.steepening * 0.99 <= most <= activation.steepening * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("name", [n for n in DEFINITION if CATALOGUE[n].derivative])
+def test_a_bound_by_the_slope_is_hardly_wider_than_the_values(name):
+    """Where tanh is saturated, too: Taylor's bound is 1,000 times wider there."""
+    activation, r = CATALOGUE[name], WIDE * (1 - 1e-6)
+    z = np.linspace(-9, 9, 721)
+    y, rad = activation(z), np.full(721, r)
+    moved = np.maximum(np.abs(activation(z + r) - y), np.abs(activation(z - r) - y))
+    spread = activation.spread(z, y, rad)
+    assert np.all(moved <= spread * (1 + 1e-12) + 1e-15)
+    assert np.all(spread <= (1 + 1 / 60) * moved + 1e-14)

@@ -1,6 +1,7 @@
 """A report is data: it can be pickled and copied, and later changes of arrays do not reach it."""
 
 import copy
+import gc
 import pickle
 
 import pytest
@@ -104,10 +105,30 @@ def test_large_data_are_not_copied(monkeypatch):
     layer, given, arrays = call("GRU")
     expected = compared(layer, given).to_json()
     monkeypatch.setattr(blind_spots, "MOST_KEPT", given["inputs"].nbytes)
+    monkeypatch.setattr(blind_spots, "ROOM", blind_spots.Room())
     monkeypatch.setattr(blind_spots.PassedCheck, "copied", None)
     report = compared(layer, given)
     arrays[0][...] = 0
     assert report.to_json() == expected
+
+
+def test_what_reports_keep_together_is_limited(monkeypatch):
+    """Room for two checks: it is free again when a report is looked at or gone."""
+    layer, given, _ = call("GRU")
+    room = blind_spots.Room()
+    monkeypatch.setattr(blind_spots, "ROOM", room)
+    first = compared(layer, given)
+    size = room.taken
+    assert size > 0
+    monkeypatch.setattr(blind_spots, "MOST_KEPT", 2 * size)
+    others = [compared(layer, given) for _ in range(3)]
+    kept = ["(...)" in repr(one.checks[0].sensitivity) for one in (first, *others)]
+    assert kept == [True, True, False, False]
+    assert first.to_json() == others[-1].to_json()
+    assert room.taken == size
+    del others, first
+    gc.collect()
+    assert room.taken == 0
 
 
 @pytest.mark.parametrize("arguments", [{}, {"activation": "relu", "dtype": "mixed_float16"}])
