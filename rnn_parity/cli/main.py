@@ -290,11 +290,11 @@ def find(each: Sequence[Given], looked_at: bool, kept: bool) -> Report:
     `looked_at` says whether blind spots are shown, or count. Where reports are `kept`, there is one
     of a single target that cannot be checked, too.
     """
+    if len(each) == 1 and (not kept or each[0]["target"] is None):
+        return report_on(each[0])
     from rnn_parity.report.report import Report, joined
 
     if len(each) == 1:
-        if not kept or each[0]["target"] is None:
-            return report_on(each[0])
         answer = report_or_error(each[0], looked_at)
         return answer if isinstance(answer, Report) else joined({}, [answer])
     refuse_for_cases(each)
