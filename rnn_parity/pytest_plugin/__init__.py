@@ -109,7 +109,7 @@ def rnn_parity_fixture(request: pytest.FixtureRequest) -> RnnParity:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     return RnnParity(
         found,
-        lambda name: case_path(request.node, settings.cases, name),
+        lambda name: case_path(request.node, settings, name),
         root=config.rootpath,
         update=config.getoption("rnn_parity_update"),
         mode=settings.mode,
@@ -124,33 +124,37 @@ def allowances(config: pytest.Config, settings: Settings) -> dict[str, Any]:
     Raises `InputError` for what is to be ignored and is no fault.
     """
     from rnn_parity.diagnosis.faults import named_faults
-    from rnn_parity.system.settings import SET_HERE, TABLE
+    from rnn_parity.system.settings import TABLE
 
     given = {name: config.getoption(f"rnn_parity_{name}") for name in ("strict", "allow_known")}
     names = {
         "--rnn-parity-ignore": config.getoption("rnn_parity_ignore"),
-        f"{TABLE} ignore": settings.ignore,
+        f"{settings.shown_file(config.rootpath)} {TABLE} ignore": settings.ignore,
     }
+    said = settings.named(config.rootpath)
     return {
         **{name: there or getattr(settings, name) for name, there in given.items()},
         "ignore": tuple(id for where, some in names.items() for id in named_faults(some, where)),
-        "set_by": {name: SET_HERE[name] for name, there in given.items() if not there},
+        "set_by": {name: text for name, text in said.items() if not given[name]},
     }
 
 
-def case_path(item: pytest.Item, cases: str | None, name: str | None) -> Path:
+def case_path(item: pytest.Item, settings: Settings, name: str | None) -> Path:
     """The file of a test's case."""
     parts = [
         node.name for node in item.listchain() if isinstance(node, (pytest.Class, pytest.Item))
     ]
-    folder = case_folder(item.path, item.config.rootpath, cases)
+    folder = case_folder(item.path, settings)
     return folder / f"{safe_name('::'.join(parts) + ('' if name is None else f'#{name}'))}.npz"
 
 
-def case_folder(module: Path, root: Path, cases: str | None) -> Path:
+def case_folder(module: Path, settings: Settings) -> Path:
     """Where the cases of a module's tests are: in a folder of its name, beside it or in `cases`."""
     folder = module.with_suffix("")
-    return folder if cases is None else root / cases / os.path.relpath(folder, root)
+    if settings.case_home is None:
+        return folder
+    project, home = settings.case_home
+    return home / os.path.relpath(folder, project)
 
 
 def safe_name(text: str) -> str:

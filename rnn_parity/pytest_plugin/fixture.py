@@ -178,7 +178,7 @@ class RnnParity:
 
     def _shown(self, path: Path) -> str:
         """The name of a file as messages and reports show it."""
-        return path.relative_to(self._root).as_posix() if self._root in path.parents else str(path)
+        return Path(os.path.relpath(path, self._root)).as_posix()
 
     def _allowances(
         self, strict: bool | None, ignore: str | Sequence[str], allow_known: bool | None

@@ -101,9 +101,15 @@ def test_strict_may_be_set_for_a_project(suite, pytester):
     pytester.makepyprojecttoml("[tool.rnn_parity]\nstrict = true")
     result = suite(PASSES)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["E*BLIND: nothing is proven about *", "E*strict = true in [[]tool.rnn_parity[]] *"]
-    )
+    lines = ["E*BLIND: nothing is proven about *", "E*strict = true in [[]tool.rnn_parity[]] *"]
+    result.stdout.fnmatch_lines(lines)
+    # The root of the tests may lie below the folder of the settings.
+    (pytester.path / "tests").mkdir()
+    (pytester.path / "test_suite.py").rename(pytester.path / "tests" / "test_suite.py")
+    (pytester.path / "tests" / "pytest.ini").write_text("[pytest]")
+    result = pytester.runpytest_subprocess("-p", "rnn_parity.pytest_plugin", "tests")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*of ../pyproject.toml*"])
 
 
 def test_blind_spots_that_do_not_matter_are_no_failure(suite, pytester):
