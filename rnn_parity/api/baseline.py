@@ -43,14 +43,14 @@ def against_baseline(report: Report, path: str | os.PathLike[str]) -> Report:
     found = changes(before, plain(report.checks), unread)
     found.sort(key=lambda one: CHANGES.index(one.kind))
     kept = len(before) - sum(one.before is not None for one in found)
-    said = {kind: sentences(found, kind) for kind in ("worse", "gone")}
     checks = f"{kept} check{'s' * (kept != 1)}"
     nothing = f"compared with {os.fspath(path)}, nothing changed in {checks}"
     return replace(
         report,
         notes=report.notes if found else (*report.notes, nothing),
+        worse=sentences(found, "worse"),
+        gone=sentences(found, "gone"),
         baseline=Baseline(os.fspath(path), tuple(found), kept),
-        **said,
     )
 
 

@@ -93,8 +93,9 @@ class Page:
     `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
     failed, or is 0 although something did, `errors` what could not be checked (of these `files`),
     and `worse` what got worse than before or is gone, with that word, as it stands among all that
-    `changed`; what no section shows of that is `unseen`. An annotation of the whole has this `level`; `code` is its exit code.
-    `of_passed` says in a brief page what counts of the sections that it leaves out.
+    `changed`; what no section shows of that is `unseen`. An annotation of the whole has this
+    `level`; `code` is its exit code. `of_passed` says in a brief page what counts of the sections
+    that it leaves out.
     """
 
     verdict: str = ""

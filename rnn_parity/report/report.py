@@ -34,6 +34,7 @@ from rnn_parity.report.page import COMMAND_LINE, PLAIN, Facts, OptionNames, Page
 from rnn_parity.report.wording import environment_line, sentence
 from rnn_parity.system.environment import environment
 from rnn_parity.verdict.order import Verdict, decisive, decisive_code, exit_code
+from rnn_parity.verdict.plain_data import LATE, PlainData
 from rnn_parity.verdict.results import (
     Baseline,
     BlindSpot,
@@ -44,8 +45,8 @@ from rnn_parity.verdict.results import (
 )
 
 
-@dataclass(frozen=True)
-class Report(Renderable):
+@dataclass(frozen=True, eq=False)
+class Report(PlainData, Renderable):
     """What one or several checks found.
 
     `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a
@@ -59,7 +60,7 @@ class Report(Renderable):
     where they differ nothing is proven of the model.
     """
 
-    checks: tuple[Check, ...]
+    checks: tuple[Check, ...] = field(metadata=LATE)
     device: str = "cpu"
     notes: tuple[str, ...] = ()
     strict: bool = False

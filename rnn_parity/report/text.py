@@ -48,7 +48,7 @@ def conclusion(page: Page, colour: bool) -> str:
 
 
 def at_the_end(page: Page) -> list[str]:
-    """A line for each thing that could not be checked, and, without a table, got worse or is gone."""
+    """What could not be checked, a line each; what got worse or is gone, if no table says it."""
     errors = [f"ERROR: {shown(sentence)}" for sentence in page.errors]
     return errors if page.changed else [*errors, *map(lost_line, page.worse)]
 
