@@ -157,10 +157,16 @@ def keyed(checks: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[
     found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for check in checks:
         subject = check["subject"]
-        parts = [str(one) for one in (check.get("test"), *map(subject.get, KEY), computer(subject))]
+        known = {**subject, "path": same_path(subject.get("path"))}
+        parts = [str(one) for one in (check.get("test"), *map(known.get, KEY), computer(subject))]
         key = next(key for n in count() if (key := (*parts, n)) not in found)
         found[key] = check
     return found
+
+
+def same_path(path: Any) -> Any:
+    """A path as it is written shortest, so that ./a.npz is a.npz; anything else as it is."""
+    return os.path.normpath(path) if isinstance(path, str) and path else path
 
 
 def lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:

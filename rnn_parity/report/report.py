@@ -253,7 +253,7 @@ class Report(PlainData, Renderable):
             return verdict_sentence(check, blind, names, check.subject.path or "")
         bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
         fewest = min(bits) if bits and self.verdict == "parity" else None
-        if blind:
+        if word == BLIND:
             return sentence(BLIND, f"{strictness(blind, names)}; {self.counts}", fewest)
         summary = self.counts
         if word in (WORSE, GONE):

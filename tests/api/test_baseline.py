@@ -11,7 +11,7 @@ from rnn_parity.api.baseline import against_baseline, changes, read_report
 from rnn_parity.errors import InputError
 from rnn_parity.pytest_plugin.outcome import merged
 from rnn_parity.report.report import Report
-from rnn_parity.verdict.results import Check, Subject, TargetError
+from rnn_parity.verdict.results import BlindSpot, Check, Sensitivity, Subject, TargetError
 
 
 def check(verdict="parity", bits=27.0, name="a", path="c.npz", **subject):
@@ -255,6 +255,18 @@ def test_a_case_that_was_recorded_again_is_the_same_check(tmp_path):
 
     report = held(tmp_path, [then("2.15")], [then("2.21")])
     assert (report.worse, report.baseline.changes) == ((), ())
+
+
+def test_the_same_file_by_another_path_is_the_same_check(tmp_path):
+    report = held(tmp_path, [check(path="./below/../c.npz")], [check(path="c.npz")])
+    assert (report.exit_code, report.baseline.changes) == (0, ())
+
+
+def test_what_is_gone_is_said_before_what_is_blind(tmp_path):
+    blind = replace(check(), sensitivity=Sensitivity((), (BlindSpot("mask-ignored", "why"),)))
+    report = replace(held(tmp_path, [blind, check(name="b")], [blind]), strict=True)
+    assert report.exit_code == 1
+    assert report.summary.startswith("GONE: 1 check is gone since the earlier report; ")
 
 
 def test_what_got_worse_is_said_first(tmp_path):
