@@ -34,23 +34,29 @@ computed it."""
 def against_baseline(report: Report, path: str | os.PathLike[str]) -> Report:
     """`report` with what changed since the JSON report in the file `path`, and what got worse.
 
-    Worse is a verdict, a check that disappeared, or more than one effective bit less. Raises
-    `InputError`, one line, for a file that is no report of this program.
+    Worse is a verdict, or more than one effective bit less; a check that disappeared is gone, and
+    fails as well: it was not compared. Raises `InputError`, one line, for a file that is no report
+    of this program.
     """
     before = read_report(os.fspath(path))
     unread = {error.path for error in report.errors}
     found = changes(before, plain(report.checks), unread)
     found.sort(key=lambda one: CHANGES.index(one.kind))
     kept = len(before) - sum(one.before is not None for one in found)
-    worse = tuple(f"{one.check}: {one.summary}" for one in found if one.kind in ("gone", "worse"))
     checks = f"{kept} check{'s' * (kept != 1)}"
     nothing = f"compared with {os.fspath(path)}, nothing changed in {checks}"
     return replace(
         report,
         notes=report.notes if found else (*report.notes, nothing),
-        worse=worse,
+        worse=sentences(found, "worse"),
+        gone=sentences(found, "gone"),
         baseline=Baseline(os.fspath(path), tuple(found), kept),
     )
+
+
+def sentences(found: Iterable[Change], kind: str) -> tuple[str, ...]:
+    """The changes of one kind, each with the name of its check."""
+    return tuple(f"{one.check}: {one.summary}" for one in found if one.kind == kind)
 
 
 def read_report(path: str) -> list[Mapping[str, Any]]:
@@ -151,10 +157,16 @@ def keyed(checks: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[
     found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for check in checks:
         subject = check["subject"]
-        parts = [str(one) for one in (check.get("test"), *map(subject.get, KEY), computer(subject))]
+        known = {**subject, "path": same_path(subject.get("path"))}
+        parts = [str(one) for one in (check.get("test"), *map(known.get, KEY), computer(subject))]
         key = next(key for n in count() if (key := (*parts, n)) not in found)
         found[key] = check
     return found
+
+
+def same_path(path: Any) -> Any:
+    """A path as it is written shortest, so that ./a.npz is a.npz; anything else as it is."""
+    return os.path.normpath(path) if isinstance(path, str) and path else path
 
 
 def lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:

@@ -356,10 +356,28 @@ UPDATE = "--rnn-parity-update"
 
 @dataclass(frozen=True)
 class Held:
-    """The checks of one layer call, and the message of what was missing or changed, if anything."""
+    """The checks of one layer call; of a case that was missing or changed, how, and what to do."""
 
     checks: Sequence[Check]
-    message: str = ""
+    said: tuple[str, ...] = ()
+    to_do: str = ""
+
+    @property
+    def message(self) -> str:
+        """What was missing or changed, for a person; empty where nothing was."""
+        return told([self])
+
+
+def told(results: Sequence[Held]) -> str:
+    """What is missing or changed among the cases of one test's call, with each advice once."""
+    found: dict[str, list[str]] = {}
+    for one in results:
+        if one.said:
+            found.setdefault(one.to_do, []).extend(one.said)
+    lines = [line for to_do, said in found.items() for line in (*said, f"  to do     {to_do}")]
+    count = sum(bool(one.said) for one in results)
+    head = [f"{count} of {len(results)} cases are missing or changed"] if count > 1 else []
+    return "\n".join([*head, *lines])
 
 
 def paths_of(path: Path, count: int) -> list[Path]:
@@ -384,7 +402,8 @@ def held(
     A missing case is written; with `update`, one that changed, cannot be read or was not in parity
     is written anew; neither of a layer that is not in parity now, unless a known difference
     explains that and is allowed. What reaches a layer `in_model` may have moved by rounding on its
-    way. Raises `InputError` for a case that cannot be read or written.
+    way. A case that cannot be read counts as changed. Raises `InputError` for one that cannot be
+    written.
     """
     if seen.weights is None:
         return Held(list(judged([seen], "layer")))
@@ -395,9 +414,7 @@ def held(
     try:
         then = read_case(path)
     except InputError as error:
-        if not update:
-            raise
-        return replaced([str(error)], write=True)
+        return replaced([str(error)], write=update, what="cannot be read")
     names = given(then, case)
     way = [name for name in names if in_model and rounded_alike(name, then, case)]
     changes = changed(then, case, [name for name in names if name not in way])
@@ -426,14 +443,18 @@ def unproven(
     changes: list[str],
     write: bool,
     allow_known: bool,
+    what: str = "changed since it was recorded",
 ) -> Held:
-    """What was `seen` cannot be held against a case that is missing or has `changes`."""
+    """What was `seen` cannot be held against a case that is missing or has `changes`.
+
+    `what` says in short which kind of changes these are.
+    """
     (now,) = judged([seen], "layer")
     if not accepted(now, allow_known):
         return Held([now])
     if write:
         write_below(path, case)
-    what = "changed since it was recorded" if changes else "no case was recorded yet"
+    what = what if changes else "no case was recorded yet"
     if not changes:
         todo = "look at it with rnn-parity check, commit it and run the test again"
     elif write:
@@ -441,10 +462,10 @@ def unproven(
     else:
         todo = f"if it is meant to change, run pytest with {UPDATE}, which rewrites the case"
     head = f"{what}: {shown}" if changes else f"{what}; written now: {shown}"
+    said = (head, *(f"  {change}" for change in changes))
     subject = Subject("case", shown, case.layer_class, case.layer_name, case.config, case.mode)
     summary = "; ".join([what, *changes])
-    message = "\n".join([head, *(f"  {change}" for change in changes), f"  to do     {todo}"])
-    return Held([now, Check(subject, "inconclusive", summary)], message)
+    return Held([now, Check(subject, "inconclusive", summary)], said, todo)
 
 
 def write_below(path: Path, case: Case) -> None:

@@ -249,19 +249,22 @@ def told(known: Journal) -> Iterator[None]:
 
 
 def with_settings(given: Given, each: Sequence[Given]) -> tuple[Given, list[Given]]:
-    """The options, and those of each target, with what `[tool.rnn_parity]` here sets.
+    """The options, and those of each target, with what `[tool.rnn_parity]` here or above sets.
 
     The command line comes before it.
     """
     from pathlib import Path
 
-    from rnn_parity.system.settings import SET_HERE, TABLE, read_settings
+    from rnn_parity.system.settings import TABLE, read_settings
 
-    settings = read_settings(Path.cwd())
+    here = Path.cwd()
+    settings = read_settings(here)
     names = ("strict", "allow_known")
     allowed: dict[str, Any] = {name: given[name] or getattr(settings, name) for name in names}
-    allowed["set_by"] = {name: SET_HERE[name] for name in names if not given[name]}
-    allowed["ignore"] = {"--ignore": given["ignore"], f"{TABLE} ignore": settings.ignore}
+    said = settings.named(here)
+    allowed["set_by"] = {name: said[name] for name in names if name in said and not given[name]}
+    in_file = f"{settings.shown_file(here)} {TABLE} ignore"
+    allowed["ignore"] = {"--ignore": given["ignore"], in_file: settings.ignore}
     # A case knows the mode that it was recorded in.
     open_ = [{} if target_kind(one) is CASE else {"mode": settings.mode} for one in each]
     each = [{**more, **one, **allowed} for more, one in zip(open_, each, strict=True)]

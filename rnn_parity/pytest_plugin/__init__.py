@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -109,7 +109,7 @@ def rnn_parity_fixture(request: pytest.FixtureRequest) -> RnnParity:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     return RnnParity(
         found,
-        lambda name: case_path(request.node, settings.cases, name),
+        lambda name: case_path(request.node, settings, name),
         root=config.rootpath,
         update=config.getoption("rnn_parity_update"),
         mode=settings.mode,
@@ -124,33 +124,37 @@ def allowances(config: pytest.Config, settings: Settings) -> dict[str, Any]:
     Raises `InputError` for what is to be ignored and is no fault.
     """
     from rnn_parity.diagnosis.faults import named_faults
-    from rnn_parity.system.settings import SET_HERE, TABLE
+    from rnn_parity.system.settings import TABLE
 
     given = {name: config.getoption(f"rnn_parity_{name}") for name in ("strict", "allow_known")}
     names = {
         "--rnn-parity-ignore": config.getoption("rnn_parity_ignore"),
-        f"{TABLE} ignore": settings.ignore,
+        f"{settings.shown_file(config.rootpath)} {TABLE} ignore": settings.ignore,
     }
+    said = settings.named(config.rootpath)
     return {
         **{name: there or getattr(settings, name) for name, there in given.items()},
         "ignore": tuple(id for where, some in names.items() for id in named_faults(some, where)),
-        "set_by": {name: SET_HERE[name] for name, there in given.items() if not there},
+        "set_by": {name: text for name, text in said.items() if not given[name]},
     }
 
 
-def case_path(item: pytest.Item, cases: str | None, name: str | None) -> Path:
+def case_path(item: pytest.Item, settings: Settings, name: str | None) -> Path:
     """The file of a test's case."""
     parts = [
         node.name for node in item.listchain() if isinstance(node, (pytest.Class, pytest.Item))
     ]
-    folder = case_folder(item.path, item.config.rootpath, cases)
+    folder = case_folder(item.path, settings)
     return folder / f"{safe_name('::'.join(parts) + ('' if name is None else f'#{name}'))}.npz"
 
 
-def case_folder(module: Path, root: Path, cases: str | None) -> Path:
+def case_folder(module: Path, settings: Settings) -> Path:
     """Where the cases of a module's tests are: in a folder of its name, beside it or in `cases`."""
     folder = module.with_suffix("")
-    return folder if cases is None else root / cases / os.path.relpath(folder, root)
+    if settings.case_home is None:
+        return folder
+    project, home = settings.case_home
+    return home / os.path.relpath(folder, project)
 
 
 def safe_name(text: str) -> str:
@@ -180,16 +184,17 @@ class Gathered:
     def __init__(self, path: str | None) -> None:
         self.path = path
         self.found: dict[str, list[dict[str, Any]]] = {}
-        self.failed: set[str] = set()
+        self.ended: dict[str, str] = {}
         self.failure: str | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a test found; a test that runs again starts anew."""
         if report.when == "setup":
             self.found.pop(report.nodeid, None)
-            self.failed.discard(report.nodeid)
-        if report.failed:
-            self.failed.add(report.nodeid)
+            self.ended.pop(report.nodeid, None)
+        before = self.ended.setdefault(report.nodeid, "passed")
+        if before != "failed" and not report.passed:
+            self.ended[report.nodeid] = ending(report)
         found = getattr(report, "rnn_parity", [])
         if found:
             self.found.setdefault(report.nodeid, []).extend(found)
@@ -210,44 +215,69 @@ class Gathered:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """One line for each check that failed, or each with -v; how many passed; the document.
-
-        What failed in a test that passed was expected there, and is counted.
-        """
+        """One line for each check that failed its test, or each with -v; counts; the document."""
         if terminalreporter.config.option.collectonly or not (self.found or self.path):
             return
         verbose = terminalreporter.config.get_verbosity() > 0
         checks = [
-            (word, f"{test} - {text}", failed, failed and test in self.failed)
+            Line(word, f"{test} - {text}", failed, self.ended[test])
             for test, found in self.found.items()
             for one in found
             for word, text, failed in one["lines"]
         ]
-        listed = [check for check in checks if verbose or check[3]]
+        listed = [check for check in checks if verbose or check.fails]
         if listed:
             terminalreporter.write_sep("=", "rnn-parity")
-        for word, text, failed, _ in listed:
-            terminalreporter.write(word.upper(), red=failed, green=not failed)
-            terminalreporter.write_line(f" {text}")
+        for check in listed:
+            terminalreporter.write(check.word.upper(), **{check.colour: True})
+            terminalreporter.write_line(" ".join(["", check.text, *filter(None, [check.excuse])]))
         if checks and not verbose:
-            terminalreporter.write_line(f"rnn-parity: {passed(checks)}")
+            terminalreporter.write_line(f"rnn-parity: {counts(checks)}")
         if self.failure:
             terminalreporter.write_line(self.failure, red=True)
         elif self.path:
             terminalreporter.write_line(f"rnn-parity: reports written to {self.path}")
 
 
-def passed(checks: Sequence[tuple[str, str, bool, bool]]) -> str:
-    """How many of the checks passed as what.
+def ending(report: pytest.TestReport) -> str:
+    """How a test that did not pass ended: "failed", "skipped" or "xfailed"."""
+    return "xfailed" if report.skipped and hasattr(report, "wasxfail") else report.outcome
 
-    Each is a word, a line, whether it failed, and whether its test failed for it.
-    """
-    words = Counter(
-        f"{word} {'as expected' if failed else 'and allowed' * (word != 'parity')}".strip()
-        for word, _, failed, fails in checks
-        if not fails
-    )
-    right, count = words.pop("parity", 0), len(checks)
+
+class Line(NamedTuple):
+    """A check in the summary: its word, its line, whether it failed, and how its test ended."""
+
+    word: str
+    text: str
+    failed: bool
+    ended: str
+
+    @property
+    def fails(self) -> bool:
+        """Whether it failed, and its test did."""
+        return self.failed and self.ended == "failed"
+
+    @property
+    def excuse(self) -> str:
+        """Why a check that is not in parity is no alarm; empty for any other."""
+        if self.failed and not self.fails:
+            return f"(test {self.ended})"
+        return ""
+
+    @property
+    def colour(self) -> str:
+        """Red for what fails, green for what is in parity, yellow for what is neither."""
+        return "red" if self.fails else "green" if self.word == "parity" else "yellow"
+
+
+def counts(checks: Sequence[Line]) -> str:
+    """How many of the checks are in parity, how many failed, and what came of the others."""
+    right, count = sum(one.word == "parity" for one in checks), len(checks)
     some = f"{right if right == count else f'{right} of {count}'} check{'s' * (count > 1)}"
-    others = [f"{number} {word}" for word, number in words.items()]
-    return f"{', '.join([f'{some} in parity', *others])} (-v lists them)"
+    others = Counter(
+        "failed" if one.fails else f"{one.word} {one.excuse or 'and allowed'}"
+        for one in checks
+        if one.word != "parity"
+    )
+    found = [f"{some} in parity", *(f"{number} {text}" for text, number in others.items())]
+    return f"{', '.join(found)} (-v lists them)"

@@ -19,7 +19,7 @@ from rnn_parity.api.functions import (
     modes_to_run,
     observe,
 )
-from rnn_parity.api.recorded import held, paths_of
+from rnn_parity.api.recorded import held, paths_of, told
 from rnn_parity.errors import InputError, RnnParityError, shown_lines
 from rnn_parity.pytest_plugin.outcome import failure, lines
 from rnn_parity.recurrence.cells import Cell, SimpleRNN
@@ -134,8 +134,9 @@ class RnnParity:
 
         A missing case is written, and the test fails. `name` tells several cases of one test apart.
         `allow_known`, `strict` and `ignore` are as in `check`.
-        Raises `AssertionError` unless then and now are in parity and nothing else changed,
-        `InputError` for unusable input and for a case that cannot be read.
+        Raises `AssertionError` unless then and now are in parity and nothing else changed, which
+        says all that is missing or changed (what cannot be read, too), whatever else diverged;
+        `InputError` for unusable input.
         """
         __tracebackhide__ = True
         mode = self._mode if mode is None else mode
@@ -173,12 +174,11 @@ class RnnParity:
             for seen, file in zip(found, paths, strict=True)
         ]
         checks = [check for one in results for check in one.checks]
-        message = "\n".join(one.message for one in results if one.message)
-        return keras_report(checks), message, [os.path.realpath(file) for file in paths]
+        return keras_report(checks), told(results), [os.path.realpath(file) for file in paths]
 
     def _shown(self, path: Path) -> str:
         """The name of a file as messages and reports show it."""
-        return path.relative_to(self._root).as_posix() if self._root in path.parents else str(path)
+        return Path(os.path.relpath(path, self._root)).as_posix()
 
     def _allowances(
         self, strict: bool | None, ignore: str | Sequence[str], allow_known: bool | None
@@ -200,8 +200,8 @@ class RnnParity:
     ) -> Report:
         """Keep what the session needs of `report`, and raise it where it is false.
 
-        `message` stands for the report's own where everything that was compared is in parity;
-        `cases` are the recorded ones that it is held against.
+        `message` stands for the report's own where everything that was compared is in parity, and
+        below it elsewhere; `cases` are the recorded ones that it is held against.
         """
         __tracebackhide__ = True
         report = replace(report, **allowed)
@@ -218,7 +218,8 @@ class RnnParity:
                 for check in report.checks
                 if is_compared(check)
             )
-            raise AssertionError(shown_lines(message) if message and compared else failure(report))
+            own = "" if message and compared else failure(report)
+            raise AssertionError("\n\n".join(filter(None, (own, shown_lines(message)))))
         return report
 
 

@@ -33,7 +33,8 @@ PLACE = ("observed", "expected", "off by")
 def failure(report: Report) -> str:
     """The message of a failed report: verdict, place, cause and remedy first, then the numbers.
 
-    Of several failed checks each says as much in fewer lines; the numbers are those of the first.
+    Of several failed checks each says as much in fewer lines; the numbers are those of the first
+    that has any.
     """
     failed = [check for check in report.checks if fails(check, report)]
     several = len(failed) > 1
@@ -42,8 +43,9 @@ def failure(report: Report) -> str:
     for check, one in zip(failed, parts, strict=True):
         head += ["", wrap(f"{name_of(check)}: {one.sentence}")] if len(report.checks) > 1 else []
         head += [fact(*found) for found in (compact(one.findings) if several else one.findings)]
-    blocks = ["\n".join(head), *map(numbers, parts[:1])]
-    if several:
+    counted = [one for one in parts if one.table] or parts
+    blocks = ["\n".join(head), *map(numbers, counted[:1])]
+    if several and counted[0].table:
         blocks.append(f"Those are the numbers of the first; {REPORT} has all.")
     return without_commands("\n\n".join([*blocks, environment_line(report.environment)]))
 

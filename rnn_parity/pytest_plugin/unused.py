@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rnn_parity.errors import InputError, shown
-from rnn_parity.system.settings import read_settings
+from rnn_parity.system.settings import Settings, read_settings
 
 OPTION = "--rnn-parity-unused"
 PARTS = {"keyword": "-k", "markexpr": "-m", "lf": "--lf"}
@@ -32,12 +32,12 @@ class Unused:
     """What the tests of a session used of the cases there are.
 
     A module is looked at when all of its tests ran and passed: of any other nobody knows what its
-    tests would have used. `case_folder` says where its cases are, from its path, the root and the
-    project's setting.
+    tests would have used. `case_folder` says where its cases are, from its path and the project's
+    settings.
     """
 
     def __init__(
-        self, config: pytest.Config, case_folder: Callable[[Path, Path, str | None], Path]
+        self, config: pytest.Config, case_folder: Callable[[Path, Settings], Path]
     ) -> None:
         self.config = config
         self.case_folder = case_folder
@@ -85,13 +85,13 @@ class Unused:
     def cases(self) -> Iterator[Path]:
         """The cases of the modules that were looked at, and of those that are gone."""
         root = self.config.rootpath
-        cases = read_settings(root).cases
+        settings = read_settings(root)
         modules = {root / test.partition("::")[0] for test in self.tests}
-        folders = {self.case_folder(one, root, cases) for one in modules - self.unknown()}
-        homes = {root / cases} if cases else {one.parent for one in modules}
-        for home in homes:
-            for folder in [path for path in home.rglob("*") if path.is_dir()]:
-                module = root / os.path.relpath(folder, root / cases) if cases else folder
+        folders = {self.case_folder(one, settings) for one in modules - self.unknown()}
+        project, home = settings.case_home or (root, None)
+        for below in {home} if home else {one.parent for one in modules}:
+            for folder in [path for path in below.rglob("*") if path.is_dir()]:
+                module = project / os.path.relpath(folder, home) if home else folder
                 if self.is_test(module.name) and not module.with_suffix(".py").exists():
                     folders.add(folder)
         for folder in folders:

@@ -217,6 +217,8 @@ BLIND = "blind"
 """What a strict report calls a check that passed and could not have seen everything."""
 WORSE = "worse"
 """What checks that pass are called where something is worse than in an earlier report."""
+GONE = "gone"
+"""What they are called where nothing is worse, and a check of the earlier report is missing."""
 UNEXPLAINED = "unexplained"
 """The page of the manual on what no known mistake explains."""
 
@@ -327,10 +329,12 @@ def strictness(faults: Iterable[str], names: OptionNames = COMMAND_LINE) -> str:
     return f"nothing is proven about {', '.join(dict.fromkeys(faults))} (with {names.strict})"
 
 
-def worsened(changes: Sequence[str]) -> str:
-    """How many checks are worse than in an earlier report, or gone."""
-    count = len(changes)
-    return f"{count} check{'s are' if count > 1 else ' is'} worse than before, or gone"
+def worsened(worse: Sequence[str], gone: Sequence[str]) -> str:
+    """How many checks are worse than in an earlier report, and how many are gone."""
+    counts = ((len(worse), "worse than before"), (len(gone), "gone since the earlier report"))
+    return ", ".join(
+        f"{count} check{'s are' if count > 1 else ' is'} {what}" for count, what in counts if count
+    )
 
 
 def seeing(blind: Sequence[str], names: OptionNames = COMMAND_LINE) -> list[tuple[str, str]]:
@@ -556,7 +560,8 @@ def changes_table(baseline: Baseline | None) -> Table | None:
         for one in baseline.changes
     ]
     note = f"{baseline.unchanged} unchanged, compared with {shown(baseline.path)}"
-    return Table(CHANGES, (rows,), left=(0, 1, 2, 3), elastic=1, note=note)
+    kinds: Verdicts = {(i, 0): row[0] for i, row in enumerate(rows)}
+    return Table(CHANGES, (rows,), left=(0, 1, 2, 3), elastic=1, note=note, verdicts=kinds)
 
 
 def verdict_and_bits(verdict: str | None, effective_bits: float | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rnn_parity.errors import InputError, shown, without_commands
 from rnn_parity.report.page import TOOL, Renderable, Section, Style
-from rnn_parity.report.text import conclusion
+from rnn_parity.report.text import conclusion, lost_line
 from rnn_parity.system.files import reason
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -21,7 +21,7 @@ BETWEEN = "\n\n### "
 
 
 def render(report: Renderable, style: Style) -> str:
-    """A line for each section, error and what got worse where something is wrong; the verdict last.
+    """A line for each section, error and loss where something is wrong; the verdict last.
 
     GitHub shows ten errors and ten warnings of a step: the errors come first.
     """
@@ -33,7 +33,7 @@ def render(report: Renderable, style: Style) -> str:
         annotation("error", TOOL, sentence, file)
         for sentence, file in zip(page.errors, files, strict=True)
     ]
-    lines += [annotation("error", TOOL, sentence) for sentence in page.unseen]
+    lines += [annotation("error", TOOL, lost_line(one)) for one in page.unseen]
     lines += map(section, problems)
     if page.level == "warning" or (page.code and not lines):
         lines.append(annotation("warning", TOOL, page.conclusion))

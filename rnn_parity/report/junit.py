@@ -82,8 +82,8 @@ def outcomes(page: Page) -> Iterator[Outcome]:
     """The test cases: errors, what got worse, each check or finding, and the whole."""
     for sentence, file in zip(page.errors, page.files or page.errors, strict=True):
         yield Outcome(file, 2, "error", sentence)
-    for sentence in page.unseen:
-        yield Outcome(f"baseline: {sentence.partition(': ')[0]}", 1, "worse", sentence)
+    for word, sentence in page.unseen:
+        yield Outcome(f"baseline: {sentence.partition(': ')[0]}", 1, word, sentence)
     failed = bool(page.errors or page.unseen)
     for one in page.sections:
         failed |= bool(one.code)

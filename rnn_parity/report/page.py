@@ -92,9 +92,10 @@ class Page:
 
     `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
     failed, or is 0 although something did, `errors` what could not be checked (of these `files`),
-    and `worse` what got worse than before, as it stands among all that `changed`; what no section
-    shows of that is `unseen`. An annotation of the whole has this `level`; `code` is its exit code.
-    `of_passed` says in a brief page what counts of the sections that it leaves out.
+    and `worse` what got worse than before or is gone, with that word, as it stands among all that
+    `changed`; what no section shows of that is `unseen`. An annotation of the whole has this
+    `level`; `code` is its exit code. `of_passed` says in a brief page what counts of the sections
+    that it leaves out.
     """
 
     verdict: str = ""
@@ -108,8 +109,8 @@ class Page:
     counted: Counted | None = None
     errors: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    worse: tuple[str, ...] = ()
-    unseen: tuple[str, ...] = ()
+    worse: Facts = ()
+    unseen: Facts = ()
     changed: Table | None = None
     level: Level | None = None
     code: int = 0

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 from rnn_parity.errors import shown_lines
 from rnn_parity.report.checks import (
     BLIND,
+    GONE,
     WORSE,
     allowance,
     blind_spots,
@@ -29,10 +30,11 @@ from rnn_parity.report.checks import (
     verdict_sentence,
     worsened,
 )
-from rnn_parity.report.page import COMMAND_LINE, PLAIN, OptionNames, Page, Renderable, Style
+from rnn_parity.report.page import COMMAND_LINE, PLAIN, Facts, OptionNames, Page, Renderable, Style
 from rnn_parity.report.wording import environment_line, sentence
 from rnn_parity.system.environment import environment
 from rnn_parity.verdict.order import Verdict, decisive, decisive_code, exit_code
+from rnn_parity.verdict.plain_data import LATE, PlainData
 from rnn_parity.verdict.results import (
     Baseline,
     BlindSpot,
@@ -43,13 +45,14 @@ from rnn_parity.verdict.results import (
 )
 
 
-@dataclass(frozen=True)
-class Report(Renderable):
+@dataclass(frozen=True, eq=False)
+class Report(PlainData, Renderable):
     """What one or several checks found.
 
     `device` is where the layer ran, `notes` are sentences on the whole report. With `strict` a
     blind spot counts as nothing proven, unless it is one of the faults to `ignore`. `worse` is what
-    got worse than in an earlier report, `baseline` all that changed. With `allow_known`, a
+    got worse than in an earlier report, `gone` what is no longer compared, which fails as well, and
+    `baseline` all that changed. With `allow_known`, a
     divergence that a known difference explains is no failure. `set_by` says which settings did
     that, by the names of `OptionNames`, where they are not the command line's. `errors` are the
     targets that could not be checked, beside others that were: nothing is proven of them.
@@ -57,7 +60,7 @@ class Report(Renderable):
     where they differ nothing is proven of the model.
     """
 
-    checks: tuple[Check, ...]
+    checks: tuple[Check, ...] = field(metadata=LATE)
     device: str = "cpu"
     notes: tuple[str, ...] = ()
     strict: bool = False
@@ -68,6 +71,7 @@ class Report(Renderable):
     model_outputs: tuple[ModelOutput, ...] = ()
     ignore: tuple[str, ...] = ()
     set_by: Mapping[str, str] = field(default_factory=dict)
+    gone: tuple[str, ...] = ()
 
     schema: ClassVar[str] = "rnn-parity/1"
 
@@ -83,11 +87,12 @@ class Report(Renderable):
 
     @property
     def exit_code(self) -> int:
-        """0 parity or allowed, 1 diverged, suspect or worse, 2 a bad target, 3 nothing proven."""
+        """0 parity or allowed, 1 diverged, suspect, worse or gone, 2 a bad target, 3 not proven."""
         unproven = any(map(self.blind_to, self.checks))
         unproven = unproven or any(one.differs for one in self.model_outputs)
         found = {"parity" if self.allows(check) else check.verdict for check in self.checks}
-        code = 1 if self.worse else exit_code(found | ({"inconclusive"} if unproven else set()))
+        lost = self.worse or self.gone
+        code = 1 if lost else exit_code(found | ({"inconclusive"} if unproven else set()))
         return decisive_code({code, *(error.exit_code for error in self.errors)})
 
     def allows(self, check: Check) -> bool:
@@ -170,7 +175,7 @@ class Report(Renderable):
             verdict=self.word,
             sentence=self.sentence(names),
             reason=self.reason(names),
-            worse=self.worse,
+            worse=self.lost,
             unseen=self.unseen,
             errors=tuple(map(error_line, self.errors)),
             files=tuple(error.path for error in self.errors),
@@ -207,12 +212,18 @@ class Report(Renderable):
         return " ".join(filter(None, reasons))
 
     @property
-    def unseen(self) -> tuple[str, ...]:
-        """What got worse of checks that are in parity, or are not there any more."""
+    def lost(self) -> Facts:
+        """What is gone and what got worse, each with that word."""
+        found = ((GONE, self.gone), (WORSE, self.worse))
+        return tuple((word, sentence) for word, some in found for sentence in some)
+
+    @property
+    def unseen(self) -> Facts:
+        """What of it no check shows: what is gone, and what got worse and is in parity."""
         changes = self.baseline.changes if self.baseline else ()
         failed = [one for one in changes if one.now not in (None, "parity")]
         seen = {f"{one.check}: {one.summary}" for one in failed}
-        return tuple(sentence for sentence in self.worse if sentence not in seen)
+        return tuple(one for one in self.lost if one[1] not in seen)
 
     def ignored(self, check: Check) -> Sequence[BlindSpot]:
         """The blind spots that do not count, although the report is strict."""
@@ -242,16 +253,18 @@ class Report(Renderable):
             return verdict_sentence(check, blind, names, check.subject.path or "")
         bits = [c.effective_bits for c in self.checks if c.effective_bits is not None]
         fewest = min(bits) if bits and self.verdict == "parity" else None
-        if blind:
+        if word == BLIND:
             return sentence(BLIND, f"{strictness(blind, names)}; {self.counts}", fewest)
-        summary = f"{worsened(self.worse)}; {self.counts}" if word == WORSE else self.counts
+        summary = self.counts
+        if word in (WORSE, GONE):
+            summary = f"{worsened(self.worse, self.gone)}; {summary}"
         return sentence(word, summary, fewest, cause_of(self.checks))
 
     @property
     def word(self) -> str:
         """What the sentence begins with: the verdict, or what fails although all is in parity."""
-        if self.verdict == "parity" and self.worse:
-            return WORSE
+        if self.verdict == "parity" and self.lost:
+            return WORSE if self.worse else GONE
         return BLIND if self.blind else self.verdict
 
 

@@ -23,6 +23,7 @@ from rnn_parity.report.report import Report
 from rnn_parity.report.wording import caused, digits, environment_line, more, sentence
 from rnn_parity.verdict.configuration import Configuration
 from rnn_parity.verdict.order import Status, decisive, exit_code
+from rnn_parity.verdict.plain_data import PlainData
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sentences import number
 from rnn_parity.verdict.sweep_results import NOT_COMPARED, Finding, Outcome, Swept
@@ -35,7 +36,7 @@ HEADERS = ("layer", "checked", *COUNTED)
 
 
 @dataclass(frozen=True, eq=False)
-class SweepReport(Renderable):
+class SweepReport(PlainData, Renderable):
     """What a sweep found, and the options under which it did.
 
     With `allow_known`, known mistakes of Keras's are no reason to fail.

@@ -26,7 +26,8 @@ COMMAND = "again"
 """The heading of a command line."""
 COLOURS = {
     **{"parity": 32, "diverged": 31, "failed": 31, "suspect": 33, "inconclusive": 33},
-    **{"blind": 33, "worse": 31, "not compared": 33, "ERROR": 31, "WORSE": 31},
+    **{"blind": 33, "worse": 31, "gone": 31, "not compared": 33},
+    **{"ERROR": 31, "WORSE": 31, "GONE": 31},
 }
 
 
@@ -47,9 +48,15 @@ def conclusion(page: Page, colour: bool) -> str:
 
 
 def at_the_end(page: Page) -> list[str]:
-    """What could not be checked and what got worse, a line each."""
+    """What could not be checked, a line each; what got worse or is gone, if no table says it."""
     errors = [f"ERROR: {shown(sentence)}" for sentence in page.errors]
-    return [*errors, *(f"WORSE: {shown(sentence)}" for sentence in page.worse)]
+    return errors if page.changed else [*errors, *map(lost_line, page.worse)]
+
+
+def lost_line(one: tuple[str, str]) -> str:
+    """What got worse or is gone: that word, then what it is about and how."""
+    word, sentence = one
+    return f"{word.upper()}: {shown(sentence)}"
 
 
 def whole(page: Page, style: Style) -> list[str]:
@@ -71,7 +78,7 @@ def whole(page: Page, style: Style) -> list[str]:
         items = [filled(f"{count:>5}  {text}", " " * 7) for count, text in page.counted.items]
         blocks.append("\n".join([filled(page.counted.heading), *items]))
     blocks.append("\n".join(table_lines(page.changed, style)))
-    if alone and page.sections[0].sentence:
+    if alone and page.sections[0].sentence and not page.worse:
         blocks.append(filled(page.reason))  # the only section has said the rest
     else:
         blocks.append(painted(filled(page.conclusion), page.verdict, style.colour))

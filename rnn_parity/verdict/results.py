@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.verdict.order import Verdict
+from rnn_parity.verdict.plain_data import LATE, PlainData
 
 
-@dataclass(frozen=True)
-class Subject:
+@dataclass(frozen=True, eq=False)
+class Subject(PlainData):
     """What was checked: `kind` is "generated", "model", "case" or "layer"."""
 
     kind: str = "layer"
@@ -39,8 +40,8 @@ class Shape:
     units: int
 
 
-@dataclass(frozen=True)
-class TimestepRow:
+@dataclass(frozen=True, eq=False)
+class TimestepRow(PlainData):
     """The largest numbers of one timestep; `batch` and `unit` point at its largest ratio, whose
     bound is `bound`.
     """
@@ -55,8 +56,8 @@ class TimestepRow:
     bound: float
 
 
-@dataclass(frozen=True)
-class ModelOutput:
+@dataclass(frozen=True, eq=False)
+class ModelOutput(PlainData):
     """One output of a whole model beside that of its export, reported as it is.
 
     `tensor` is the export's output (None where none has its shape). `effective_bits` are the
@@ -75,8 +76,8 @@ class ModelOutput:
     against: str | None = None
 
 
-@dataclass(frozen=True)
-class StateRow:
+@dataclass(frozen=True, eq=False)
+class StateRow(PlainData):
     """One final state ("h", an LSTM's "c", or the separately returned last "output")."""
 
     name: str
@@ -88,7 +89,7 @@ class StateRow:
 
 
 @dataclass(frozen=True, eq=False)
-class Timesteps(Sequence[TimestepRow]):
+class Timesteps(PlainData, Sequence[TimestepRow]):
     """The rows of all timesteps, kept as columns (each `(T,)`): a million steps stay small."""
 
     max_deviation: NDArray[np.float64]
@@ -146,7 +147,7 @@ NOT_WRITTEN: Mapping[str, bool] = {"document": False}
 
 
 @dataclass(frozen=True, eq=False)
-class HeatMap:
+class HeatMap(PlainData):
     """The largest ratio to the bound in each cell of a grid, timesteps by units, over all samples.
 
     `ratio` is `(R, C)`; cell `[i, j]` holds the timesteps from `timesteps[i]` up to
@@ -199,8 +200,8 @@ def largest(array: NDArray[Any], starts: NDArray[np.int64], axis: int) -> NDArra
     return array if alone else np.maximum.reduceat(array, starts, axis)
 
 
-@dataclass(frozen=True)
-class Divergence:
+@dataclass(frozen=True, eq=False)
+class Divergence(PlainData):
     """The first element beyond its bound, in timestep, then batch, then unit order."""
 
     origin: ClassVar[str] = "one step from the observed state before"
@@ -245,6 +246,14 @@ class Sensitivity:
     visible: tuple[str, ...]
     blind: tuple[BlindSpot, ...]
 
+    def __eq__(self, other: object) -> bool:
+        """Equal to one that says the same, and to one that will, which is worked out for this."""
+        if self is other:
+            return True
+        if not isinstance(other, Sensitivity):
+            return NotImplemented
+        return (self.visible, self.blind) == (other.visible, other.blind)
+
 
 class LaterSensitivity(Sensitivity):
     """A sensitivity that is worked out when somebody looks at it."""
@@ -272,8 +281,8 @@ class LaterSensitivity(Sensitivity):
         return repr(Sensitivity(self.visible, self.blind)) if known else "Sensitivity(...)"
 
 
-@dataclass(frozen=True)
-class ImpliedWeight:
+@dataclass(frozen=True, eq=False)
+class ImpliedWeight(PlainData):
     """One weight entry as the observed numbers imply it; `sigma` counts standard errors."""
 
     weight: str
@@ -283,8 +292,8 @@ class ImpliedWeight:
     sigma: float
 
 
-@dataclass(frozen=True)
-class Check:
+@dataclass(frozen=True, eq=False)
+class Check(PlainData):
     """One layer call held against its replay.
 
     `shape`, `effective_bits`, `max_deviation`, `max_ratio` and `resolution` are None when nothing
@@ -308,13 +317,13 @@ class Check:
     first_divergence: Divergence | None = None
     causes: tuple[Cause, ...] = ()
     implied_weights: tuple[ImpliedWeight, ...] | None = None
-    sensitivity: Sensitivity | None = None
+    sensitivity: Sensitivity | None = field(default=None, metadata=LATE)
     notes: tuple[str, ...] = ()
-    heat_map: HeatMap | None = field(default=None, repr=False, compare=False, metadata=NOT_WRITTEN)
+    heat_map: HeatMap | None = field(default=None, repr=False, metadata=NOT_WRITTEN)
 
 
-@dataclass(frozen=True)
-class Change:
+@dataclass(frozen=True, eq=False)
+class Change(PlainData):
     """How one check differs from what it was: `kind` is "gone", "worse", "new" or "better".
 
     `before` and `now` are its verdicts, None where there was, or is, no such check; the same with
@@ -330,8 +339,8 @@ class Change:
     summary: str
 
 
-@dataclass(frozen=True)
-class Baseline:
+@dataclass(frozen=True, eq=False)
+class Baseline(PlainData):
     """What differs from the earlier report in the file `path`, and how many checks do not."""
 
     path: str

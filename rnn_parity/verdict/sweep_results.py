@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.verdict.configuration import Configuration
 from rnn_parity.verdict.order import Status
+from rnn_parity.verdict.plain_data import PlainData
 from rnn_parity.verdict.results import Cause, Divergence
 
 NOT_COMPARED = ("refused", "failed")
@@ -45,8 +46,8 @@ class DifferenceText:
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Outcome:
+@dataclass(frozen=True, eq=False)
+class Outcome(PlainData):
     """What came of one configuration: the verdict on the worst of its calls, or why there is none.
 
     The rest is as in a report's check; what was not compared is None or empty.
@@ -64,7 +65,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, eq=False)
-class CallNumbers:
+class CallNumbers(PlainData):
     """One call: what went in, what came out, and the replay; states h before an LSTM's c."""
 
     inputs: Array
@@ -77,7 +78,7 @@ class CallNumbers:
 
 
 @dataclass(frozen=True, eq=False)
-class Numbers:
+class Numbers(PlainData):
     """The weights of a layer, and its calls.
 
     Of a `Bidirectional` those of its backward layer; `forward` are the other one's. `zeroed` tells
@@ -93,7 +94,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
+class Finding(PlainData):
     """One cause of failures: the smallest configuration that shows it, what came of that, and who
     else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
 
@@ -117,7 +118,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False)
-class Swept:
+class Swept(PlainData):
     """What a sweep found: the outcome of every configuration, in order, and the causes behind them.
 
     `new` counts what was checked now and not read from a file, in `seconds`, by `workers`.

@@ -11,7 +11,7 @@ from rnn_parity.api.baseline import against_baseline, changes, read_report
 from rnn_parity.errors import InputError
 from rnn_parity.pytest_plugin.outcome import merged
 from rnn_parity.report.report import Report
-from rnn_parity.verdict.results import Check, Subject, TargetError
+from rnn_parity.verdict.results import BlindSpot, Check, Sensitivity, Subject, TargetError
 
 
 def check(verdict="parity", bits=27.0, name="a", path="c.npz", **subject):
@@ -79,7 +79,9 @@ def test_effective_bits(tmp_path, before, now, worse):
 def test_a_check_that_disappeared_fails(tmp_path, other):
     report = held(tmp_path, [check(), check(**{other: "z"})], [check()])
     assert report.exit_code == 1
-    assert "it was parity and is no longer checked" in report.worse[0]
+    assert report.worse == ()
+    (sentence,) = report.gone
+    assert "it was parity and is no longer checked" in sentence
 
 
 def test_new_checks_are_welcome(tmp_path):
@@ -122,10 +124,8 @@ def test_a_failure_stays_one(tmp_path):
 
 def test_what_got_worse_is_shown(tmp_path):
     report = held(tmp_path, [check(), check(name="b")], [check()])
-    sentence = "c.npz, b: it was parity and is no longer checked"
-    assert report.render().endswith(f"\n\nWORSE: {sentence}")
-    assert report.render("markdown").endswith(f"\n\nWORSE: {sentence}")
-    assert report.render(quiet=True).endswith(f"\n\nWORSE: {sentence}")
+    sentence = "GONE: c.npz, b: it was parity and is no longer checked"
+    assert report.render(quiet=True).endswith(f"\n\n{sentence}")
     assert report.render("github").startswith(f"::error title=rnn-parity::{sentence}\n")
     document = json.loads(report.render("json"))
     assert document["notes"] == ["a note"]
@@ -163,11 +163,34 @@ def test_what_changed_is_a_table(tmp_path):
 def test_what_got_worse_is_annotated_once(tmp_path):
     before = [check(), check(name="b", bits=30.0), check(name="gone")]
     report = held(tmp_path, before, [check("diverged", 10), check(name="b", bits=25.0)])
-    assert len(report.worse) == 3
+    assert (len(report.worse), len(report.gone)) == (2, 1)
     *annotated, _ = report.render("github").splitlines()
     assert [line.startswith("::error ") for line in annotated] == [True] * 3
     assert sum("DIVERGED" in line or "is diverged" in line for line in annotated) == 1
-    assert report.render(quiet=True).count("WORSE: ") == 3
+    quiet = report.render(quiet=True)
+    assert (quiet.count("WORSE: "), quiet.count("GONE: ")) == (2, 1)
+
+
+def test_what_was_diverged_and_is_gone_is_gone(tmp_path):
+    report = held(tmp_path, [check(), check("diverged", 10, "b")], [check()])
+    assert (report.exit_code, report.worse, report.verdict) == (1, (), "parity")
+    assert report.gone == ("c.npz, b: it was diverged and is no longer checked",)
+    start = "GONE: 1 check is gone since the earlier report; "
+    assert report.summary.startswith(start)
+    (row,) = (line for line in str(report).splitlines() if line.startswith("gone "))
+    assert row.split() == ["gone", "c.npz,", "b", "diverged", "10.0", "not", "checked"]
+    assert f"\n\n{start}" in str(report)
+    for text in (str(report), report.render("html"), report.render(quiet=True)):
+        assert "WORSE" not in text
+    assert 'type="gone"' in report.render("junit")
+
+
+@pytest.mark.parametrize("format", ["table", "markdown"])
+def test_changes_are_shown_once(tmp_path, format):
+    before = [check(), check(name="gone"), check(name="b", bits=30.0)]
+    text = held(tmp_path, before, [check(), check(name="b", bits=25.0)]).render(format)
+    assert text.count("c.npz, gone") == text.count("c.npz, b") == 1
+    assert text.count("1 unchanged, compared with") == 1
 
 
 def test_the_table_of_changes_fits_a_terminal(tmp_path):
@@ -183,7 +206,7 @@ def test_what_cannot_be_read_now_is_gone_and_hides_nothing(tmp_path):
     now = Report((check(path="b.npz"),), errors=(error,))
     report = against_baseline(now, tmp_path / "b.json")
     assert report.exit_code == 1
-    assert report.worse == ("a.npz, a: it was parity and could not be checked",)
+    assert report.gone == ("a.npz, a: it was parity and could not be checked",)
     # A report beside errors is a baseline for what was checked in it.
     (tmp_path / "b.json").write_text(now.to_json())
     report = against_baseline(Report(now.checks), tmp_path / "b.json")
@@ -234,7 +257,21 @@ def test_a_case_that_was_recorded_again_is_the_same_check(tmp_path):
     assert (report.worse, report.baseline.changes) == ((), ())
 
 
+def test_the_same_file_by_another_path_is_the_same_check(tmp_path):
+    report = held(tmp_path, [check(path="./below/../c.npz")], [check(path="c.npz")])
+    assert (report.exit_code, report.baseline.changes) == (0, ())
+
+
+def test_what_is_gone_is_said_before_what_is_blind(tmp_path):
+    blind = replace(check(), sensitivity=Sensitivity((), (BlindSpot("mask-ignored", "why"),)))
+    report = replace(held(tmp_path, [blind, check(name="b")], [blind]), strict=True)
+    assert report.exit_code == 1
+    assert report.summary.startswith("GONE: 1 check is gone since the earlier report; ")
+
+
 def test_what_got_worse_is_said_first(tmp_path):
-    report = held(tmp_path, [check(), check(name="b")], [check()])
-    assert report.summary.startswith("WORSE: 1 check is worse than before, or gone; ")
+    before = [check(), check(name="b"), check(name="c", bits=30)]
+    report = held(tmp_path, before, [check(), check(name="c")])
+    lost = "1 check is worse than before, 1 check is gone since the earlier report"
+    assert report.summary.startswith(f"WORSE: {lost}; ")
     assert report.verdict == "parity"

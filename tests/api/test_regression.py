@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnn_parity as rp
-from rnn_parity.api.recorded import changed, difference, given, held, paths_of
+from rnn_parity.api.recorded import changed, difference, given, held, paths_of, told
 from rnn_parity.cases.case import case_of, read_case, versions_now, write_case
 from rnn_parity.errors import InputError
 from rnn_parity.recurrence.layer_call import LayerCall
@@ -30,6 +30,23 @@ WRONG = np.array([[[1], [2.5], [4.25]]], np.float32)
 
 def verdicts(result):
     return [check.verdict for check in result.checks]
+
+
+def test_of_several_cases_all_is_said_and_each_advice_once(tmp_path):
+    paths = [tmp_path / f"{name}.npz" for name in "abcd"]
+    for path in paths[:3]:
+        held(SEEN, path, "", False)
+    paths[1].write_bytes(b"PK")
+    other = replace(SEEN, inputs=SEEN.inputs[:, :2], outputs=SEEN.outputs[:, :2])
+    calls = (other, SEEN, SEEN, SEEN)
+    results = [held(one, p, p.stem, False) for one, p in zip(calls, paths, strict=True)]
+    lines = told(results).splitlines()
+    assert lines[0] == "3 of 4 cases are missing or changed"
+    heads = [line for line in lines[1:] if line[0] != " "]
+    assert [head.rpartition(": ")[2] for head in heads] == ["a", "b", "d"]
+    advice = [line.split()[:3] for line in lines if line.startswith("  to do ")]
+    assert advice == [["to", "do", "if"], ["to", "do", "look"]]
+    assert paths[3].exists()
 
 
 @pytest.fixture
@@ -126,8 +143,11 @@ def test_what_a_layer_is_given_by_a_test_is_not_rounded(recorded):
 
 def test_a_damaged_case_is_rewritten_only_when_asked_to(recorded):
     recorded.write_bytes(b"PK")
-    with pytest.raises(InputError, match="truncated or damaged"):
-        held(SEEN, recorded, "the case", False)
+    result = held(SEEN, recorded, "the case", False)
+    assert verdicts(result) == ["parity", "inconclusive"]
+    assert result.message.startswith("cannot be read: the case\n  case ")
+    assert "truncated or damaged" in result.message
+    assert recorded.read_bytes() == b"PK"
     assert "truncated or damaged" in held(SEEN, recorded, "the case", True).message
     assert held(SEEN, recorded, "the case", False).message == ""
 

@@ -65,6 +65,16 @@ def test_a_project_says_it_once(project):
     assert checked("-q", "--ignore", blind[0])[0] == 0
 
 
+def test_a_project_says_it_for_all_its_folders(project, monkeypatch):
+    (project / "pyproject.toml").write_text("[tool.rnn_parity]\nstrict = true\n")
+    (project / "below").mkdir()
+    (project / "case.npz").rename(project / "below" / "case.npz")
+    monkeypatch.chdir(project / "below")
+    code, out, _ = checked("-q")
+    assert code == 3
+    assert "(with strict = true in [tool.rnn_parity] of ../pyproject.toml)" in out
+
+
 def test_a_divergence_is_never_ignored(project):
     write_case(project / "case.npz", make(outputs=make().outputs + 1, final_state=()))
     assert checked("-q", "--strict", "--ignore", "*")[0] == 1
@@ -86,4 +96,5 @@ def test_what_cannot_be_ignored_is_one_line(project, capsys, line, words):
 def test_a_fault_of_a_project_that_there_is_not_is_one_line(project, capsys):
     (project / "pyproject.toml").write_text("[tool.rnn_parity]\nignore = ['mask-ignord']\n")
     said = refused(capsys, "check case.npz --no-keras")
-    assert "[tool.rnn_parity] ignore 'mask-ignord': expected the id of a fault" in said
+    where = "pyproject.toml [tool.rnn_parity] ignore"
+    assert f"{where} 'mask-ignord': expected the id of a fault" in said

@@ -101,9 +101,15 @@ def test_strict_may_be_set_for_a_project(suite, pytester):
     pytester.makepyprojecttoml("[tool.rnn_parity]\nstrict = true")
     result = suite(PASSES)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["E*BLIND: nothing is proven about *", "E*strict = true in [[]tool.rnn_parity[]] *"]
-    )
+    lines = ["E*BLIND: nothing is proven about *", "E*strict = true in [[]tool.rnn_parity[]] *"]
+    result.stdout.fnmatch_lines(lines)
+    # The root of the tests may lie below the folder of the settings.
+    (pytester.path / "tests").mkdir()
+    (pytester.path / "test_suite.py").rename(pytester.path / "tests" / "test_suite.py")
+    (pytester.path / "tests" / "pytest.ini").write_text("[pytest]")
+    result = pytester.runpytest_subprocess("-p", "rnn_parity.pytest_plugin", "tests")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*of ../pyproject.toml*"])
 
 
 def test_blind_spots_that_do_not_matter_are_no_failure(suite, pytester):
@@ -140,7 +146,7 @@ def test_a_call_may_be_strict_and_ignore_blind_spots(suite):
     """
     result = suite(source)
     result.assert_outcomes(passed=1)
-    assert said(result) == ["1 of 2 checks in parity, 1 blind as expected (-v lists them)"]
+    assert said(result) == ["1 of 2 checks in parity, 1 blind (test passed) (-v lists them)"]
 
 
 def test_a_green_suite_adds_one_line(suite):
@@ -160,7 +166,7 @@ def test_a_line_for_each_failed_check_with_the_file_of_its_test(suite):
     result.assert_outcomes(passed=1, failed=1)
     (line,) = section(result)
     assert line.startswith("DIVERGED test_suite.py::test_wrong - SimpleRNN, ")
-    assert said(result) == ["1 of 2 checks in parity (-v lists them)"]
+    assert said(result) == ["1 of 2 checks in parity, 1 failed (-v lists them)"]
 
 
 def test_what_a_test_expects_to_fail_is_counted_and_not_listed(suite):
@@ -168,10 +174,44 @@ def test_what_a_test_expects_to_fail_is_counted_and_not_listed(suite):
         def test_expected(rnn_parity):
             with pytest.raises(AssertionError):
                 rnn_parity.compare(WEIGHTS, INPUTS, WITHOUT_BIAS)
+
+        @pytest.mark.xfail(strict=True)
+        def test_known(rnn_parity):
+            rnn_parity.compare(WEIGHTS, INPUTS, WITHOUT_BIAS)
+
+        @pytest.mark.xfail
+        def test_mended(rnn_parity):
+            rnn_parity.compare(WEIGHTS, INPUTS, RIGHT)
+
+        def test_skipped(rnn_parity):
+            try:
+                rnn_parity.compare(WEIGHTS, INPUTS, WITHOUT_BIAS)
+            except AssertionError:
+                pytest.skip("not now")
     """
     result = suite(source)
-    assert said(result) == ["0 of 1 check in parity, 1 diverged as expected (-v lists them)"]
+    result.assert_outcomes(passed=1, xfailed=1, xpassed=1, skipped=1)
+    ends = ("passed", "xfailed", "skipped")
+    counts = ", ".join(f"1 diverged (test {end})" for end in ends)
+    assert said(result) == [f"1 of 4 checks in parity, {counts} (-v lists them)"]
     assert "DIVERGED" not in result.stdout.str()
+    result = suite(source, "-v", "--color=yes")
+    lines = [line for line in result.outlines if "DIVERGED" in line]
+    assert [line.startswith("\x1b[33mDIVERGED\x1b[0m ") for line in lines] == [True] * 3
+    assert [line.endswith(f" (test {end})") for line, end in zip(lines, ends, strict=True)] == [
+        True
+    ] * 3
+
+
+def test_a_known_failure_that_passes_fails_by_itself(suite):
+    source = """
+        @pytest.mark.xfail(strict=True)
+        def test_mended(rnn_parity):
+            rnn_parity.compare(WEIGHTS, INPUTS, RIGHT)
+    """
+    result = suite(source)
+    result.assert_outcomes(failed=1)
+    assert said(result) == ["1 check in parity (-v lists them)"]
 
 
 def test_a_wrong_setting_is_one_line(suite, pytester):

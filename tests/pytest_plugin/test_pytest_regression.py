@@ -146,6 +146,67 @@ def test_every_test_has_cases_of_its_own(suite, pytester, monkeypatch):
     assert len([note for note in notes if note.startswith("moved by rounding on the way")]) == 1
 
 
+def test_one_call_says_all_that_is_new_changed_or_wrong(suite, pytester):
+    """Of four layers one is as recorded, one diverged, one has no case, and one is damaged."""
+    setup = """
+        import os
+        from dataclasses import replace
+
+        import numpy as np
+        from rnn_parity import keras_adapter
+        from rnn_parity.recurrence.layer_call import LayerCall
+        from rnn_parity.pytest_plugin import fixture
+
+        ONE = LayerCall(
+            "SimpleRNN", "rnn", {}, "graph", None, WEIGHTS, None, np.array(INPUTS, float),
+            np.array(RIGHT)
+        )
+        WRONG = np.array(WITHOUT_BIAS if "WRONG" in os.environ else RIGHT)
+
+        # Keras is not run: four observations stand for it.
+        @pytest.fixture(autouse=True)
+        def observed(monkeypatch):
+            monkeypatch.setattr(keras_adapter, "device", lambda: "cpu")
+            monkeypatch.setattr(keras_adapter, "is_model", lambda value: True)
+            monkeypatch.setattr(fixture, "observe", lambda calls, *data: calls)
+    """
+    source = """
+        def test_it(rnn_parity):
+            rnn_parity.regression([ONE, replace(ONE, outputs=WRONG), ONE, ONE], INPUTS)
+    """
+    setup = dedent(SETUP) + dedent(setup)
+    suite(source, setup=setup).assert_outcomes(failed=1)
+    folder = pytester.path / "test_suite"
+    files = [folder / f"test_it-{i}.npz" for i in range(4)]
+    assert all(file.exists() for file in files)
+
+    def damage():
+        files[2].unlink()
+        files[3].write_bytes(b"PK")
+
+    damage()
+    said = ["E*2 of 4 cases are missing or changed", "E*no case*written now: *-2.npz"]
+    said += ["E*to do *look at it *", "E*cannot be read: *-3.npz", "E*to do *--rnn-parity-update*"]
+    result = suite(source, setup=setup)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(said)
+    assert files[2].exists()
+    assert files[3].read_bytes() == b"PK"
+
+    damage()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WRONG", "1")
+        result = suite(source, setup=setup)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*AssertionError: DIVERGED*", "E*bias-dropped*", *said])
+
+    damage()
+    result = suite(source, "--rnn-parity-update", setup=setup)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([said[0], said[3], "E*to do *rewritten*"])
+    suite(source, setup=setup).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("text", ["test_it", "t", "test_0", "a" * 80])
 def test_a_plain_name_is_the_name_of_its_file(text):
     assert safe_name(text) == text

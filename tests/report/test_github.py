@@ -60,7 +60,7 @@ def test_targets_that_cannot_be_read_and_what_got_worse_are_errors():
     report = Report((PARITY,), errors=errors, worse=("x: was parity",))
     first, second, _ = report.render("github").splitlines()
     assert first == "::error file=a.keras,title=rnn-parity::a.keras: truncated"
-    assert second == "::error title=rnn-parity::x: was parity"
+    assert second == "::error title=rnn-parity::WORSE: x: was parity"
 
 
 def test_outputs_of_a_model_that_differ_are_a_warning_although_its_layers_are_right():

@@ -111,7 +111,8 @@ def test_all_that_other_forms_say_is_there():
     )
     page = Page(report.render("html"))
     of_text = report.page()
-    for text in (*of_text.header, *of_text.errors, *of_text.worse, of_text.title):
+    worse = [": ".join(one) for one in of_text.worse]
+    for text in (*of_text.header, *of_text.errors, *worse, of_text.title):
         assert text in page.text
     for section in of_text.sections:
         assert section.heading in page.text

@@ -3,7 +3,9 @@
 import copy
 import gc
 import pickle
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from corpus import right_run, simulate
 
@@ -13,6 +15,7 @@ from rnn_parity.api.generated import GeneratedLayer
 from rnn_parity.diagnosis import blind_spots
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
+from rnn_parity.verdict.results import Sensitivity
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 
@@ -65,6 +68,64 @@ def test_what_happens_to_the_arrays_later_does_not_matter(name, verdict):
     for array in arrays:
         array[...] = 1 - array if array.dtype == bool else 0.5
     assert report.to_json() == expected
+
+
+@pytest.mark.parametrize("verdict", CHANGES)
+@pytest.mark.parametrize("name", KINDS)
+def test_a_report_equals_its_copies(name, verdict):
+    layer, given, _ = call(name, CHANGES[verdict])
+    report = compared(layer, given)
+    for again in (lambda r: pickle.loads(pickle.dumps(r)), copy.deepcopy, copy.copy):
+        assert again(report) == report == compared(layer, given)
+    for other in (replace(report, notes=("a note",)), replace(report, checks=())):
+        assert other != report
+        assert report != other
+
+
+def test_no_number_equals_no_number():
+    layer, given, _ = call("LSTM")
+    given["outputs"][2, 3, 1] = np.nan
+    report = compared(layer, given)
+    assert np.isnan(report.checks[0].first_divergence.observed)
+    assert pickle.loads(pickle.dumps(report)) == report
+    given["outputs"][2, 3, 1] = np.inf
+    assert compared(layer, given) != report
+
+
+def changed_array(held, name):
+    """`held` with another last number in one of its arrays."""
+    array = getattr(held, name).copy()
+    array.flat[-1] += 1
+    return replace(held, **{name: array})
+
+
+def test_one_other_number_is_another_report():
+    layer, given, _ = call("GRU")
+    report = compared(layer, given)
+    (check,) = report.checks
+    rows, cells = check.timesteps, check.heat_map
+    others = [replace(check, timesteps=changed_array(rows, name)) for name in vars(rows)]
+    others += [replace(check, heat_map=changed_array(cells, name)) for name in vars(cells)]
+    others += [
+        replace(check, max_ratio=2 * check.max_ratio),
+        replace(check, sensitivity=Sensitivity((), check.sensitivity.blind)),
+        replace(check, subject=replace(check.subject, config={"units": 9})),
+        replace(check, timesteps=()),
+    ]
+    assert all(replace(report, checks=(one,)) != report for one in others)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(report)
+
+
+def test_equality_looks_at_blind_spots_last(monkeypatch):
+    layer, given, _ = call("SimpleRNN")
+    reports = [compared(layer, given) for _ in range(2)]
+    monkeypatch.setattr(blind_spots, "sensitivity", None)  # whoever works them out fails
+    assert reports[0] == copy.copy(reports[0])
+    assert reports[0] != replace(reports[1], notes=("a note",))
+    (check,) = reports[1].checks
+    assert reports[0] != replace(reports[1], checks=(replace(check, notes=("a note",)),))
+    assert reports[0].checks[0] != check.timesteps
 
 
 @pytest.mark.parametrize("verdict", CHANGES)

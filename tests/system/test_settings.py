@@ -1,6 +1,7 @@
 """The table `[tool.rnn_parity]`."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,54 @@ from rnn_parity.system.settings import Settings, read_settings
 def test_settings(tmp_path, text, expected):
     (tmp_path / "pyproject.toml").write_text(text)
     assert read_settings(tmp_path) == expected
+
+
+@pytest.fixture
+def below(tmp_path):
+    """A folder three levels below one whose file has the table."""
+    (tmp_path / "pyproject.toml").write_text("[tool.rnn_parity]\nstrict = true\n")
+    folder = tmp_path / "a" / "b" / "c"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_the_nearest_file_with_the_table_counts(below, tmp_path):
+    found = read_settings(below)
+    assert (found, found.file) == (Settings(strict=True), tmp_path / "pyproject.toml")
+    shown = "strict = true in [tool.rnn_parity] of ../../../pyproject.toml"
+    assert found.named(below) == {"strict": shown}
+    (below.parent / "pyproject.toml").write_text("[tool.other]\nstrict = false")
+    assert read_settings(below).strict
+    (below.parent / "pyproject.toml").write_text("[tool.rnn_parity]")
+    found = read_settings(below)
+    assert (found, found.file) == (Settings(), below.parent / "pyproject.toml")
+    assert found.named(below) == {}
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_repository_ends_the_search(below, kind):
+    root = below.parent
+    if kind == "folder":
+        (root / ".git").mkdir()
+    else:
+        (root / ".git").write_text("gitdir: elsewhere")
+    assert read_settings(below) == Settings()
+    (root / "pyproject.toml").write_text("[tool.rnn_parity]\nmode = 'xla'")
+    assert read_settings(below) == Settings("xla")
+
+
+def test_the_folder_may_be_relative(below, monkeypatch):
+    monkeypatch.chdir(below)
+    assert read_settings(Path()).strict
+
+
+@pytest.mark.parametrize("text", ["[tool", "[tool.rnn-parity]", "[tool.rnn_parity]\nmood = 1"])
+def test_a_broken_file_on_the_way_is_no_file_to_skip(below, text):
+    (below.parent / "pyproject.toml").write_text(text)
+    with pytest.raises(InputError) as error:
+        read_settings(below)
+    assert str(error.value).startswith(str(below.parent / "pyproject.toml"))
+    assert "\n" not in str(error.value)
 
 
 def test_no_file_means_the_defaults(tmp_path):
