@@ -187,9 +187,10 @@ def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) 
                     f"(--layer-name {names[0].rpartition('/')[2]}) and give its own outputs"
                 )
             more = f", ... {len(names) - 5} more" if len(names) > 5 else ""
+            able = ", or let its signature have `layer`: then it is asked for each"
             raise InputError(
                 f"{where} recurrent layer, received {len(names)}: {', '.join(names[:5])}{more}; "
-                "name the one that it computes (--layer-name)"
+                f"name the one that it computes (--layer-name){able * source.is_function}"
             )
         if source.scope == "call" and len(calls) > 1:
             raise InputError(

@@ -121,6 +121,11 @@ def options(
     return {name: value for name, value in values.items() if name in names}, tuple(notes)
 
 
+def takes_layer(function: Callable[..., Any]) -> bool:
+    """Whether the function is given the weights and options, so that it can compute any layer."""
+    return "layer" in parameters(function)
+
+
 def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names in the function's signature; none where it is written in C and has no signature."""
     try:
