@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from rnn_parity import keras_adapter
 from rnn_parity.api.examination import examine
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
+from rnn_parity.api.invented import telling, told
 from rnn_parity.api.judging import (
     by_call,
     checks_of_each,
@@ -119,12 +120,28 @@ def weights_of(layer_or_weights: Any) -> Cell:
     """Weights as they are, a Keras layer's weights otherwise."""
     if isinstance(layer_or_weights, Cell):
         return layer_or_weights
+    refuse_path(layer_or_weights)
     if not hasattr(layer_or_weights, "get_weights") or isinstance(layer_or_weights, type):
         raise InputError(
             "weights: expected a SimpleRNN, an LSTM or a GRU of rnn_parity, or a layer of Keras, "
             f"received {named_kind(layer_or_weights)}"
         )
     return keras_adapter.layer_weights(layer_or_weights)
+
+
+TAKEN = "an array, (batch, timesteps, features) for a layer"
+"""What a check is to run on."""
+
+
+def refuse_path(layer_or_model: Any) -> None:
+    """Raise `InputError` for the path of a file where what is in it is expected."""
+    if isinstance(layer_or_model, (str, os.PathLike)):
+        path = os.fspath(layer_or_model)
+        raise InputError(
+            f"layer: expected a layer or a model of Keras, or weights, received the path {path!r}; "
+            f"load it, keras.models.load_model({path!r}), or on the command line: rnn-parity check "
+            f"{path}"
+        )
 
 
 def named_kind(value: Any) -> str:
@@ -135,7 +152,7 @@ def named_kind(value: Any) -> str:
 
 def check(
     layer_or_model: Any,
-    inputs: ArrayLike,
+    inputs: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     initial_state: ArrayLike | None = None,
     against: Any = None,
@@ -148,13 +165,13 @@ def check(
 ) -> Report:
     """Run a Keras layer (or every recurrent layer of a model) and hold it against its replay.
 
-    `inputs` is what the layer or model takes; `mask` is `(B, T)`; `initial_state` `(B, H)`, a pair
-    (h, c) of them for an LSTM, is for a layer only. `mode` is "eager", "graph", "xla", "predict" or
-    "all"; `layer_name` selects one layer of a model, or is a layer's own; `training` calls
-    it so, dropout and all. With `allow_known`, a divergence that a known difference explains is no
-    failure: the report is true, although its verdict is `diverged`. With `strict`, a blind spot is
-    one: the report is false, although its verdict is `parity`, unless the blind spots are among the
-    faults to `ignore`, ids in which * stands for any letters.
+    `inputs` is what the layer or model takes, and has to be given; `mask` is `(B, T)`;
+    `initial_state` `(B, H)`, a pair (h, c) of them for an LSTM, is for a layer only. `mode` is
+    "eager", "graph", "xla", "predict" or "all"; `layer_name` selects one layer of a model, or is a
+    layer's own; `training` calls it so, dropout and all. With `allow_known`, a divergence that a
+    known difference explains is no failure: the report is true, although its verdict is `diverged`.
+    With `strict`, a blind spot is one: the report is false, although its verdict is `parity`,
+    unless the blind spots are among the faults to `ignore`, ids in which * stands for any letters.
 
     With `against`, what other implementations compute from the same inputs is checked instead of
     Keras's own outputs: outputs `(B, T, H)`, a callable `f(inputs) -> outputs`, a source as the
@@ -163,6 +180,9 @@ def check(
     `InputError` for what Keras, the replay or an implementation cannot take.
     """
     allowed = allowances(strict, ignore, allow_known)
+    refuse_path(layer_or_model)
+    if inputs is None:
+        raise InputError(f"inputs: expected {TAKEN}, received none; give what the layer is to read")
     others = others_of(against, training)
     if isinstance(layer_or_model, Cell):
         refuse_unused(layer_name, mode)
@@ -253,7 +273,9 @@ def check_generated(
     """
     others = others_of(against, training)
     calls = generated_calls(spec, inputs, mask, mode, training, others)
-    return checks_report(calls, "generated", others)
+    if inputs is not None:
+        return checks_report(calls, "generated", others)
+    return told(checks_report(calls, "generated", telling(others)), others, spec.seed)
 
 
 def generated_calls(
@@ -311,16 +333,9 @@ def check_model(
 
     others = others_of(against, training)
     asked = ModelRun(path, training=training, **run)
-    report = model_report(opened(asked, others), mode, others)
-    return replace(report, notes=(*report.notes, *invented(asked, others)))
-
-
-def invented(run: ModelRun, others: Sequence[Source]) -> tuple[str, ...]:
-    """A note on finished numbers that are held against inputs which nobody gave."""
-    numbers = ", ".join(source.name for source in others if source.scope == "call")
-    if run.inputs is not None or not numbers:
-        return ()
-    return (f"no inputs were given, and {numbers} held against random ones (--seed {run.seed})",)
+    if asked.inputs is not None:
+        return model_report(opened(asked, others), mode, others)
+    return told(model_report(opened(asked, others), mode, telling(others)), others, asked.seed)
 
 
 def model_calls(run: ModelRun, mode: str) -> tuple[list[LayerCall], tuple[str, ...]]:
@@ -416,6 +431,7 @@ def check_onnx(
 
     models, rest = onnx_models(against)
     others = others_of(rest) if rest else []
+    others = telling(others) if inputs is None else others
     seen = observed_model(path, inputs, layer_name, batch, timesteps, seed)
     notes = seen.notes if seen.names else (f"{path} has no recurrent operator", *seen.notes)
     if against is None:
@@ -431,8 +447,9 @@ def check_onnx(
     jobs += [(model, counterparts_judged(model)) for model in models]
     checks, errors = checks_of_each(jobs, path)
     of_models = [check for check in checks if check.subject.against in models]
-    rest = by_call(check for check in checks if check.subject.against not in models)
-    return Report((*rest, *of_models), notes=notes, errors=tuple(errors))
+    of_others = by_call(check for check in checks if check.subject.against not in models)
+    report = Report((*of_others, *of_models), notes=notes, errors=tuple(errors))
+    return report if inputs is not None else told(report, others, seed)
 
 
 def onnx_models(against: Any) -> tuple[list[str], list[Any]]:
@@ -494,9 +511,10 @@ def check_state_dict(
         for check in judged(calls, "model", path, [source]):
             yield excused(check, moved.get(str(check.subject.layer_name), 0.0))
 
-    jobs = [(source.name, judged_of(source)) for source in others]
-    checks, errors = checks_of_each(jobs, path)
-    return Report(tuple(checks), notes=seen.notes, errors=tuple(errors))
+    asked = others if inputs is not None else telling(others)
+    checks, errors = checks_of_each([(one.name, judged_of(one)) for one in asked], path)
+    report = Report(tuple(checks), notes=seen.notes, errors=tuple(errors))
+    return report if inputs is not None else told(report, others, seed)
 
 
 def excused(check: Check, moved: float) -> Check:

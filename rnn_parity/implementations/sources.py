@@ -205,12 +205,10 @@ def recognised(source: str) -> tuple[Kind, str]:
         match = re.fullmatch(kind.pattern, source, re.DOTALL | re.IGNORECASE)
         if match:
             return kind, match[1]
-    forms = ", ".join(kind.form for kind in KINDS)
+    expected = f"expected one of {', '.join(kind.form for kind in KINDS)}"
     near = nearest(source, WORDS)
-    join = near or ";"
-    raise InputError(
-        f"against {source!r}: expected one of {forms}{join} see rnn-parity check --help"
-    )
+    meant = f"no such source{near} " if near else ""
+    raise InputError(f"against {source!r}: {meant}{expected}; see rnn-parity check --help")
 
 
 def sources(against: Any) -> list[Source]:
