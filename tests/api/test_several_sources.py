@@ -157,6 +157,32 @@ def test_what_was_judged_before_a_crash_stays():
     assert str(report).count("failed") >= 2
 
 
+def test_a_function_that_is_given_the_layer_answers_for_all_of_a_model():
+    keras = pytest.importorskip("keras")
+    layers = [
+        keras.layers.LSTM(3, return_sequences=True, name="a"),
+        keras.layers.GRU(2, return_sequences=True, name="b"),
+    ]
+    model = keras.Sequential([keras.Input((4, 2)), *layers])
+    x = np.random.default_rng(0).normal(size=(2, 4, 2)).astype(np.float32)
+
+    def each(inputs, layer):
+        return np.float32(rp.replay(layer, inputs).outputs)
+
+    def biased(inputs, layer):
+        return np.float32(rp.replay(layer.changed(bias=layer.bias + 1), inputs).outputs)
+
+    report = rp.check(model, x, against=[each, biased])
+    assert [(c.subject.layer_name, c.verdict) for c in report.checks] == [
+        ("a", "parity"),
+        ("a", "diverged"),
+        ("b", "parity"),
+        ("b", "diverged"),
+    ]
+    with pytest.raises(InputError, match=r"--layer-name.*, or let its signature have `layer`"):
+        rp.check(model, x, against=right)
+
+
 def test_a_baseline_tells_that_a_source_could_not_be_checked(tmp_path, broken):
     (tmp_path / "before.json").write_text(check(right, wrong).to_json())
     report = against_baseline(check(right, crash), tmp_path / "before.json")
