@@ -101,7 +101,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     from difflib import get_close_matches
 
-    lower = {one.lower(): one for one in known}
+    lower: dict[str, str] = {}
+    for one in known:  # of two spellings, the first
+        lower.setdefault(one.lower(), one)
     if word in lower.values():
         return ""
     near = get_close_matches(word.lower()[:LONGEST_WORD], lower, 1)

@@ -100,8 +100,9 @@ class SequenceEvidence:
         """Whether some row has an input: where all are infinite or NaN, no first step refutes one
         of thousands of pairs, and to judge all of them takes most of a minute.
         """
-        given = self.reference.sequences.inputs[self.samples, self.steps]
-        return bool(np.isfinite(given).all(axis=-1).any())
+        inputs = self.reference.sequences.inputs
+        given = inputs[self.samples[self.samples < len(inputs)], self.steps]
+        return not given.size or bool(np.isfinite(given).all(axis=-1).any())
 
     @classmethod
     def around(
