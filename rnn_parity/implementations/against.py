@@ -143,7 +143,7 @@ def computed_by(
     if isinstance(call, Both) and call.is_asked_as_whole(source):
         return halves_computed_by(call, source)
     parts = call.parts if isinstance(call, Both) else [] if is_only_merged(call) else [call]
-    return [layer_computed_by(seen, source, asked) for seen in parts]
+    return (layer_computed_by(seen, source, asked) for seen in parts)  # one that fails hides none
 
 
 def is_only_merged(call: LayerCall) -> bool:

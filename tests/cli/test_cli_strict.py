@@ -75,7 +75,7 @@ def test_a_divergence_is_never_ignored(project):
     [
         (
             "--strict --ignore mask-ignord",
-            "--ignore 'mask-ignord': no such fault; did you mean mask-ignored?",
+            "'mask-ignord': no such fault; did you mean mask-ignored?",
         ),
         ("--strict --ignore a,b", "expected one fault, received several with commas; name each by"),
         ("--strict --ignore x*", "--ignore 'x*': expected the id of a fault, or a pattern with *"),
