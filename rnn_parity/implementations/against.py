@@ -353,8 +353,9 @@ def whole_answer(both: Both, layer: Cell, source: Source) -> Answer:
         last = last_alone(outputs, seen.inputs) if answer.outputs.ndim > outputs.ndim else ()
         answer = replace(answer, outputs=outputs, notes=(*answer.notes, *last))
     batch, timesteps = seen.inputs.shape[:2]
-    own = {shape for one in both.layers for shape in of_layer(batch, timesteps, one.units)}
-    if is_side_by_side(answer.outputs, both) or answer.outputs.shape not in own:
+    unclear = {shape for one in both.layers for shape in of_layer(batch, timesteps, one.units)}
+    unclear.add((batch, units))  # the last ones, where each layer's might be another timestep's
+    if is_side_by_side(answer.outputs, both) or answer.outputs.shape not in unclear:
         return answer
     shapes = of_layers(both)
     raise InputError(
