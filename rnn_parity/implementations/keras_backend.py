@@ -34,7 +34,7 @@ from rnn_parity.errors import (
     InputError,
     MissingPackageError,
     SourceFailedError,
-    misspelt,
+    nearest,
     one_line,
 )
 from rnn_parity.implementations.request import Answer, Implementation, Request, keras_class
@@ -64,9 +64,11 @@ def implementation(backend: str) -> Implementation:
     unknown backend, `MissingPackageError` for one that is not installed.
     """
     if backend not in BACKENDS:
-        known = [f"keras:{name}" for name in (*BACKENDS, "all")]
-        said = misspelt(f"keras:{backend}", known, f"expected one of {', '.join(known)}")
-        raise InputError(f"against: {said}")
+        known = (*BACKENDS, "all")
+        near = nearest(backend, known).replace("did you mean ", "did you mean keras:")
+        said = f"no such backend{near} " if near else ""
+        expected = ", ".join(f"keras:{name}" for name in known)
+        raise InputError(f"keras:{backend}: {said}expected one of {expected}")
     if not has_keras_3():
         raise MissingPackageError(
             f"keras:{backend} needs Keras 3, found {version_of('keras') or 'none'}; install it "

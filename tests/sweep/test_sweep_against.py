@@ -254,7 +254,7 @@ def test_processes_ask_the_source_too(small, ports, capsys):
         ("weights.safetensors", "received weights.safetensors"),
         ("cmd:true {input} {output}", "received cmd:PROGRAM ARGS {input} {output}"),
         ("keras:all", "expected one backend; sweep one after the other"),
-        ("keras:tensorflow", "expected one of keras:jax, keras:torch"),
+        ("keras:tensorflow", "keras:tensorflow: expected one of keras:jax"),
         (
             "nothing",
             "against 'nothing': expected one of keras:BACKEND, onnx|litert, tfjs, module:fun",
