@@ -23,6 +23,8 @@ ANYWHERE = re.compile(r"#(?=#(?:vso|teamcity)?\[)")
 """A command of Azure's runner, TeamCity's, and GitHub's of old, wherever it stands in a line."""
 LONGEST_WORD = 100
 """How much of a mistyped word is compared with those that are known; the time grows with both."""
+LONGEST_SHOWN = 40
+"""How much of a mistyped word is shown again. Chosen: half a line."""
 LONGEST_MESSAGE = 300
 """How many characters of a foreign exception are shown: chosen, three lines of a terminal."""
 NOISE = re.compile(
@@ -99,11 +101,24 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     from difflib import get_close_matches
 
-    lower = {one.lower(): one for one in known}
+    lower: dict[str, str] = {}
+    for one in known:  # of two spellings, the first
+        lower.setdefault(one.lower(), one)
     if word in lower.values():
         return ""
     near = get_close_matches(word.lower()[:LONGEST_WORD], lower, 1)
     return f"; did you mean {lower[near[0]]}?" if near else ""
+
+
+def misspelt(word: str, known: Iterable[str], expected: str) -> str:
+    """What is said of a word that is none of those `known`: `expected`, and received.
+
+    Where one of them is meant, that comes first, before a list that may be long.
+    """
+    shown_again = word if len(word) <= LONGEST_SHOWN else word[:LONGEST_SHOWN] + "..."
+    received = f"received {shown_again!r}"
+    near = nearest(word, known)
+    return f"{received}{near} {expected}" if near else f"{expected}, {received}"
 
 
 def one_line(error: BaseException) -> str:

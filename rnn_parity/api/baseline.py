@@ -39,7 +39,7 @@ def against_baseline(report: Report, path: str | os.PathLike[str]) -> Report:
     of this program.
     """
     before = read_report(os.fspath(path))
-    unread = {error.path for error in report.errors}
+    unread = {(error.path, error.against) for error in report.errors}
     found = changes(before, plain(report.checks), unread)
     found.sort(key=lambda one: CHANGES.index(one.kind))
     kept = len(before) - sum(one.before is not None for one in found)
@@ -101,15 +101,19 @@ def is_check(value: Any) -> bool:
 def changes(
     before: Iterable[Mapping[str, Any]],
     now: Iterable[Mapping[str, Any]],
-    unread: Collection[str] = (),
+    unread: Collection[tuple[str | None, str | None]] = (),
 ) -> list[Change]:
-    """What changed between the checks of two reports; of the files `unread` there are none now."""
+    """What changed between the checks of two reports.
+
+    Of the files `unread` there are none now, or none by a source that is named beside one.
+    """
     was, present = keyed(before), keyed(now)
     found = []
     for key, old in was.items():
         new = present.get(key)
         if new is None:
-            unreadable = old["subject"].get("path") in unread
+            path, against = (old["subject"].get(name) for name in ("path", "against"))
+            unreadable = not {(path, None), (path, against)}.isdisjoint(unread)
             why = "could not be checked" if unreadable else "is no longer checked"
             found.append(change_of("gone", old, None, f"it was {old['verdict']} and {why}"))
         elif (kind := better_or_worse(old, new)) is not None:

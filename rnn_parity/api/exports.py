@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rnn_parity import keras_adapter
 from rnn_parity.api.judging import judged_answers
 from rnn_parity.api.saved import Opened
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, RnnParityError
 from rnn_parity.implementations.whole_model import Export, Found, takes_model, whole_model
 from rnn_parity.keras_adapter.parts import selected
 from rnn_parity.verdict.results import Check, ModelOutput
@@ -37,33 +37,35 @@ def exports_of(opened: Opened, others: Sequence[Source]) -> dict[str, Export]:
     found = {}
     for source in able:
         assert source.export is not None
-        export = None if alone else source.export()
+        try:
+            export = None if alone else source.export()
+        except RnnParityError:
+            if len(others) == 1:
+                raise
+            continue  # it says why when it is asked as any other
         if export is not None and (several or takes_model(opened.model, opened.inputs[0], export)):
             found[source.name] = export
     return found
 
 
-def check_exports(
-    opened: Opened, exports: dict[str, Export]
-) -> tuple[list[Check], list[ModelOutput]]:
-    """A check of every recurrent layer in every export, and what became of the model's outputs.
+def check_export(
+    opened: Opened, name: str, export: Export, outputs: list[ModelOutput]
+) -> Iterator[Check]:
+    """A check of every recurrent layer in an export; `outputs` gets what became of the model's.
 
-    Raises `InputError` where a model and an export do not belong together, for an unknown
-    `layer_name`, and for what Keras or a runtime refuses.
+    Raises `InputError` where model and export do not belong together, for an unknown `layer_name`,
+    and for what Keras or a runtime refuses.
     """
-    checks, outputs = [], []
-    for name, export in exports.items():
-        if len(opened.inputs) != 1:
-            raise InputError(
-                f"against {name!r}: expected one call of the whole model, received "
-                f"{len(opened.inputs)}; leave out --calls"
-            )
-        whole = whole_model(opened.model, opened.inputs[0], export, opened.mask)
-        layers = chosen(whole.layers, opened.layer_name)
-        judged = judged_answers(((one.call, name) for one in layers), "model", opened.path)
-        checks += [seen(one, check) for one, check in zip(layers, judged, strict=True)]
-        outputs += [replace(one, path=opened.path, against=name) for one in whole.outputs]
-    return checks, outputs
+    if len(opened.inputs) != 1:
+        raise InputError(
+            f"against {name!r}: expected one call of the whole model, received "
+            f"{len(opened.inputs)}; leave out --calls"
+        )
+    whole = whole_model(opened.model, opened.inputs[0], export, opened.mask)
+    layers = chosen(whole.layers, opened.layer_name)
+    judged = judged_answers(((one.call, name) for one in layers), "model", opened.path)
+    yield from (seen(one, check) for one, check in zip(layers, judged, strict=True))
+    outputs += [replace(one, path=opened.path, against=name) for one in whole.outputs]
 
 
 def chosen(layers: Sequence[Found], layer_name: str | None) -> Sequence[Found]:

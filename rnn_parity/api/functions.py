@@ -17,7 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 from rnn_parity import keras_adapter
 from rnn_parity.api.examination import examine
 from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
-from rnn_parity.api.judging import judged, judged_call, subject_of
+from rnn_parity.api.invented import telling, told
+from rnn_parity.api.judging import (
+    by_call,
+    checks_of_each,
+    jobs_of,
+    judged,
+    judged_call,
+    judged_sources,
+    subject_of,
+)
 from rnn_parity.diagnosis.faults import named_faults
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import call_to_compute, others_of
@@ -30,7 +39,7 @@ from rnn_parity.recurrence.time_loop import replay as replay_sequences
 from rnn_parity.report.report import Report
 from rnn_parity.verdict.bidirectional import judge_merge
 from rnn_parity.verdict.judge import Observations
-from rnn_parity.verdict.results import Check, Subject
+from rnn_parity.verdict.results import Check, ModelOutput, Subject, TargetError
 
 if TYPE_CHECKING:
     from rnn_parity.api.saved import ModelRun, Opened
@@ -111,12 +120,28 @@ def weights_of(layer_or_weights: Any) -> Cell:
     """Weights as they are, a Keras layer's weights otherwise."""
     if isinstance(layer_or_weights, Cell):
         return layer_or_weights
+    refuse_path(layer_or_weights)
     if not hasattr(layer_or_weights, "get_weights") or isinstance(layer_or_weights, type):
         raise InputError(
             "weights: expected a SimpleRNN, an LSTM or a GRU of rnn_parity, or a layer of Keras, "
             f"received {named_kind(layer_or_weights)}"
         )
     return keras_adapter.layer_weights(layer_or_weights)
+
+
+TAKEN = "an array, (batch, timesteps, features) for a layer"
+"""What a check is to run on."""
+
+
+def refuse_path(layer_or_model: Any) -> None:
+    """Raise `InputError` for the path of a file where what is in it is expected."""
+    if isinstance(layer_or_model, (str, os.PathLike)):
+        path = os.fspath(layer_or_model)
+        raise InputError(
+            f"layer: expected a layer or a model of Keras, or weights, received the path {path!r}; "
+            f"load it, keras.models.load_model({path!r}), or on the command line: rnn-parity check "
+            f"{path}"
+        )
 
 
 def named_kind(value: Any) -> str:
@@ -127,7 +152,7 @@ def named_kind(value: Any) -> str:
 
 def check(
     layer_or_model: Any,
-    inputs: ArrayLike,
+    inputs: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     initial_state: ArrayLike | None = None,
     against: Any = None,
@@ -140,13 +165,13 @@ def check(
 ) -> Report:
     """Run a Keras layer (or every recurrent layer of a model) and hold it against its replay.
 
-    `inputs` is what the layer or model takes; `mask` is `(B, T)`; `initial_state` `(B, H)`, a pair
-    (h, c) of them for an LSTM, is for a layer only. `mode` is "eager", "graph", "xla", "predict" or
-    "all"; `layer_name` selects one layer of a model, or is a layer's own; `training` calls
-    it so, dropout and all. With `allow_known`, a divergence that a known difference explains is no
-    failure: the report is true, although its verdict is `diverged`. With `strict`, a blind spot is
-    one: the report is false, although its verdict is `parity`, unless the blind spots are among the
-    faults to `ignore`, ids in which * stands for any letters.
+    `inputs` is what the layer or model takes, and has to be given; `mask` is `(B, T)`;
+    `initial_state` `(B, H)`, a pair (h, c) of them for an LSTM, is for a layer only. `mode` is
+    "eager", "graph", "xla", "predict" or "all"; `layer_name` selects one layer of a model, or is a
+    layer's own; `training` calls it so, dropout and all. With `allow_known`, a divergence that a
+    known difference explains is no failure: the report is true, although its verdict is `diverged`.
+    With `strict`, a blind spot is one: the report is false, although its verdict is `parity`,
+    unless the blind spots are among the faults to `ignore`, ids in which * stands for any letters.
 
     With `against`, what other implementations compute from the same inputs is checked instead of
     Keras's own outputs: outputs `(B, T, H)`, a callable `f(inputs) -> outputs`, a source as the
@@ -155,13 +180,17 @@ def check(
     `InputError` for what Keras, the replay or an implementation cannot take.
     """
     allowed = allowances(strict, ignore, allow_known)
+    refuse_path(layer_or_model)
+    if inputs is None:
+        raise InputError(f"inputs: expected {TAKEN}, received none; give what the layer is to read")
     others = others_of(against, training)
     if isinstance(layer_or_model, Cell):
         refuse_unused(layer_name, mode)
         if not others:
             raise InputError("against: expected an implementation of these weights, received none")
         call = call_to_compute(layer_or_model, inputs, mask, initial_state)
-        return Report(tuple(judged([call], "layer", others=others)), **allowed)
+        checks, errors = judged_sources([call], "layer", None, others)
+        return Report(tuple(checks), errors=tuple(errors), **allowed)
     is_model = keras_adapter.is_model(layer_or_model)
     if not is_model:
         refuse_other_name(layer_or_model, layer_name)
@@ -181,7 +210,7 @@ def check(
             layer_or_model, inputs, mask, initial_state, one, training
         )
     )
-    return replace(keras_report(judged(calls, "layer", others=others)), **allowed)
+    return replace(checks_report(calls, "layer", others), **allowed)
 
 
 def observe(
@@ -244,7 +273,9 @@ def check_generated(
     """
     others = others_of(against, training)
     calls = generated_calls(spec, inputs, mask, mode, training, others)
-    return keras_report(judged(calls, "generated", others=others))
+    if inputs is not None:
+        return checks_report(calls, "generated", others)
+    return told(checks_report(calls, "generated", telling(others)), others, spec.seed)
 
 
 def generated_calls(
@@ -302,16 +333,9 @@ def check_model(
 
     others = others_of(against, training)
     asked = ModelRun(path, training=training, **run)
-    report = model_report(opened(asked, others), mode, others)
-    return replace(report, notes=(*report.notes, *invented(asked, others)))
-
-
-def invented(run: ModelRun, others: Sequence[Source]) -> tuple[str, ...]:
-    """A note on finished numbers that are held against inputs which nobody gave."""
-    numbers = ", ".join(source.name for source in others if source.scope == "call")
-    if run.inputs is not None or not numbers:
-        return ()
-    return (f"no inputs were given, and {numbers} held against random ones (--seed {run.seed})",)
+    if asked.inputs is not None:
+        return model_report(opened(asked, others), mode, others)
+    return told(model_report(opened(asked, others), mode, telling(others)), others, asked.seed)
 
 
 def model_calls(run: ModelRun, mode: str) -> tuple[list[LayerCall], tuple[str, ...]]:
@@ -328,16 +352,30 @@ def model_report(found: Opened, mode: str, others: Sequence[Source]) -> Report:
     Those of `others` that are exports of the whole model run all of it; others are asked for what
     one layer computes.
     """
-    from rnn_parity.api.exports import check_exports, exports_of
+    from rnn_parity.api.exports import check_export, exports_of
 
     exports = exports_of(found, others)
-    checks, outputs = check_exports(found, exports)
+    outputs: list[ModelOutput] = []
+    jobs = [(name, check_export(found, name, one, outputs)) for name, one in exports.items()]
     rest = [source for source in others if source.name not in exports]
+    calls: Iterable[LayerCall] = ()
     if rest or not others:
         calls = found.calls(modes_to_run(mode, others, found.training))
-        checks += judged(calls, "model", found.path, rest)
-    notes = found.notes if checks else (*found.notes, f"{found.name} has no recurrent layer")
-    return replace(keras_report(checks, notes), model_outputs=tuple(outputs))
+    if not others:
+        return of_model(found, list(judged(calls, "model", found.path)))
+    asked = jobs_of(list(calls), "model", found.path, rest)
+    checks, errors = checks_of_each([*jobs, *asked], found.path)
+    names = set(exports)
+    whole = [check for check in checks if check.subject.against in names]
+    checks = [*whole, *by_call(check for check in checks if check.subject.against not in names)]
+    report = of_model(found, checks, errors)
+    return replace(report, model_outputs=tuple(outputs))
+
+
+def of_model(found: Opened, checks: Sequence[Check], errors: Sequence[TargetError] = ()) -> Report:
+    """The report on a Keras model; a note tells where it has nothing to check."""
+    nothing = () if checks or errors else (f"{found.name} has no recurrent layer",)
+    return replace(keras_report(checks, (*found.notes, *nothing)), errors=tuple(errors))
 
 
 def modes_to_run(
@@ -351,6 +389,14 @@ def modes_to_run(
 def keras_report(checks: Iterable[Check], notes: tuple[str, ...] = ()) -> Report:
     """The report on checks of what ran in this process's TensorFlow."""
     return Report(tuple(checks), device=keras_adapter.device(), notes=notes)
+
+
+def checks_report(calls: Iterable[LayerCall], kind: str, others: Sequence[Source]) -> Report:
+    """The report on what Keras computed in these calls, or on what `others` did in its place."""
+    if not others:
+        return keras_report(judged(calls, kind))
+    checks, errors = judged_sources(calls, kind, None, others)
+    return replace(keras_report(checks), errors=tuple(errors))
 
 
 def check_onnx(
@@ -385,17 +431,25 @@ def check_onnx(
 
     models, rest = onnx_models(against)
     others = others_of(rest) if rest else []
+    others = telling(others) if inputs is None else others
     seen = observed_model(path, inputs, layer_name, batch, timesteps, seed)
     notes = seen.notes if seen.names else (f"{path} has no recurrent operator", *seen.notes)
     if against is None:
         calls = map(computed_by_runtime, seen.calls)
         found = [(call, subject_of(call, "model", path, runtime_name())) for call in calls]
         return Report(tuple(judged_call(*one) for one in found), notes=notes)
-    checks = [*judged(seen.calls, "model", path, others)] if others else []
-    for model in models:
-        theirs = counterparts(seen, model) if seen.names else ()
-        checks += [judged_call(one, subject_of(one, "model", path, model)) for one in theirs]
-    return Report(tuple(checks), notes=notes)
+
+    def counterparts_judged(model: str) -> Iterator[Check]:
+        for one in counterparts(seen, model) if seen.names else ():
+            yield judged_call(one, subject_of(one, "model", path, model))
+
+    jobs = jobs_of(seen.calls, "model", path, others)
+    jobs += [(model, counterparts_judged(model)) for model in models]
+    checks, errors = checks_of_each(jobs, path)
+    of_models = [check for check in checks if check.subject.against in models]
+    of_others = by_call(check for check in checks if check.subject.against not in models)
+    report = Report((*of_others, *of_models), notes=notes, errors=tuple(errors))
+    return report if inputs is not None else told(report, others, seed)
 
 
 def onnx_models(against: Any) -> tuple[list[str], list[Any]]:
@@ -448,15 +502,19 @@ def check_state_dict(
             (one, subject_of(one, "model", path, torch_target.runtime_name())) for one in seen.calls
         ]
         return Report(tuple(judged_call(*one) for one in found), notes=seen.notes)
-    checks: list[Check] = []
-    for source in others:
+
+    def judged_of(source: Source) -> Iterator[Check]:
         calls, below = seen.asked_of(source)
-        skipped = [(one, subject_of(one, "model", path, source.name)) for one in below]
-        checks += [judged_call(*one) for one in skipped]
+        for one in below:
+            yield judged_call(one, subject_of(one, "model", path, source.name))
         moved = torch_target.moved_by_layers_below(seen.ran) if source.scope == "call" else {}
         for check in judged(calls, "model", path, [source]):
-            checks.append(excused(check, moved.get(str(check.subject.layer_name), 0.0)))
-    return Report(tuple(checks), notes=seen.notes)
+            yield excused(check, moved.get(str(check.subject.layer_name), 0.0))
+
+    asked = others if inputs is not None else telling(others)
+    checks, errors = checks_of_each([(one.name, judged_of(one)) for one in asked], path)
+    report = Report(tuple(checks), notes=seen.notes, errors=tuple(errors))
+    return report if inputs is not None else told(report, others, seed)
 
 
 def excused(check: Check, moved: float) -> Check:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import NDArray
 
 from rnn_parity.api.examination import examine
 from rnn_parity.bounds.step_bound import handed_on_radii
 from rnn_parity.diagnosis.known_causes import known_difference_of
+from rnn_parity.errors import RnnParityError, SourceFailedError
 from rnn_parity.implementations.against import calls_computed_by
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.sequences import Dropout, Sequences
 from rnn_parity.verdict.bidirectional import judge_merge
 from rnn_parity.verdict.judge import Observations
-from rnn_parity.verdict.results import Check, Subject
+from rnn_parity.verdict.results import Check, Subject, TargetError
 
 if TYPE_CHECKING:
     from rnn_parity.implementations.sources import Source
@@ -42,6 +43,57 @@ def judged(
         found = calls_computed_by(list(calls), others)
         answered = ((call, source.name) for call, source in found)
     yield from judged_answers(answered, kind, path, why)
+
+
+Job: TypeAlias = tuple[str, Iterable[Check]]
+"""The name of another implementation, and its checks, which are made when they are asked for."""
+
+
+def judged_sources(
+    calls: Iterable[LayerCall], kind: str, path: str | None, others: Sequence[Source]
+) -> tuple[list[Check], list[TargetError]]:
+    """One check for each call and each of `others`, those of one call together.
+
+    What cannot be compared of several is told as in `checks_of_each`.
+    """
+    checks, errors = checks_of_each(jobs_of(list(calls), kind, path, others), path)
+    return by_call(checks), errors
+
+
+def jobs_of(
+    calls: Sequence[LayerCall], kind: str, path: str | None, others: Sequence[Source]
+) -> list[Job]:
+    """What each of `others` has to do: one check for each call."""
+    return [(one.name, judged(calls, kind, path, [one])) for one in others]
+
+
+def checks_of_each(jobs: Sequence[Job], path: str | None) -> tuple[list[Check], list[TargetError]]:
+    """The checks of several sources, and why there are none of one that crashes or refuses.
+
+    It does not hide the others, and what was checked before it did so stays. The only one raises,
+    and so does what all of them say alike: that is about what they were given.
+    """
+    checks: list[Check] = []
+    errors, raised = [], None
+    for name, found in jobs:
+        try:
+            checks.extend(found)
+        except RnnParityError as error:
+            raised = error
+            code = 1 if isinstance(error, SourceFailedError) else 2
+            errors.append(TargetError(path, str(error), code, name))
+    alike = len(errors) == len(jobs) and len({error.message for error in errors}) == 1
+    if raised is not None and (len(jobs) == 1 or (alike and not checks)):
+        raise raised
+    return checks, errors
+
+
+def by_call(checks: Iterable[Check]) -> list[Check]:
+    """The checks, those of one call of a layer together, whoever computed it."""
+    groups: dict[tuple[str | None, int | None], list[Check]] = {}
+    for check in checks:
+        groups.setdefault((check.subject.layer_name, check.subject.call), []).append(check)
+    return [check for group in groups.values() for check in group]
 
 
 def judged_answers(

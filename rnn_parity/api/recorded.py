@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rnn_parity import keras_adapter
 from rnn_parity.api.functions import generated_calls, keras_report, model_calls, modes_to_run
 from rnn_parity.api.generated import GeneratedLayer
-from rnn_parity.api.judging import judged
+from rnn_parity.api.judging import judged, judged_sources
 from rnn_parity.bounds.distance import distance, ulps
 from rnn_parity.cases.case import (
     SEQUENCE_OPTIONS,
@@ -36,7 +36,6 @@ from rnn_parity.cases.case import (
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import others_of, refuse_several
 from rnn_parity.implementations.numbers import encoded
-from rnn_parity.implementations.sources import Source
 from rnn_parity.keras_adapter.dropout import EACH_STEP, IN_TRAINING, MASKS
 from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.cells import Cell
@@ -64,10 +63,12 @@ def check_case(
     checked; with `against`, as in `check`, what other implementations compute alone is. Raises
     `InputError` for what is no case, and for what Keras cannot rebuild.
     """
-    others = others_of(against)
-    keras = keras and not others
-    checks = case_checks(read_case(path), os.fspath(path), mode, keras, others)
-    return keras_report(checks) if keras else Report(tuple(checks))
+    others, name, case = others_of(against), os.fspath(path), read_case(path)
+    if others:
+        checks, errors = judged_sources([recorded(case)], "case", name, others)
+        return Report(tuple(checks), errors=tuple(errors))
+    found = case_checks(case, name, mode, keras)
+    return keras_report(found) if keras else Report(tuple(found))
 
 
 def refuse_cases(paths: Iterable[str], against: Any) -> None:
@@ -82,15 +83,8 @@ def refuse_cases(paths: Iterable[str], against: Any) -> None:
     refuse_several(calls, others_of(against))
 
 
-def case_checks(
-    case: Case, path: str, mode: str | None, keras: bool, others: Sequence[Source] = ()
-) -> list[Check]:
-    """The check of what was recorded, then one for each mode in which Keras runs now.
-
-    In place of both, one for each of `others`.
-    """
-    if others:
-        return list(judged([recorded(case)], "case", path, others))
+def case_checks(case: Case, path: str, mode: str | None, keras: bool) -> list[Check]:
+    """The check of what was recorded, then one for each mode in which Keras runs now."""
     ways = modes_to_run(case.mode if mode is None else mode) if keras else ()
     return then_and_now(case, path, (rerun(case, one) for one in ways))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from rnn_parity import keras_adapter
 from rnn_parity.api.generated import GeneratedLayer
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, RnnParityError
 from rnn_parity.implementations import legacy_keras
 from rnn_parity.implementations.python_function import custom_objects
 from rnn_parity.implementations.whole_model import fixed_sizes
@@ -223,9 +224,10 @@ def opened_here(
 def sizes_of(model: Any, others: Sequence[Source], batch: int, timesteps: int) -> tuple[int, int]:
     """The batch and the timesteps to make up inputs for; those that an export of it fixes."""
     for source in others:
-        export = None if source.export is None else source.export()
-        if export is not None:
-            return fixed_sizes(model, export, batch, timesteps)
+        with suppress(RnnParityError):  # why it has no export is said where that is looked for
+            export = None if source.export is None else source.export()
+            if export is not None:
+                return fixed_sizes(model, export, batch, timesteps)
     return batch, timesteps
 
 

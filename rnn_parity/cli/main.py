@@ -47,6 +47,8 @@ GATES_OF_TWO = 8
 """A wrapper or a stack holds two layers, of four gates at most, unless somebody asks for more."""
 NARROWEST, WIDEST = 40, 160
 """How wide an answer is made at least and at most: longer lines are lost by the eye. Chosen."""
+JOINER = "\0"
+"""Stands for a space at which no line may end; messages have no control characters."""
 INTERRUPTED = 130
 """The exit code of a program that Ctrl-C ended: 128, and the number of the signal."""
 
@@ -96,8 +98,39 @@ def said(error: Exception | SystemExit) -> tuple[str, int]:
 
 
 def fail(message: str) -> None:
-    """One line on stderr."""
-    print("rnn-parity: error:", shown_lines(" ".join(message.split())), file=sys.stderr)
+    """Say on stderr why there is no answer."""
+    tell("rnn-parity: error:", " ".join(message.split()))
+
+
+def tell(*words: str) -> None:
+    """One line on stderr; on a terminal in as many as it takes, without a break in a name."""
+    text = shown_lines(" ".join(words))
+    if sys.stderr is not None and sys.stderr.isatty():
+        text = in_lines(text, error_columns())
+    print(text, file=sys.stderr)
+
+
+def in_lines(text: str, width: int) -> str:
+    """`text` in lines of `width` columns that end between words, not in what is quoted."""
+    import re
+    import textwrap
+
+    # What is quoted, a path with spaces in it too, is one word.
+    joined = re.sub(r"(?<!\w)'[^']*'(?!\w)", lambda quoted: quoted[0].replace(" ", JOINER), text)
+    lines = textwrap.fill(
+        joined, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return lines.replace(JOINER, " ")
+
+
+def error_columns() -> int:
+    """How many columns the terminal has that stderr is; COLUMNS comes first, as everywhere."""
+    from shutil import get_terminal_size
+
+    with contextlib.suppress(OSError, ValueError):
+        if not os.environ.get("COLUMNS"):
+            return max(os.get_terminal_size(sys.stderr.fileno()).columns, NARROWEST)
+    return max(get_terminal_size().columns, NARROWEST)
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -157,7 +190,7 @@ def check(given: Given) -> int:
     tell_failure(report, given["format"])
     if given["command"] == "record" and given["quiet"] and report.exit_code:
         for note in report.notes:  # a person has to know what there is no case of
-            print("rnn-parity:", note, file=sys.stderr)
+            tell("rnn-parity:", note)
     answer(report, given, **shows(given))
     if "plot" in given:
         draw(report, given["plot"])
@@ -241,7 +274,8 @@ def told(known: Journal) -> Iterator[None]:
         done = f"interrupted after {len(known.known)} checks"
         kept = f"which are kept: --resume {known.path} goes on from there"
         lost = "which are lost: with --resume FILE they would be kept, to go on from there"
-        print(f"rnn-parity: {done}, {kept if known.path else lost}", file=sys.stderr, flush=True)
+        tell(f"rnn-parity: {done}, {kept if known.path else lost}")
+        sys.stderr.flush()
         raise
 
 
@@ -610,7 +644,7 @@ def draw(report: Report, path: str) -> None:
     write_bytes(path, image(check, path))
     if len(report.checks) > 1:
         which = f"the worst of {len(report.checks)} checks: {label_in_file(check.subject)}"
-        print(f"rnn-parity: {shown_lines(path)} shows {shown_lines(which)}", file=sys.stderr)
+        tell(f"rnn-parity: {path} shows {which}")
 
 
 def shows(given: Given) -> dict[str, bool]:
@@ -639,7 +673,7 @@ def tell_failure(report: Report | SweepReport, form: str) -> None:
 
     if report.exit_code and not FORMATS[form].legible:
         for line in report.render(quiet=True).split("\n\n"):
-            print("rnn-parity:", line, file=sys.stderr)
+            tell("rnn-parity:", line)
 
 
 def deliver(text: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -21,7 +22,7 @@ from rnn_parity.cli.targets import (
     kind_of,
     no_such_file,
 )
-from rnn_parity.errors import InputError, nearest
+from rnn_parity.errors import InputError, misspelt, nearest
 from rnn_parity.implementations.sources import KINDS, recognised
 from rnn_parity.report import FORMATS, PNG, SVG, form_of
 from rnn_parity.system.choices import (
@@ -66,6 +67,10 @@ Given: TypeAlias = Mapping[str, Any]
 """The options by their names; of a check and a recording, those alone that were given."""
 
 
+VERSION = "version"
+"""The option that belongs to the program, and not to a command."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that takes whole option names alone and says in one line what is wrong."""
 
@@ -79,17 +84,34 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuse what is unknown here, where the command is known that would have taken it."""
+        first = next(iter(sys.argv[1:] if args is None else args), "")
+        if self._subparsers is not None and first.startswith("--"):
+            # Before argparse misses a command that was not what the word was meant for.
+            self.refuse_unknown(first)
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}{self.meant(unknown)}")
         return found, unknown
 
+    def refuse_unknown(self, first: str) -> None:
+        """Refuse an option that stands before the command and is none of this parser's own."""
+        if first.partition("=")[0] not in self._option_string_actions:
+            where = self.meant([first]) or "; the options of a command stand behind it"
+            self.error(f"unrecognized arguments: {first}{where}")
+
     def meant(self, unknown: Sequence[str]) -> str:
-        """The option that is nearest to the first unknown one, as the end of a message."""
+        """The option that is nearest to the first unknown one, as the end of a message.
+
+        One of no command is there for each of them.
+        """
         words = [word[2:].partition("=")[0] for word in unknown if word.startswith("--")]
         known = [name[2:] for name in self._option_string_actions if name.startswith("--")]
-        near = nearest(words[0], known) if words else ""
-        return near.replace("did you mean ", "did you mean --")
+        if not words:
+            return ""
+        near = nearest(words[0], known).replace("did you mean ", "did you mean --")
+        if (not near and nearest(words[0], [VERSION])) or words[0] == VERSION:
+            return f"; did you mean rnn-parity --{VERSION}?"
+        return near
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse what is none of the choices, with the one that is nearest to it."""
@@ -105,11 +127,10 @@ class Parser(argparse.ArgumentParser):
 
 def not_among(word: str, known: Sequence[str]) -> str:
     """What was expected in place of a word; a target without a command gets the usual one."""
-    near = nearest(word, known)
-    if not near and "check" in known and any(sign in word for sign in "./*"):
-        near = f"; did you mean check {word}?"
-    received = word if len(word) <= 40 else word[:40] + "..."
-    return f"expected one of {', '.join(known)}, received {received!r}{near}"
+    expected = f"expected one of {', '.join(known)}"
+    if "check" in known and any(sign in word for sign in "./*"):
+        return f"received {word!r}; did you mean check {word}? {expected}"
+    return misspelt(word, known, expected)
 
 
 ANNOTATIONS = "github"
@@ -126,7 +147,7 @@ def parser() -> Parser:
     main = Parser(
         prog="rnn-parity", description="Does a Keras recurrent layer compute its recurrence?"
     )
-    main.add_argument("--version", action="version", version=f"rnn-parity {own_version()}")
+    main.add_argument(f"--{VERSION}", action="version", version=f"rnn-parity {own_version()}")
     commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_check(commands)
     add_record(commands)

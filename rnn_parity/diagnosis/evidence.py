@@ -94,7 +94,15 @@ class SequenceEvidence:
     outputs: NDArray[Any]
     samples: NDArray[np.intp]
     steps: slice
-    tells_pairs: ClassVar[bool] = True
+
+    @cached_property
+    def tells_pairs(self) -> bool:
+        """Whether some row has an input: where all are infinite or NaN, no first step refutes one
+        of thousands of pairs, and to judge all of them takes most of a minute.
+        """
+        inputs = self.reference.sequences.inputs
+        given = inputs[self.samples[self.samples < len(inputs)], self.steps]
+        return not given.size or bool(np.isfinite(given).all(axis=-1).any())
 
     @classmethod
     def around(

@@ -143,7 +143,7 @@ def computed_by(
     if isinstance(call, Both) and call.is_asked_as_whole(source):
         return halves_computed_by(call, source)
     parts = call.parts if isinstance(call, Both) else [] if is_only_merged(call) else [call]
-    return [layer_computed_by(seen, source, asked) for seen in parts]
+    return (layer_computed_by(seen, source, asked) for seen in parts)  # one that fails hides none
 
 
 def is_only_merged(call: LayerCall) -> bool:
@@ -187,9 +187,10 @@ def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) 
                     f"(--layer-name {names[0].rpartition('/')[2]}) and give its own outputs"
                 )
             more = f", ... {len(names) - 5} more" if len(names) > 5 else ""
+            able = ", or let its signature have `layer`: then it is asked for each"
             raise InputError(
                 f"{where} recurrent layer, received {len(names)}: {', '.join(names[:5])}{more}; "
-                "name the one that it computes (--layer-name)"
+                f"name the one that it computes (--layer-name){able * source.is_function}"
             )
         if source.scope == "call" and len(calls) > 1:
             raise InputError(
@@ -281,7 +282,9 @@ def halves_computed_by(both: Both, source: Source) -> Iterator[LayerCall]:
         # An answer with weights of its own has those of the layer that was asked for.
         if answer is None or answer.layer is not None:
             answer = whole_answer(both, layer, source)
-        own = answer.outputs[..., first : first + layer.units]
+        own = answer.outputs
+        if is_side_by_side(own, both):
+            own = own[..., first : first + layer.units]
         if both.reversed[i] and own.ndim == 3:
             own = own[:, ::-1]
         first += layer.units
@@ -350,16 +353,36 @@ def whole_answer(both: Both, layer: Cell, source: Source) -> Answer:
         last = last_alone(outputs, seen.inputs) if answer.outputs.ndim > outputs.ndim else ()
         answer = replace(answer, outputs=outputs, notes=(*answer.notes, *last))
     batch, timesteps = seen.inputs.shape[:2]
-    shapes = [(batch, timesteps, units)] + [(batch, units)] * (
-        both.merge is None or not both.sequences
-    )
-    if answer.outputs.shape in shapes or (len(both.layers) == 1 and answer.outputs.ndim < 4):
+    unclear = {shape for one in both.layers for shape in of_layer(batch, timesteps, one.units)}
+    unclear.add((batch, units))  # the last ones, where each layer's might be another timestep's
+    if is_side_by_side(answer.outputs, both) or answer.outputs.shape not in unclear:
         return answer
+    shapes = of_layers(both)
     raise InputError(
         f"against {source.name!r}: expected outputs of both layers of {both.layer_name} side by "
         f"side, {' or '.join(map(str, shapes))}, received {answer.outputs.shape}; name one of the "
         "two (--layer-name) if they are its own"
     )
+
+
+def is_side_by_side(outputs: NDArray[Any], both: Both) -> bool:
+    """Whether outputs are those of all of the layers; of one layer they are whatever they are.
+
+    What is neither theirs nor one layer's own has another shape, which is a result.
+    """
+    return outputs.shape in of_layers(both) or (len(both.layers) == 1 and 0 < outputs.ndim < 4)
+
+
+def of_layers(both: Both) -> list[tuple[int, ...]]:
+    """The shapes that outputs of the layers side by side may have."""
+    batch, timesteps = both.parts[0].inputs.shape[:2]
+    shapes = of_layer(batch, timesteps, sum(one.units for one in both.layers))
+    return shapes if both.merge is None or not both.sequences else shapes[:1]
+
+
+def of_layer(batch: int, timesteps: int, units: int) -> list[tuple[int, ...]]:
+    """The shapes of all outputs and of the last one."""
+    return [(batch, timesteps, units), (batch, units)]
 
 
 def in_keras_axes(outputs: NDArray[Any], both: Both, units: int) -> NDArray[Any]:

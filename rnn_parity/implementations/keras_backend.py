@@ -30,7 +30,13 @@ from numpy.typing import ArrayLike, NDArray
 
 import rnn_parity
 from rnn_parity.cases.case import SEQUENCE_OPTIONS
-from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError, one_line
+from rnn_parity.errors import (
+    InputError,
+    MissingPackageError,
+    SourceFailedError,
+    nearest,
+    one_line,
+)
 from rnn_parity.implementations.request import Answer, Implementation, Request, keras_class
 from rnn_parity.recurrence.activations import CATALOGUE, Activation
 from rnn_parity.recurrence.cells import WEIGHTS
@@ -58,8 +64,11 @@ def implementation(backend: str) -> Implementation:
     unknown backend, `MissingPackageError` for one that is not installed.
     """
     if backend not in BACKENDS:
-        expected = ", ".join(f"keras:{name}" for name in BACKENDS)
-        raise InputError(f"keras:{backend}: expected one of {expected}")
+        known = (*BACKENDS, "all")
+        near = nearest(backend, known).replace("did you mean ", "did you mean keras:")
+        said = f"no such backend{near} " if near else ""
+        expected = ", ".join(f"keras:{name}" for name in known)
+        raise InputError(f"keras:{backend}: {said}expected one of {expected}")
     if not has_keras_3():
         raise MissingPackageError(
             f"keras:{backend} needs Keras 3, found {version_of('keras') or 'none'}; install it "

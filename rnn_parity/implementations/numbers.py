@@ -79,7 +79,8 @@ def implementation(source: str) -> Implementation:
     `source` is its path, followed by `?axes=TBH` or another order of batch, timesteps and units, or
     of batch and units, where the numbers are not batch first, and by `#NAME` for the one array of a
     `.npz` that is to be compared. Raises `InputError` for a file that cannot be read as real
-    numbers, and when asked for sizes that they do not have.
+    numbers, and when asked where they can be read in several ways, or not with these axes. Numbers
+    of another shape are a result.
     """
     match = SOURCE.fullmatch(source)
     path, axes, part = match.group("path", "axes", "part") if match else (source, None, None)
@@ -198,9 +199,12 @@ def answer_from_numbers(numbers: Numbers, axes: str, where: str, request: Reques
     """The numbers as the answer to `request`, with the axes that they must have."""
     batch, timesteps, _ = request.inputs.shape
     sizes = {"B": batch, "T": timesteps, "H": request.units}
-    outputs = numbers.outputs
+    outputs, other = numbers.outputs, ""
     if outputs.ndim < 4 or axes or not request.of_operator:
-        outputs = arranged(outputs, sizes, axes, where, numbers.is_table)
+        found = arranged(outputs, sizes, axes, where, numbers.is_table)
+        if found is None:
+            other = f"{where}: {expected(sizes)}, received {written(outputs)}"
+        outputs = outputs if found is None else found
     names, computed = STATES[: len(request.layer.STATES)], numbers.computed
     states = states_of(computed, names)
     compared = [*names[: len(states)], *[LAST_OUTPUT] * (outputs.ndim == 3)]
@@ -210,7 +214,7 @@ def answer_from_numbers(numbers: Numbers, axes: str, where: str, request: Reques
     return Answer(
         outputs,
         states,
-        (*notes, *last_alone(outputs, request.inputs)),
+        (*notes, *([other] if other else last_alone(outputs, request.inputs))),
         left_out=tuple(name for name in rest if name not in known),
         part=numbers.part,
         last_output=computed.get(LAST_OUTPUT) if outputs.ndim == 3 else None,
@@ -231,31 +235,45 @@ def last_alone(outputs: NDArray[Any], inputs: NDArray[Any]) -> tuple[str, ...]:
 
 def arranged(
     array: NDArray[Any], sizes: Mapping[str, int], axes: str, where: str, is_table: bool = False
-) -> NDArray[Any]:
+) -> NDArray[Any] | None:
     """Outputs `(B, T, H)`, or the last one `(B, H)`, from an array whose axes may be missing.
 
-    An array with three axes is taken as it is, unless `axes` names them: another shape is a result.
-    So is another number of units, where the rows are those of all timesteps or of the last one; the
-    rows of a text file `is_table` may be something else. Raises `InputError` where no reading fits,
-    and where several do.
+    Another shape is a result: an array with three axes is taken as it is, unless `axes` names them,
+    and so is another number of units, where the rows are those of all timesteps or of the last one
+    (the rows of a text file `is_table` may be something else). None where no reading fits. Raises
+    `InputError` where several do, and for numbers that cannot have the `axes` that were named.
     """
-    if not axes and (array.ndim == 3 or has_other_units(array, sizes, is_table)):
+    if axes:
+        return with_axes(array, sizes, axes, where)
+    if array.ndim == 3 or has_other_units(array, sizes, is_table):
         every_step = array.ndim == 2 and len(array) == sizes["B"] * sizes["T"]
         return array.reshape(sizes["B"], sizes["T"], -1) if every_step else array
-    if array.ndim > 3:
-        raise InputError(f"{where}: {expected(sizes, axes)}, received {written(array)}")
-    fitting = [axes] if axes else [way for way in READINGS if array.shape in row_shapes(way, sizes)]
+    fitting = [way for way in READINGS if array.shape in row_shapes(way, sizes)]
     # An axis of size 1 may stand anywhere.
     different = {"".join(axis for axis in way if sizes[axis] > 1) for way in fitting}
     if len(different) > 1:
         ways = " or ".join(f"?axes={way}" for way in fitting)
         raise InputError(f"{where}: {written(array)} can be read in several ways: append {ways}")
-    shape = tuple(sizes[axis] for axis in fitting[0]) if fitting else ()
-    if not fitting or array.size != math.prod(shape):
-        raise InputError(f"{where}: {expected(sizes, axes)}, received {written(array)}")
-    target = WHOLE if "T" in fitting[0] else LAST
-    order = [fitting[0].index(axis) for axis in target]
-    found: NDArray[Any] = array.reshape(shape).transpose(order)
+    if not fitting:
+        return None
+    return batch_first(array.reshape([sizes[axis] for axis in fitting[0]]), fitting[0])
+
+
+def with_axes(array: NDArray[Any], sizes: Mapping[str, int], axes: str, where: str) -> NDArray[Any]:
+    """The array with the axes that were named; where it has as many, they may be of any size."""
+    shape = tuple(sizes[axis] for axis in axes)
+    if array.ndim < 3 and array.size == math.prod(shape):
+        array = array.reshape(shape)
+    if array.ndim != len(axes):
+        wanted = " x ".join(f"{sizes[axis]} ({axis})" for axis in axes)
+        raise InputError(f"{where}: expected {wanted} numbers, received {written(array)}")
+    return batch_first(array, axes)
+
+
+def batch_first(array: NDArray[Any], axes: str) -> NDArray[Any]:
+    """An array with these axes as `(B, T, H)`, or as `(B, H)`."""
+    target = WHOLE if "T" in axes else LAST
+    found: NDArray[Any] = array.transpose([axes.index(axis) for axis in target])
     return found
 
 
@@ -275,11 +293,9 @@ def row_shapes(axes: str, sizes: Mapping[str, int]) -> set[tuple[int, ...]]:
     return {(first, count // first), (count // columns, columns), (1, count), (count, 1), (count,)}
 
 
-def expected(sizes: Mapping[str, int], axes: str) -> str:
+def expected(sizes: Mapping[str, int]) -> str:
     """What would fit, in words."""
     batch, timesteps, units = (sizes[axis] for axis in WHOLE)
-    if axes:
-        return f"expected {' x '.join(f'{sizes[axis]} ({axis})' for axis in axes)} numbers"
     return (
         f"expected {batch * timesteps} rows of {units} numbers (one per timestep, sample after "
         f"sample), {batch} of {timesteps * units} (one per sample) or {batch} of {units} (the "

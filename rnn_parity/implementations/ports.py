@@ -164,7 +164,9 @@ def mask_feeds(request: Request, ports: Sequence[Port]) -> dict[str, Array]:
 def answer_from_outputs(
     request: Request, outputs: Mapping[str, Array], time_first: bool
 ) -> Answer | None:
-    """The layer's outputs and final states among those of a model; None where they are others.
+    """The layer's outputs and final states among those of a model; None where nobody can tell them.
+
+    The only output of a model is what it computed, whatever its shape.
 
     A sequence is `(B, T, H)` or `(T, B, H)`, a state or a last output `(B, H)`; any of them may
     have an axis of 1 before B or H. The output comes first, then h, then c. Beside a sequence there
@@ -190,6 +192,8 @@ def answer_from_outputs(
             left_out, states = [*left_out, f"{names[0]}, a state c without its h"], ()
         final, notes = hidden_first(names, states, sequence[:, -1])
         return Answer(sequence, final, notes, left_out=tuple(left_out), part=first)
+    if len(outputs) == len(rest) == 1:
+        return of_other_shape(request, outputs)
     if rest or len(states) not in (1, count, count + 1):
         return None
     if len(states) == 1 < count and CELL.search(names[0]):
@@ -200,6 +204,17 @@ def answer_from_outputs(
     return Answer(
         final[0] if last is None else last, final if len(states) > 1 else (), (LAST_ONLY, *notes)
     )
+
+
+def of_other_shape(request: Request, outputs: Mapping[str, Array]) -> Answer | None:
+    """The only output of a model, which has not the layer's shape; None for a c, and for integers.
+
+    A note says what would fit.
+    """
+    ((name, array),) = outputs.items()
+    if CELL.search(name) or array.dtype.kind != "f":
+        return None
+    return Answer(array, notes=(outputs_misfit(request, outputs),))
 
 
 def named_outputs(outputs: Mapping[str, Array], part: str | None, where: str) -> dict[str, Array]:
@@ -230,6 +245,8 @@ def filled(request: Request, outputs: Array) -> Array | None:
     """
     layer, mask = request.layer, request.mask
     if mask is None or mask.all() or layer.zero_output_for_mask or layer.go_backwards:
+        return None
+    if outputs.shape[:2] != mask.shape:
         return None
     # Of an empty sequence it is the end of the zeros.
     last = outputs[np.arange(len(outputs)), mask.sum(axis=1) - 1]
@@ -271,7 +288,7 @@ def inputs_misfit(request: Request, ports: list[Port]) -> str:
     return f"expected the layer's inputs, {wanted}, received {received}; {advice}"
 
 
-def outputs_misfit(request: Request, outputs: dict[str, Any]) -> str:
+def outputs_misfit(request: Request, outputs: Mapping[str, Any]) -> str:
     """What the layer gives and what the model gave, side by side."""
     batch, timesteps, _ = request.inputs.shape
     state = f"({batch}, {request.units})"

@@ -12,16 +12,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 
-from rnn_parity.errors import InputError, SourceFailedError, nearest
+from rnn_parity.errors import InputError, SourceFailedError, misspelt, nearest
 from rnn_parity.implementations.numbers import last_alone
 from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.recurrence.precision import real
@@ -42,7 +43,7 @@ def function_of(source: str) -> Callable[..., Any]:
     """The function that `source` names; raises as `implementation` does."""
     where = f"against {source!r}"
     module_name, _, name = source.partition(":")
-    near = nearest(module_name, PREFIXES).replace("?", f":{name}?")
+    near = nearest(module_name, (*PREFIXES, *modules_here())).replace("?", f":{name}?")
     with current_folder(), in_one_line(f"{where}: {module_name} cannot be imported", near):
         module = importlib.import_module(module_name)
     try:
@@ -52,9 +53,17 @@ def function_of(source: str) -> Callable[..., Any]:
     if not callable(function):
         known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         some = ", ".join(known[:10]) or "none"
-        raise InputError(f"{where}: expected a function of {module_name}: {some}; received {name}")
+        expected = f"expected a function of {module_name}: {some}"
+        raise InputError(f"{where}: {misspelt(name, known, expected)}")
     found: Callable[..., Any] = function
     return found
+
+
+def modules_here() -> list[str]:
+    """The modules of the current folder, one of which may be meant by a mistyped name."""
+    with suppress(OSError):
+        return [found.name for found in pkgutil.iter_modules([os.getcwd()])]
+    return []
 
 
 def custom_objects(sources: Sequence[str]) -> dict[str, Any]:
@@ -119,6 +128,11 @@ def options(
     ]
     values["layer"] = request.layer
     return {name: value for name, value in values.items() if name in names}, tuple(notes)
+
+
+def takes_layer(function: Callable[..., Any]) -> bool:
+    """Whether the function is given the weights and options, so that it can compute any layer."""
+    return "layer" in parameters(function)
 
 
 def parameters(function: Callable[..., Any]) -> tuple[str, ...]:

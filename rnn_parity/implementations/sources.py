@@ -10,12 +10,12 @@ import importlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from rnn_parity.errors import InputError, nearest
+from rnn_parity.errors import InputError, RnnParityError, nearest
 from rnn_parity.system.progress import on_terminal
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class Kind:
     any_weights: bool = False
     exports: bool = False
 
+
+FUNCTIONS = ".python_function"
+"""The module of functions, each of which says itself what it is given."""
 
 KINDS = [
     Kind(
@@ -129,7 +132,7 @@ KINDS = [
         "module:function",
         "a Python function of the inputs that returns the outputs",
         r"([\w.]+:[\w.]+)",
-        ".python_function",
+        FUNCTIONS,
         any_weights=True,
     ),
 ]
@@ -148,7 +151,8 @@ WORDS = ("onnx", "litert", "tfjs")
 class Source:
     """One implementation to check: what reports call it, how to ask it, what it can answer for.
 
-    `export` gives it as the export of a whole model, where it may be one.
+    `export` gives it as the export of a whole model, where it may be one. `is_function` tells that
+    a function of somebody's computes it, which can be changed.
     """
 
     name: str
@@ -156,6 +160,7 @@ class Source:
     scope: Scope = "layer"
     merges: bool = True
     export: Callable[[], Export | None] | None = None
+    is_function: bool = False
 
     def answer(self, request: Request) -> Answer:
         """What it computes; a line on a terminal says so while it does."""
@@ -200,23 +205,23 @@ def recognised(source: str) -> tuple[Kind, str]:
         match = re.fullmatch(kind.pattern, source, re.DOTALL | re.IGNORECASE)
         if match:
             return kind, match[1]
-    forms = ", ".join(kind.form for kind in KINDS)
+    expected = f"expected one of {', '.join(kind.form for kind in KINDS)}"
     near = nearest(source, WORDS)
-    join = near or ";"
-    raise InputError(
-        f"against {source!r}: expected one of {forms}{join} see rnn-parity check --help"
-    )
+    meant = f"no such source{near} " if near else ""
+    raise InputError(f"against {source!r}: {meant}{expected}; see rnn-parity check --help")
 
 
 def sources(against: Any) -> list[Source]:
     """The implementations that `against` stands for, each with a name of its own.
 
     It is an array, a callable `f(inputs) -> outputs`, a source as the command line takes it, or a
-    list of those.
+    list of those. One of several that cannot be opened says so when it is asked, so that it does
+    not hide the others; the only one raises at once.
     """
-    found = [source for one in listed(against) for source in sources_of(one)]
-    if not found:
+    given = [one for item in listed(against) for one in written_out(item)]
+    if not given:
         raise InputError("against: expected at least one implementation, received none")
+    found = list(map(source_of if len(given) == 1 else source_or_refusal, given))
     total, seen = Counter(source.name for source in found), Counter[str]()
     for i, source in enumerate(found):
         seen[source.name] += 1
@@ -237,25 +242,69 @@ def listed(against: Any) -> list[Any]:
     return list(against) if several else [against]
 
 
-def sources_of(against: Any) -> Iterator[Source]:
-    """One implementation; those of all installed backends for `keras:all`."""
-    if isinstance(against, (str, os.PathLike)):
-        source = os.fspath(against)
-        names = [f"keras:{one}" for one in backends()] if source == "keras:all" else [source]
-        for name in names:
-            kind, argument = recognised(name)
-            module = module_of(kind)
-            export = partial(module.export, argument) if kind.exports else None
-            yield Source(name, module.implementation(argument), kind.scope, kind.merges, export)
-    elif callable(against):
-        from rnn_parity.implementations.python_function import of_callable
+def written_out(against: Any) -> list[Any]:
+    """A source as its text, `keras:all` as those of all installed backends; the rest as it is.
 
-        name = getattr(against, "__name__", type(against).__name__)
-        yield Source(name, of_callable(against, name))
-    else:
+    Raises `InputError` for text that is no source.
+    """
+    if not isinstance(against, (str, os.PathLike)):
+        return [against]
+    source = os.fspath(against)
+    names = [f"keras:{one}" for one in backends()] if source == "keras:all" else [source]
+    for name in names:
+        recognised(name)
+    return names
+
+
+def source_of(against: Any) -> Source:
+    """The one implementation that a text, a callable or an array stands for.
+
+    Raises `InputError` or `MissingPackageError` where it cannot be opened.
+    """
+    if callable(against):
+        return source_of_function(against, name_of(against))
+    if not isinstance(against, str):
         from rnn_parity.implementations.numbers import of_array
 
-        yield Source("array", of_array(against), "call")
+        return Source(name_of(against), of_array(against), "call")
+    kind, argument = recognised(against)
+    module = module_of(kind)
+    if kind.module == FUNCTIONS:
+        return source_of_function(module.function_of(argument), against)
+    export = partial(module.export, argument) if kind.exports else None
+    return Source(against, module.implementation(argument), kind.scope, kind.merges, export)
+
+
+def source_of_function(function: Callable[..., Any], name: str) -> Source:
+    """A function as a source: for every layer of a model where it is given the layer, else for one.
+
+    What it is given is one layer, so that it does not answer for the two of a `Bidirectional`.
+    """
+    from rnn_parity.implementations.python_function import of_callable, takes_layer
+
+    if takes_layer(function):
+        return Source(name, of_callable(function, name), "model", merges=False)
+    return Source(name, of_callable(function, name), is_function=True)
+
+
+def source_or_refusal(against: Any) -> Source:
+    """The source, or where it cannot be opened one that says why, whatever it is asked."""
+    try:
+        return source_of(against)
+    except RnnParityError as error:
+        return Source(name_of(against), partial(refuse, error), "model", merges=False)
+
+
+def refuse(error: RnnParityError, request: Request) -> Answer:
+    """Raise `error`, which stands in the way of an answer."""
+    raise error
+
+
+def name_of(against: Any) -> str:
+    """What reports call a source."""
+    if isinstance(against, str):
+        return against
+    return getattr(against, "__name__", type(against).__name__) if callable(against) else "array"
 
 
 def backends() -> list[str]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError, MissingPackageError, nearest, one_line
+from rnn_parity.errors import InputError, MissingPackageError, misspelt, nearest, one_line
 from rnn_parity.keras_adapter.parts import cells_of, input_shape
 from rnn_parity.keras_adapter.runtime import quiet, refusals, tensorflow_module
 from rnn_parity.recurrence.activations import CATALOGUE
@@ -77,10 +77,8 @@ def build_layer(
     kinds = (*LAYER_CLASSES, *WRAPPERS)
     for name, known, value in (("layer", kinds, layer_class), ("dtype", POLICIES, dtype)):
         if value is not None and value not in known:
-            near = nearest(value, known)
-            raise InputError(
-                f"{name}: expected one of {', '.join(known)}, received {value!r}{near}"
-            )
+            expected = f"expected one of {', '.join(known)}"
+            raise InputError(f"{name}: {misspelt(str(value), known, expected)}")
     make = WRAPPERS.get(layer_class)
     if make is None:
         make = getattr(tensorflow_module().keras.layers, LAYER_CLASSES[layer_class])
@@ -246,10 +244,8 @@ def _class_of(argument: str, name: Any) -> str:
     """Keras's name of a layer class; raises `InputError` for one that is not replayed."""
     word = layer_word(str(name))
     if word not in LAYER_CLASSES:
-        expected, near = ", ".join(LAYER_CLASSES), nearest(str(name), LAYER_CLASSES)
-        raise InputError(
-            f"argument {argument}: expected one of {expected}, received {name!r}{near}"
-        )
+        expected = f"expected one of {', '.join(LAYER_CLASSES)}"
+        raise InputError(f"argument {argument}: {misspelt(str(name), LAYER_CLASSES, expected)}")
     return LAYER_CLASSES[word]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rnn_parity.errors import InputError, nearest
+from rnn_parity.errors import InputError, misspelt
 from rnn_parity.keras_adapter.runtime import tensorflow_module
 
 
@@ -31,10 +31,8 @@ def selected(names: list[str], wanted: str) -> list[str]:
     """
     chosen = [name for name in names if f"/{wanted}/" in f"/{name}/"]
     if not chosen:
-        raise InputError(
-            f"layer name: expected one of {', '.join(names) or '(no recurrent layer)'}, "
-            f"received {wanted!r}{nearest(wanted, names)}"
-        )
+        expected = f"expected one of {', '.join(names) or '(no recurrent layer)'}"
+        raise InputError(f"layer name: {misspelt(wanted, names, expected)}")
     return chosen
 
 

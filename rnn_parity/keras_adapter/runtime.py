@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError, MissingPackageError, RnnParityError, nearest, one_line
+from rnn_parity.errors import InputError, MissingPackageError, RnnParityError, misspelt, one_line
 from rnn_parity.system.choices import ALL_MODES, MODES
 from rnn_parity.system.progress import on_terminal
 
@@ -166,8 +166,10 @@ def modes_of(name: str, training: bool = False) -> tuple[str, ...]:
     """
     known = tuple(mode for mode in MODES if not training or mode != NEVER_TRAINS)
     if name not in (*known, ALL_MODES):
-        why = f"; {NEVER_TRAINS} never trains" * training or nearest(str(name), (*known, ALL_MODES))
-        raise InputError(f"mode: expected one of {', '.join(known)}, all, received {name!r}{why}")
+        expected = f"expected one of {', '.join(known)}, all"
+        if training:
+            raise InputError(f"mode: {expected}, received {name!r}; {NEVER_TRAINS} never trains")
+        raise InputError(f"mode: {misspelt(str(name), (*known, ALL_MODES), expected)}")
     return known if name == ALL_MODES else (name,)
 
 

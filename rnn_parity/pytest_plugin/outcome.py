@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rnn_parity.errors import shown, without_commands
-from rnn_parity.report.checks import BLIND, is_recorded, label, section, verdict_word
+from rnn_parity.report.checks import (
+    BLIND,
+    FAILED,
+    NOT_COMPARED,
+    error_line,
+    is_recorded,
+    label,
+    section,
+    verdict_word,
+)
 from rnn_parity.report.document import as_json
 from rnn_parity.report.page import Facts, OptionNames, Section, Style
 from rnn_parity.report.report import Report
@@ -44,7 +53,8 @@ def failure(report: Report) -> str:
         head += ["", wrap(f"{name_of(check)}: {one.sentence}")] if len(report.checks) > 1 else []
         head += [fact(*found) for found in (compact(one.findings) if several else one.findings)]
     counted = [one for one in parts if one.table] or parts
-    blocks = ["\n".join(head), *map(numbers, counted[:1])]
+    lost = [wrap(f"ERROR: {error_line(error)}") for error in report.errors]
+    blocks = ["\n".join(head), *lost, *map(numbers, counted[:1])]
     if several and counted[0].table:
         blocks.append(f"Those are the numbers of the first; {REPORT} has all.")
     return without_commands("\n\n".join([*blocks, environment_line(report.environment)]))
@@ -90,9 +100,13 @@ def numbers(one: Section) -> str:
 
 def lines(report: Report) -> list[tuple[str, str, bool]]:
     """A word, a line and whether it failed, for each check; one if nothing was compared."""
-    if not report.checks:
+    if not report.checks and not report.errors:
         return [(report.verdict, shown(report.counts), True)]
-    return [(word(c, report), line(c, report), fails(c, report)) for c in report.checks]
+    found = [(word(c, report), line(c, report), fails(c, report)) for c in report.checks]
+    return found + [
+        (FAILED if one.has_failed else NOT_COMPARED, shown(error_line(one)), True)
+        for one in report.errors
+    ]
 
 
 def word(check: Check, report: Report) -> str:
@@ -123,6 +137,7 @@ def merged(tests: Mapping[str, Sequence[str]]) -> str:
     for test, document in documents:
         whole["environment"] = document["environment"]
         whole["notes"] += [f"{test}: {note}" for note in document["notes"]]
+        whole["errors"] += [{"test": test, **error} for error in document["errors"]]
         whole["checks"] += [{"test": test, **check} for check in document["checks"]]
     if documents:
         whole["exit_code"] = decisive_code([document["exit_code"] for _, document in documents])

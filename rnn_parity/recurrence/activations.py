@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError, UnsupportedError, nearest
+from rnn_parity.errors import InputError, UnsupportedError, misspelt
 from rnn_parity.recurrence.erf import erfc
 from rnn_parity.recurrence.precision import real
 
@@ -125,7 +125,7 @@ class Activation:
                 return self.by_slope(self.derivative(z, y), rad)
             return self._at_ends(z, y, rad)
 
-    def by_slope(self, slope: Array, rad: Radius) -> Radius:
+    def by_slope(self, slope: NDArray[Any], rad: Radius) -> Radius:
         """The spread from the slope `f'(z)`, which is written over where it has rad's dtype.
 
         Within d of z, `|f'|` grows to `|f'(z)| exp(L d)` at most, L being `steepening`. Integrated:
@@ -510,8 +510,8 @@ def named(activation: str | Callable[..., Any] | Activation | None) -> Activatio
 def unknown(value: object) -> str:
     """What is said of a value that is no activation."""
     if isinstance(value, str):
-        expected = f"activation: expected one of {', '.join(CATALOGUE)}, or a callable"
-        return f"{expected}, received {value!r}{nearest(value, CATALOGUE)}"
+        expected = f"expected one of {', '.join(CATALOGUE)}, or a callable"
+        return f"activation: {misspelt(value, CATALOGUE, expected)}"
     expected = "activation: expected a name, such as tanh, or a callable"
     shape = getattr(value, "shape", None)
     if shape is None:

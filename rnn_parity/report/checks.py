@@ -119,16 +119,29 @@ def label_in_file(subject: Subject) -> str:
 
 
 def error_line(error: TargetError) -> str:
-    """Which target could not be checked, and why; most reasons begin with its name."""
-    named = error.path in error.message
-    return error.message if named else f"{error.path}: {error.message}"
+    """Which target or source could not be checked, and why; most reasons begin with its name."""
+    names = [name for name in (error.path, error.against) if name and name not in error.message]
+    return ": ".join([*names, error.message])
+
+
+def error_name(error: TargetError) -> str:
+    """The target that could not be checked, or the source that could not, and of which target."""
+    where = f" in {error.path}" if error.path else ""
+    return f"against {error.against}{where}" if error.against else error.path or TOOL
 
 
 def unread(errors: Sequence[TargetError]) -> str:
-    """How many targets could not be checked, and which."""
-    one = len(errors) == 1
-    names = first_names([error.path for error in errors])
-    return f"{'1 target' if one else f'{len(errors)} targets'} could not be checked: {names}"
+    """How many targets and sources could not be checked, and which."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for error in errors:
+        kind = "source" if error.against else "target"
+        failed = error.against is not None and error.has_failed
+        said = "failed" if failed else "could not be checked"
+        kinds.setdefault((kind, said), []).append(error.against or error.path or "")
+    return "; ".join(
+        f"{len(names)} {kind}{'s' * (len(names) > 1)} {said}: {first_names(names)}"
+        for (kind, said), names in kinds.items()
+    )
 
 
 def is_recorded(subject: Subject) -> bool:
@@ -219,6 +232,8 @@ WORSE = "worse"
 """What checks that pass are called where something is worse than in an earlier report."""
 GONE = "gone"
 """What they are called where nothing is worse, and a check of the earlier report is missing."""
+FAILED = "failed"
+"""What a report is called where another implementation crashed and nothing is worse than that."""
 UNEXPLAINED = "unexplained"
 """The page of the manual on what no known mistake explains."""
 
@@ -516,14 +531,17 @@ def in_checks(count: int, total: int) -> str:
     return "" if count == total else f" ({count} of them)"
 
 
-def overview(checks: Sequence[Check]) -> Table | None:
+def overview(checks: Sequence[Check], errors: Sequence[TargetError] = ()) -> Table | None:
     """The compact table that stands before several checks, one row or column for each.
 
-    Where they are of several files, a column says which.
+    Where they are of several files, a column says which. A source of which `errors` tell has a
+    column as well.
     """
     names, files = implementations(checks), short_files(checks)
+    lost = [error for error in errors if error.against] if names else []
+    names = list(dict.fromkeys([*names, *(str(error.against) for error in lost)]))
     if len(names) > 1:
-        rows = comparison_rows(checks, names)
+        rows = comparison_rows(checks, names, lost)
         cells: Verdicts = {(i, j): row[j] for i, row in enumerate(rows) for j in range(2, len(row))}
         return Table(("layer", "", *names), (rows,), (0, 1), labels=2, names=(0,), verdicts=cells)
     if len(checks) < 2:
@@ -606,13 +624,23 @@ def implementations(checks: Sequence[Check]) -> list[str]:
     return list(dict.fromkeys(s.against for s in subjects if s.against and not is_recorded(s)))
 
 
-def comparison_rows(checks: Sequence[Check], names: Sequence[str]) -> list[list[str]]:
-    """The layer (before its first fact), a fact, and a cell for each of the implementations."""
+def comparison_rows(
+    checks: Sequence[Check], names: Sequence[str], errors: Sequence[TargetError] = ()
+) -> list[list[str]]:
+    """The layer (before its first fact), a fact, and a cell for each of the implementations.
+
+    One of those that `errors` are about has no more than a word, where it was not checked.
+    """
     layers: dict[tuple[str | None, str], dict[str | None, list[str]]] = {}
     files = short_files(checks)
     for check in checks:
         place = layers.setdefault((check.subject.path, name_in_overview(check.subject)), {})
         place[check.subject.against] = implementation_facts(check)
+    for error in errors:
+        word = FAILED if error.has_failed else NOT_COMPARED
+        for (path, _), place in layers.items():
+            if path == error.path:
+                place.setdefault(error.against, [word, *["-"] * (len(COMPARED) - 1)])
     nothing = [""] * len(COMPARED)
     return [
         [heading, fact, *(found.get(source, nothing)[i] for source in names)]

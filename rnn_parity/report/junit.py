@@ -80,8 +80,8 @@ def properties(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def outcomes(page: Page) -> Iterator[Outcome]:
     """The test cases: errors, what got worse, each check or finding, and the whole."""
-    for sentence, file in zip(page.errors, page.files or page.errors, strict=True):
-        yield Outcome(file, 2, "error", sentence)
+    for sentence, (name, code) in zip(page.errors, page.unchecked, strict=True):
+        yield Outcome(name, code, "failed" if code == 1 else "error", sentence)
     for word, sentence in page.unseen:
         yield Outcome(f"baseline: {sentence.partition(': ')[0]}", 1, word, sentence)
     failed = bool(page.errors or page.unseen)

@@ -40,6 +40,15 @@ CODE_OR_EMPHASIS = re.compile(r"`([^`]*)`|\*\*([^*]+)\*\*|(?<!\w)\*([^*\s][^*]*)
 UNDERLINES = "=-"
 """What stands under a title, and under a heading in the page."""
 
+NEAR = 0.7
+"""How alike a topic is that a mistyped word stands for, as `difflib` counts. Chosen: "residual" is
+"step-residual", and "masks" is not "cases"."""
+SHORTEST = 3
+"""How many letters a word has at least that is looked for in the pages: fewer are in all."""
+MOST_TOPICS = 4
+"""How many pages are named for a word that has none."""
+OF_PROJECT = ("architecture", "changes", "contributing", "measured")
+"""The pages on how the program is made: they speak of everything, and to who works on it."""
 LONGEST = 40
 """How much of a topic that is not known is shown again."""
 PADDING = 2
@@ -105,14 +114,33 @@ def explained(wanted: str, width: int) -> str:
     for one in wanted.split("+"):
         topic = re.sub(r"[\s_]+", "-", one.strip().lower())
         if topic not in pages:
-            near = difflib.get_close_matches(topic, pages, 1)
-            meant = f"; did you mean {near[0]}?" if near else ";"
-            shown = repr(one[:LONGEST])
             raise InputError(
-                f"explain {shown}: there is no such page{meant} rnn-parity explain lists all"
+                f"explain {one[:LONGEST]!r}: there is no such page{meant_by(topic, pages)} "
+                "rnn-parity explain lists all"
             )
         found.append(rendered(topic, pages[topic], width))
     return "\n\n\n".join(found)
+
+
+def meant_by(word: str, pages: Mapping[str, str]) -> str:
+    """Which pages a word without one may be about, as the end of a sentence.
+
+    A topic that is hardly mistyped; those that have the word in their names; those that speak of it
+    most.
+    """
+    word = word[:LONGEST]
+    near = difflib.get_close_matches(word, pages, 1, NEAR)
+    if near:
+        return f"; did you mean {near[0]}?"
+    stem = word.removesuffix("s")
+    if len(stem) < SHORTEST:
+        return ";"
+    named = [topic for topic in pages if topic.startswith(stem)]
+    said = stem.replace("-", " ")
+    counts = {one: text.lower().count(said) for one, text in pages.items() if one not in OF_PROJECT}
+    speaking = sorted(filter(counts.get, counts), key=lambda topic: -counts[topic])
+    found, why = (named, "see") if named else (speaking, "those that say most of it are")
+    return f"; {why} {', '.join(found[:MOST_TOPICS])}, and" if found else ";"
 
 
 def rendered(topic: str, markdown: str, width: int) -> str:

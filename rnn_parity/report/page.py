@@ -91,11 +91,11 @@ class Page:
     """All that is shown: `header` under the title, an overview and remarks on it, the sections.
 
     `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
-    failed, or is 0 although something did, `errors` what could not be checked (of these `files`),
-    and `worse` what got worse than before or is gone, with that word, as it stands among all that
-    `changed`; what no section shows of that is `unseen`. An annotation of the whole has this
-    `level`; `code` is its exit code. `of_passed` says in a brief page what counts of the sections
-    that it leaves out.
+    failed, or is 0 although something did, `errors` what could not be checked (of these `files`;
+    `unchecked` are names and exit codes of it), and `worse` what got worse than before or is
+    gone, with that word, as it stands among all that `changed`; what no section shows of that is
+    `unseen`. An annotation of the whole has this `level`; `code` is its exit code. `of_passed` says
+    in a brief page what counts of the sections that it leaves out.
     """
 
     verdict: str = ""
@@ -109,6 +109,7 @@ class Page:
     counted: Counted | None = None
     errors: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    unchecked: tuple[tuple[str, int], ...] = ()
     worse: Facts = ()
     unseen: Facts = ()
     changed: Table | None = None

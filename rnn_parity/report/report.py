@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 from rnn_parity.errors import shown_lines
 from rnn_parity.report.checks import (
     BLIND,
+    FAILED,
     GONE,
     WORSE,
     allowance,
@@ -17,6 +18,7 @@ from rnn_parity.report.checks import (
     cause_of,
     changes_table,
     error_line,
+    error_name,
     findings,
     known_differences,
     lost_outputs,
@@ -55,7 +57,8 @@ class Report(PlainData, Renderable):
     `baseline` all that changed. With `allow_known`, a
     divergence that a known difference explains is no failure. `set_by` says which settings did
     that, by the names of `OptionNames`, where they are not the command line's. `errors` are the
-    targets that could not be checked, beside others that were: nothing is proven of them.
+    targets, and other implementations, that could not be checked, beside others that were: nothing
+    is proven of them.
     `model_outputs` are the outputs of whole models beside those of their exports: no proof, but
     where they differ nothing is proven of the model.
     """
@@ -178,7 +181,8 @@ class Report(PlainData, Renderable):
             worse=self.lost,
             unseen=self.unseen,
             errors=tuple(map(error_line, self.errors)),
-            files=tuple(error.path for error in self.errors),
+            files=tuple(error.path or "" for error in self.errors),
+            unchecked=tuple((error_name(error), error.exit_code) for error in self.errors),
             code=self.exit_code,
         )
         if style.quiet:
@@ -196,7 +200,7 @@ class Report(PlainData, Renderable):
                 *notes,
                 *map(model_output, self.model_outputs),
             ),
-            overview=overview(self.checks),
+            overview=overview(self.checks, self.errors),
             changed=changes_table(self.baseline),
             sections=sections,
             level=None if self.checks or self.errors else "warning",
@@ -265,6 +269,8 @@ class Report(PlainData, Renderable):
         """What the sentence begins with: the verdict, or what fails although all is in parity."""
         if self.verdict == "parity" and self.lost:
             return WORSE if self.worse else GONE
+        if self.verdict == "inconclusive" and any(error.has_failed for error in self.errors):
+            return FAILED
         return BLIND if self.blind else self.verdict
 
 
@@ -276,7 +282,7 @@ def joined(reports: Mapping[str, Report], errors: Sequence[TargetError]) -> Repo
     checks = [
         check
         for path, report in reports.items()
-        for check in report.checks or [nothing_compared(path, report)]
+        for check in report.checks or ([] if report.errors else [nothing_compared(path, report)])
     ]
     devices = [report.device for report in reports.values() if report.device != "cpu"]
     notes = [note for report in reports.values() if report.checks for note in report.notes]
@@ -284,7 +290,7 @@ def joined(reports: Mapping[str, Report], errors: Sequence[TargetError]) -> Repo
         tuple(checks),
         device=next(iter(devices), "cpu"),
         notes=tuple(dict.fromkeys(notes)),
-        errors=tuple(errors),
+        errors=(*(one for report in reports.values() for one in report.errors), *errors),
         model_outputs=tuple(one for report in reports.values() for one in report.model_outputs),
     )
 

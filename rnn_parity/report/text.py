@@ -64,7 +64,7 @@ def whole(page: Page, style: Style) -> list[str]:
 
     What passed is left out, unless the style is verbose.
     """
-    alone = len(page.sections) == 1
+    alone = len(page.sections) == 1 and not page.errors
     page = page if style.verbose else page.brief()
 
     def filled(text: str, indent: str = "  ") -> str:

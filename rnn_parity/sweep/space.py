@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import product
 from math import prod
 from random import Random
 from typing import TypeAlias
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, misspelt
 from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.sweep.covering import UNBROKEN, Forbidden, covering_array
 from rnn_parity.system.choices import INITIAL_STATES, MASKS, MODES
@@ -203,7 +202,7 @@ class Choice:
         for word, value in meant:
             if value is None:
                 expected = f"expected some of {', '.join(map(str, known))}"
-                raise InputError(f"{self}: {expected}, received {word!r}{nearest(word, known)}")
+                raise InputError(f"{self}: {misspelt(word, map(str, known), expected)}")
         return tuple(value for value in known if value in [one for _, one in meant])
 
 
@@ -219,8 +218,7 @@ def asked_spaces(
         known = list(dict.fromkeys(name for layer in layers for name in SPACES[layer]))
         if choice.name not in known:
             expected = f"expected an option of {' or '.join(layers)}: {', '.join(known)}"
-            near = nearest(choice.name, known)
-            raise InputError(f"{choice}: {expected}; received {choice.name!r}{near}")
+            raise InputError(f"{choice}: {misspelt(choice.name, known, expected)}")
     for choice in only:
         if [one.name for one in only].count(choice.name) > 1:
             raise InputError(f"{choice}: {choice.name} is given twice; write all values as A,B")
@@ -264,12 +262,6 @@ def value_of(word: str, known: Sequence[Value]) -> Value | None:
         return None
     numbers = (value for value in known if isinstance(value, (int, float)))
     return next((one for one in numbers if not isinstance(one, bool) and one == number), None)
-
-
-def nearest(word: str, known: Iterable[Value]) -> str:
-    """A question after the nearest of the `known` words, if one is near."""
-    near = get_close_matches(word, list(map(str, known)), 1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 # What is combined.

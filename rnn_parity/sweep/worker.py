@@ -257,16 +257,17 @@ def not_built(configuration: Configuration) -> str:
 def refuse_source(name: str) -> None:
     """Raise `InputError` for a source that cannot answer for any layer, whatever its weights."""
     able = ", ".join(kind.form for kind in KINDS if kind.any_weights)
-    expected = f"--against {name!r}: expected one of {able}, which are given the weights of every"
+    wanted = f"expected one of {able}, which are given the weights of every"
     try:
         kind, argument = recognised(name)
     except InputError:
         near = nearest(name, WORDS)
-        raise InputError(f"{expected} configuration{near}") from None
+        expected = f"no such source{near} {wanted}" if near else wanted
+        raise InputError(f"--against {name!r}: {expected} configuration") from None
     if not kind.any_weights:
         raise InputError(
-            f"{expected} configuration; received {kind.form}, which stands for one layer: check a "
-            f"model with it, rnn-parity check MODEL --against {name}"
+            f"--against {name!r}: {wanted} configuration; received {kind.form}, which stands for "
+            f"one layer: check a model with it, rnn-parity check MODEL --against {name}"
         )
     if (kind.module, argument) == (".keras_backend", "all"):
         raise InputError(f"--against {name!r}: expected one backend; sweep one after the other")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rnn_parity.errors import InputError, nearest
+from rnn_parity.errors import InputError, misspelt
 from rnn_parity.system.choices import ALL_MODES, MODES
 from rnn_parity.system.files import content
 from rnn_parity.system.limits import SHARE_OF_TEXT
@@ -111,14 +111,14 @@ def settings_of(found: Any, path: Path) -> Settings:
         raise InputError(f"{where}: expected a table, received {found!r:.40}")
     for key, value in found.items():
         if key not in known:
-            near = nearest(key, known)
-            raise InputError(
-                f"{where}: expected one of {', '.join(known)}, received {key!r:.40}{near}"
-            )
+            said = misspelt(key, known, f"expected one of {', '.join(known)}")
+            raise InputError(f"{where}: {said}")
         if key == "mode" and value not in (*MODES, ALL_MODES):
             modes = ", ".join((*MODES, ALL_MODES))
-            near = nearest(value, (*MODES, ALL_MODES)) if isinstance(value, str) else ""
-            raise InputError(f"{where}: expected mode one of {modes}, received {value!r:.40}{near}")
+            expected = f"expected mode one of {modes}"
+            if isinstance(value, str):
+                raise InputError(f"{where}: {misspelt(value, (*MODES, ALL_MODES), expected)}")
+            raise InputError(f"{where}: {expected}, received {value!r:.40}")
         if key in ("strict", "allow_known") and not isinstance(value, bool):
             raise InputError(f"{where}: expected {key} true or false, received {value!r}")
         if key == "cases" and not (isinstance(value, str) and value):

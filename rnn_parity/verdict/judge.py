@@ -197,7 +197,8 @@ def wrong_shape(observed: Observations, shape: Shape) -> str | None:
         ("observed last output", observed.last_output, (one,)),
     ):
         if array is not None and array.shape not in accepted:
-            like = next((one for one in accepted if len(one) == array.ndim), accepted[0])
+            # Rows that are no samples, as a text file has them, are meant for all timesteps.
+            like = one if array.ndim == 2 and array.shape[:1] == one[:1] else accepted[0]
             return misfit(name, array.shape, like, shape)
     return None
 

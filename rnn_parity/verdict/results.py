@@ -352,9 +352,17 @@ class Baseline(PlainData):
 class TargetError:
     """A target that could not be checked: its path as it was given, and why, in one line.
 
-    `exit_code` is 2, or 1 where another implementation crashed on it.
+    Or one of several other implementations that could not be compared with a target, by its name in
+    `against`; the path is None where the target is no file. `exit_code` is 2, or 1 where another
+    implementation crashed.
     """
 
-    path: str
+    path: str | None
     message: str
     exit_code: int = 2
+    against: str | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether another implementation crashed, which is no refusal and never passes."""
+        return self.exit_code == 1

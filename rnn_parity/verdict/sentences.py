@@ -173,28 +173,34 @@ def faint_units(found: Sequence[Resolution]) -> list[str]:
 
 
 def misfit(name: str, received: tuple[int, ...], expected: tuple[int, ...], shape: Shape) -> str:
-    """One sentence: expected, received, which axes fit which sizes, whether a transpose helps."""
+    """One sentence: expected, received, which axes fit which sizes, whether a transpose helps.
+
+    Of an axis that could be several things, or is as long as another one, nothing is said.
+    """
     sizes = {
         "batch": shape.batch,
         "timesteps": shape.timesteps,
         "units": shape.units,
         "features": shape.features,
     }
-    axes = [
-        f"axis {i} ({size}) fits {' or '.join(n for n in sizes if sizes[n] == size) or 'nothing'}"
-        for i, size in enumerate(received)
-    ]
+    axes = []
+    for i, size in enumerate(received):
+        fitting = [word for word in sizes if sizes[word] == size] or ["nothing"]
+        # Features stand last; elsewhere it is an accident that there are as many.
+        by_accident = fitting == ["features"] and i + 1 < len(received)
+        if len(fitting) == received.count(size) == 1 and not by_accident:
+            axes.append(f"axis {i} ({size}) fits {fitting[0]}")
     parts = [f"expected shape {expected}, received {received}", *axes, remedy(received, expected)]
     return f"{name}: {'; '.join(filter(None, parts))}"
 
 
 def remedy(received: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    """What would make the shapes equal, when something simple does."""
+    """What would make the shapes equal, when something simple does, in one way alone."""
     orders = permutations(range(len(received))) if len(received) == len(expected) else ()
-    for order in orders:
-        if tuple(received[i] for i in order) == expected:
-            return f"transpose({', '.join(map(str, order))}) would help"
-    if math.prod(received) == math.prod(expected):
+    fitting = [order for order in orders if tuple(received[i] for i in order) == expected]
+    if len(fitting) == 1:
+        return f"transpose({', '.join(map(str, fitting[0]))}) would help"
+    if not fitting and math.prod(received) == math.prod(expected):
         return f"reshape{expected} would help, if the order is batch, timesteps, units"
     return ""
 

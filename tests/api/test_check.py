@@ -1,5 +1,7 @@
 """The public functions on real Keras layers and models."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -261,3 +263,20 @@ def test_strict_and_what_does_not_matter_change_whether_a_report_is_true(rng):
     assert rp.check(layer, x, strict=True, ignore=blind)
     with pytest.raises(InputError, match="ignore 'maks': expected the id of a fault"):
         rp.check(layer, x, ignore=["maks"])
+
+
+@pytest.mark.parametrize("path", ["three.keras", Path("three.keras")])
+def test_a_path_is_no_layer(path):
+    """Whoever gives one is told how to load it, before anything else is missed."""
+    for call in (
+        lambda: rp.check(path),
+        lambda: rp.check(path, np.ones((1, 2, 3))),
+        lambda: rp.replay(path, np.ones((1, 2, 3))),
+    ):
+        with pytest.raises(InputError, match=r"keras.models.load_model\('three.keras'\), or on"):
+            call()
+
+
+def test_inputs_have_to_be_given():
+    with pytest.raises(InputError, match=r"inputs: expected an array, .*, received none"):
+        rp.check(rp.SimpleRNN([[1.0]], [[1.0]]), against=[[[1.0]]])

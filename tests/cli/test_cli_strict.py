@@ -83,8 +83,11 @@ def test_a_divergence_is_never_ignored(project):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("--strict --ignore mask-ignord", "--ignore 'mask-ignord': expected the id of a fault, or"),
-        ("--strict --ignore mask-ignord", "such as mask-ignored; rnn-parity faults lists them"),
+        (
+            "--strict --ignore mask-ignord",
+            "'mask-ignord': no such fault; did you mean mask-ignored?",
+        ),
+        ("--strict --ignore a,b", "expected one fault, received several with commas; name each by"),
         ("--strict --ignore x*", "--ignore 'x*': expected the id of a fault, or a pattern with *"),
         ("--ignore mask*", "--ignore: no blind spot counts without --strict; add it, or leave"),
     ],
@@ -97,4 +100,4 @@ def test_a_fault_of_a_project_that_there_is_not_is_one_line(project, capsys):
     (project / "pyproject.toml").write_text("[tool.rnn_parity]\nignore = ['mask-ignord']\n")
     said = refused(capsys, "check case.npz --no-keras")
     where = "pyproject.toml [tool.rnn_parity] ignore"
-    assert f"{where} 'mask-ignord': expected the id of a fault" in said
+    assert f"{where} 'mask-ignord': no such fault; did you mean mask-ignored?" in said

@@ -147,10 +147,19 @@ def test_an_unknown_choice_is_refused_by_name(option, value, capsys):
         ("sweep --layer simplernm", "simple_rnn"),
         ("check --mode Grahp", "graph"),
         ("faults --format jsn", "json"),
+        ("--versoin", "--version"),
+        ("check --versoin", "rnn-parity --version"),
+        ("check --version", "rnn-parity --version"),
+        ("check --against onxn", "onnx"),
+        ("check --mask p2:none", "none"),
     ],
 )
 def test_a_mistyped_word_gets_the_nearest_right_one(arguments, meant, capsys):
-    assert f"; did you mean {meant}? try rnn-parity" in refused(capsys, arguments)
+    said = refused(capsys, arguments)
+    assert f"; did you mean {meant}? " in said
+    # The word that was meant stands before a list of all that there are.
+    assert "expected" not in said.partition("did you mean")[0]
+    assert "--help" in said.partition("did you mean")[2]
 
 
 @pytest.mark.parametrize("command", ["check", "sweep"])

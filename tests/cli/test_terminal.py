@@ -64,8 +64,21 @@ def test_a_folder_is_an_overview_with_the_names_of_its_files(tmp_path):
     assert f"{names[0]}: every step is within rounding" in quiet
 
 
-def test_a_mistake_on_a_terminal_is_one_plain_line():
-    text, code = on_terminal(80, "chekc")
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_a_mistake_on_a_terminal_is_plain_and_ends_lines_between_words(columns):
+    text, code = on_terminal(columns, "chekc")
     assert code == 2
-    assert text.count("\n") == 1
     assert "\033" not in text
+    assert max(map(len, text.splitlines())) <= columns
+    assert text.splitlines()[1:] == [] or text.splitlines()[1].startswith("  ")
+    plain = [sys.executable, "-m", "rnn_parity", "chekc"]
+    anywhere = subprocess.run(plain, capture_output=True, text=True, check=False).stderr
+    assert anywhere.count("\n") == 1
+    assert text.split() == anywhere.split()
+
+
+def test_a_path_is_not_broken_on_a_terminal(tmp_path):
+    path = f"a folder/with spaces/{'long-' * 20}name.npz"
+    text, code = on_terminal(60, "check", path, "--no-keras")
+    assert code == 2
+    assert path in text

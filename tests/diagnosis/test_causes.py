@@ -15,10 +15,12 @@ from corpus import (
 from mistakes import MISTAKES, OF_ANY, OUTSIDE, early, observed
 
 import rnn_parity as rp
+from rnn_parity.diagnosis import causes as search
 from rnn_parity.diagnosis import evidence
 from rnn_parity.diagnosis.causes import explaining
 from rnn_parity.diagnosis.evidence import SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
+from rnn_parity.recurrence.sequences import Sequences
 
 SIZE = (8, 9, 5, 6)
 SIZES = [(2, 5, 3, 4), (32, 28, 32, 16), (4, 200, 64, 64)]
@@ -301,3 +303,25 @@ def test_final_states_beside_a_right_last_output(states, fault):
     check = examined(run, outputs[:, -1], states(h, c, run.state))
     assert check.verdict == "diverged"
     assert [cause.fault for cause in check.causes] == [fault] * (fault is not None)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_pairs_are_not_tried_where_every_row_of_the_inputs_holds_no_number(value):
+    """No first step refutes one of thousands there; a single mistake is still looked for."""
+    rng, count = np.random.default_rng(0), 0
+
+    def tick():
+        nonlocal count
+        count += 1
+
+    weights = [np.float32(rng.normal(size=shape)) for shape in ((3, 16), (4, 16), (16,))]
+    layer, x = rp.LSTM(*weights), rng.normal(size=(2, 5, 3))
+    outputs = np.float32(rng.normal(size=(2, 5, 4)))
+    for holds_none in (False, True):
+        if holds_none:
+            x[..., 1] = value
+        reference, count = Computation(layer, Sequences.of(layer, x)), 0
+        seen = SequenceEvidence.around(reference, outputs, None)
+        assert search.causes(reference, seen, tick) == ()
+        assert (count < 1000) == holds_none
+        assert seen.tells_pairs != holds_none

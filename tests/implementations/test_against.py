@@ -156,7 +156,8 @@ def test_one_layer_of_a_model_is_computed_by_the_source(rng, inputs):
         rp.check(net, inputs, against=port)
     assert str(error.value) == (
         "against 'port': expected one recurrent layer, received 2: first, second; name the one "
-        "that it computes (--layer-name)"
+        "that it computes (--layer-name), or let its signature have `layer`: then it is asked for "
+        "each"
     )
     (check,) = rp.check(net, inputs, against=port, layer_name="second").checks
     assert (check.verdict, check.subject.layer_name) == ("parity", "second")

@@ -239,13 +239,19 @@ def test_other_inputs_and_outputs_side_by_side(path):
     made.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
     with pytest.raises(InputError, match=r"inputs \(3, 5, 8\), received words \(any, 7\); export"):
         ask(made, path)
-    made = model([helper.make_node("Relu", ["X"], ["scores"])], {}, outputs=["scores"])
-    with pytest.raises(InputError) as caught:
-        ask(made, path)
-    assert str(caught.value).endswith(
+    wanted = (
         "expected the layer's outputs (3, 5, 4), or the last one (3, 4), and final states (3, 4), "
-        "received scores (5, 3, 8); export the layer alone, or name its output: FILE#NAME"
     )
+    advice = "; export the layer alone, or name its output: FILE#NAME"
+    made = model([helper.make_node("Relu", ["X"], ["scores"])], {}, outputs=["scores"])
+    # The only output is what was computed: another shape is a result.
+    found = ask(made, path)
+    assert found.outputs.shape == (5, 3, 8)
+    assert f"{wanted}received scores (5, 3, 8){advice}" in found.notes
+    both = [helper.make_node("Relu", ["X"], [name]) for name in ("a", "b")]
+    with pytest.raises(InputError) as caught:
+        ask(model(both, {}, outputs=["a", "b"]), path)
+    assert str(caught.value).endswith(f"{wanted}received a (5, 3, 8), b (5, 3, 8){advice}")
 
 
 LSTM_LAYER = operator_layers("LSTM", {}, arrays("LSTM"))["forward"]

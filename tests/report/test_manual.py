@@ -116,6 +116,18 @@ def test_another_topic_is_refused_with_the_nearest(wanted, nearest):
     assert len(str(e.value).splitlines()) == 1
 
 
+def test_a_word_without_a_page_gets_those_that_are_about_it():
+    for wanted, said in (
+        ("masks", "; see mask-ignored, mask-not-reversed, "),
+        ("lstm", "; those that say most of it are keras-files, "),
+        ("xyzzy", "; rnn-parity explain lists all"),
+        ("if", "; rnn-parity explain lists all"),
+    ):
+        with pytest.raises(InputError) as e:
+            explained(wanted, 80)
+        assert f"explain {wanted!r}: there is no such page{said}" in str(e.value)
+
+
 def test_whatever_is_asked_for_is_answered():
     for wanted in ("", "+", "\x1b[31m", "a" * 10_000, "é", "../README"):
         with pytest.raises(InputError):

@@ -335,7 +335,7 @@ def test_targets_that_could_not_be_checked_are_no_success():
         assert Report(checks, errors=(error, crashed)).exit_code == 1
     document = json.loads(report.to_json())
     assert document["errors"] == [
-        {"path": "b.keras", "message": "b.keras: truncated", "exit_code": 2}
+        {"path": "b.keras", "message": "b.keras: truncated", "exit_code": 2, "against": None}
     ]
     for text in (str(report), report.render("markdown"), report.render(quiet=True)):
         assert text.endswith("\n\nERROR: b.keras: truncated")

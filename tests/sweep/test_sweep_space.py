@@ -219,7 +219,7 @@ def test_true_is_no_number():
         ([("activatoin", ("tanh",))], [], "--arg activatoin=tanh: .* did you mean activation"),
         ([("activation", ("rleu",))], [], "--arg activation=rleu: .* did you mean relu"),
         ([], [("activation", ("selu", "seluu"))], "--exclude activation=selu,seluu: .*'seluu'"),
-        ([], [("reset_after", ())], "--exclude reset_after: expected an option of simple_rnn"),
+        ([], [("reset_after", ())], "--exclude reset_after: .*expected an option of simple_rnn"),
         ([], [("mask", ("none", "left", "right", "random"))], "leaves no value of mask"),
         ([("mask", ("left",)), ("mask", ("right",))], [], "mask is given twice"),
         ([("units", ("32",))], [], "expected some of 4, 1, 17, received '32'"),

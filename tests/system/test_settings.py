@@ -91,7 +91,7 @@ def test_no_file_means_the_defaults(tmp_path):
         ("[tool]\nrnn_parity = 3", "expected a table, received 3"),
         (
             "[tool.rnn_parity]\nmodus = 'xla'",
-            "expected one of mode, strict, cases, allow_known, ignore, received 'modus'",
+            "received 'modus'; did you mean mode[?] expected one of mode, strict, cases, allow",
         ),
         ("[tool.rnn_parity]\nmode = 'fast'", "expected mode one of eager, graph, xla"),
         ("[tool.rnn_parity]\nmode = []", r"expected mode one of .*, received \[\]"),

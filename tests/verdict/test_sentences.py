@@ -40,6 +40,10 @@ SHAPE = Shape(batch=4, timesteps=9, features=3, units=5)
             (4, 5),
             "axis 0 (5) fits units; axis 1 (4) fits batch; transpose(1, 0) would help",
         ),
+        # Two axes of one length, and an accident: none of them is a hint.
+        ((4, 4), (4, 5), ""),
+        ((9, 9, 9), (4, 9, 5), ""),
+        ((4, 3, 5), (4, 9, 5), "axis 0 (4) fits batch; axis 2 (5) fits units"),
         ((), (4, 5), ""),
     ],
 )
@@ -48,9 +52,17 @@ def test_misfit(received, expected, said):
     assert misfit("outputs", received, expected, SHAPE) == "; ".join(filter(None, (start, said)))
 
 
-def test_an_axis_may_fit_several_sizes():
-    shape = Shape(batch=2, timesteps=2, features=2, units=3)
-    assert "axis 0 (2) fits batch or timesteps or features" in misfit("y", (2,), (2, 3), shape)
+def test_nothing_is_said_of_what_could_be_several_things():
+    shape = Shape(batch=4, timesteps=4, features=3, units=4)
+    start = "y: expected shape (4, 4, 4), received"
+    for received in ((4, 3, 4), (3, 4, 4), (4,), (4, 4)):
+        assert misfit("y", received, (4, 4, 4), shape) == f"{start} {received}"
+    two = Shape(batch=4, timesteps=9, features=3, units=4)
+    # Two orders would give the shape: which one is right nobody can tell.
+    assert "transpose" not in misfit("y", (9, 4, 4), (4, 9, 4), two)
+    assert misfit("y", (2, 9, 4), (4, 9, 4), two).endswith(
+        "axis 0 (2) fits nothing; axis 1 (9) fits timesteps"
+    )
 
 
 def test_many_axes_are_not_tried_in_every_order():
@@ -119,7 +131,7 @@ def test_outputs_of_other_units_diverge_and_the_units_are_named(layer, last):
         (check,) = rp.compare(layer, x, right[..., units]).checks
         assert (check.verdict, check.causes) == ("diverged", ())
         shape, received = (B, H) if last else (B, T, H), (*right.shape[:-1], len(units))
-        start = f"observed outputs: expected shape {shape}, received {received}; axis 0"
+        start = f"observed outputs: expected shape {shape}, received {received}; "
         assert check.summary.startswith(start)
         assert check.summary.endswith(end)
         (other,) = rp.check(layer, x, against=right[..., units]).checks

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from rnn_parity.diagnosis.faults import cells, sequences, states, weights
 from rnn_parity.diagnosis.faults.fault import Computation, Fault
 from rnn_parity.diagnosis.faults.states import STALE
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, nearest
 from rnn_parity.recurrence.cells import Cell
 
 FAULTS: tuple[Fault, ...] = (
@@ -37,6 +36,19 @@ def faults_of(layer: Cell) -> list[Fault]:
     return [fault for fault in FAULTS if fault.applies_to(layer)]
 
 
+def no_fault(word: str, ids: Sequence[str]) -> str:
+    """What is said of a word that names no fault."""
+    if "," in word:
+        first = word.partition(",")[0].strip()
+        return (
+            "expected one fault, received several with commas; name each by itself: --ignore "
+            f"{first} --ignore ..., or ignore=[{first!r}, ...]"
+        )
+    near = nearest(word, ids)
+    expected = "expected the id of a fault, or a pattern with *, such as mask-*"
+    return f"{f'no such fault{near} ' if near else ''}{expected}; rnn-parity faults lists them"
+
+
 def named_faults(patterns: Iterable[str], where: str) -> tuple[str, ...]:
     """The ids of the faults that one of the patterns names, in which * stands for any letters.
 
@@ -46,11 +58,7 @@ def named_faults(patterns: Iterable[str], where: str) -> tuple[str, ...]:
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     for one in patterns:
         if not isinstance(one, str) or not any(fnmatchcase(id, one) for id in ids):
-            near = difflib.get_close_matches(str(one), ids, 1, 0.0)[0]
-            raise InputError(
-                f"{where} {one!r}: expected the id of a fault, or a pattern with *, such as "
-                f"{near}; rnn-parity faults lists them"
-            )
+            raise InputError(f"{where} {one!r}: {no_fault(str(one), ids)}")
     return tuple(id for id in ids if any(fnmatchcase(id, one) for one in patterns))
 
 
