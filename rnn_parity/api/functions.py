@@ -255,11 +255,18 @@ def generated_calls(
     training: bool = False,
     others: Sequence[Source] = (),
 ) -> Iterator[LayerCall]:
-    """What passes through a layer made for the occasion, in each mode that `mode` stands for."""
+    """What passes through a layer made for the occasion, in each mode that `mode` stands for.
+
+    It is made anew for each mode, and has one name in all of them: Keras would number it.
+    """
     if training:
         keras_adapter.seed_masks(spec.seed)
+    names: list[str] = []
     for one in modes_to_run(mode, others, training):
-        yield from observe_generated(spec, inputs, mask, one, training)
+        calls = observe_generated(spec, inputs, mask, one, training)
+        names = names or [call.layer_name for call in calls]
+        for call, name in zip(calls, names, strict=True):
+            yield replace(call, layer_name=name)
 
 
 def observe_generated(

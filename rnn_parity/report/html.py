@@ -20,7 +20,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from rnn_parity.errors import MissingPackageError, shown
-from rnn_parity.report.checks import is_recorded, verdict_word
+from rnn_parity.report.checks import RECORDED, is_recorded, verdict_word
 from rnn_parity.report.manual import LINK, topics
 from rnn_parity.report.page import Renderable, Section, Style
 from rnn_parity.report.pictures import (
@@ -199,7 +199,7 @@ def row_of(i: int, check: Check, file: str) -> dict[str, Cell]:
     layer = subject.layer_name or subject.layer_class or "-"
     call = "" if subject.call is None else f" call {subject.call}"
     against = f" against {subject.against}" if subject.against else ""
-    against = " then" if is_recorded(subject) else against
+    against = f" {RECORDED}" if is_recorded(subject) else against
     return {
         "#": Cell(str(i), i),
         "verdict": Cell(verdict_word(check), rank(check.verdict)),

@@ -59,7 +59,8 @@ class Section:
     `facts` stand under the `heading`; `sentence` is the verdict where the heading does not say it.
     An annotation has the title `name`, and `reason` is why it warns alone. `code` is the exit code
     that this alone would give, and `file` what it is about. `check` is what a form with pictures
-    draws. What `passed` may be left out of a brief page.
+    draws. What `passed` may be left out of a brief page, and what `repeats` another section, of
+    which it says nothing new, out of any that is read from the top down.
     """
 
     heading: str
@@ -76,6 +77,7 @@ class Section:
     code: int = 0
     file: str = ""
     check: Check | None = None
+    repeats: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,11 @@ class Page:
     level: Level | None = None
     code: int = 0
     of_passed: tuple[str, ...] = ()
+
+    def to_read(self, verbose: bool) -> Page:
+        """The page without what repeats other sections and, unless `verbose`, what passed."""
+        page = replace(self, sections=tuple(one for one in self.sections if not one.repeats))
+        return page if verbose else page.brief()
 
     def brief(self) -> Page:
         """The page without what passed, where it has several sections."""

@@ -23,6 +23,7 @@ from rnn_parity.report.checks import (
     of_passed,
     overall,
     overview,
+    repeats,
     section,
     strictness,
     unread,
@@ -179,8 +180,13 @@ class Report(Renderable):
         if style.quiet:
             return words
         notes = [f"note: {note}" for note in self.notes if self.checks]
+        again = repeats(self.checks)
         sections = tuple(
-            section(check, style, self.blind_to(check), self.allows(check)) for check in self.checks
+            replace(
+                section(check, style, self.blind_to(check), self.allows(check)),
+                repeats=i in again,
+            )
+            for i, check in enumerate(self.checks)
         )
         passed = [c for c, one in zip(self.checks, sections, strict=True) if one.passed]
         return replace(

@@ -49,7 +49,7 @@ def test_what_diverged_is_not_recorded_unless_told_to(tmp_path, monkeypatch, cap
     assert run("record -q", LAYER, "-o", path) == 1
     out, err = capsys.readouterr()
     assert out.startswith("DIVERGED")
-    said = f"not recorded: {path}, whose layer is diverged; --diverged records it anyhow"
+    said = f"not recorded: {path}, whose layer diverged; --diverged records it anyhow"
     assert err == f"rnn-parity: {said}\n"
     assert list(tmp_path.iterdir()) == []
     assert run("record", LAYER, "-o", path) == 1
