@@ -54,7 +54,7 @@ MOST_WEIGHTS = 5
 """How many implied weights are shown; the JSON document has more."""
 MOST_NAMED = 3
 """How many of the checks that did not pass an overall sentence names."""
-ULPS, NO_ULPS = "largest\nULPs", "-"
+ULPS, NO_ULPS = "max\nULPs", "-"
 MOST_ULPS = 64
 """Rounding moves a number by a few ULPs; more stand beside one that happens to be nearly 0, or one
 that is wrong, and say nothing then. Chosen: with half as many, right rows of a few units lose them;
@@ -62,10 +62,10 @@ with twice as many, a column holds what means something and what does not.
 """
 HEADERS = (
     "timestep",
-    "largest\ndeviation",
+    "max\ndeviation",
     ULPS,
-    "largest step\nresidual",
-    "largest\nratio",
+    "max step\nresidual",
+    "max\nratio",
     "at\nbatch",
     "at\nunit",
 )
@@ -424,7 +424,7 @@ def subject_lines(check: Check) -> list[str]:
     """What was checked: the layer and where it came from; its arithmetic and its sizes."""
     subject, shape = check.subject, check.shape
     source = f"{SOURCES.get(subject.kind, subject.kind)} {subject.path or ''}".strip()
-    against = f"against {subject.against}" if is_recorded(subject) else ""
+    against = str(subject.against) if is_recorded(subject) else ""
     facts = [check.dtype] if check.dtype else []
     if check.arithmetic and check.arithmetic != check.dtype:
         facts.append(f"computed in {check.arithmetic}")
@@ -474,7 +474,7 @@ def without_column(table: Table, place: int) -> Table:
         return tuple(i - (i > place) for i in columns if i != place)
 
     verdicts: Verdicts = {
-        at if isinstance(at, int) else (at[0], *moved(at[1:])): verdict
+        at if isinstance(at, int) else (at[0], moved(at[1:])[0]): verdict
         for at, verdict in table.verdicts.items()
     }
     return replace(
@@ -672,7 +672,8 @@ def key_of_case(check: Check) -> tuple[str | None, str | None]:
 
 def overview_of_cases(checks: Sequence[Check], files: Mapping[str | None, str]) -> Table:
     """The overview of recorded cases: what was recorded and what is computed now, in one row."""
-    rows, verdicts = [], {}
+    rows: list[Row] = []
+    verdicts: dict[int | tuple[int, int], str] = {}
     place = OVERVIEW_OF_CASES.index(RECORDED)
     for i, (then, now) in enumerate(then_and_now(checks)):
         found = (then, None if then is now else now)

@@ -23,7 +23,7 @@ def whole(page: Page) -> list[str]:
     """The blocks of the page: the verdict first, then what it rests on."""
     blocks = [f"## {escaped(page.title)}"] if page.title else []
     blocks += [f"**{escaped(page.conclusion)}**"] if page.conclusion else []
-    blocks += map(escaped, page.header)
+    blocks += map(escaped, (*page.header, *page.outputs))
     blocks += [grid(page.overview), escaped(page.overview.note)] if page.overview else []
     blocks += map(escaped, page.remarks)
     if page.changed:

@@ -90,7 +90,8 @@ class Counted:
 
 @dataclass(frozen=True)
 class Page:
-    """All that is shown: `header` under the title, an overview and remarks on it, the sections.
+    """All that is shown: `header` under the title, what became of the `outputs` of whole models, an
+    overview and remarks on it, the sections.
 
     `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
     failed, or is 0 although something did, `errors` what could not be checked (of these `files`),
@@ -104,6 +105,7 @@ class Page:
     reason: str = ""
     title: str = ""
     header: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     overview: Table | None = None
     remarks: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()

@@ -192,11 +192,8 @@ class Report(Renderable):
         return replace(
             words,
             title=self.title,
-            header=(
-                environment_line(self.environment),
-                *notes,
-                *map(model_output, self.model_outputs),
-            ),
+            header=(environment_line(self.environment), *notes),
+            outputs=tuple(map(model_output, self.model_outputs)),
             overview=overview(self.checks),
             changed=changes_table(self.baseline),
             sections=sections,

@@ -63,7 +63,7 @@ def whole(page: Page, style: Style) -> list[str]:
     def filled(text: str, indent: str = "  ") -> str:
         return wrap(text, indent, style.width)
 
-    blocks = ["\n".join(map(filled, filter(None, (page.title, *page.header))))]
+    blocks = ["\n".join(map(filled, filter(None, (page.title, *page.header, *page.outputs))))]
     blocks.append("\n".join(table_lines(page.overview, style)))
     blocks += together(map(filled, page.remarks))
     blocks += [section(one, style, i) for i, one in enumerate(page.sections, 1)]
