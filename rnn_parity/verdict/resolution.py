@@ -134,9 +134,9 @@ class Resolution:
     """How well the bounds of one array resolve: `of_unit` `(H,)`, and which units are `faint`.
 
     `name` says which array: "outputs", "output" (the last one) or a state's name. `share` is the
-    part of its numbers whose own bound is as wide as they are. Any bound is as wide as a number that
-    is exactly 0: where these bounds are as narrow as a faint unit's must be, the share is that of
-    the other numbers.
+    part of its numbers whose own bound is as wide as they are. Any bound is as wide as a number
+    that is exactly 0: where these bounds are as narrow as a faint unit's must be, the share is that
+    of the other numbers.
     """
 
     name: str

@@ -142,7 +142,7 @@ def test_blind_spots_and_notes_of_what_is_left_out_are_told():
 
 
 def test_a_note_on_what_is_left_out_names_the_layers_that_it_is_about():
-    """All layers are not named; one that is held against several, only where it is not always so."""
+    """None where it is about all; of a layer against several, which, unless it is about each."""
     sources = ("a.onnx", "b.onnx")
     checks = [
         blind_to(
@@ -180,10 +180,10 @@ def case(check, name, then=False, **changes):
 CASES_TEXT = """\
   #  file    layer    mode    recorded       now              ratio
                                                                 now
----  ------  -------  ------  -------------  -------------  ---------
-  1  a.npz   a        graph   parity 25.8    parity 26.5         0.30
-  2  b.npz   b        graph   diverged 10.4  diverged 10.4      12300
-  3  c.npz   c        graph   parity 25.8    diverged 10.4      12300
+---  ------  -------  ------  -------------  -------------  -------
+  1  a.npz   a        graph   parity 25.8    parity 26.5       0.30
+  2  b.npz   b        graph   diverged 10.4  diverged 10.4    12300
+  3  c.npz   c        graph   parity 25.8    diverged 10.4    12300
 beside each verdict its effective bits; rnn-parity explain effective-bits"""
 
 
@@ -406,7 +406,7 @@ def test_prose_takes_the_width_of_the_terminal():
 
 def test_a_narrow_table_has_headers_of_several_lines():
     lines = Report((PARITY,)).render(width=60).split("\n\n")[2].splitlines()
-    assert lines[0].split() == "timestep max max max step max at at".split()
+    assert lines[0].split() == ["timestep", "max", "max", "max", "step", "max", "at", "at"]
     assert lines[1].split() == ["deviation", "ULPs", "residual", "ratio", "batch", "unit"]
     assert lines[0].index("max step") == lines[1].index("residual")
     assert max(map(len, lines)) <= 60

@@ -561,7 +561,7 @@ def test_what_hides_beside_exact_zeros_is_a_share_of_the_other_numbers():
 
 
 def test_closed_gates_of_a_right_lstm_hide_nothing():
-    """A hard sigmoid that is closed gives exact zeros, whose bound has its allowance all the same."""
+    """A closed hard sigmoid gives exact zeros, whose bound has its allowance all the same."""
     rng = np.random.default_rng(1)
     bias = rng.uniform(-0.5, 0.5, 24)
     layer = rp.LSTM(
