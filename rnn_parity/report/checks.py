@@ -623,7 +623,7 @@ def overview(checks: Sequence[Check]) -> Table | None:
         )
     if len(checks) < 2:
         return None
-    if then_and_now(checks):
+    if recorded_and_now(checks):
         return overview_of_cases(checks, files)
     rows = [
         [
@@ -644,7 +644,7 @@ def overview(checks: Sequence[Check]) -> Table | None:
     return Table(headers, (rows,), left=words, note=BITS, names=names_of, verdicts=verdicts)
 
 
-def then_and_now(checks: Sequence[Check]) -> list[tuple[Check | None, Check]]:
+def recorded_and_now(checks: Sequence[Check]) -> list[tuple[Check | None, Check]]:
     """What was recorded beside each check of what is computed now, in their order; nothing where no
     check is of what was recorded, or none of what is computed now.
 
@@ -675,7 +675,7 @@ def overview_of_cases(checks: Sequence[Check], files: Mapping[str | None, str]) 
     rows: list[Row] = []
     verdicts: dict[int | tuple[int, int], str] = {}
     place = OVERVIEW_OF_CASES.index(RECORDED)
-    for i, (then, now) in enumerate(then_and_now(checks)):
+    for i, (then, now) in enumerate(recorded_and_now(checks)):
         found = (then, None if then is now else now)
         told = [verdict_and_bits(word_of(one), bits_of(one), "-") for one in found]
         ratio_now = None if found[1] is None else now.max_ratio
@@ -712,7 +712,7 @@ def repeats(checks: Sequence[Check]) -> set[int]:
     """The places of those checks of recorded outputs that show nothing else than what is computed
     now: the same numbers and the same cause.
     """
-    pairs = then_and_now(checks)
+    pairs = recorded_and_now(checks)
     same = {id(then) for then, now in pairs if then is not now and then and equal(then, now)}
     differ = {id(then) for then, now in pairs if then is not now and then and not equal(then, now)}
     return {i for i, one in enumerate(checks) if id(one) in same - differ}

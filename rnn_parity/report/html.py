@@ -23,7 +23,7 @@ from rnn_parity.errors import MissingPackageError, shown
 from rnn_parity.report.checks import (
     RECORDED,
     is_recorded,
-    then_and_now,
+    recorded_and_now,
     verdict_and_bits,
     verdict_word,
 )
@@ -191,7 +191,9 @@ def listing(order: Sequence[tuple[int, Section]]) -> dict[str, Any] | None:
     if len(checks) < 2:
         return None
     files = short_paths([check.subject.path or "" for check in checks.values()])
-    recorded = {id(now): then for then, now in then_and_now([*checks.values()]) if then is not now}
+    recorded = {
+        id(now): then for then, now in recorded_and_now([*checks.values()]) if then is not now
+    }
     beside = {id(then) for then in recorded.values()}
     rows = [
         (i, check.verdict, row_of(i, check, file, recorded.get(id(check))))
