@@ -261,12 +261,13 @@ def generated_calls(
     """
     if training:
         keras_adapter.seed_masks(spec.seed)
-    names: list[str] = []
+    first: list[LayerCall] = []
     for one in modes_to_run(mode, others, training):
         calls = observe_generated(spec, inputs, mask, one, training)
-        names = names or [call.layer_name for call in calls]
-        for call, name in zip(calls, names, strict=True):
-            yield replace(call, layer_name=name)
+        first = first or calls
+        for call, same in zip(calls, first, strict=True):
+            config = {**call.config, **{k: v for k, v in same.config.items() if k == "name"}}
+            yield replace(call, layer_name=same.layer_name, config=config)
 
 
 def observe_generated(
