@@ -14,6 +14,7 @@ from json import JSONDecodeError
 from typing import Any
 
 from rnn_parity.errors import InputError
+from rnn_parity.report.checks import RECORDED
 from rnn_parity.report.document import plain
 from rnn_parity.report.report import Report
 from rnn_parity.system.files import content, reason
@@ -184,7 +185,7 @@ def lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:
 def computer(subject: Mapping[str, Any]) -> str | None:
     """Who computed what was checked; of a recorded case, that it was recorded, whatever by."""
     is_recorded = subject.get("kind") == "case" and subject.get("mode") and subject.get("against")
-    return "then" if is_recorded else subject.get("against")
+    return RECORDED if is_recorded else subject.get("against")
 
 
 def check_name(check: Mapping[str, Any]) -> str:

@@ -132,8 +132,8 @@ def diagnosed_last(
 
 def unexplained(check: Check, reference: Computation) -> str:
     """The summary of a check that no known mistake explains."""
-    known = len(faults_of(reference.layer))
-    return f"{check.summary}; none of the {known} known mistakes explains it"
+    known, layer = len(faults_of(reference.layer)), type(reference.layer).__name__
+    return f"{check.summary}; none of the {known} mistakes known for {layer} explains it"
 
 
 def finite_part(reference: Computation, outputs: NDArray[Any]) -> tuple[Computation, NDArray[Any]]:

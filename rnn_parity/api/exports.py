@@ -17,9 +17,7 @@ from rnn_parity.verdict.results import Check, ModelOutput
 if TYPE_CHECKING:
     from rnn_parity.implementations.sources import Source
 
-UNSEEN = (
-    "what reached it in the export was not seen, so that this is no proof; from Keras's inputs, "
-)
+UNSEEN = "its inputs in the export were not seen, so that this is no proof; from Keras's inputs, "
 
 
 def exports_of(opened: Opened, others: Sequence[Source]) -> dict[str, Export]:

@@ -286,11 +286,19 @@ def generated_calls(
     training: bool = False,
     others: Sequence[Source] = (),
 ) -> Iterator[LayerCall]:
-    """What passes through a layer made for the occasion, in each mode that `mode` stands for."""
+    """What passes through a layer made for the occasion, in each mode that `mode` stands for.
+
+    It is made anew for each mode, and has one name in all of them: Keras would number it.
+    """
     if training:
         keras_adapter.seed_masks(spec.seed)
+    first: list[LayerCall] = []
     for one in modes_to_run(mode, others, training):
-        yield from observe_generated(spec, inputs, mask, one, training)
+        calls = observe_generated(spec, inputs, mask, one, training)
+        first = first or calls
+        for call, same in zip(calls, first, strict=True):
+            config = {**call.config, **{k: v for k, v in same.config.items() if k == "name"}}
+            yield replace(call, layer_name=same.layer_name, config=config)
 
 
 def observe_generated(

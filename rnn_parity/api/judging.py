@@ -103,11 +103,12 @@ def judged_answers(
     why: bool = True,
 ) -> Iterator[Check]:
     """One check for each call and who computed it, None for Keras."""
-    earlier: dict[tuple[str, str | None], LayerCall] = {}
+    earlier: dict[tuple[str, str | None, str | None], LayerCall] = {}
     for call, against in answered:
         subject = subject_of(call, kind, path, against)
-        before = earlier.get((call.layer_name, against))
-        earlier[call.layer_name, against] = call
+        this = call.layer_name, call.mode, against
+        before = earlier.get(this)
+        earlier[this] = call
         yield judged_call(call, subject, why, before)
 
 

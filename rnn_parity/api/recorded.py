@@ -251,7 +251,8 @@ def record(
 def written(name: str, case: Case, check: Check, diverged: bool, allow_known: bool) -> str:
     """Write a case unless its `check` went wrong; the note that says what became of it."""
     if check.verdict in WRONG and not diverged and not accepted(check, allow_known):
-        return f"not recorded: {name}, whose layer is {check.verdict}; {DIVERGED} records it anyhow"
+        went = "diverged" if check.verdict == "diverged" else f"is {check.verdict}"
+        return f"not recorded: {name}, whose layer {went}; {DIVERGED} records it anyhow"
     replaces = replaced_by(name)
     write_case(name, case)
     return f"recorded {name}{replaces}"

@@ -317,9 +317,12 @@ class StepResiduals:
 def clues(c: Computation, outputs: NDArray[Any], deviation: Array) -> tuple[str, ...]:
     """Sentences on what is off, how it grows and what it looks like.
 
-    `deviation` `(T,)` is the largest one from the replay at each timestep.
+    None where every step is right: of a run that ends in numbers that are not finite, `outputs` are
+    those before. `deviation` `(T,)` is the largest one from the replay at each timestep.
     """
     steps = StepResiduals.of(c, outputs)
+    if not steps.beyond.any():
+        return ()
     return tuple(filter(None, (where_off(steps), growth(deviation, steps), looks_like(steps))))
 
 
@@ -329,19 +332,20 @@ def where_off(steps: StepResiduals) -> str:
     for name, axis in (("unit", 2), ("sample", 1), ("timestep", 0)):
         off: NDArray[Any] = np.asarray(steps.beyond.any(axis=tuple({0, 1, 2} - {axis})))
         if len(off) > 1:
-            parts.append(places(f"{name}s", off))
+            parts.append(places(name, off))
     return f"off by more than rounding: {', in '.join(parts)}" if parts else ""
 
 
-def places(names: str, off: NDArray[Any]) -> str:
-    """Which of some units, samples or timesteps are off, in words."""
+def places(name: str, off: NDArray[Any]) -> str:
+    """Which of the units, samples or timesteps are off, at least one, in words."""
     count, wrong, right = len(off), np.flatnonzero(off), np.flatnonzero(~off)
     if not len(right):
-        return f"all {count} {names}"
+        return f"all {count} {name}s"
+    start = f"{len(wrong)} of {count} {name}s"
     if len(right) <= FEW_PLACES and len(right) < len(wrong):
-        return f"all {count} {names} but {', '.join(map(str, right))}"
+        return f"{start} (all but {name}{'s' * (len(right) > 1)} {', '.join(map(str, right))})"
     more = ", ..." if len(wrong) > FEW_PLACES else ""
-    return f"{len(wrong)} of {count} {names} ({', '.join(map(str, wrong[:FEW_PLACES]))}{more})"
+    return f"{start} ({', '.join(map(str, wrong[:FEW_PLACES]))}{more})"
 
 
 def growth(deviation: Array, steps: StepResiduals) -> str:

@@ -47,8 +47,8 @@ FORGOTTEN = (
     "forgotten by then"
 )
 NO_INPUTS = (
-    "what reached it is no tensor of the export (a fused operator, or one that the runtime put "
-    "together): Keras computed it from the nearest tensors before it"
+    "its inputs are no tensor of the export (a fused operator, or one that the runtime put "
+    "together): Keras computed them from the nearest tensors before it"
 )
 
 
@@ -126,9 +126,9 @@ def noted(call: LayerCall, theirs: LayerCall | None, export: Export) -> LayerCal
     if theirs is not None and theirs.inputs.shape == call.inputs.shape:
         moved = distance(call.inputs, theirs.inputs)
         notes.append(
-            f"what reached it has {bits(moved):.1f} bits in common with what does in Keras"
+            f"its inputs in the export have {bits(moved):.1f} bits in common with those in Keras"
             if moved
-            else "what reached it is what does in Keras, bit for bit"
+            else "its inputs in the export are those in Keras, bit for bit"
         )
     return replace(call, notes=(*call.notes, *notes), mode="", kernel=None, probe=None)
 

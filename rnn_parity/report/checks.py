@@ -10,6 +10,8 @@ from dataclasses import replace
 from itertools import takewhile, zip_longest
 from pathlib import PurePath
 
+import numpy as np
+
 from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
 from rnn_parity.errors import shown
 from rnn_parity.report.page import (
@@ -24,7 +26,7 @@ from rnn_parity.report.page import (
     Table,
     Verdicts,
 )
-from rnn_parity.report.wording import bits, caused, digits, either, more, sentence
+from rnn_parity.report.wording import MORE, bits, caused, digits, either, more, sentence
 from rnn_parity.verdict.order import WORST_FIRST, exit_code
 from rnn_parity.verdict.results import (
     Baseline,
@@ -32,6 +34,7 @@ from rnn_parity.verdict.results import (
     Check,
     Divergence,
     ImpliedWeight,
+    Mask,
     MergeDivergence,
     ModelOutput,
     Sensitivity,
@@ -39,6 +42,7 @@ from rnn_parity.verdict.results import (
     Subject,
     TargetError,
     TimestepRow,
+    Timesteps,
 )
 from rnn_parity.verdict.sentences import COUNTLESS, number, ratio
 
@@ -50,18 +54,33 @@ MOST_WEIGHTS = 5
 """How many implied weights are shown; the JSON document has more."""
 MOST_NAMED = 3
 """How many of the checks that did not pass an overall sentence names."""
-ULPS, NO_ULPS = "ULPs", "-"
+ULPS, NO_ULPS = "max\nULPs", "-"
 MOST_ULPS = 64
 """Rounding moves a number by a few ULPs; more stand beside one that happens to be nearly 0, or one
 that is wrong, and say nothing then. Chosen: with half as many, right rows of a few units lose them;
 with twice as many, a column holds what means something and what does not.
 """
-HEADERS = ("timestep", "deviation", ULPS, "step\nresidual", "ratio", "batch", "unit")
+HEADERS = (
+    "timestep",
+    "max\ndeviation",
+    ULPS,
+    "max step\nresidual",
+    "max\nratio",
+    "at\nbatch",
+    "at\nunit",
+)
+"""Each number is the largest of its timestep, of whatever element; the place is the ratio's."""
 GAP = ["...", *[""] * (len(HEADERS) - 1)]
 """The row that stands for timesteps that are left out."""
 
+RECORDED = "recorded"
+"""What tells the outputs recorded in a case from those that its layer computes now."""
 OVERVIEW = ("#", "layer", "mode", "verdict", "ratio", "effective\nbits")
 OVERVIEW_OF_FILES = ("#", "file", "layer", "mode", "verdict", "ratio", "bits")
+OVERVIEW_OF_CASES = ("#", "file", "layer", "mode", RECORDED, "now", "ratio\nnow")
+BITS = "effective bits: how precise the numbers are; rnn-parity explain effective-bits"
+BITS_OF_CASES = "beside each verdict its effective bits; rnn-parity explain effective-bits"
+"""What stands under an overview."""
 CHANGES = ("", "check", "before", "now")
 COMPARED = ("verdict", "effective bits", "max deviation", "first divergence")
 """What stands side by side for each implementation."""
@@ -105,7 +124,7 @@ def label(subject: Subject) -> str:
     details += [f"mode {subject.mode}"] if subject.mode else []
     details += [f"call {subject.call}"] if subject.call is not None else []
     if subject.against:
-        details.append("then" if is_recorded(subject) else f"against {subject.against}")
+        details.append(RECORDED if is_recorded(subject) else f"against {subject.against}")
     name = subject.layer_name or subject.layer_class or "layer"
     return f"{name} ({', '.join(details)})" if details else name
 
@@ -223,7 +242,17 @@ def findings(check: Check, names: OptionNames = COMMAND_LINE) -> list[tuple[str,
     why = caused(check.causes)
     if check.verdict == "diverged" and not why:
         why = [more(UNEXPLAINED, ", on how to go on")]
-    return [*place, *why, *weights, *to_do, *sensitivity_facts(check.sensitivity)]
+    found = [*place, *why, *weights, *to_do, *sensitivity_facts(check.sensitivity)]
+    return found if check.effective_bits is None else with_bits_explained(found)
+
+
+def with_bits_explained(findings: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The findings, whose last word on where one reads more names the effective bits, too."""
+    last = max((i for i, (heading, _) in enumerate(findings) if heading == MORE), default=None)
+    return [
+        (heading, f"{text}, or effective-bits") if i == last else (heading, text)
+        for i, (heading, text) in enumerate(findings)
+    ]
 
 
 BLIND = "blind"
@@ -245,7 +274,7 @@ def place_of_divergence(first: Divergence | None, dtype: str | None) -> list[tup
     form = digits(dtype)
     gap = abs(first.observed - first.expected)
     times = gap / first.bound if first.bound > 0 else math.inf
-    off_by = f"{number(gap)}, {beyond(times)} the bound {number(first.bound)}"
+    off_by = f"{number(gap)}, {beyond(times)} the bound {number(first.bound)}{first.included}"
     if math.isfinite(gap) and times >= COUNTLESS:
         off_by = f"{number(gap)}, where rounding moves nothing"
     return [
@@ -324,7 +353,8 @@ def sensitivity_facts(sensitivity: Sensitivity | None) -> list[tuple[str, str]]:
     if sensitivity is None:
         return []
     visible, blind = len(sensitivity.visible), sensitivity.blind
-    found = f"{visible} of {visible + len(blind)} faults"
+    # Which faults are possible depends on the options of the layer, so that totals differ.
+    found = f"{visible} of {visible + len(blind)} possible faults"
     if not blind:
         return [("sees", found)]
     reasons: dict[str, list[str]] = {}
@@ -360,15 +390,15 @@ def seeing(blind: Sequence[str], names: OptionNames = COMMAND_LINE) -> list[tupl
 
 def model_output(one: ModelOutput) -> str:
     """A model's output beside that of its export, in a line."""
+    start = f"model output {one.name}"
     if one.tensor is None:
-        return f"output {one.name}: differs; no output of {one.against} has its shape"
-    start = f"output {one.name}, {one.tensor} in {one.against}"
-    shared = f"{bits(one.effective_bits)} bits in common"
-    what = f"{start}: at most {number(one.max_deviation)} apart, {shared}"
+        return f"{start}: no output of {one.against} has its shape"
+    far, shared = number(one.max_deviation), f"{bits(one.effective_bits)} bits in common"
+    theirs = f"{start}: {one.tensor} of {one.against}"
     if not one.differs:
-        return what
-    layer = f"; the first layer after which nothing is the same: {one.first_layer}"
-    return f"{what}: differs{layer * (one.first_layer is not None)}"
+        return f"{theirs} is at most {far} away ({shared})"
+    layer = f", from the layer {one.first_layer} on" if one.first_layer is not None else ""
+    return f"{theirs} differs by up to {far} ({shared}){layer}"
 
 
 def lost_outputs(outputs: Sequence[ModelOutput]) -> str:
@@ -413,16 +443,24 @@ def subject_lines(check: Check) -> list[str]:
     """What was checked: the layer and where it came from; its arithmetic and its sizes."""
     subject, shape = check.subject, check.shape
     source = f"{SOURCES.get(subject.kind, subject.kind)} {subject.path or ''}".strip()
-    against = f"against {subject.against}" if is_recorded(subject) else ""
+    against = str(subject.against) if is_recorded(subject) else ""
     facts = [check.dtype] if check.dtype else []
     if check.arithmetic and check.arithmetic != check.dtype:
         facts.append(f"computed in {check.arithmetic}")
     if shape:
         facts += [f"batch {shape.batch}, timesteps {shape.timesteps}"]
         facts += [f"features {shape.features}, units {shape.units}"]
+        facts += [masked(check.mask)]
     name = label(subject) if subject.layer_name or subject.layer_class or not source else ""
     title = ", ".join(filter(None, [name, source, against]))
     return [title, ", ".join(facts)] if facts else [title]
+
+
+def masked(mask: Mask | None) -> str:
+    """Which steps were masked, and how many."""
+    if mask is None:
+        return "no mask"
+    return f"mask {mask.pattern} ({mask.masked} of {mask.steps} steps)"
 
 
 def table(check: Check, style: Style) -> Table | None:
@@ -445,12 +483,26 @@ def without_ulps(table: Table) -> Table:
     """The table without the column of ULPs where they mean something in few of the rows."""
     place = HEADERS.index(ULPS)
     cells = [row[place] for row in table.rows if row[place]]
-    if 2 * cells.count(NO_ULPS) <= len(cells):
-        return table
+    return table if 2 * cells.count(NO_ULPS) <= len(cells) else without_column(table, place)
+
+
+def without_column(table: Table, place: int) -> Table:
+    """The table without one of its columns, which names no verdict; those after it move up."""
+
+    def moved(columns: Sequence[int]) -> tuple[int, ...]:
+        return tuple(i - (i > place) for i in columns if i != place)
+
+    verdicts: Verdicts = {
+        at if isinstance(at, int) else (at[0], moved(at[1:])[0]): verdict
+        for at, verdict in table.verdicts.items()
+    }
     return replace(
         table,
         headers=tuple(without(table.headers, place)),
         groups=tuple([without(row, place) for row in rows] for rows in table.groups),
+        left=moved(table.left),
+        names=moved(table.names),
+        verdicts=verdicts,
     )
 
 
@@ -511,10 +563,55 @@ def of_passed(checks: Sequence[Check], names: OptionNames = COMMAND_LINE) -> tup
     one = len(checks) == 1
     lines = [f"{len(checks)} check{'s' * (not one)} in parity left out ({names.all_checks})"]
     spots: dict[str, int] = Counter(spot.fault for c in checks for spot in blind_spots(c))
-    notes: dict[str, int] = Counter(note for c in checks for note in c.notes)
     if spots:
         lines[0] += f"; blind to {counted(spots, len(checks))}"
-    return (*lines, *(f"note: {note}{in_checks(n, len(checks))}" for note, n in notes.items()))
+    return (*lines, *notes_on(checks))
+
+
+def notes_on(checks: Sequence[Check]) -> list[str]:
+    """The notes on checks that are left out, each with the names of the layers that it is about:
+    none where it is about all of several.
+    """
+    names = short_names(checks)
+    about: dict[str, dict[tuple[str, str], None]] = {}
+    for check, name in zip(checks, names, strict=True):
+        for note in check.notes:
+            about.setdefault(note, {})[name] = None
+    found = []
+    for note, of in about.items():
+        everywhere = len(of) == len({*names}) > 1
+        told = "" if everywhere else f"{first_names(without_details([*of], names))}: "
+        found.append(f"note: {told}{note}")
+    return found
+
+
+def short_names(checks: Sequence[Check]) -> list[tuple[str, str]]:
+    """The name of each layer, or of its file, and whatever else tells these checks apart."""
+    subjects, files = [check.subject for check in checks], short_files(checks)
+    modes = {subject.mode for subject in subjects}
+    others = {subject.against for subject in subjects if not is_recorded(subject)}
+    layers = {one.path: {o.layer_name for o in subjects if o.path == one.path} for one in subjects}
+
+    def name(one: Subject) -> str:
+        if files and len(layers[one.path]) == 1:
+            return files[one.path]
+        return name_in_overview(one) + (f" in {files[one.path]}" if files else "")
+
+    def detail(one: Subject) -> str:
+        source = f" against {one.against}" if len(others) > 1 and one.against in others else ""
+        return source + (f" in mode {one.mode}" if len(modes) > 1 and one.mode else "")
+
+    return [(name(one), detail(one)) for one in subjects]
+
+
+def without_details(some: Sequence[tuple[str, str]], names: Sequence[tuple[str, str]]) -> list[str]:
+    """The names of `some` checks, those alone that have all the checks of this name."""
+    found: dict[str, None] = {}
+    for name, detail in some:
+        details = {other for one, other in names if one == name}
+        whole = details <= {other for one, other in some if one == name}
+        found[name if whole else name + detail] = None
+    return [*found]
 
 
 def counted(faults: Mapping[str, int], total: int) -> str:
@@ -543,9 +640,13 @@ def overview(checks: Sequence[Check], errors: Sequence[TargetError] = ()) -> Tab
     if len(names) > 1:
         rows = comparison_rows(checks, names, lost)
         cells: Verdicts = {(i, j): row[j] for i, row in enumerate(rows) for j in range(2, len(row))}
-        return Table(("layer", "", *names), (rows,), (0, 1), labels=2, names=(0,), verdicts=cells)
+        return Table(
+            ("layer", "", *names), (rows,), (0, 1), 2, note=BITS, names=(0,), verdicts=cells
+        )
     if len(checks) < 2:
         return None
+    if recorded_and_now(checks):
+        return overview_of_cases(checks, files)
     rows = [
         [
             str(i),
@@ -561,7 +662,94 @@ def overview(checks: Sequence[Check], errors: Sequence[TargetError] = ()) -> Tab
     headers = OVERVIEW_OF_FILES if files else OVERVIEW
     words, place = tuple(range(1, len(headers) - 2)), headers.index("verdict")
     verdicts: Verdicts = {(i, place): row[place] for i, row in enumerate(rows)}
-    return Table(headers, (rows,), left=words, names=words[: 1 + bool(files)], verdicts=verdicts)
+    names_of = words[: 1 + bool(files)]
+    return Table(headers, (rows,), left=words, note=BITS, names=names_of, verdicts=verdicts)
+
+
+def recorded_and_now(checks: Sequence[Check]) -> list[tuple[Check | None, Check]]:
+    """What was recorded beside each check of what is computed now, in their order; nothing where no
+    check is of what was recorded, or none of what is computed now.
+
+    Where a case is checked without Keras, what was recorded is all there is.
+    """
+    recorded = {key_of_case(one): one for one in checks if is_recorded(one.subject)}
+    now = [one for one in checks if not is_recorded(one.subject)]
+    again = {key_of_case(one) for one in now}
+    if not recorded or not now:
+        return []
+    pairs = []
+    for one in checks:
+        then = recorded.get(key_of_case(one))
+        if one is not then:
+            pairs.append((then, one))
+        elif key_of_case(one) not in again:
+            pairs.append((one, one))
+    return pairs
+
+
+def key_of_case(check: Check) -> tuple[str | None, str | None]:
+    """What the checks of one case have in common."""
+    return check.subject.path, check.subject.layer_name
+
+
+def overview_of_cases(checks: Sequence[Check], files: Mapping[str | None, str]) -> Table:
+    """The overview of recorded cases: what was recorded and what is computed now, in one row."""
+    rows: list[Row] = []
+    verdicts: dict[int | tuple[int, int], str] = {}
+    place = OVERVIEW_OF_CASES.index(RECORDED)
+    for i, (then, now) in enumerate(recorded_and_now(checks)):
+        found = (then, None if then is now else now)
+        told = [verdict_and_bits(word_of(one), bits_of(one), "-") for one in found]
+        ratio_now = None if found[1] is None else now.max_ratio
+        subject = replace(now.subject, against=None)
+        rows.append(
+            [
+                str(i + 1),
+                files.get(subject.path, ""),
+                name_in_overview(subject),
+                subject.mode or "-",
+                *told,
+                "-" if ratio_now is None else cell_of(ratio_now),
+            ]
+        )
+        verdicts |= {(i, place + j): word_of(one) or "" for j, one in enumerate(found)}
+    words = tuple(range(1, len(OVERVIEW_OF_CASES) - 1))
+    table = Table(
+        OVERVIEW_OF_CASES, (rows,), words, note=BITS_OF_CASES, names=(1, 2), verdicts=verdicts
+    )
+    return table if files else without_column(table, 1)
+
+
+def word_of(check: Check | None) -> str | None:
+    """The verdict of a check that there may be, as a word in a table."""
+    return None if check is None else verdict_word(check)
+
+
+def bits_of(check: Check | None) -> float | None:
+    """The effective bits of a check that there may be."""
+    return None if check is None else check.effective_bits
+
+
+def repeats(checks: Sequence[Check]) -> set[int]:
+    """The places of those checks of recorded outputs that show nothing else than what is computed
+    now: the same numbers and the same cause.
+    """
+    pairs = recorded_and_now(checks)
+    same = {id(then) for then, now in pairs if then is not now and then and equal(then, now)}
+    differ = {id(then) for then, now in pairs if then is not now and then and not equal(then, now)}
+    return {i for i, one in enumerate(checks) if id(one) in same - differ}
+
+
+def equal(then: Check, now: Check) -> bool:
+    """Whether two checks say the same, whatever their notes."""
+    names = ("verdict", "summary", "final_state", "first_divergence", "causes", "implied_weights")
+    if any(getattr(then, name) != getattr(now, name) for name in names):
+        return False
+    one, other = then.timesteps, now.timesteps
+    if not (isinstance(one, Timesteps) and isinstance(other, Timesteps)):
+        return one == other
+    columns = zip(vars(one).values(), vars(other).values(), strict=True)
+    return all(np.array_equal(a, b) for a, b in columns)
 
 
 def changes_table(baseline: Baseline | None) -> Table | None:
@@ -582,10 +770,12 @@ def changes_table(baseline: Baseline | None) -> Table | None:
     return Table(CHANGES, (rows,), left=(0, 1, 2, 3), elastic=1, note=note, verdicts=kinds)
 
 
-def verdict_and_bits(verdict: str | None, effective_bits: float | None) -> str:
-    """What a check was found to be, in a cell, or that there was none."""
+def verdict_and_bits(
+    verdict: str | None, effective_bits: float | None, without: str = "not checked"
+) -> str:
+    """What a check was found to be, in a cell, or that it is `without` one."""
     found = [] if effective_bits is None else [bits(effective_bits)]
-    return " ".join([verdict or "not checked", *found])
+    return " ".join([verdict or without, *found])
 
 
 def files_of(checks: Sequence[Check]) -> list[str]:
@@ -614,7 +804,7 @@ def short_files(checks: Sequence[Check]) -> dict[str | None, str]:
 def name_in_overview(subject: Subject) -> str:
     """What a person calls the layer."""
     call = "" if subject.call is None else f" call {subject.call}"
-    call += " then" if is_recorded(subject) else ""
+    call += f" {RECORDED}" if is_recorded(subject) else ""
     return shown(subject.layer_name or subject.layer_class or "-") + call
 
 

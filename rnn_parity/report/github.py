@@ -26,7 +26,7 @@ def render(report: Renderable, style: Style) -> str:
     GitHub shows ten errors and ten warnings of a step: the errors come first.
     """
     page = report.page(style)
-    problems = [one for one in page.sections if one.level != "notice"]
+    problems = [one for one in page.sections if one.level != "notice" and not one.repeats]
     problems.sort(key=lambda one: one.level != "error")
     files = page.files or [""] * len(page.errors)
     lines = [

@@ -20,7 +20,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from rnn_parity.errors import MissingPackageError, shown
-from rnn_parity.report.checks import is_recorded, verdict_word
+from rnn_parity.report.checks import (
+    RECORDED,
+    is_recorded,
+    recorded_and_now,
+    verdict_and_bits,
+    verdict_word,
+)
 from rnn_parity.report.manual import LINK, topics
 from rnn_parity.report.page import Renderable, Section, Style
 from rnn_parity.report.pictures import (
@@ -48,12 +54,17 @@ ALWAYS_WHOLE = 5
 """So many sections, the worst, are shown whole however many there are."""
 MARKS = {"parity": "✓", "diverged": "✕", "failed": "✕", "suspect": "?", "refused": "–"}
 """The sign beside a verdict, so that it is told apart without its colour; "~" for any other."""
-LISTED = ("#", "verdict", "layer", "file", "mode", "ratio", "effective bits", "deviation")
+LISTED = (
+    *("#", "verdict", "layer", "file", "mode", RECORDED),
+    *("ratio", "effective bits", "deviation"),
+)
 """The columns of the list of all checks."""
 CAUSED = ("cause", "more", "to do")
 """The headings of findings that say why, and what to do."""
 EXPLAIN = re.compile(r"rnn-parity explain ([\w+-]+)")
 """Where a finding says where one reads more."""
+TICKED = re.compile("`([^`\n]+)`")
+"""What a sentence writes as code."""
 
 
 def require() -> None:
@@ -70,10 +81,11 @@ def require() -> None:
 def render(report: Renderable, style: Style) -> str:
     """The page as an HTML document; its sentences alone in a quiet style."""
     page, layout = report.page(style), environment()
-    order = sorted(enumerate(page.sections, 1), key=lambda one: rank(one[1].verdict))
+    every = sorted(enumerate(page.sections, 1), key=lambda one: rank(one[1].verdict))
+    order = [one for one in every if not one[1].repeats]
     explained = explanations([section for _, section in order])
     parts = [
-        Part(number, section, len(order) == 1, frozenset(explained), layout)
+        Part(number, section, len(every) == 1, frozenset(explained), layout)
         for number, section in order
     ]
     document = layout.get_template("page.html")
@@ -84,8 +96,9 @@ def render(report: Renderable, style: Style) -> str:
         # What passed and is not enough is shown as what was not proven.
         "state": "inconclusive" if page.reason and page.verdict == "parity" else page.verdict,
         "has_checks": any(section.check is not None for section in page.sections),
-        "listing": listing(order),
+        "listing": listing(every),
         "counts": counts(page.sections),
+        "unchecked": len(page.errors),
         "explained": explained,
         "style": "".join([theme(), RULES, text_of("page.css")]),
         "script": script,
@@ -101,7 +114,7 @@ def environment() -> Environment:
     """The templates; whatever they are given is escaped, and nothing of it acts unseen."""
     require()
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     def seen(value: Any) -> Any:
         return shown(value) if type(value) is str else value
@@ -115,6 +128,11 @@ def environment() -> Environment:
         finalize=seen,
     )
     found.filters["own"] = Markup  # what this package wrote itself
+
+    def code(text: str) -> Markup:
+        return Markup(TICKED.sub(r"<code>\1</code>", str(escape(shown(text)))))
+
+    found.filters["code"] = code
     found.globals["mark"] = mark
     return found
 
@@ -173,9 +191,14 @@ def listing(order: Sequence[tuple[int, Section]]) -> dict[str, Any] | None:
     if len(checks) < 2:
         return None
     files = short_paths([check.subject.path or "" for check in checks.values()])
+    recorded = {
+        id(now): then for then, now in recorded_and_now([*checks.values()]) if then is not now
+    }
+    beside = {id(then) for then in recorded.values()}
     rows = [
-        (i, check.verdict, row_of(i, check, file))
+        (i, check.verdict, row_of(i, check, file, recorded.get(id(check))))
         for (i, check), file in zip(checks.items(), files, strict=True)
+        if id(check) not in beside
     ]
     used = [any(row[name].text for _, _, row in rows) for name in LISTED]
     headers = [name for name, is_used in zip(LISTED, used, strict=True) if is_used]
@@ -193,23 +216,31 @@ def short_paths(paths: Sequence[str]) -> list[str]:
     return [str(PurePath(*PurePath(path).parts[shared:])) if path else "" for path in paths]
 
 
-def row_of(i: int, check: Check, file: str) -> dict[str, Cell]:
-    """The cells of one check, by the names of their columns."""
+def row_of(i: int, check: Check, file: str, then: Check | None = None) -> dict[str, Cell]:
+    """The cells of one check, by the names of their columns; `then` is its case as recorded."""
     subject = check.subject
     layer = subject.layer_name or subject.layer_class or "-"
     call = "" if subject.call is None else f" call {subject.call}"
     against = f" against {subject.against}" if subject.against else ""
-    against = " then" if is_recorded(subject) else against
+    against = f" {RECORDED}" if is_recorded(subject) else against
     return {
         "#": Cell(str(i), i),
         "verdict": Cell(verdict_word(check), rank(check.verdict)),
         "layer": Cell(layer + call + against, layer + call + against),
         "file": Cell(file, file),
         "mode": Cell(subject.mode or "", subject.mode or ""),
+        RECORDED: recorded_cell(then),
         "ratio": measured(check.max_ratio, ratio),
         "effective bits": measured(check.effective_bits, bits),
         "deviation": measured(check.max_deviation, number),
     }
+
+
+def recorded_cell(then: Check | None) -> Cell:
+    """What was found of a case's recorded outputs; empty beside what is of no case."""
+    if then is None:
+        return Cell("", -1.0)
+    return Cell(verdict_and_bits(verdict_word(then), then.effective_bits), rank(then.verdict))
 
 
 def measured(x: float | None, form: Any) -> Cell:

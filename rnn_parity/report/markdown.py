@@ -14,7 +14,7 @@ DETAILS = "<details><summary>Timesteps and final state</summary>"
 def render(report: Renderable, style: Style) -> str:
     """The page as Markdown; its sentence alone in a quiet style."""
     page = report.page(style)
-    page = page if style.verbose else page.brief()
+    page = page.to_read(style.verbose)
     blocks = [conclusion(page, style.colour)] if style.quiet else [*whole(page)]
     return without_commands("\n\n".join([*blocks, *at_the_end(page)]))
 
@@ -23,8 +23,8 @@ def whole(page: Page) -> list[str]:
     """The blocks of the page: the verdict first, then what it rests on."""
     blocks = [f"## {escaped(page.title)}"] if page.title else []
     blocks += [f"**{escaped(page.conclusion)}**"] if page.conclusion else []
-    blocks += map(escaped, page.header)
-    blocks += [grid(page.overview)] if page.overview else []
+    blocks += map(escaped, (*page.header, *page.outputs))
+    blocks += [grid(page.overview), escaped(page.overview.note)] if page.overview else []
     blocks += map(escaped, page.remarks)
     if page.changed:
         blocks += [grid(page.changed), escaped(page.changed.note)]

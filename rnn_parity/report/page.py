@@ -59,7 +59,8 @@ class Section:
     `facts` stand under the `heading`; `sentence` is the verdict where the heading does not say it.
     An annotation has the title `name`, and `reason` is why it warns alone. `code` is the exit code
     that this alone would give, and `file` what it is about. `check` is what a form with pictures
-    draws. What `passed` may be left out of a brief page.
+    draws. What `passed` may be left out of a brief page, and what `repeats` another section, of
+    which it says nothing new, out of any that is read from the top down.
     """
 
     heading: str
@@ -76,6 +77,7 @@ class Section:
     code: int = 0
     file: str = ""
     check: Check | None = None
+    repeats: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Counted:
 
 @dataclass(frozen=True)
 class Page:
-    """All that is shown: `header` under the title, an overview and remarks on it, the sections.
+    """All that is shown: `header` under the title, what became of the `outputs` of whole models, an
+    overview and remarks on it, the sections.
 
     `sentence` says the verdict on the whole, `reason` why the exit code is not 0 although nothing
     failed, or is 0 although something did, `errors` what could not be checked (of these `files`;
@@ -103,6 +106,7 @@ class Page:
     reason: str = ""
     title: str = ""
     header: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     overview: Table | None = None
     remarks: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
@@ -116,6 +120,11 @@ class Page:
     level: Level | None = None
     code: int = 0
     of_passed: tuple[str, ...] = ()
+
+    def to_read(self, verbose: bool) -> Page:
+        """The page without what repeats other sections and, unless `verbose`, what passed."""
+        page = replace(self, sections=tuple(one for one in self.sections if not one.repeats))
+        return page if verbose else page.brief()
 
     def brief(self) -> Page:
         """The page without what passed, where it has several sections."""

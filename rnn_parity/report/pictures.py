@@ -427,8 +427,8 @@ def first_mark(check: Check, heat: HeatMap | None, tops: Mapping[float, float]) 
 
 def curves(columns: Columns, top: float) -> Iterator[str]:
     """Deviation, step residual and bound over time, on a logarithmic scale."""
-    yield words("off by at most", LEFT, top - 6, "head")
-    labels = {"deviation": "deviation", "residual": "step residual", "bound": "bound"}
+    yield words("off by", LEFT, top - 6, "head")
+    labels = {"deviation": "largest deviation", "residual": "step residual", "bound": "its bound"}
     x = WIDTH - RIGHT - sum(30.0 + LETTER * len(label) for label in labels.values())
     for name, label in labels.items():
         yield line(f"curve {name}", (x, top - 10), (x + 20, top - 10))

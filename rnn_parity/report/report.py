@@ -26,6 +26,7 @@ from rnn_parity.report.checks import (
     of_passed,
     overall,
     overview,
+    repeats,
     section,
     strictness,
     unread,
@@ -188,18 +189,20 @@ class Report(PlainData, Renderable):
         if style.quiet:
             return words
         notes = [f"note: {note}" for note in self.notes if self.checks]
+        again = repeats(self.checks)
         sections = tuple(
-            section(check, style, self.blind_to(check), self.allows(check)) for check in self.checks
+            replace(
+                section(check, style, self.blind_to(check), self.allows(check)),
+                repeats=i in again,
+            )
+            for i, check in enumerate(self.checks)
         )
         passed = [c for c, one in zip(self.checks, sections, strict=True) if one.passed]
         return replace(
             words,
             title=self.title,
-            header=(
-                environment_line(self.environment),
-                *notes,
-                *map(model_output, self.model_outputs),
-            ),
+            header=(environment_line(self.environment), *notes),
+            outputs=tuple(map(model_output, self.model_outputs)),
             overview=overview(self.checks, self.errors),
             changed=changes_table(self.baseline),
             sections=sections,

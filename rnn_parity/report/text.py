@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
@@ -65,14 +65,14 @@ def whole(page: Page, style: Style) -> list[str]:
     What passed is left out, unless the style is verbose.
     """
     alone = len(page.sections) == 1 and not page.errors
-    page = page if style.verbose else page.brief()
+    page = page.to_read(style.verbose)
 
     def filled(text: str, indent: str = "  ") -> str:
         return wrap(text, indent, style.width)
 
-    blocks = ["\n".join(map(filled, filter(None, (page.title, *page.header))))]
-    blocks += [grid(page.overview, style)] if page.overview else []
-    blocks += map(filled, page.remarks)
+    blocks = ["\n".join(map(filled, filter(None, (page.title, *page.header, *page.outputs))))]
+    blocks.append("\n".join(table_lines(page.overview, style)))
+    blocks += together(map(filled, page.remarks))
     blocks += [section(one, style, i) for i, one in enumerate(page.sections, 1)]
     if page.counted:
         items = [filled(f"{count:>5}  {text}", " " * 7) for count, text in page.counted.items]
@@ -83,6 +83,17 @@ def whole(page: Page, style: Style) -> list[str]:
     else:
         blocks.append(painted(filled(page.conclusion), page.verdict, style.colour))
     return list(filter(None, blocks))
+
+
+def together(remarks: Iterable[str]) -> list[str]:
+    """Remarks as blocks; a note stands right under what is before it."""
+    found: list[str] = []
+    for text in remarks:
+        if found and text.startswith("note: "):
+            found[-1] += f"\n{text}"
+        else:
+            found.append(text)
+    return found
 
 
 def section(one: Section, style: Style = PLAIN, number: int = 1) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from rnn_parity.errors import shown
 from rnn_parity.verdict.results import Cause
 
+MORE = "more"
+"""The heading of where one reads more."""
 MOST_CAUSES = 2
 """How many causes stand in a sentence; the report lists all."""
 
@@ -59,4 +61,4 @@ def either(causes: Iterable[Cause]) -> str:
 
 def more(topic: str, on: str = "") -> tuple[str, str]:
     """Where one reads more on a fault or a known difference."""
-    return "more", f"rnn-parity explain {topic}{on}"
+    return MORE, f"rnn-parity explain {topic}{on}"

@@ -31,6 +31,7 @@ from rnn_parity.verdict.resolution import (
 )
 from rnn_parity.verdict.results import (
     Check,
+    Mask,
     MergeDivergence,
     Shape,
     StateRow,
@@ -64,6 +65,8 @@ def judge_merge(
     batch, timesteps, *features = merge.whole.inputs.shape
     shape = Shape(batch, timesteps, math.prod(features), ball.shape[-1])
     check = Check(subject, "parity", "", shape, arithmetic.results.name, arithmetic.name)
+    if merge.whole.mask is not None:
+        check = replace(check, mask=Mask.of(merge.whole.mask))
     expected = [state for part in merge.parts.values() for state in part.returned[1:]]
     received = [outputs.shape, *(state.shape for state in states)]
     wanted = [ball.shape, *(state.shape for state in expected)]

@@ -22,7 +22,15 @@ from rnn_parity.verdict.comparison import Comparison, compare_outputs
 from rnn_parity.verdict.order import Verdict
 from rnn_parity.verdict.printed import CHANCE, Print, beyond_print, prints
 from rnn_parity.verdict.resolution import Resolution, resolution, state_resolution
-from rnn_parity.verdict.results import Check, Shape, StateRow, Subject, whole
+from rnn_parity.verdict.results import (
+    Check,
+    Mask,
+    PrintedDivergence,
+    Shape,
+    StateRow,
+    Subject,
+    whole,
+)
 from rnn_parity.verdict.sentences import (
     ALL_MASKED,
     GROWN,
@@ -36,6 +44,7 @@ from rnn_parity.verdict.sentences import (
     printed_note,
     printed_step_beyond,
     ratio,
+    rounding_alone,
     state_beyond,
     step_beyond,
     units_told,
@@ -83,7 +92,8 @@ def judge(layer: Cell, sequences: Sequences, observed: Observations, subject: Su
     """Hold what was observed against the replay, in the sharpest arithmetic that explains it."""
     batch, timesteps = sequences.shape
     shape = Shape(batch, timesteps, layer.features, layer.units)
-    check = Check(subject, "inconclusive", "", shape, layer.precision.name)
+    mask = None if sequences.mask is None else mask_of(layer, sequences.mask)
+    check = Check(subject, "inconclusive", "", shape, layer.precision.name, mask=mask)
     for activation in layer.activations:
         if not activation.proven:
             note = f"the bound of the custom activation {activation.name} is estimated, not proven"
@@ -98,6 +108,11 @@ def judge(layer: Cell, sequences: Sequences, observed: Observations, subject: Su
         if judged.check.verdict == "diverged":
             judged = judge_in(arithmetic, layer, sequences, observed, check)
     return as_printed(judged, layer, sequences, observed)
+
+
+def mask_of(layer: Cell, mask: NDArray[np.bool_]) -> Mask:
+    """What a report says of a mask `(B, T)` in processing order: it is told as the inputs stand."""
+    return Mask.of(mask[:, ::-1] if layer.go_backwards else mask)
 
 
 def as_printed(judged: Judged, layer: Cell, sequences: Sequences, observed: Observations) -> Judged:
@@ -120,8 +135,12 @@ def as_printed(judged: Judged, layer: Cell, sequences: Sequences, observed: Obse
     check = replace(
         judged.check,
         summary=printed_step_beyond(largest, first, how),
-        first_divergence=first,
-        notes=(*judged.check.notes, printed_note(how, layer.precision)),
+        first_divergence=PrintedDivergence(**vars(first)),
+        notes=(
+            *judged.check.notes,
+            printed_note(how, layer.precision),
+            rounding_alone(how),
+        ),
     )
     return replace(judged, check=check)
 
@@ -183,6 +202,7 @@ def excused(judged: Judged, how: Print, layer: Cell) -> Judged:
         summary=printed(how, layer.precision),
         effective_bits=how.count * math.log2(10),
         first_divergence=None,
+        notes=(*judged.check.notes, rounding_alone(how)),
     )
     return replace(judged, check=check)
 

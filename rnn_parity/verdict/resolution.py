@@ -47,7 +47,8 @@ class Widths:
     those `expected` of steps from the observed states, `(H,)` each.
 
     `count` is how many numbers each unit has, of `samples` samples; `hidden` how many of all have a
-    radius that is not below their own size, zeros for sure left out.
+    radius that is not below their own size, zeros for sure left out. Numbers that are exactly 0, by
+    the replay and by a step, are among the `zeros` instead, whose largest radius is `zero_radius`.
     """
 
     radius: Array
@@ -56,6 +57,8 @@ class Widths:
     count: int
     samples: int
     hidden: int
+    zeros: int = 0
+    zero_radius: float = 0.0
 
     @classmethod
     def none(cls, units: int, samples: int) -> Widths:
@@ -86,10 +89,16 @@ class Widths:
             radius = np.where(known, radius, np.where(unknown, np.inf, 0.0))
             size = np.where(known, size, 0.0)
             expected = None if expected is None else np.where(known, expected, 0.0)
-        hidden = int(np.count_nonzero((radius >= size) & (radius > EXACT * eta) & known))
+        hides = (radius >= size) & (radius > EXACT * eta) & known
+        hidden, of_zeros = int(np.count_nonzero(hides)), np.zeros(0)
+        if hidden:
+            zero = hides & (size == 0) & (True if expected is None else expected == 0)
+            of_zeros = radius[zero]
         replayed = squares(size)
         steps = replayed if expected is None else squares(expected)
-        return cls(squares(radius), replayed, steps, count, size.shape[1], hidden)
+        sums = squares(radius), replayed, steps
+        zeros, largest = len(of_zeros), float(of_zeros.max(initial=0.0))
+        return cls(*sums, count, size.shape[1], hidden - zeros, zeros, largest)
 
     def and_then(self, later: Widths) -> Widths:
         """These widths, and those of `later` timesteps of the same samples."""
@@ -108,6 +117,8 @@ class Widths:
             self.count + other.count,
             samples,
             self.hidden + other.hidden,
+            self.zeros + other.zeros,
+            float(np.maximum(self.zero_radius, other.zero_radius)),
         )
 
 
@@ -123,7 +134,9 @@ class Resolution:
     """How well the bounds of one array resolve: `of_unit` `(H,)`, and which units are `faint`.
 
     `name` says which array: "outputs", "output" (the last one) or a state's name. `share` is the
-    part of all its numbers whose own bound is as wide as they are.
+    part of its numbers whose own bound is as wide as they are. Any bound is as wide as a number
+    that is exactly 0: where these bounds are as narrow as a faint unit's must be, the share is that
+    of the other numbers.
     """
 
     name: str
@@ -162,7 +175,9 @@ def resolution(name: str, widths: Widths) -> Resolution:
     scale = np.where(faint, FAINT_SCALE * whole, scale)
     ratio = np.where(radius == 0, 0.0, radius / scale)
     of_unit = np.where(np.isfinite(scale) & ~np.isnan(ratio), ratio, np.inf)
-    share = widths.hidden / (count * len(radius))
+    narrow = widths.zero_radius <= LIMIT * FAINT_SCALE * whole
+    apart, numbers_seen = widths.zeros if narrow else 0, count * len(radius)
+    share = (widths.hidden + widths.zeros - apart) / max(numbers_seen - apart, 1)
     return Resolution(name, of_unit, faint, share)
 
 

@@ -40,6 +40,29 @@ class Shape:
     units: int
 
 
+@dataclass(frozen=True)
+class Mask:
+    """How many of all `steps`, timesteps of a sample, are `masked`, and where these stand in it.
+
+    `pattern` is "right" where each sample is masked at its end or not at all, "left" at its
+    beginning, "scattered" for any other, "none" where nothing is masked and "all" where all is.
+    """
+
+    pattern: str
+    masked: int
+    steps: int
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_]) -> Mask:
+        """Of a mask `(B, T)` in the order of the inputs, True where a step counts."""
+        masked = int(mask.size - np.count_nonzero(mask))
+        ends = {"none": not masked, "all": masked == mask.size}
+        ends |= {"right": bool((mask[:, 1:] <= mask[:, :-1]).all())}
+        ends |= {"left": bool((mask[:, 1:] >= mask[:, :-1]).all())}
+        pattern = next((name for name, is_so in ends.items() if is_so), "scattered")
+        return cls(pattern, masked, mask.size)
+
+
 @dataclass(frozen=True, eq=False)
 class TimestepRow(PlainData):
     """The largest numbers of one timestep; `batch` and `unit` point at its largest ratio, whose
@@ -206,6 +229,8 @@ class Divergence(PlainData):
 
     origin: ClassVar[str] = "one step from the observed state before"
     """How the expected number was found."""
+    included: ClassVar[str] = ""
+    """What is part of the bound beside rounding, as a clause."""
 
     timestep: int
     batch: int
@@ -219,6 +244,12 @@ class MergeDivergence(Divergence):
     """The first of a `Bidirectional`'s merged outputs that is beyond its bound."""
 
     origin: ClassVar[str] = "from what the two layers returned"
+
+
+class PrintedDivergence(Divergence):
+    """The first of printed numbers that is further off than rounding and its printed digits."""
+
+    included: ClassVar[str] = ", the printed digits included"
 
 
 @dataclass(frozen=True)
@@ -298,6 +329,7 @@ class Check(PlainData):
 
     `shape`, `effective_bits`, `max_deviation`, `max_ratio` and `resolution` are None when nothing
     was compared. `resolution` is how wide the widest bound of a unit is beside its own numbers.
+    `mask` is None where there was none.
     `notes` are sentences that qualify the result (an estimated bound, an unusual arithmetic).
     `heat_map` is None where no sequence was compared.
     """
@@ -319,6 +351,7 @@ class Check(PlainData):
     implied_weights: tuple[ImpliedWeight, ...] | None = None
     sensitivity: Sensitivity | None = field(default=None, metadata=LATE)
     notes: tuple[str, ...] = ()
+    mask: Mask | None = None
     heat_map: HeatMap | None = field(default=None, repr=False, metadata=NOT_WRITTEN)
 
 

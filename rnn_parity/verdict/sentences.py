@@ -114,6 +114,14 @@ def printed_step_beyond(times: float, first: Divergence, how: object) -> str:
     return f"a step is {off}, first at timestep {first.timestep}"
 
 
+def rounding_alone(how: object) -> str:
+    """What the ratios of a table say of printed numbers."""
+    return (
+        f"the ratios of the table are those to rounding alone, without the {how} with which the "
+        "numbers were printed"
+    )
+
+
 def printed_note(how: object, precision: Precision) -> str:
     """What more digits of printed numbers would be good for."""
     digits = enough_digits(precision)

@@ -45,6 +45,8 @@ def must_be_parity(mode="eager", **spec):
 def test_the_notebooks_layer_in_every_mode():
     report = must_be_parity("all", batch=32, timesteps=28, features=32, units=16)
     assert [check.subject.mode for check in report.checks] == list(ka.MODES)
+    names = {(c.subject.layer_name, c.subject.config["name"]) for c in report.checks}
+    assert len(names) == 1
 
 
 def test_most_of_the_catalogue_is_accepted():

@@ -17,7 +17,7 @@ from mistakes import MISTAKES, OF_ANY, OUTSIDE, early, observed
 import rnn_parity as rp
 from rnn_parity.diagnosis import causes as search
 from rnn_parity.diagnosis import evidence
-from rnn_parity.diagnosis.causes import explaining
+from rnn_parity.diagnosis.causes import explaining, places
 from rnn_parity.diagnosis.evidence import SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
 from rnn_parity.recurrence.sequences import Sequences
@@ -132,6 +132,21 @@ def test_what_is_right_up_to_a_number_that_is_not_finite_has_no_cause(value):
     first = check.first_divergence
     assert (check.verdict, check.causes) == ("diverged", ())
     assert (first.timestep, first.batch, first.unit) == (6, 2, 1)
+    assert check.notes == ()  # every finite step is right: nothing is off, nothing grows
+
+
+@pytest.mark.parametrize(
+    ("off", "said"),
+    [
+        ([1, 1, 1], "all 3 timesteps"),
+        ([0, 1, 1, 1], "3 of 4 timesteps (all but timestep 0)"),
+        ([1, 0, 1, 0, 1], "3 of 5 timesteps (all but timesteps 1, 3)"),
+        ([0, 1, 0, 0], "1 of 4 timesteps (1)"),
+        ([0, 1] * 8, "8 of 16 timesteps (1, 3, 5, 7, 9, 11, ...)"),
+    ],
+)
+def test_which_places_are_off_is_said_without_being_taken_for_a_number(off, said):
+    assert places("timestep", np.array(off, bool)) == said
 
 
 SLOW = (

@@ -300,7 +300,7 @@ def test_the_command_line_takes_the_sizes_that_an_export_fixes(tmp_path, capsys)
     assert cli.main(["check", str(tmp_path / "model.keras"), "--against", export]) == 0
     shown = capsys.readouterr().out
     assert f"batch {BATCH}, timesteps 9" in shown
-    assert "output each, " in shown
+    assert "model output each: " in shown
     assert "bits in common" in shown
 
 

@@ -1,5 +1,6 @@
 """The page in a real browser: no script fails, nothing is asked for, and the list sorts itself."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -39,6 +40,18 @@ document.body.dataset.found = JSON.stringify(found);
 """
 
 
+PLACES = """
+<script>
+const [picture, said] = [".pictures", ".said"].map(
+  (name) => document.querySelector(`.pictured ${name}`).getBoundingClientRect());
+const root = document.documentElement;
+document.body.dataset.found = JSON.stringify(
+  [said.left >= picture.right, said.top >= picture.bottom, said.width,
+   root.scrollWidth <= root.clientWidth]);
+</script>
+"""
+
+
 class Served:
     """Pages by their paths, and what was asked for."""
 
@@ -73,12 +86,12 @@ class Served:
         return f"http://127.0.0.1:{self.server.server_port}{path}"
 
 
-def seen_by_browser(pages, path, folder):
+def seen_by_browser(pages, path, folder, width=1200):
     """The document after its scripts have run, what they complained of, and what was asked for."""
     with Served(pages) as served:
         command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
         command += ["--enable-logging=stderr", "--disable-background-networking", "--no-first-run"]
-        command += [f"--user-data-dir={folder}", served.url(path)]
+        command += [f"--window-size={width},900", f"--user-data-dir={folder}", served.url(path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return done.stdout, said, served.asked
@@ -126,3 +139,15 @@ def test_the_list_sorts_itself_and_links_open(tmp_path):
         str(one).replace("'", '"').replace(" ", "") for one in (first, up, down, layers, numbers)
     ]
     assert found == f"[{','.join(quoted)},true]"
+
+
+@pytest.mark.parametrize(("width", "beside"), [(500, False), (1000, False), (1600, True)])
+def test_text_stands_beside_a_picture_only_where_it_has_room(width, beside, tmp_path):
+    text = Report((DIVERGED, SUSPECT)).render("html")
+    text = re.sub(r"<meta http-equiv=[^>]*>", "", text).replace("</body>", f"{PLACES}</body>")
+    document, said, _ = seen_by_browser({"/a.html": text}, "/a.html", tmp_path, width)
+    assert said == []
+    found = json.loads(re.search(r'data-found="([^"]*)"', document)[1])
+    assert found[:2] == [beside, not beside]
+    assert found[2] > 350  # some 45 letters
+    assert found[3]

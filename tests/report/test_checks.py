@@ -3,11 +3,22 @@
 import dataclasses
 import math
 
+import pytest
 from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT, row
 
 import rnn_parity as rp
 from rnn_parity.diagnosis.faults import FAULTS
-from rnn_parity.report.checks import cell_of, findings, label, overall, strictness, table, ulps
+from rnn_parity.report.checks import (
+    cell_of,
+    findings,
+    label,
+    model_output,
+    overall,
+    strictness,
+    subject_lines,
+    table,
+    ulps,
+)
 from rnn_parity.report.page import PLAIN
 from rnn_parity.report.report import Report
 from rnn_parity.report.wording import bits, sentence
@@ -16,6 +27,9 @@ from rnn_parity.verdict.results import (
     Cause,
     Divergence,
     ImpliedWeight,
+    Mask,
+    ModelOutput,
+    PrintedDivergence,
     Sensitivity,
     StateRow,
     Subject,
@@ -32,10 +46,43 @@ def test_the_column_of_ulps_is_there_where_it_says_something_in_half_of_the_rows
         check = dataclasses.replace(PARITY, timesteps=rows, final_state=())
         return table(check, PLAIN).headers
 
-    assert "ULPs" in headers(3, 4, 1000)
-    assert "ULPs" in headers(3, 1000)
-    assert "ULPs" not in headers(3, 1000, 2000)
+    assert "max\nULPs" in headers(3, 4, 1000)
+    assert "max\nULPs" in headers(3, 1000)
+    assert "max\nULPs" not in headers(3, 1000, 2000)
     assert len(headers(1000)) == len(headers(3)) - 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (None, "no mask"),
+        (Mask("right", 3, 12), "mask right (3 of 12 steps)"),
+        (Mask("none", 0, 12), "mask none (0 of 12 steps)"),
+    ],
+)
+def test_the_head_of_a_check_says_what_was_masked(mask, said):
+    _, facts = subject_lines(dataclasses.replace(PARITY, mask=mask))
+    assert facts == f"float32, batch 32, timesteps 2, features 3, units 4, {said}"
+
+
+def test_printed_digits_are_part_of_the_bound_of_what_is_beyond_them():
+    first = PrintedDivergence(0, 3, 1, 0.25, 0.75, 1e-4)
+    said = without_causes(first_divergence=first)["off by"]
+    assert said == "0.500, 5000 x the bound 1.00e-04, the printed digits included"
+
+
+def test_a_models_outputs_are_told_in_sentences():
+    one = ModelOutput("out", "y:0", 2.24e-8, 21.84, False, None, "m.keras", "m.onnx")
+    assert model_output(one) == (
+        "model output out: y:0 of m.onnx is at most 2.24e-08 away (21.8 bits in common)"
+    )
+    off = dataclasses.replace(one, max_deviation=0.5, effective_bits=0.0, differs=True)
+    start = "model output out: y:0 of m.onnx differs by up to 0.500 (0.0 bits in common)"
+    assert model_output(off) == start
+    found = dataclasses.replace(off, first_layer="last")
+    assert model_output(found) == f"{start}, from the layer last on"
+    lost = dataclasses.replace(off, tensor=None)
+    assert model_output(lost) == "model output out: no output of m.onnx has its shape"
 
 
 def test_a_bound_of_0_is_told_in_words():
@@ -180,7 +227,7 @@ def test_a_stale_final_state_is_located():
 
 def test_another_shape_has_no_place_and_no_guess():
     found = without_causes(first_divergence=None, final_state=())
-    assert found == {"more": "rnn-parity explain unexplained, on how to go on"}
+    assert found == {"more": "rnn-parity explain unexplained, on how to go on, or effective-bits"}
 
 
 def test_numbers_that_are_not_finite_are_shown_as_they_are():
@@ -201,10 +248,10 @@ def test_a_passing_check_says_what_it_could_not_have_seen():
         ("bias-dropped", "kernel-transposed"), (BlindSpot("mask-ignored", "no mask"),)
     )
     assert findings(dataclasses.replace(PARITY, sensitivity=seen)) == [
-        ("sees", "2 of 3 faults; blind to mask-ignored (no mask)"),
-        ("more", "rnn-parity explain FAULT, on each of them"),
+        ("sees", "2 of 3 possible faults; blind to mask-ignored (no mask)"),
+        ("more", "rnn-parity explain FAULT, on each of them, or effective-bits"),
     ]
     all_seen = Sensitivity(("bias-dropped",), ())
     assert findings(dataclasses.replace(PARITY, sensitivity=all_seen)) == [
-        ("sees", "1 of 1 faults")
+        ("sees", "1 of 1 possible faults")
     ]

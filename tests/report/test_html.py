@@ -25,6 +25,7 @@ from rnn_parity.verdict.results import (
     ImpliedWeight,
     ModelOutput,
     Sensitivity,
+    Subject,
     TargetError,
 )
 
@@ -122,13 +123,35 @@ def test_all_that_other_forms_say_is_there():
             assert f"note: {note}" in page.text
         for cells in section.table.rows:
             assert " ".join(cells[:1]) in page.text
-    assert "step residual ratio" in page.text
+    assert "max step residual max ratio" in page.text
     assert "\\n" not in page.text
-    assert "Would have shown 1 of 2 known mistakes, and was blind to: mask-ignored: no" in page.text
+    assert (
+        "Would have shown 1 of 2 possible faults, and was blind to: mask-ignored: no" in page.text
+    )
     assert (
         "nothing is proven about mask-ignored (with --strict)"
         in page_of(replace(PARITY, sensitivity=spots), strict=True).text
     )
+
+
+def test_targets_that_could_not_be_checked_are_counted_and_code_is_shown_as_code():
+    error = TargetError("x.npz", "case 'x.npz': expected what `rnn-parity record` wrote, not <b>`")
+    page = page_of(PARITY, errors=(error,))
+    assert "✕ 1 could not be checked ✓ 1 parity" in page.text
+    assert "expected what rnn-parity record wrote, not <b>`" in page.text
+    assert len(page.all("code")) == 1
+
+
+def test_a_recorded_case_is_one_row_and_one_section_where_nothing_moved():
+    subject = Subject("case", "a.npz", "GRU", "a", mode="graph")
+    then = replace(PARITY, subject=replace(subject, against="recorded outputs"))
+    now = replace(PARITY, subject=subject)
+    page = Page(Report((then, now, replace(DIVERGED, subject=subject))).render("html"))
+    assert "# verdict layer file mode recorded ratio" in page.text
+    assert page.text.count("parity 25.8") == 2  # in the rows of now and of what diverged
+    moved = replace(now, summary="moved")
+    assert len(Page(Report((then, now)).render("html")).all("details", "check")) == 1
+    assert len(Page(Report((then, moved)).render("html")).all("details", "check")) == 2
 
 
 def test_the_cause_stands_before_the_numbers_and_is_explained():

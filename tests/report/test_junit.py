@@ -103,7 +103,7 @@ def test_a_test_case_for_each_check():
 def test_what_passed_says_what_it_could_have_seen():
     text = suite_of(Report((BLIND,))).find("testcase/system-out").text
     assert text.startswith("PARITY: every step is within rounding")
-    assert "sees: 0 of 1 faults; blind to mask-ignored" in text
+    assert "sees: 0 of 1 possible faults; blind to mask-ignored" in text
 
 
 def test_versions_are_properties():

@@ -1,6 +1,7 @@
 """The plain text for a terminal, letter by letter."""
 
 import dataclasses
+import json
 import math
 import re
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_checks import DIVERGED, ENVIRONMENT, INCONCLUSIVE, NOT_COMPARED, PARITY, row
 
-from rnn_parity.report.checks import overview, section
+from rnn_parity.report.checks import notes_on, overview, section
 from rnn_parity.report.page import Style
 from rnn_parity.report.report import Report
 from rnn_parity.report.text import grid
@@ -30,10 +31,10 @@ from rnn_parity.verdict.results import (
 HEADER = "rnn-parity 1.2.3\nPython 3.11.7, NumPy 2.4.6, TensorFlow 2.21.0, cpu\n\n"
 PARITY_TEXT = """\
 simple_rnn (SimpleRNN, mode graph), generated layer
-float32, batch 32, timesteps 2, features 3, units 4
+float32, batch 32, timesteps 2, features 3, units 4, no mask
 
-  timestep    deviation    ULPs        step    ratio    batch    unit
-                                   residual
+  timestep          max     max    max step      max       at      at
+              deviation    ULPs    residual    ratio    batch    unit
 ----------  -----------  ------  ----------  -------  -------  ------
          0            0       0           0        0        3       1
          1     1.25e-07       2    1.19e-07     0.30        3       1
@@ -43,10 +44,10 @@ float32, batch 32, timesteps 2, features 3, units 4
 PARITY: every step is within rounding (25.8 effective bits)."""
 DIVERGED_TEXT = """\
 encoder (SimpleRNN, mode xla), model net.keras
-float32, batch 1, timesteps 1, features 1, units 1
+float32, batch 1, timesteps 1, features 1, units 1, no mask
 
-  timestep    deviation    ULPs        step    ratio    batch    unit
-                                   residual
+  timestep          max     max    max step      max       at      at
+              deviation    ULPs    residual    ratio    batch    unit
 ----------  -----------  ------  ----------  -------  -------  ------
          0        0.500       -       0.500    12300        3       1
 ----------  -----------  ------  ----------  -------  -------  ------
@@ -62,7 +63,7 @@ DIVERGED (bias-dropped or kernel-transposed): a step is 12300 times as far off
   more      rnn-parity explain bias-dropped
   cause     kernel-transposed: the kernel was transposed, which for these sizes
             fits
-  more      rnn-parity explain kernel-transposed
+  more      rnn-parity explain kernel-transposed, or effective-bits
   to do     bias-dropped: add the bias to every step
   to do     kernel-transposed: multiply x @ kernel, the kernel stored as
             (features, units)"""
@@ -72,10 +73,11 @@ decoder (LSTM, mode xla), model net.keras
 INCONCLUSIVE: not compared: LSTM is not replayed yet."""
 INCONCLUSIVE_TEXT = """\
 SimpleRNN
-float16, computed in float16 sums, batch 1, timesteps 1, features 5000, units 1
+float16, computed in float16 sums, batch 1, timesteps 1, features 5000, units 1,
+  no mask
 
-  timestep    deviation        step    ratio    batch    unit
-                           residual
+  timestep          max    max step      max       at      at
+              deviation    residual    ratio    batch    unit
 ----------  -----------  ----------  -------  -------  ------
          0          inf         nan      nan        3       1
 
@@ -88,7 +90,8 @@ OVERVIEW_TEXT = """\
 ---  ----------  ------  ------------  -------  -----------
   1  simple_rnn  graph   parity           0.30         25.8
   2  encoder     xla     diverged        12300         10.4
-  3  decoder     xla     not compared        -            -"""
+  3  decoder     xla     not compared        -            -
+effective bits: how precise the numbers are; rnn-parity explain effective-bits"""
 OVERALL_TEXT = """\
 DIVERGED (bias-dropped or kernel-transposed): of 3 checks, 1 diverged: encoder
   (SimpleRNN, mode xla) in net.keras; 1 not compared: decoder (LSTM, mode xla)
@@ -125,17 +128,99 @@ def blind_to(*faults: str, **changes: object) -> Check:
 
 
 def test_blind_spots_and_notes_of_what_is_left_out_are_told():
-    checks = (blind_to("a", "b", notes=("estimated",)), blind_to("a"), blind_to("a", "b"))
-    assert str(Report(checks)).split("\n\n")[2:4] == [
-        "3 checks in parity left out (-v shows all); blind to a; b (2 of them)",
-        "note: estimated (1 of them)",
-    ]
+    named = [dataclasses.replace(PARITY.subject, layer_name=n) for n in ("first", "x", "third")]
+    checks = (
+        blind_to("a", "b", subject=named[0], notes=("estimated",)),
+        blind_to("a", subject=named[1]),
+        blind_to("a", "b", subject=named[2], notes=("estimated",)),
+    )
+    assert str(Report(checks)).split("\n\n")[2] == (
+        "3 checks in parity left out (-v shows all); blind to a; b (2 of them)\n"
+        "note: first, third: estimated"
+    )
     assert "left out" not in Report(checks).render(verbose=True)
+
+
+def test_a_note_on_what_is_left_out_names_the_layers_that_it_is_about():
+    """None where it is about all; of a layer against several, which, unless it is about each."""
+    sources = ("a.onnx", "b.onnx")
+    checks = [
+        blind_to(
+            "x", subject=Subject("model", "m.keras", "LSTM", name, against=source), notes=notes
+        )
+        for source, rest in zip(sources, ((), ("by its place",)), strict=True)
+        for name, notes in (("f", ("on the CPU", "same")), ("g", ("on the CPU", *rest)))
+    ]
+    assert notes_on(checks) == [
+        "note: on the CPU",
+        "note: f: same",
+        "note: g against b.onnx: by its place",
+    ]
+    assert notes_on(checks[:1]) == ["note: f: on the CPU", "note: f: same"]
+    files = [
+        dataclasses.replace(one, subject=dataclasses.replace(one.subject, path=path))
+        for one, path in zip(checks[:3], ("d/x.keras", "d/x.keras", "d/y.keras"), strict=True)
+    ]
+    assert notes_on(files)[1] == "note: f in x.keras, y.keras: same"
+    modes = [
+        dataclasses.replace(PARITY, subject=Subject(layer_name="f", mode=mode), notes=(mode,))
+        for mode in ("eager", "xla")
+    ]
+    assert notes_on(modes) == ["note: f in mode eager: eager", "note: f in mode xla: xla"]
+
+
+def case(check, name, then=False, **changes):
+    """The check of a case, of what was recorded or of what is computed now."""
+    subject = Subject("case", f"c/{name}.npz", "GRU", name, mode="graph")
+    if then:
+        subject = dataclasses.replace(subject, against="recorded outputs, TensorFlow 2.15.1")
+    return dataclasses.replace(check, subject=subject, **changes)
+
+
+CASES_TEXT = """\
+  #  file    layer    mode    recorded       now              ratio
+                                                                now
+---  ------  -------  ------  -------------  -------------  -------
+  1  a.npz   a        graph   parity 25.8    parity 26.5       0.30
+  2  b.npz   b        graph   diverged 10.4  diverged 10.4    12300
+  3  c.npz   c        graph   parity 25.8    diverged 10.4    12300
+beside each verdict its effective bits; rnn-parity explain effective-bits"""
+
+
+def test_a_recorded_case_is_one_row_and_told_once_where_nothing_moved():
+    checks = (
+        *(case(PARITY, "a", True), case(PARITY, "a", effective_bits=26.5)),
+        *(case(DIVERGED, "b", True), case(DIVERGED, "b", notes=("the same, bit for bit",))),
+        *(case(PARITY, "c", True), case(DIVERGED, "c")),
+    )
+    text = str(Report(checks))
+    assert text.split("\n\n")[1] == CASES_TEXT
+    headings = [line for line in text.splitlines() if line.endswith(".npz")]
+    assert headings == [f"{name} (GRU, mode graph), case c/{name}.npz" for name in "bc"]
+    # What differs is told of both.
+    moved = dataclasses.replace(checks[3], timesteps=(row(0, 12345.0, max_deviation=0.25),))
+    assert str(Report((checks[2], moved))).count("DIVERGED (bias") == 3
+    whole = Report(checks).render(verbose=True)
+    assert "b (GRU, mode graph, recorded), case" not in whole
+    assert "c (GRU, mode graph, recorded), case c/c.npz, recorded outputs, TensorF" in whole
+    assert Report(checks).render("markdown").count("### ") == 2
+    assert len(json.loads(Report(checks).to_json())["checks"]) == 6
+
+
+def test_of_one_case_the_file_is_no_column_and_without_keras_nothing_is_now():
+    then, now = case(PARITY, "a", True), case(PARITY, "a")
+    assert str(Report((then, now))).split("\n\n")[1].split()[:6] == [
+        *("#", "layer", "mode", "recorded", "now", "ratio")
+    ]
+    alone = str(Report((then, case(PARITY, "b", True)))).split("\n\n")[1]
+    assert alone.split()[:5] == ["#", "file", "layer", "mode", "verdict"]
+    beside = str(Report((then, case(PARITY, "b", True), case(PARITY, "b")))).split("\n\n")[1]
+    assert "  1  a.npz   a        graph   parity 25.8  -                  -\n" in beside
 
 
 def test_what_fails_for_its_blind_spots_is_not_left_out():
     report = Report((blind_to("a"), PARITY), strict=True)
-    assert "  sees      0 of 1 faults; blind to a (why)" in str(report)
+    assert "  sees      0 of 1 possible faults; blind to a (why)" in str(report)
     assert "1 check in parity left out" in str(report)
 
 
@@ -299,7 +384,7 @@ NAMED = [
 
 def test_a_wider_terminal_shows_names_whole():
     narrow, wide = (overview_lines(NAMED, width) for width in (60, 160))
-    assert [line.split()[1] for line in wide[2:]] == [
+    assert [line.split()[1] for line in wide[2:-1]] == [
         "a_folder/of_a_very_long_name/first.npz",
         "a_folder/of_a_very_long_name/second.npz",
         "x.npz",
@@ -321,9 +406,9 @@ def test_prose_takes_the_width_of_the_terminal():
 
 def test_a_narrow_table_has_headers_of_several_lines():
     lines = Report((PARITY,)).render(width=60).split("\n\n")[2].splitlines()
-    assert lines[0].split() == ["timestep", "deviation", "ULPs", "step", "ratio", "batch", "unit"]
-    assert lines[1].split() == ["residual"]
-    assert lines[0].index("step", 10) == lines[1].index("residual") + len("resi")
+    assert lines[0].split() == ["timestep", "max", "max", "max", "step", "max", "at", "at"]
+    assert lines[1].split() == ["deviation", "ULPs", "residual", "ratio", "batch", "unit"]
+    assert lines[0].index("max step") == lines[1].index("residual")
     assert max(map(len, lines)) <= 60
 
 
@@ -335,7 +420,8 @@ COMPARISON_TEXT = """\
 verdict               parity      diverged    inconclusive
 effective bits          25.8          10.4               -
 max deviation       1.25e-07         0.500             nan
-first divergence           -    timestep 0               -"""
+first divergence           -    timestep 0               -
+effective bits: how precise the numbers are; rnn-parity explain effective-bits"""
 
 
 def other(check, source, **changes):

@@ -14,7 +14,7 @@ from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.judge import Observations, concluded, held_state, judge
 from rnn_parity.verdict.resolution import Resolution
-from rnn_parity.verdict.results import Check, StateRow, Subject
+from rnn_parity.verdict.results import Check, Mask, StateRow, Subject
 from rnn_parity.verdict.sentences import wide_bounds
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -27,6 +27,32 @@ def case(seed=0, batch=4, timesteps=9, features=3, units=5, dtype="float32", gai
     x = rounded(rng.normal(size=(batch, timesteps, features)), dtype)
     outputs = loop(weights, x, options.get("activation", "tanh"))
     return rp.SimpleRNN(**weights, dtype=dtype, **options), x, outputs.astype(np.float64)
+
+
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["111", "110", "100"], ("right", 3, 9)),
+        (["111", "011", "000"], ("left", 4, 9)),
+        (["011", "110"], ("scattered", 2, 6)),
+        (["101"], ("scattered", 1, 3)),
+        (["111"], ("none", 0, 3)),
+        (["000", "000"], ("all", 6, 6)),
+        (["0", "1"], ("right", 1, 2)),
+    ],
+)
+def test_what_was_masked_is_told_in_the_order_of_the_inputs(rows, expected, go_backwards):
+    mask = np.array([[letter == "1" for letter in row] for row in rows])
+    rng = np.random.default_rng(0)
+    layer = rp.SimpleRNN(**random_weights(rng, 3, 5), go_backwards=go_backwards)
+    x = rng.normal(size=(*mask.shape, 3))
+    outputs = rp.replay(layer, x, mask).outputs
+    report = rp.compare(layer, x, outputs, mask=mask)
+    assert report.checks[0].mask == Mask(*expected)
+    document = json.loads(report.to_json())["checks"][0]["mask"]
+    assert document == dict(zip(("pattern", "masked", "steps"), expected, strict=True))
+    assert rp.compare(layer, x, outputs).checks[0].mask is None
 
 
 def test_parity():

@@ -73,6 +73,11 @@ def test_few_decimals_prove_nothing(printed):
     assert check.verdict == "inconclusive"
     assert f"printed with {printed} decimals" in check.summary
     assert "%.9g" in check.summary
+    assert check.max_ratio > 1
+    assert check.notes == (
+        f"the ratios of the table are those to rounding alone, without the {printed} decimals with "
+        "which the numbers were printed",
+    )
     assert check.effective_bits == pytest.approx(3.3219 * printed, abs=0.01)
 
 
@@ -101,7 +106,13 @@ def test_enough_decimals_prove_parity():
 def test_what_is_beyond_the_print_has_diverged():
     layer, x, outputs = case(4)
     outputs[2, 7, 1] += 0.01
-    assert rp.compare(layer, x, outputs).verdict == "diverged"
+    check = rp.compare(layer, x, outputs).checks[0]
+    assert check.verdict == "diverged"
+    # What is beyond the digits is told with them, the ratios of the table are not.
+    first = check.first_divergence
+    assert abs(first.observed - first.expected) > first.bound > 5e-5 > check.timesteps[7].bound
+    assert first.included == ", the printed digits included"
+    assert any("those to rounding alone, without the 4 decimals" in note for note in check.notes)
 
 
 def small_case():

@@ -539,6 +539,45 @@ def test_numbers_that_are_known_but_for_a_flush_to_zero_hide_nothing():
         assert state_resolution("h", ball, ball.value).share == share
 
 
+@pytest.mark.parametrize(("radius", "share"), [(1e-6, 0.0), (0.09, 0.0), (0.1, 0.5), (np.inf, 0.5)])
+def test_exact_zeros_hide_nothing_where_their_bound_is_narrow_beside_the_others(radius, share):
+    """Half of the numbers are 1.4, the others 0: the root mean square is 1, of which 3/32 count."""
+    value = np.array([[0.0, 2**0.5], [2**0.5, 0.0]])
+    ball = Ball(value, np.where(value == 0, radius, 1e-6), IN_FLOAT32)
+    assert state_resolution("h", ball, ball.value).share == share
+
+
+def test_zeros_of_the_replay_alone_are_numbers_like_any_other():
+    size, expected = np.zeros((9, 1, 1)), np.full((9, 1, 1), 1e-3)
+    widths = Widths.of(np.full((9, 1, 1), 1e-2), size, None, expected)
+    assert (widths.hidden, widths.zeros) == (9, 0)
+    assert widths.and_then(Widths.of(np.full((9, 1, 1), 0.5), size, None)).zero_radius == 0.5
+
+
+def test_what_hides_beside_exact_zeros_is_a_share_of_the_other_numbers():
+    value = np.array([[0.0, 0.0, 1.0, 1e-4]])
+    ball = Ball(value, np.full((1, 4), 1e-3), IN_FLOAT32)
+    assert state_resolution("h", ball, ball.value).share == 0.5
+
+
+def test_closed_gates_of_a_right_lstm_hide_nothing():
+    """A closed hard sigmoid gives exact zeros, whose bound has its allowance all the same."""
+    rng = np.random.default_rng(1)
+    bias = rng.uniform(-0.5, 0.5, 24)
+    layer = rp.LSTM(
+        *(rng.normal(size=(5, 24)), rng.normal(size=(6, 24)) * 0.2, bias),
+        activation="relu",
+        recurrent_activation="hard_sigmoid",
+        dtype="float32",
+    )
+    x = 5 * rng.normal(size=(4, 9, 5)).astype(np.float32)
+    outputs = rounded(rp.replay(layer, x).outputs, "float32")
+    assert np.mean(outputs == 0) > 0.25
+    report = rp.compare(layer, x, outputs)
+    assert report.verdict == "parity"
+    assert "hide" not in report.summary
+
+
 def test_zeros_are_no_parity_where_the_right_numbers_are_next_to_nothing():
     # Two products cancel but for 1e-6; a step from zeros gives less than the replay has gathered.
     inputs = np.full((1, 200, 2), 10, np.float32)
