@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,17 +22,22 @@ from rnn_parity.report.page import (
 )
 from rnn_parity.report.report import Report
 from rnn_parity.report.wording import caused, digits, environment_line, more, sentence
+from rnn_parity.system.choices import MODES
 from rnn_parity.verdict.configuration import Configuration
 from rnn_parity.verdict.order import Status, decisive, exit_code
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sentences import number
-from rnn_parity.verdict.sweep_results import NOT_COMPARED, Finding, Outcome, Swept
+from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
 COUNTED: tuple[Status, ...] = (
     *("parity", "suspect", "diverged", "inconclusive"),
     *("failed", "refused"),
 )
-HEADERS = ("layer", "checked", *COUNTED)
+HEADERS = ("layer", "total", *COUNTED)
+MOST_OF_MESSAGE = 200
+"""How much of a message with which something is refused is shown: TensorFlow's may be a page."""
+MOST_IN_OPTION = 50
+"""How long the values of one option in a command are: longer ones would be broken in the middle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +101,15 @@ class SweepReport(Renderable):
                 "failed": self.messages("failed"),
                 "refused": self.messages("refused"),
                 "unexplained": [one.entry for one in swept.unexplained],
+                "looked_into": swept.looked_into,
+                "left_out": [
+                    {
+                        "configuration": one.configuration.entry,
+                        "message": one.outcome.summary,
+                        "known": None if one.known is None else one.known.id,
+                    }
+                    for one in swept.left_out
+                ],
             },
         }
 
@@ -114,6 +129,7 @@ class SweepReport(Renderable):
             "smallest": self.check_entry(finding.configuration, finding.outcome, finding.causes),
             "count": len(finding.members),
             "configurations": [one.entry for one in finding.members],
+            "behind": [one.entry for one in finding.behind],
             "script": self.swept.scripts.get(finding.configuration),
         }
 
@@ -147,10 +163,9 @@ class SweepReport(Renderable):
             return words
         against = self.options["against"]
         failures = [finding for finding in self.swept.findings if finding.verdict != "refused"]
-        refused = refusals(self.swept.findings)
         header = [environment_line(self.swept.environment)]
-        header += [] if against is None else [f"{against} in place of Keras"]
-        header += [f"only with {', '.join(only)}"] if (only := self.restrictions()) else []
+        header += [] if against is None else [f"what {against} computes, in place of Keras"]
+        header += [text] if (text := self.restrictions()) else []
         return replace(
             words,
             title=self.title,
@@ -158,31 +173,47 @@ class SweepReport(Renderable):
             overview=Table(HEADERS, (self.counts(),), left=(0,)),
             remarks=(self.speed(), *self.leaving_out()),
             sections=tuple(map(self.section, failures)),
-            counted=Counted(f"Refused by {self.refuser}, for these reasons:", refused)
-            if refused
-            else None,
+            counted=tuple(self.refused()),
             level="notice",
         )
 
-    def restrictions(self) -> list[str]:
-        """What the sweep was asked for alone."""
-        found: Mapping[str, Sequence[object]] = self.options.get("restricted", {})
-        return [f"{name}={' or '.join(map(str, values))}" for name, values in found.items()]
+    def refused(self) -> Iterator[Counted]:
+        """What was asked for and refused, and what Keras refuses and was not asked for."""
+        if found := refusals(self.swept.findings):
+            yield Counted(f"Refused by {self.refuser}:", found)
+        if found := refusals(self.swept.left_out):
+            heading = "Left out, because Keras refuses these options together:"
+            yield Counted(heading, [(None, text) for _, text in found])
+
+    def restrictions(self) -> str:
+        """The values to which the sweep was confined, or those that it was without, if fewer."""
+        kept: Mapping[str, Sequence[object]] = self.options.get("restricted", {})
+        dropped: Mapping[str, Sequence[object]] = self.options.get("excluded", {})
+        without = {n: vs for n, vs in dropped.items() if len(vs) < len(kept[n])}
+        only = {name: values for name, values in kept.items() if name not in without}
+        parts = (("only with", only, " or "), ("without", without, ", "))
+        return "; ".join(
+            f"{word} {', '.join(f'{n}={joint.join(map(str, vs))}' for n, vs in values.items())}"
+            for word, values, joint in parts
+            if values
+        )
 
     @property
     def refuser(self) -> str:
-        """Who may refuse a configuration."""
+        """Who refused what was refused; a source's refusals begin with its name."""
         against = self.options["against"]
-        return "Keras" if against is None else f"Keras or {against}"
+        refused = [o for o in self.swept.outcomes.values() if o.verdict == "refused"]
+        by_source = [against and one.summary.startswith(f"{against}: ") for one in refused]
+        names = ("Keras" if not all(by_source) else None, against if any(by_source) else None)
+        return " or ".join(filter(None, names)) or "Keras"
 
     def counts(self) -> list[list[str]]:
-        """A row for each layer: what was checked, what came of it, and what was not."""
+        """A row for each layer: how many configurations, and what came of how many of them."""
         rows: dict[str, Counter[str]] = {}
         for configuration, outcome in self.swept.outcomes.items():
             rows.setdefault(configuration.layer, Counter())[outcome.verdict] += 1
-        checked = {one: sum(rows[one][v] for v in COUNTED if v not in NOT_COMPARED) for one in rows}
         return [
-            [layer, str(checked[layer]), *(str(found[verdict]) for verdict in COUNTED)]
+            [layer, str(found.total()), *(str(found[verdict]) for verdict in COUNTED)]
             for layer, found in rows.items()
         ]
 
@@ -196,27 +227,35 @@ class SweepReport(Renderable):
         if self.options["against"] is None or not self.swept.checked:
             return ()
         options = [self.option_without(name, list(values)) for name, values in refused.items()]
-        return (f"without what is refused by itself: {' '.join(options)}",) if options else ()
+        if not options:
+            return ()
+        return (f"options that leave out what is refused by itself: {' '.join(options)}",)
 
     def option_without(self, name: str, refused: Sequence[str]) -> str:
-        """The shortest option of a sweep that leaves these values of an option out."""
+        """The shortest options of a sweep that leave these values of an option out."""
         checked = dict.fromkeys(str(one[name]) for one in self.swept.checked)
         if len(checked) == 1:
             return f"--exclude {name}"
-        some = (f"--arg {name}={','.join(checked)}", f"--exclude {name}={','.join(refused)}")
-        return min(some, key=len)
+        without = " ".join(f"--exclude {name}={some}" for some in in_pieces(refused))
+        only = list(in_pieces(list(checked)))
+        # --arg names an option once, --exclude as often as one likes.
+        return min([f"--arg {name}={some}" for some in only[: len(only) == 1]] + [without], key=len)
 
     def speed(self) -> str:
-        """How fast it went, all in all and in each mode."""
+        """How fast it went, all in all and in each mode, and what else was done."""
         swept = self.swept
-        modes = [f"{mode} {number(speed)}" for mode, speed in swept.speeds.items()]
         before = len(swept.outcomes) - swept.new
-        facts = [f"{before} configurations were known from before"] if before else []
+        facts = [f"{configurations(before)} taken from the results file"] if before else []
         if swept.new:
-            speed = number(swept.new / swept.seconds)
-            facts.append(f"{swept.new} configurations in {swept.seconds:.0f} s, {speed} per second")
-            facts[-1] += f" by {swept.workers} workers" * (swept.workers > 1)
-        return f"{'; '.join(facts)}; each worker per second: {', '.join(modes)}"
+            speed = f"{number(swept.new / swept.seconds)} per second"
+            speed += f" by {swept.workers} workers" * (swept.workers > 1)
+            facts.append(f"{configurations(swept.new)} in {swept.seconds:.0f} s, {speed}")
+        modes = ", ".join(f"{number(swept.speeds[m])} in {m}" for m in MODES if m in swept.speeds)
+        facts += [f"one worker checks {modes} mode per second"] if modes else []
+        if swept.looked_into:
+            checks = f"{swept.looked_into} more check{'s' * (swept.looked_into > 1)}"
+            facts.append(f"{checks}, not counted here, looked into what failed")
+        return "; ".join(facts)
 
     def section(self, finding: Finding) -> Section:
         """A finding: an error where it is not known, or where a source failed."""
@@ -258,30 +297,48 @@ class SweepReport(Renderable):
 
     @property
     def sentence(self) -> str:
-        """The verdict, and how many checks found what for how many reasons."""
-        counts = Counter(outcome.verdict for outcome in self.swept.outcomes.values())
-        parts = list(filter(None, [few(self.swept)]))
-        parts.append(f"of {len(self.swept.checked)} checks, {counts['parity']} in parity")
-        for verdict in ("suspect", "inconclusive", "diverged"):
-            if counts[verdict]:
-                parts.append(f"{counts[verdict]} {verdict}{self.reasons(verdict)}")
-        if counts["failed"]:
-            against = self.options["against"]
-            parts.append(f"{counts['failed']} more failed in {against}{self.reasons('failed')}")
-        if counts["refused"]:
-            parts.append(f"{counts['refused']} more were refused by {self.refuser}")
-        if self.swept.unexplained:
-            parts.append(f"{len(self.swept.unexplained)} were not looked into")
-        return sentence(self.verdict, "; ".join(parts))
+        """The verdict, and what came of how many configurations, for how many reasons."""
+        swept, words = self.swept, {"parity": "in parity", "failed": "failed"}
+        words["refused"] = f"refused by {self.refuser}"
+        counts = Counter(outcome.verdict for outcome in swept.outcomes.values())
+        found = [
+            f"{counts[verdict]} {words.get(verdict, verdict)}{self.reasons(verdict)}"
+            for verdict in COUNTED
+            if counts[verdict] or verdict == "parity"
+        ]
+        parts = [f"of {configurations(len(swept.outcomes))}, {', '.join(found)}"]
+        if hidden := sum(not finding.members for finding in swept.findings):
+            parts.append(f"{hidden} more finding{'s' * (hidden > 1)} behind what failed")
+        if swept.unexplained:
+            parts.append(f"{len(swept.unexplained)} of them not looked into")
+        return sentence(self.verdict, "; ".join(filter(None, [few(swept), *parts])))
 
     def reasons(self, verdict: str) -> str:
         """For how many reasons, and how many of them are known."""
-        found = [finding for finding in self.swept.findings if finding.verdict == verdict]
-        if not found:
+        found = [f for f in self.swept.findings if f.verdict == verdict and f.members]
+        if not found or verdict == "refused":
             return ""
-        known = sum(finding.known is not None for finding in found)
-        which = f", {known} of them known" if known else ""
-        return f" (for {len(found)} reason{'s' * (len(found) > 1)}{which})"
+        known, count = sum(finding.known is not None for finding in found), len(found)
+        if known == count:
+            return f" ({count} known reason{'s' * (count > 1)})"
+        which = f", {known} known" if known else ""
+        return f" ({count} reason{'s' * (count > 1)}{which})"
+
+
+def configurations(count: int) -> str:
+    """So many configurations, in words."""
+    return f"{count} configuration{'s' * (count != 1)}"
+
+
+def in_pieces(values: Sequence[str]) -> Iterator[str]:
+    """Values with commas between them, in as many pieces as lines need to stay whole."""
+    piece = ""
+    for value in values:
+        if piece and len(piece) + len(value) >= MOST_IN_OPTION:
+            yield piece
+            piece = ""
+        piece += ("," if piece else "") + value
+    yield piece
 
 
 def few(swept: Swept) -> str:
@@ -295,8 +352,10 @@ def few(swept: Swept) -> str:
 def title(finding: Finding) -> str:
     """The verdict, whether Keras is known for it, and how often it was met."""
     known = f", known: {finding.known.id}" if finding.known else ""
-    count = len(finding.members)
-    return f"{finding.verdict.upper()}{known}, in {count} configuration{'s' * (count != 1)}"
+    count, behind = len(finding.members), len(finding.behind)
+    places = [f"in {configurations(count)}"] if count else []
+    places += [f"behind another failure in {behind}{' more' * bool(count)}"] if behind else []
+    return f"{finding.verdict.upper()}{known}, {', '.join(places)}"
 
 
 def described(configuration: Configuration) -> str:
@@ -326,4 +385,5 @@ def refusal(found: Sequence[Finding]) -> str:
             values.setdefault(name, {})[str(value)] = None
     options = " and ".join(f"{name}={', '.join(ones)}" for name, ones in values.items())
     known = f" (known: {found[0].known.id})" if found[0].known else ""
-    return f"{options or 'every option'}: {found[0].outcome.summary}{known}"
+    message = textwrap.shorten(found[0].outcome.summary, MOST_OF_MESSAGE, placeholder=" …")
+    return f"{options or 'whatever the options'}: {message}{known}"

@@ -24,6 +24,7 @@ from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.sweep.covering import UNBROKEN, Forbidden, covering_array
 from rnn_parity.system.choices import INITIAL_STATES, MASKS, MODES
 from rnn_parity.verdict.configuration import OF_WRAPPER, Configuration, Value
+from rnn_parity.verdict.sweep_results import Outcome
 
 Space: TypeAlias = Mapping[str, tuple[Value, ...]]
 
@@ -144,15 +145,18 @@ def example(rule: Rule, layer: str, space: Space) -> Configuration | None:
 class Site:
     """Where the work is done: its versions and device, and what its Keras takes of a layer.
 
-    `space` holds the values that it does not refuse alone, `rules` what does not go together, and
-    `refused` one configuration for everything that it does not take.
+    `space` holds the values that it takes, `rules` what does not go together. `left_out` has an
+    example of each rule that Keras itself refuses, with its words; no sweep asks for them. `alone`
+    are the configurations that show which values another implementation refuses by themselves: they
+    are asked for once.
     """
 
     layer: str
     environment: Mapping[str, str | None]
     space: Space
     rules: tuple[Rule, ...]
-    refused: tuple[Configuration, ...]
+    left_out: tuple[tuple[Configuration, Outcome], ...] = ()
+    alone: tuple[Configuration, ...] = ()
 
     def single_options(self) -> Iterator[tuple[str, Configuration]]:
         """Every value but the first, alone: the name of its option, and the configuration."""
@@ -175,7 +179,7 @@ class Site:
             name: tuple(value for value in values if (name, value) not in alone)
             for name, values in self.space.items()
         }
-        return replace(self, space=space, refused=(*self.refused, *ones))
+        return replace(self, space=space, alone=(*self.alone, *ones))
 
 
 # What is asked for, in the words of a person.
@@ -253,6 +257,16 @@ def restricted(spaces: Mapping[str, Space]) -> dict[str, list[Value]]:
     }
 
 
+def excluded(spaces: Mapping[str, Space]) -> dict[str, list[Value]]:
+    """The options some values of which are left out of the spaces, with those that are."""
+    return {
+        name: [value for value in SPACES[layer][name] if value not in values]
+        for layer, space in spaces.items()
+        for name, values in space.items()
+        if values != SPACES[layer][name]
+    }
+
+
 def value_of(word: str, known: Sequence[Value]) -> Value | None:
     """The value that a word stands for, numbers in any form; None where there is no such value."""
     for value in known:
@@ -280,14 +294,14 @@ def combinations(
 ) -> list[Configuration]:
     """The configurations of a sweep, the first `limit` of them if given; all for no strength.
 
-    What the site refuses is among them, one configuration for each reason. Raises `InputError` for
-    a strength that is not from 1 to the number of options, and for a full product that is too large
-    to be listed and has no limit.
+    What another implementation refuses alone is among them, each value once. Raises `InputError`
+    for a strength that is not from 1 to the number of options, and for a full product that is too
+    large to be listed and has no limit.
     """
     if strength is None and prod(map(len, site.space.values())) > MOST_LISTED:
         return drawn(site, limit, seed)
     found = everything(site) if strength is None else covering(site, strength, seed)
-    found += site.refused
+    found += site.alone
     Random(seed).shuffle(found)
     return found[:limit]
 

@@ -151,6 +151,26 @@ def test_a_failure_hides_no_other():
     assert set(found["activation",].members) == {both, refused}
     assert set(found["go_backwards", "mask", "unroll"].members) == {both}
     assert set(found["calls", "unroll"].members) == {refused}
+    # Each of them is counted once.
+    own = [one for group in found.values() for one in group.members_that(is_own=True)]
+    assert sorted(map(str, own)) == sorted(map(str, outcomes))
+    assert found["activation",].members_that(is_own=False) == [refused]
+
+
+def test_what_is_refused_with_an_option_less_is_no_finding():
+    """Nobody asked for it: only what failed by itself did."""
+
+    def one_of(c):
+        if c.has(SPARSE):
+            return "diverged"
+        return "refused" if c["unroll"] and not c["return_state"] else "parity"
+
+    def both(ones):
+        return {c: Outcome(one_of(c), "") for c in ones}
+
+    outcomes = both([DEFAULT.but({**SPARSE, "unroll": True})])
+    (found,), rest = grouped(outcomes, both)
+    assert (found.smallest.changed, found.verdict, rest) == (SPARSE, "diverged", [])
 
 
 def test_a_refusal_is_not_explained_by_a_divergence():
