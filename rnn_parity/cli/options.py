@@ -374,7 +374,7 @@ def add_sweep(commands: Commands) -> None:
         action="store_true",
         help="do not fail for known mistakes of Keras's; they still count as diverged",
     )
-    add("--format", choices=FORMATS, default="table", help="of what stdout gets (default table)")
+    add("--format", choices=FORMATS, default="table", help="form of stdout (default table)")
     add_files(output)
 
 

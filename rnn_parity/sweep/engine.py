@@ -214,9 +214,12 @@ class Job:
             return Finding(one, plain, (), None, members, known, behind=behind)
         ((_, numbers),) = self.of_each(numbers_of, [one])
         explained, own = self.explained([one])[one] or (plain, ())
-        others = self.explained(one for one in witnesses(group, outcomes) if one != group.smallest)
-        causes = shared(own, [told[1] for told in others.values() if told is not None])
         known = known_difference(one, plain, numbers, self.against)
+        if known:  # it is proven: nobody has to be asked
+            causes = tuple(cause for cause in own if cause.fault == known.id)
+        else:
+            asked = self.explained(w for w in witnesses(group, outcomes) if w != one)
+            causes = shared(own, [told[1] for told in asked.values() if told is not None])
         # Nothing is unexplained that is known: of that, the verdict alone is said.
         outcome = plain if known else replace(explained, seconds=plain.seconds)
         named = [known.id] if known else [cause.fault for cause in causes]

@@ -23,6 +23,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.sweep.covering import UNBROKEN, Forbidden, covering_array
 from rnn_parity.system.choices import INITIAL_STATES, MASKS, MODES
+from rnn_parity.system.environment import keras_version
 from rnn_parity.verdict.configuration import OF_WRAPPER, Configuration, Value
 from rnn_parity.verdict.sweep_results import Outcome
 
@@ -36,6 +37,8 @@ OF_KERAS = ("mode", "open_size", *OF_WRAPPER)
 NAMES = tuple(name for name in CATALOGUE if name not in ("tanh", "hard_sigmoid_keras2"))
 OF_KERAS_2 = tuple(name for name in NAMES if name[0].isupper())
 """Layer classes that Keras 2 takes for activations; they compute in float32."""
+OLD = ("time_major", *OF_KERAS_2)
+"""What messages do not offer: Keras 3 does not take it."""
 
 COMMON: Space = {
     "activation": ("tanh", *NAMES),
@@ -206,7 +209,7 @@ class Choice:
         meant = [(word, value_of(word, known)) for word in self.words]
         for word, value in meant:
             if value is None:
-                expected = f"expected some of {', '.join(map(str, known))}"
+                expected = f"expected some of {offered(known)}"
                 raise InputError(f"{self}: {expected}, received {word!r}{nearest(word, known)}")
         return tuple(value for value in known if value in [one for _, one in meant])
 
@@ -222,7 +225,7 @@ def asked_spaces(
     for choice in (*only, *without):
         known = list(dict.fromkeys(name for layer in layers for name in SPACES[layer]))
         if choice.name not in known:
-            expected = f"expected an option of {' or '.join(layers)}: {', '.join(known)}"
+            expected = f"expected an option of {' or '.join(layers)}: {offered(known)}"
             near = nearest(choice.name, known)
             raise InputError(f"{choice}: {expected}; received {choice.name!r}{near}")
     for choice in only:
@@ -278,6 +281,12 @@ def value_of(word: str, known: Sequence[Value]) -> Value | None:
         return None
     numbers = (value for value in known if isinstance(value, (int, float)))
     return next((one for one in numbers if not isinstance(one, bool) and one == number), None)
+
+
+def offered(known: Iterable[Value]) -> str:
+    """The options or values that a message names."""
+    is_old = (keras_version() or "3").startswith("2")
+    return ", ".join(str(one) for one in known if is_old or one not in OLD)
 
 
 def nearest(word: str, known: Iterable[Value]) -> str:

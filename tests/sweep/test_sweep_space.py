@@ -10,6 +10,7 @@ import pytest
 from sweep_jobs import site
 
 from rnn_parity.errors import InputError
+from rnn_parity.sweep import space as module
 from rnn_parity.sweep.space import (
     RULES,
     SPACES,
@@ -234,6 +235,15 @@ def test_true_is_no_number():
 def test_what_cannot_be_asked_for(only, without, words):
     with pytest.raises(InputError, match=words):
         asked(["simple_rnn"], only, without)
+
+
+def test_messages_offer_nothing_that_keras_does_not_take(monkeypatch):
+    for version, is_offered in (("3.15.1", False), (None, False), ("2.15.0", True)):
+        monkeypatch.setattr(module, "keras_version", lambda version=version: version)
+        for only, old in (("activation", "LeakyReLU"), ("activatoin", "time_major")):
+            with pytest.raises(InputError) as error:
+                asked(["gru"], [(only, ("rleu",))])
+            assert (f" {old}," in str(error.value)) is is_offered
 
 
 def test_a_choice_is_named_as_it_was_given():
