@@ -34,6 +34,8 @@ COUNTED: tuple[Status, ...] = (
     *("failed", "refused"),
 )
 HEADERS = ("layer", "total", *COUNTED)
+MOST_VALUES = 6
+"""How many values of an option are listed where it is refused."""
 MOST_OF_MESSAGE = 200
 """How much of a message with which something is refused is shown: TensorFlow's may be a page."""
 MOST_IN_OPTION = 50
@@ -179,7 +181,7 @@ class SweepReport(Renderable):
 
     def refused(self) -> Iterator[Counted]:
         """What was asked for and refused, and what Keras refuses and was not asked for."""
-        if found := refusals(self.swept.findings):
+        if found := refusals(self.swept.findings, self.options["against"] or ""):
             yield Counted(f"Refused by {self.refuser}:", found)
         if found := refusals(self.swept.left_out):
             heading = "Left out, because Keras refuses these options together:"
@@ -220,9 +222,9 @@ class SweepReport(Renderable):
     def leaving_out(self) -> tuple[str, ...]:
         """The options with which another implementation is asked for what it does alone."""
         refused: dict[str, dict[str, None]] = {}
-        for finding in self.swept.findings:
-            if finding.verdict == "refused" and len(finding.configuration.varied) == 1:
-                ((name, value),) = finding.configuration.varied.items()
+        for one, outcome in self.swept.outcomes.items():
+            if outcome.verdict == "refused" and is_alone(one):
+                ((name, value),) = one.varied.items()
                 refused.setdefault(name, {})[str(value)] = None
         if self.options["against"] is None or not self.swept.checked:
             return ()
@@ -236,10 +238,12 @@ class SweepReport(Renderable):
         checked = dict.fromkeys(str(one[name]) for one in self.swept.checked)
         if len(checked) == 1:
             return f"--exclude {name}"
-        without = " ".join(f"--exclude {name}={some}" for some in in_pieces(refused))
+        without = " ".join(f"--exclude {name}={piece}" for piece in in_pieces(refused))
         only = list(in_pieces(list(checked)))
         # --arg names an option once, --exclude as often as one likes.
-        return min([f"--arg {name}={some}" for some in only[: len(only) == 1]] + [without], key=len)
+        return min(
+            [f"--arg {name}={piece}" for piece in only[: len(only) == 1]] + [without], key=len
+        )
 
     def speed(self) -> str:
         """How fast it went, all in all and in each mode, and what else was done."""
@@ -250,8 +254,10 @@ class SweepReport(Renderable):
             speed = f"{number(swept.new / swept.seconds)} per second"
             speed += f" by {swept.workers} workers" * (swept.workers > 1)
             facts.append(f"{configurations(swept.new)} in {swept.seconds:.0f} s, {speed}")
-        modes = ", ".join(f"{number(swept.speeds[m])} in {m}" for m in MODES if m in swept.speeds)
-        facts += [f"one worker checks {modes} mode per second"] if modes else []
+        # How Keras runs a layer is nothing to another implementation.
+        modes = MODES if self.options["against"] is None else ()
+        speeds = ", ".join(f"{number(swept.speeds[m])} in {m}" for m in modes if m in swept.speeds)
+        facts += [f"one worker checks {speeds} mode per second"] if speeds else []
         if swept.looked_into:
             checks = f"{swept.looked_into} more check{'s' * (swept.looked_into > 1)}"
             facts.append(f"{checks}, not counted here, looked into what failed")
@@ -330,6 +336,12 @@ def configurations(count: int) -> str:
     return f"{count} configuration{'s' * (count != 1)}"
 
 
+def some(values: Sequence[str]) -> str:
+    """The first of these values, and how many more there are."""
+    rest = len(values) - MOST_VALUES
+    return ", ".join(values if rest <= 0 else [*values[:MOST_VALUES], f"{rest} more"])
+
+
 def in_pieces(values: Sequence[str]) -> Iterator[str]:
     """Values with commas between them, in as many pieces as lines need to stay whole."""
     piece = ""
@@ -355,7 +367,7 @@ def title(finding: Finding) -> str:
     count, behind = len(finding.members), len(finding.behind)
     places = [f"in {configurations(count)}"] if count else []
     places += [f"behind another failure in {behind}{' more' * bool(count)}"] if behind else []
-    return f"{finding.verdict.upper()}{known}, {', '.join(places)}"
+    return f"{finding.verdict.upper()}{known}, {', '.join(places) or 'behind what was refused'}"
 
 
 def described(configuration: Configuration) -> str:
@@ -365,8 +377,16 @@ def described(configuration: Configuration) -> str:
     return f"{configuration.layer} with {', '.join([*options, *sizes])}"
 
 
-def refusals(findings: Sequence[Finding]) -> list[tuple[int, str]]:
-    """What was refused, how often and in which words; equal ones together."""
+def is_alone(one: Configuration) -> bool:
+    """Whether a single option, which is no size, has another value than the simplest."""
+    return len(one.varied) == 1 and one == one.but(dict(one.simplest)).but(one.varied)
+
+
+def refusals(findings: Sequence[Finding], against: str = "") -> list[tuple[int, str]]:
+    """What was refused, how often and in which words; equal ones together.
+
+    The words of `against` begin with its name, which a heading says already.
+    """
     alike: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
         if finding.verdict == "refused":
@@ -374,16 +394,20 @@ def refusals(findings: Sequence[Finding]) -> list[tuple[int, str]]:
             for value in changed.values():
                 message = message.replace(str(value), "")
             alike.setdefault((message, *changed), []).append(finding)
-    return [(sum(len(f.members) for f in found), refusal(found)) for found in alike.values()]
+    return [
+        (sum(len(f.members) for f in found), refusal(found, against)) for found in alike.values()
+    ]
 
 
-def refusal(found: Sequence[Finding]) -> str:
-    """The options that were refused, with all of their values, and the first message."""
+def refusal(found: Sequence[Finding], against: str) -> str:
+    """The options that were refused, with some of their values, and the first message."""
     values: dict[str, dict[str, None]] = {}
     for finding in found:
-        for name, value in finding.configuration.varied.items():
-            values.setdefault(name, {})[str(value)] = None
-    options = " and ".join(f"{name}={', '.join(ones)}" for name, ones in values.items())
+        for one in (finding.configuration, *finding.members):
+            for name in finding.configuration.varied:
+                values.setdefault(name, {})[str(one[name])] = None
+    options = " and ".join(f"{name}={some(list(ones))}" for name, ones in values.items())
     known = f" (known: {found[0].known.id})" if found[0].known else ""
-    message = textwrap.shorten(found[0].outcome.summary, MOST_OF_MESSAGE, placeholder=" …")
+    message = found[0].outcome.summary.removeprefix(f"{against}: ")
+    message = textwrap.shorten(message, MOST_OF_MESSAGE, placeholder=" …")
     return f"{options or 'whatever the options'}: {message}{known}"

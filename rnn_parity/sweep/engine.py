@@ -208,7 +208,8 @@ class Job:
         """A group with the numbers of its smallest configuration, by which it is recognised."""
         one, plain = group.smallest, self.journal.known[group.smallest]
         members = tuple(group.members_that(is_own=True))
-        behind = tuple(group.members_that(is_own=False))
+        others = group.members_that(is_own=False)
+        behind = tuple(other for other in others if outcomes[other].verdict != "refused")
         if plain.max_ratio is None:
             known = known_difference(one, plain, None, self.against)
             return Finding(one, plain, (), None, members, known, behind=behind)
@@ -219,7 +220,7 @@ class Job:
             causes = tuple(cause for cause in own if cause.fault == known.id)
         else:
             asked = self.explained(w for w in witnesses(group, outcomes) if w != one)
-            causes = shared(own, [told[1] for told in asked.values() if told is not None])
+            causes = agreed(own, [told[1] for told in asked.values() if told is not None])
         # Nothing is unexplained that is known: of that, the verdict alone is said.
         outcome = plain if known else replace(explained, seconds=plain.seconds)
         named = [known.id] if known else [cause.fault for cause in causes]
@@ -256,6 +257,16 @@ def shared(causes: tuple[Cause, ...], others: Iterable[tuple[Cause, ...]]) -> tu
     """The causes that explain others as well: a few numbers fit many by chance."""
     seen = [{cause.fault for cause in found} for found in others]
     return tuple(cause for cause in causes if all(cause.fault in one for one in seen))
+
+
+def agreed(own: tuple[Cause, ...], others: Sequence[tuple[Cause, ...]]) -> tuple[Cause, ...]:
+    """The causes of a finding: its own that explain others as well.
+
+    Where its numbers are too few to name any, those that all of several others share.
+    """
+    if own or len(others) < 2:
+        return shared(own, others)
+    return shared(others[0], others[1:])
 
 
 @dataclass

@@ -234,6 +234,28 @@ def test_a_long_list_of_values_is_several_options():
     assert ",".join(options).split(",") == refused[12:]
 
 
+def test_what_a_source_refused_is_said_once_with_a_few_of_the_values():
+    names = SPACES["simple_rnn"]["activation"][1:12]
+    ones = [DEFAULT.but({"activation": name}) for name in names]
+    large = DEFAULT.but({"mask": "left", "units": 17})  # not by its mask alone
+    refused = replace(REFUSED, summary="mine:f: NotImplementedError: only tanh")
+    outcomes = {DEFAULT: PARITY, **dict.fromkeys([*ones, large], refused)}
+    findings = [finding(ones[0], refused, members=tuple(ones)), finding(large, refused)]
+    text = " ".join(report(outcomes, *findings, against="mine:f").render().split())
+    values = f"{', '.join(names[:6])}, 5 more"
+    assert f"Refused by mine:f: 11 activation={values}: NotImplementedError: only tanh" in text
+    assert "--exclude activation " in text
+    assert "--exclude mask" not in text
+    assert "eager" not in text  # it is Keras that has modes
+
+
+def test_what_is_found_behind_refusals_alone_is_said_to_be():
+    found = Finding(ZEROED, DIVERGED, (), None, (), None)
+    text = report({DEFAULT: REFUSED}, found).render()
+    assert "1. DIVERGED, behind what was refused\n" in text
+    assert "1 more finding behind what failed" in " ".join(text.split())
+
+
 def test_an_option_and_its_value_stay_on_one_line():
     lines = report({ZEROED: DIVERGED}, finding(ZEROED, DIVERGED)).render().splitlines()
     assert not [line for line in lines if line.endswith("--arg \\")]

@@ -3,7 +3,7 @@
 import pytest
 
 from rnn_parity.sweep import engine
-from rnn_parity.sweep.engine import Group, grouped, shared, shrink, witnesses
+from rnn_parity.sweep.engine import Group, agreed, grouped, shared, shrink, witnesses
 from rnn_parity.sweep.space import SPACES, default_of, simplest_of
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sweep_results import Outcome
@@ -309,6 +309,16 @@ def test_a_cause_must_explain_all_members():
     assert shared((early, late), []) == (early, late)
     assert shared((early, late), [(late,)]) == (late,)
     assert shared((early, late), [(late,), ()]) == ()
+
+
+def test_where_the_smallest_has_too_few_numbers_the_cause_is_what_all_others_name():
+    early, late = Cause("time-shifted", "", None), Cause("bias-dropped", "", None)
+    assert agreed((), [(early, late), (late,)]) == (late,)
+    assert agreed((), [(early,), (late,)]) == ()
+    assert agreed((), [(early,), ()]) == ()
+    assert agreed((), [(early,)]) == ()  # one may be chance
+    assert agreed((early,), [(late,), (late,)]) == ()
+    assert agreed((early, late), [(late,)]) == (late,)
 
 
 def test_the_members_with_the_most_numbers_are_asked():
