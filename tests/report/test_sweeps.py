@@ -296,6 +296,12 @@ def test_the_counts_add_up_in_every_form():
     assert (sweep["looked_into"], len(sweep["left_out"])) == (17, 1)
     assert sweep["left_out"][0]["configuration"] == ZEROED.entry
     assert document_contradiction(document) is None
+    pytest.importorskip("jinja2")
+    page = " ".join(whole.render("html").split())
+    assert sentence in page
+    assert "refuses these options together:</h2>" in page
+    assert '<tr><td>1<td class="left">' in page  # what was refused is counted
+    assert '<tr><td class="left">mask=' in page  # what was left out is not
 
 
 def test_what_a_sweep_was_asked_for_is_said():
