@@ -193,12 +193,12 @@ class SweepReport(Renderable):
         dropped: Mapping[str, Sequence[object]] = self.options.get("excluded", {})
         without = {n: vs for n, vs in dropped.items() if len(vs) < len(kept[n])}
         only = {name: values for name, values in kept.items() if name not in without}
-        parts = (("only with", only, " or "), ("without", without, ", "))
-        return "; ".join(
-            f"{word} {', '.join(f'{n}={joint.join(map(str, vs))}' for n, vs in values.items())}"
-            for word, values, joint in parts
-            if values
-        )
+
+        def listed(options: Mapping[str, Sequence[object]]) -> str:
+            return ", ".join(f"{n}={' or '.join(map(str, vs))}" for n, vs in options.items())
+
+        parts = (("only with", only), ("without", without))
+        return "; ".join(f"{word} {listed(options)}" for word, options in parts if options)
 
     @property
     def refuser(self) -> str:
@@ -256,8 +256,8 @@ class SweepReport(Renderable):
             facts.append(f"{configurations(swept.new)} in {swept.seconds:.0f} s, {speed}")
         # How Keras runs a layer is nothing to another implementation.
         modes = MODES if self.options["against"] is None else ()
-        speeds = ", ".join(f"{number(swept.speeds[m])} in {m}" for m in modes if m in swept.speeds)
-        facts += [f"one worker checks {speeds} mode per second"] if speeds else []
+        speeds = ", ".join(f"{m} {number(swept.speeds[m])}" for m in modes if m in swept.speeds)
+        facts += [f"one worker per second: {speeds}"] if speeds else []
         if swept.looked_into:
             checks = f"{swept.looked_into} more check{'s' * (swept.looked_into > 1)}"
             facts.append(f"{checks}, not counted here, looked into what failed")

@@ -177,7 +177,9 @@ def test_a_cluster_whose_worker_is_killed_checks_everything_once(monkeypatch):
     assert document["count"] == len(found["checks"]) + len(document["refused"])
     every = keys(found["checks"]) + keys(document["refused"])
     assert len(set(every)) == len(every) == document["count"]
-    assert document["count"] >= len(SPACES["simple_rnn"]["activation"])
+    # Every activation that Keras knows by its name; those of layer classes are Keras 2's alone.
+    names = [name for name in SPACES["simple_rnn"]["activation"] if name.islower()]
+    assert document["count"] >= len(names) > 20
     assert not any("died" in check["summary"] for check in found["checks"])
 
 
