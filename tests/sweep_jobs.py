@@ -60,4 +60,4 @@ def site(layer="simple_rnn", rules=RULES, **space):
     """A site that takes everything, or these values of some options and the defaults of others."""
     only = {name: values[:1] for name, values in SPACES[layer].items()}
     environment = {"python": "3", "numpy": "2", "tensorflow": "2", "keras": "3", "device": "cpu"}
-    return Site(layer, environment, {**(only if space else SPACES[layer]), **space}, rules, ())
+    return Site(layer, environment, {**(only if space else SPACES[layer]), **space}, rules)

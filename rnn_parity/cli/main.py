@@ -205,12 +205,13 @@ def sweep(given: Given) -> int:
     from rnn_parity.sweep.interrupt import Insisting
     from rnn_parity.sweep.journal import journal
     from rnn_parity.sweep.pool import pool
-    from rnn_parity.sweep.space import SPACES, asked_spaces, restricted
+    from rnn_parity.sweep.space import SPACES, asked_spaces, excluded, restricted
 
     refuse_sweep(given)
     against, folder, seed = given["source"], given["repro"], given["seed"]
     layers = list(SPACES) if given["layer"] == "all" else [given["layer"]]
-    spaces = asked_spaces(layers, *choices(given))
+    only, without = choices(given)
+    spaces, named_options = asked_spaces(layers, only, without), [one.name for one in only]
     if folder is not None:
         bug_report.make_folder(folder)
     strength = None if given["strength"] == "full" else given["strength"]
@@ -223,9 +224,9 @@ def sweep(given: Given) -> int:
         pool(*who) as workers,
         Insisting(),
     ):
-        swept = engine.sweep(*asked, workers, known, against, folder)
+        swept = engine.sweep(*asked, workers, known, against, folder, named_options)
     options = {"layers": layers, "against": against, **named(given, "strength", "limit", "seed")}
-    options["restricted"] = restricted(spaces)
+    options |= {"restricted": restricted(spaces), "excluded": excluded(spaces)}
     report = SweepReport(swept, options, given["allow_known"])
     tell_failure(report, given["format"])
     answer(report, given)
@@ -256,7 +257,8 @@ def refuse_sweep(given: Given) -> None:
         for choice in choices(given)[0]:
             if choice.name in OF_KERAS:
                 raise InputError(
-                    f"{choice}: how Keras runs it is nothing to --against {against}; leave it out"
+                    f"{choice}: Keras's own outputs are not checked with --against {against}, so "
+                    "that it does not matter how Keras runs a layer; leave it out"
                 )
         if given["repro"] is not None and recognised(against)[0].module != ".python_function":
             raise InputError(

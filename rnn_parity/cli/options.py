@@ -56,10 +56,10 @@ too: the weights and the options. What the source refuses, a function with a
 NotImplementedError, is counted as refused; whatever else it raises has failed."""
 
 ONLY_FLAGS = {
-    "--mode": "how Keras runs it",
+    "--mode": "modes",
     "--dtype": "dtype policies",
-    "--mask": "generated masks",
-    "--initial-state": "first states",
+    "--mask": "kinds of masks",
+    "--initial-state": "kinds of initial states",
 }
 """Options of a sweep that choose among the values that are combined, with what these are."""
 
@@ -360,9 +360,9 @@ def add_sweep(commands: Commands) -> None:
         help="every combination of any T options occurs (default 3); or full: all combinations",
     )
     add("--limit", type=size, metavar="N", help="check the first N of the shuffled combinations")
-    add("--seed", type=seed, default=0, metavar="S", help="of the shuffle and of all data")
+    add("--seed", type=seed, default=0, metavar="S", help="seed of the shuffle and of all data")
     for flag, of in ONLY_FLAGS.items():
-        add(flag, type=words, metavar="VALUE,...", help=f"{of}: these alone")
+        add(flag, type=words, metavar="VALUE,...", help=f"combine only these {of}")
     add(
         "--arg",
         dest="only",
@@ -370,7 +370,7 @@ def add_sweep(commands: Commands) -> None:
         type=chosen,
         default=[],
         metavar="NAME=VALUE,...",
-        help="of any other option these values alone, such as activation=tanh,relu; repeatable",
+        help="combine only these values of an option, such as activation=tanh,relu; repeatable",
     )
     add(
         "--exclude",
@@ -384,8 +384,8 @@ def add_sweep(commands: Commands) -> None:
     help = f"check this in place of Keras's outputs: {able}"
     add("--against", dest="source", metavar="SOURCE", help=help)
     add = sweep.add_argument_group("who does it").add_argument
-    add("--workers", type=size, metavar="N", help="so many processes (default: this one alone)")
-    add("--dask", metavar="ADDRESS", help="the workers of the Dask scheduler there instead")
+    add("--workers", type=size, metavar="N", help="work in N processes (default: in this one)")
+    add("--dask", metavar="ADDRESS", help="work on the Dask cluster of the scheduler there")
     output = sweep.add_argument_group("what comes of it")
     add = output.add_argument
     add("--resume", metavar="FILE", help="add results to FILE, and do not repeat those in it")
@@ -395,7 +395,7 @@ def add_sweep(commands: Commands) -> None:
         action="store_true",
         help="do not fail for known mistakes of Keras's; they still count as diverged",
     )
-    add("--format", choices=FORMATS, default="table", help="of what stdout gets (default table)")
+    add("--format", choices=FORMATS, default="table", help="form of stdout (default table)")
     add_files(output)
 
 

@@ -85,8 +85,12 @@ def recurrent_tensors(
     tensors["outputs"] = returned[0]
     if not layer.return_sequences:
         tensors["last_output"] = returned[0]
-        with masks.again():
-            tensors["outputs"] = whole_sequence(layer, run, before, after)
+        time = 0 if is_time_major(layer) else 1
+        if given.inputs.shape[time] == 1:  # the last output is the whole sequence
+            tensors["outputs"] = tensorflow_module().expand_dims(returned[0], time)
+        else:
+            with masks.again():
+                tensors["outputs"] = whole_sequence(layer, run, before, after)
     tensors |= indexed_names("final_state", returned[1:] if layer.return_state else after)
     seen = {name: value for name, value in tensors.items() if value is not None}
     return result, {name: batch_first(layer, name, value) for name, value in seen.items()}

@@ -30,9 +30,12 @@ def whole(page: Page) -> list[str]:
         blocks += [grid(page.changed), escaped(page.changed.note)]
     for one in page.sections:
         blocks += section(one)
-    if page.counted:
-        items = [f"- {count}: {escaped(text)}" for count, text in page.counted.items]
-        blocks.append("\n".join([escaped(page.counted.heading), "", *items]))
+    for counted in page.counted:
+        items = [
+            f"- {escaped(text)}" if count is None else f"- {count}: {escaped(text)}"
+            for count, text in counted.items
+        ]
+        blocks.append("\n".join([escaped(counted.heading), "", *items]))
     return blocks
 
 

@@ -82,10 +82,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Counted:
-    """Texts under a heading, each with how often it was met."""
+    """Texts under a heading, each with how often it was met; None where nobody counted."""
 
     heading: str
-    items: Sequence[tuple[int, str]]
+    items: Sequence[tuple[int | None, str]]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Page:
     overview: Table | None = None
     remarks: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
-    counted: Counted | None = None
+    counted: tuple[Counted, ...] = ()
     errors: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     unchecked: tuple[tuple[str, int], ...] = ()

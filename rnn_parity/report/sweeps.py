@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,18 +22,25 @@ from rnn_parity.report.page import (
 )
 from rnn_parity.report.report import Report
 from rnn_parity.report.wording import caused, digits, environment_line, more, sentence
+from rnn_parity.system.choices import MODES
 from rnn_parity.verdict.configuration import Configuration
 from rnn_parity.verdict.order import Status, decisive, exit_code
 from rnn_parity.verdict.plain_data import PlainData
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sentences import number
-from rnn_parity.verdict.sweep_results import NOT_COMPARED, Finding, Outcome, Swept
+from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
 COUNTED: tuple[Status, ...] = (
     *("parity", "suspect", "diverged", "inconclusive"),
     *("failed", "refused"),
 )
-HEADERS = ("layer", "checked", *COUNTED)
+HEADERS = ("layer", "total", *COUNTED)
+MOST_VALUES = 6
+"""How many values of an option are listed where it is refused."""
+MOST_OF_MESSAGE = 200
+"""How much of a message with which something is refused is shown: TensorFlow's may be a page."""
+MOST_IN_OPTION = 50
+"""How long the values of one option in a command are: longer ones would be broken in the middle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +104,15 @@ class SweepReport(PlainData, Renderable):
                 "failed": self.messages("failed"),
                 "refused": self.messages("refused"),
                 "unexplained": [one.entry for one in swept.unexplained],
+                "looked_into": swept.looked_into,
+                "left_out": [
+                    {
+                        "configuration": one.configuration.entry,
+                        "message": one.outcome.summary,
+                        "known": None if one.known is None else one.known.id,
+                    }
+                    for one in swept.left_out
+                ],
             },
         }
 
@@ -115,6 +132,7 @@ class SweepReport(PlainData, Renderable):
             "smallest": self.check_entry(finding.configuration, finding.outcome, finding.causes),
             "count": len(finding.members),
             "configurations": [one.entry for one in finding.members],
+            "behind": [one.entry for one in finding.behind],
             "script": self.swept.scripts.get(finding.configuration),
         }
 
@@ -148,10 +166,9 @@ class SweepReport(PlainData, Renderable):
             return words
         against = self.options["against"]
         failures = [finding for finding in self.swept.findings if finding.verdict != "refused"]
-        refused = refusals(self.swept.findings)
         header = [environment_line(self.swept.environment)]
-        header += [] if against is None else [f"{against} in place of Keras"]
-        header += [f"only with {', '.join(only)}"] if (only := self.restrictions()) else []
+        header += [] if against is None else [f"what {against} computes, in place of Keras"]
+        header += [text] if (text := self.restrictions()) else []
         return replace(
             words,
             title=self.title,
@@ -159,65 +176,93 @@ class SweepReport(PlainData, Renderable):
             overview=Table(HEADERS, (self.counts(),), left=(0,)),
             remarks=(self.speed(), *self.leaving_out()),
             sections=tuple(map(self.section, failures)),
-            counted=Counted(f"Refused by {self.refuser}, for these reasons:", refused)
-            if refused
-            else None,
+            counted=tuple(self.refused()),
             level="notice",
         )
 
-    def restrictions(self) -> list[str]:
-        """What the sweep was asked for alone."""
-        found: Mapping[str, Sequence[object]] = self.options.get("restricted", {})
-        return [f"{name}={' or '.join(map(str, values))}" for name, values in found.items()]
+    def refused(self) -> Iterator[Counted]:
+        """What was asked for and refused, and what Keras refuses and was not asked for."""
+        if found := refusals(self.swept.findings, self.options["against"] or ""):
+            yield Counted(f"Refused by {self.refuser}:", found)
+        if found := refusals(self.swept.left_out):
+            heading = "Left out, because Keras refuses these options together:"
+            yield Counted(heading, [(None, text) for _, text in found])
+
+    def restrictions(self) -> str:
+        """The values to which the sweep was confined, or those that it was without, if fewer."""
+        kept: Mapping[str, Sequence[object]] = self.options.get("restricted", {})
+        dropped: Mapping[str, Sequence[object]] = self.options.get("excluded", {})
+        without = {n: vs for n, vs in dropped.items() if len(vs) < len(kept[n])}
+        only = {name: values for name, values in kept.items() if name not in without}
+
+        def listed(options: Mapping[str, Sequence[object]]) -> str:
+            return ", ".join(f"{n}={' or '.join(map(str, vs))}" for n, vs in options.items())
+
+        parts = (("only with", only), ("without", without))
+        return "; ".join(f"{word} {listed(options)}" for word, options in parts if options)
 
     @property
     def refuser(self) -> str:
-        """Who may refuse a configuration."""
+        """Who refused what was refused; a source's refusals begin with its name."""
         against = self.options["against"]
-        return "Keras" if against is None else f"Keras or {against}"
+        refused = [o for o in self.swept.outcomes.values() if o.verdict == "refused"]
+        by_source = [against and one.summary.startswith(f"{against}: ") for one in refused]
+        names = ("Keras" if not all(by_source) else None, against if any(by_source) else None)
+        return " or ".join(filter(None, names)) or "Keras"
 
     def counts(self) -> list[list[str]]:
-        """A row for each layer: what was checked, what came of it, and what was not."""
+        """A row for each layer: how many configurations, and what came of how many of them."""
         rows: dict[str, Counter[str]] = {}
         for configuration, outcome in self.swept.outcomes.items():
             rows.setdefault(configuration.layer, Counter())[outcome.verdict] += 1
-        checked = {one: sum(rows[one][v] for v in COUNTED if v not in NOT_COMPARED) for one in rows}
         return [
-            [layer, str(checked[layer]), *(str(found[verdict]) for verdict in COUNTED)]
+            [layer, str(found.total()), *(str(found[verdict]) for verdict in COUNTED)]
             for layer, found in rows.items()
         ]
 
     def leaving_out(self) -> tuple[str, ...]:
         """The options with which another implementation is asked for what it does alone."""
         refused: dict[str, dict[str, None]] = {}
-        for finding in self.swept.findings:
-            if finding.verdict == "refused" and len(finding.configuration.varied) == 1:
-                ((name, value),) = finding.configuration.varied.items()
+        for one, outcome in self.swept.outcomes.items():
+            if outcome.verdict == "refused" and is_alone(one):
+                ((name, value),) = one.varied.items()
                 refused.setdefault(name, {})[str(value)] = None
         if self.options["against"] is None or not self.swept.checked:
             return ()
         options = [self.option_without(name, list(values)) for name, values in refused.items()]
-        return (f"without what is refused by itself: {' '.join(options)}",) if options else ()
+        if not options:
+            return ()
+        return (f"options that leave out what is refused by itself: {' '.join(options)}",)
 
     def option_without(self, name: str, refused: Sequence[str]) -> str:
-        """The shortest option of a sweep that leaves these values of an option out."""
+        """The shortest options of a sweep that leave these values of an option out."""
         checked = dict.fromkeys(str(one[name]) for one in self.swept.checked)
         if len(checked) == 1:
             return f"--exclude {name}"
-        some = (f"--arg {name}={','.join(checked)}", f"--exclude {name}={','.join(refused)}")
-        return min(some, key=len)
+        without = " ".join(f"--exclude {name}={piece}" for piece in in_pieces(refused))
+        only = list(in_pieces(list(checked)))
+        # --arg names an option once, --exclude as often as one likes.
+        return min(
+            [f"--arg {name}={piece}" for piece in only[: len(only) == 1]] + [without], key=len
+        )
 
     def speed(self) -> str:
-        """How fast it went, all in all and in each mode."""
+        """How fast it went, all in all and in each mode, and what else was done."""
         swept = self.swept
-        modes = [f"{mode} {number(speed)}" for mode, speed in swept.speeds.items()]
         before = len(swept.outcomes) - swept.new
-        facts = [f"{before} configurations were known from before"] if before else []
+        facts = [f"{configurations(before)} taken from the results file"] if before else []
         if swept.new:
-            speed = number(swept.new / swept.seconds)
-            facts.append(f"{swept.new} configurations in {swept.seconds:.0f} s, {speed} per second")
-            facts[-1] += f" by {swept.workers} workers" * (swept.workers > 1)
-        return f"{'; '.join(facts)}; each worker per second: {', '.join(modes)}"
+            speed = f"{number(swept.new / swept.seconds)} per second"
+            speed += f" by {swept.workers} workers" * (swept.workers > 1)
+            facts.append(f"{configurations(swept.new)} in {swept.seconds:.0f} s, {speed}")
+        # How Keras runs a layer is nothing to another implementation.
+        modes = MODES if self.options["against"] is None else ()
+        speeds = ", ".join(f"{m} {number(swept.speeds[m])}" for m in modes if m in swept.speeds)
+        facts += [f"one worker per second: {speeds}"] if speeds else []
+        if swept.looked_into:
+            checks = f"{swept.looked_into} more check{'s' * (swept.looked_into > 1)}"
+            facts.append(f"{checks}, not counted here, looked into what failed")
+        return "; ".join(facts)
 
     def section(self, finding: Finding) -> Section:
         """A finding: an error where it is not known, or where a source failed."""
@@ -259,30 +304,54 @@ class SweepReport(PlainData, Renderable):
 
     @property
     def sentence(self) -> str:
-        """The verdict, and how many checks found what for how many reasons."""
-        counts = Counter(outcome.verdict for outcome in self.swept.outcomes.values())
-        parts = list(filter(None, [few(self.swept)]))
-        parts.append(f"of {len(self.swept.checked)} checks, {counts['parity']} in parity")
-        for verdict in ("suspect", "inconclusive", "diverged"):
-            if counts[verdict]:
-                parts.append(f"{counts[verdict]} {verdict}{self.reasons(verdict)}")
-        if counts["failed"]:
-            against = self.options["against"]
-            parts.append(f"{counts['failed']} more failed in {against}{self.reasons('failed')}")
-        if counts["refused"]:
-            parts.append(f"{counts['refused']} more were refused by {self.refuser}")
-        if self.swept.unexplained:
-            parts.append(f"{len(self.swept.unexplained)} were not looked into")
-        return sentence(self.verdict, "; ".join(parts))
+        """The verdict, and what came of how many configurations, for how many reasons."""
+        swept, words = self.swept, {"parity": "in parity", "failed": "failed"}
+        words["refused"] = f"refused by {self.refuser}"
+        counts = Counter(outcome.verdict for outcome in swept.outcomes.values())
+        found = [
+            f"{counts[verdict]} {words.get(verdict, verdict)}{self.reasons(verdict)}"
+            for verdict in COUNTED
+            if counts[verdict] or verdict == "parity"
+        ]
+        parts = [f"of {configurations(len(swept.outcomes))}, {', '.join(found)}"]
+        if hidden := sum(not finding.members for finding in swept.findings):
+            parts.append(f"{hidden} more finding{'s' * (hidden > 1)} behind what failed")
+        if swept.unexplained:
+            parts.append(f"{len(swept.unexplained)} of them not looked into")
+        return sentence(self.verdict, "; ".join(filter(None, [few(swept), *parts])))
 
     def reasons(self, verdict: str) -> str:
         """For how many reasons, and how many of them are known."""
-        found = [finding for finding in self.swept.findings if finding.verdict == verdict]
-        if not found:
+        found = [f for f in self.swept.findings if f.verdict == verdict and f.members]
+        if not found or verdict == "refused":
             return ""
-        known = sum(finding.known is not None for finding in found)
-        which = f", {known} of them known" if known else ""
-        return f" (for {len(found)} reason{'s' * (len(found) > 1)}{which})"
+        known, count = sum(finding.known is not None for finding in found), len(found)
+        if known == count:
+            return f" ({count} known reason{'s' * (count > 1)})"
+        which = f", {known} known" if known else ""
+        return f" ({count} reason{'s' * (count > 1)}{which})"
+
+
+def configurations(count: int) -> str:
+    """So many configurations, in words."""
+    return f"{count} configuration{'s' * (count != 1)}"
+
+
+def some(values: Sequence[str]) -> str:
+    """The first of these values, and how many more there are."""
+    rest = len(values) - MOST_VALUES
+    return ", ".join(values if rest <= 0 else [*values[:MOST_VALUES], f"{rest} more"])
+
+
+def in_pieces(values: Sequence[str]) -> Iterator[str]:
+    """Values with commas between them, in as many pieces as lines need to stay whole."""
+    piece = ""
+    for value in values:
+        if piece and len(piece) + len(value) >= MOST_IN_OPTION:
+            yield piece
+            piece = ""
+        piece += ("," if piece else "") + value
+    yield piece
 
 
 def few(swept: Swept) -> str:
@@ -296,8 +365,10 @@ def few(swept: Swept) -> str:
 def title(finding: Finding) -> str:
     """The verdict, whether Keras is known for it, and how often it was met."""
     known = f", known: {finding.known.id}" if finding.known else ""
-    count = len(finding.members)
-    return f"{finding.verdict.upper()}{known}, in {count} configuration{'s' * (count != 1)}"
+    count, behind = len(finding.members), len(finding.behind)
+    places = [f"in {configurations(count)}"] if count else []
+    places += [f"behind another failure in {behind}{' more' * bool(count)}"] if behind else []
+    return f"{finding.verdict.upper()}{known}, {', '.join(places) or 'behind what was refused'}"
 
 
 def described(configuration: Configuration) -> str:
@@ -307,8 +378,16 @@ def described(configuration: Configuration) -> str:
     return f"{configuration.layer} with {', '.join([*options, *sizes])}"
 
 
-def refusals(findings: Sequence[Finding]) -> list[tuple[int, str]]:
-    """What was refused, how often and in which words; equal ones together."""
+def is_alone(one: Configuration) -> bool:
+    """Whether a single option, which is no size, has another value than the simplest."""
+    return len(one.varied) == 1 and one == one.but(dict(one.simplest)).but(one.varied)
+
+
+def refusals(findings: Sequence[Finding], against: str = "") -> list[tuple[int, str]]:
+    """What was refused, how often and in which words; equal ones together.
+
+    The words of `against` begin with its name, which a heading says already.
+    """
     alike: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
         if finding.verdict == "refused":
@@ -316,15 +395,20 @@ def refusals(findings: Sequence[Finding]) -> list[tuple[int, str]]:
             for value in changed.values():
                 message = message.replace(str(value), "")
             alike.setdefault((message, *changed), []).append(finding)
-    return [(sum(len(f.members) for f in found), refusal(found)) for found in alike.values()]
+    return [
+        (sum(len(f.members) for f in found), refusal(found, against)) for found in alike.values()
+    ]
 
 
-def refusal(found: Sequence[Finding]) -> str:
-    """The options that were refused, with all of their values, and the first message."""
+def refusal(found: Sequence[Finding], against: str) -> str:
+    """The options that were refused, with some of their values, and the first message."""
     values: dict[str, dict[str, None]] = {}
     for finding in found:
-        for name, value in finding.configuration.varied.items():
-            values.setdefault(name, {})[str(value)] = None
-    options = " and ".join(f"{name}={', '.join(ones)}" for name, ones in values.items())
+        for one in (finding.configuration, *finding.members):
+            for name in finding.configuration.varied:
+                values.setdefault(name, {})[str(one[name])] = None
+    options = " and ".join(f"{name}={some(list(ones))}" for name, ones in values.items())
     known = f" (known: {found[0].known.id})" if found[0].known else ""
-    return f"{options or 'every option'}: {found[0].outcome.summary}{known}"
+    message = found[0].outcome.summary.removeprefix(f"{against}: ")
+    message = textwrap.shorten(message, MOST_OF_MESSAGE, placeholder=" …")
+    return f"{options or 'whatever the options'}: {message}{known}"

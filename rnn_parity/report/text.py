@@ -22,6 +22,8 @@ LEAST = 9
 """What a column of names keeps, so that something can still be read in it."""
 WIDEST_LABEL = 1 / 3
 """How much of a line the names of rows take at most where columns stand side by side."""
+JOINT = "\x1f"
+"""What stands for a space at which no line ends; `shown` leaves none in a text."""
 COMMAND = "again"
 """The heading of a command line."""
 COLOURS = {
@@ -74,9 +76,9 @@ def whole(page: Page, style: Style) -> list[str]:
     blocks.append("\n".join(table_lines(page.overview, style)))
     blocks += together(map(filled, page.remarks))
     blocks += [section(one, style, i) for i, one in enumerate(page.sections, 1)]
-    if page.counted:
-        items = [filled(f"{count:>5}  {text}", " " * 7) for count, text in page.counted.items]
-        blocks.append("\n".join([filled(page.counted.heading), *items]))
+    for counted in page.counted:
+        items = [filled(f"{count or '-':>5}  {text}", " " * 7) for count, text in counted.items]
+        blocks.append("\n".join([filled(counted.heading), *items]))
     blocks.append("\n".join(table_lines(page.changed, style)))
     if alone and page.sections[0].sentence and not page.worse:
         blocks.append(filled(page.reason))  # the only section has said the rest
@@ -116,10 +118,9 @@ def section(one: Section, style: Style = PLAIN, number: int = 1) -> str:
 def fact(heading: str, text: str, width: int = WIDTH) -> str:
     """A heading and what it says, beside it; a long command in lines that a shell joins."""
     if heading == COMMAND and "'" not in text:
-        lines = textwrap.wrap(
-            shown(text), width - 14, break_long_words=False, break_on_hyphens=False
-        )
-        text = " \\\n            ".join(lines)
+        whole = joined(shown(text))
+        lines = textwrap.wrap(whole, width - 14, break_long_words=False, break_on_hyphens=False)
+        text = " \\\n            ".join(lines).replace(JOINT, " ")
         return f"  {heading:<10}{text}"
     return wrap(f"  {heading:<10}{text}", " " * 12, width)
 
@@ -287,7 +288,15 @@ def in_room(names: Sequence[str], room: int) -> list[list[str]]:
 
 def wrap(text: str, indent: str = "  ", width: int = WIDTH) -> str:
     """`text` in lines of `width` columns, the further ones indented."""
-    return textwrap.fill(shown(text), width, subsequent_indent=indent, break_on_hyphens=False)
+    lines = textwrap.fill(
+        joined(shown(text)), width, subsequent_indent=indent, break_on_hyphens=False
+    )
+    return lines.replace(JOINT, " ")
+
+
+def joined(text: str) -> str:
+    """`text` whose options of several words stay on one line, with `JOINT` for a space."""
+    return re.sub(r"(--(?:arg|exclude)) (?=\w)", rf"\1{JOINT}", text)
 
 
 def painted(text: str, verdict: str, colour: bool) -> str:

@@ -64,11 +64,13 @@ def write_scripts(swept: Swept, folder: str) -> dict[Configuration, str]:
 
 
 def description(finding: Finding, keras: str) -> str:
-    """What stands at the top of a script."""
+    """What stands at the top of a script, fit for a docstring whatever a message quotes."""
     options = ", ".join(f"{name}={value}" for name, value in finding.configuration.changed.items())
     known = finding.known
     what = f"{known.wrong}. Right: {known.right}." if known else f"{finding.outcome.summary}."
-    return f"Keras {keras}, {finding.configuration.layer} with {options}: {what}"
+    layer = finding.configuration.layer
+    what = what.replace("\\", "\\\\").replace('"', "'")
+    return f"Keras {keras}, {layer}{' with ' * bool(options)}{options}: {what}"
 
 
 def script(

@@ -73,16 +73,18 @@ def sweep(
     journal: Journal,
     against: str | None = None,
     folder: str | None = None,
+    named: Collection[str] = (),
 ) -> Swept:
     """Check the combinations of each layer's options in its space, and look into what failed.
 
     A covering array of this `strength`, or everything for None; the first `limit` of them if given.
     What `journal` knows is not checked again. `against` names what is checked in place of Keras. A
     script for each finding is written to `folder`, which exists; `against` is a function then.
-    Raises `InputError` for what cannot be swept.
+    `named` are the options whose values were asked for by name. Raises `InputError` for what cannot
+    be swept, and for such a value that Keras does not take.
     """
     job = Job(pool, journal, seed, against)
-    sites = [job.site(layer, space) for layer, space in spaces.items()]
+    sites = [job.site(layer, space, named) for layer, space in spaces.items()]
     here = {name: sites[0].environment[name] for name in IDENTITY}
     journal.begin({"rnn-parity": own_version(), "seed": seed, "against": against, **here})
     before, start = set(journal.known), time.perf_counter()
@@ -91,11 +93,25 @@ def sweep(
     known = job.outcomes(configurations, "sweep")
     seconds = time.perf_counter() - start
     outcomes = {one: known[one] for one in configurations}
-    new = len(outcomes.keys() - before)
+    new, counted = len(outcomes.keys() - before), len(known)
     findings, unexplained = job.findings(outcomes, spaces)
-    environment = sites[0].environment
-    swept = Swept(environment, outcomes, findings, unexplained, new, seconds, pool.count)
+    swept = Swept(
+        sites[0].environment,
+        outcomes,
+        findings,
+        unexplained,
+        new,
+        seconds,
+        pool.count,
+        looked_into=len(known) - counted,
+        left_out=tuple(left_out(one, outcome) for site in sites for one, outcome in site.left_out),
+    )
     return swept if folder is None else replace(swept, scripts=job.scripts(swept, folder))
+
+
+def left_out(one: Configuration, outcome: Outcome) -> Finding:
+    """What Keras refuses and no configuration asks for, as a finding without members."""
+    return Finding(one, outcome, (), None, (), known_difference(one, outcome, None))
 
 
 @dataclass(frozen=True)
@@ -107,9 +123,9 @@ class Job:
     seed: int
     against: str | None = None
 
-    def site(self, layer: str, space: Space) -> Site:
-        """Where the work is done, as it takes a layer; `space` is what is asked for."""
-        job = partial(describe, against=self.against, space=space)
+    def site(self, layer: str, space: Space, named: Collection[str]) -> Site:
+        """Where the work is done, as it takes a layer; the others are as in `describe`."""
+        job = partial(describe, against=self.against, space=space, named=tuple(named))
         ((_, site),) = self.pool.as_completed(job, [layer])
         if site is None:
             raise InputError("workers: expected ones that stay alive, received two that died")
@@ -190,21 +206,26 @@ class Job:
 
     def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
         """A group with the numbers of its smallest configuration, by which it is recognised."""
-        one, members = group.smallest, tuple(group.members)
-        plain = self.journal.known[one]
+        one, plain = group.smallest, self.journal.known[group.smallest]
+        members = tuple(group.members_that(is_own=True))
+        others = group.members_that(is_own=False)
+        behind = tuple(other for other in others if outcomes[other].verdict != "refused")
         if plain.max_ratio is None:
             known = known_difference(one, plain, None, self.against)
-            return Finding(one, plain, (), None, members, known)
+            return Finding(one, plain, (), None, members, known, behind=behind)
         ((_, numbers),) = self.of_each(numbers_of, [one])
         explained, own = self.explained([one])[one] or (plain, ())
-        others = self.explained(one for one in witnesses(group, outcomes) if one != group.smallest)
-        causes = shared(own, [told[1] for told in others.values() if told is not None])
         known = known_difference(one, plain, numbers, self.against)
+        if known:  # it is proven: nobody has to be asked
+            causes = tuple(cause for cause in own if cause.fault == known.id)
+        else:
+            asked = self.explained(w for w in witnesses(group, outcomes) if w != one)
+            causes = agreed(own, [told[1] for told in asked.values() if told is not None])
         # Nothing is unexplained that is known: of that, the verdict alone is said.
         outcome = plain if known else replace(explained, seconds=plain.seconds)
         named = [known.id] if known else [cause.fault for cause in causes]
         telling = None if names(own, named) else self.telling(group, named)
-        return Finding(one, outcome, causes, numbers, members, known, telling)
+        return Finding(one, outcome, causes, numbers, members, known, telling, behind)
 
     def explained(
         self, ones: Iterable[Configuration]
@@ -238,17 +259,38 @@ def shared(causes: tuple[Cause, ...], others: Iterable[tuple[Cause, ...]]) -> tu
     return tuple(cause for cause in causes if all(cause.fault in one for one in seen))
 
 
+def agreed(own: tuple[Cause, ...], others: Sequence[tuple[Cause, ...]]) -> tuple[Cause, ...]:
+    """The causes of a finding: its own that explain others as well.
+
+    Where its numbers are too few to name any, those that all of several others share.
+    """
+    if own or len(others) < 2:
+        return shared(own, others)
+    return shared(others[0], others[1:])
+
+
 @dataclass
 class Group:
     """Failures with one cause: the smallest configuration that shows it, and who else does.
 
-    `forms` are the options that matter, with the values with which they were met.
+    `forms` are the options that matter, with the values with which they were met. `members` tells
+    of each configuration whether it shows it itself, or only with an option less: every failure is
+    the own one of a single group.
     """
 
     smallest: Configuration
     verdict: Status
     forms: list[Mapping[str, Value]] = field(default_factory=list)
-    members: dict[Configuration, None] = field(default_factory=dict)
+    members: dict[Configuration, bool] = field(default_factory=dict)
+
+    def add(self, failure: Failure) -> None:
+        """Count a failure that this explains."""
+        is_own = failure.configuration == failure.origin
+        self.members[failure.origin] = is_own or self.members.get(failure.origin, False)
+
+    def members_that(self, is_own: bool) -> list[Configuration]:
+        """The members that show it themselves, or the others."""
+        return [one for one, own in self.members.items() if own is is_own]
 
     def form_of(self, failure: Failure) -> Mapping[str, Value] | None:
         """The form that the failure has, if it has one."""
@@ -298,7 +340,7 @@ def split(
         if group is None or form is None:
             others.append(failure)
         else:
-            group.members[failure.origin] = None
+            group.add(failure)
             explained.append((failure, form))
     return explained, others
 
@@ -306,7 +348,10 @@ def split(
 def hidden(
     explained: Sequence[tuple[Failure, Mapping[str, Value]]], outcomes_of: OutcomesOf
 ) -> list[Failure]:
-    """What still fails when one of the options that explain a failure has its default."""
+    """What still fails when one of the options that explain a failure has its default.
+
+    What is refused then was not asked for.
+    """
     origins = {
         (failure.configuration.without(name), failure.origin): None
         for failure, form in explained
@@ -314,7 +359,7 @@ def hidden(
     }
     outcomes = outcomes_of(list(dict.fromkeys(one for one, _ in origins)))
     found = [Failure(one, outcomes[one].verdict, origin) for one, origin in origins]
-    return [failure for failure in found if failure.verdict != "parity"]
+    return [failure for failure in found if failure.verdict not in ("parity", "refused")]
 
 
 def add_group(

@@ -41,14 +41,23 @@ def write_port_scripts(
         paths[one] = os.path.join(folder, f"{name}.py")
         write_case(os.path.join(folder, f"{name}.npz"), case)
         about = description(finding, swept.environment["keras"] or "")
-        write_text(paths[one], port_script(case, against, f"{name}.npz", about))
+        write_text(paths[one], port_script(case, against, f"{name}.npz", about, way_from(folder)))
     return paths
 
 
-def port_script(case: Case, against: str, file: str, about: str) -> str:
-    """A script that calls the function `against` on what is recorded in `file`.
+def way_from(folder: str) -> str:
+    """The current folder, where the function is, as seen from `folder`: both may move together."""
+    try:
+        return os.path.relpath(os.curdir, folder)
+    except ValueError:  # another drive
+        return os.path.abspath(os.curdir)
 
-    It exits with 1 where the function is wrong, and needs no TensorFlow.
+
+def port_script(case: Case, against: str, file: str, about: str, way: str = os.curdir) -> str:
+    """A script that calls the function `against` on what is recorded in `file`, beside it.
+
+    It exits with 1 where the function is wrong, with 2 where something is missing that it needs,
+    which is no TensorFlow. `way` leads from its folder to the function's.
     """
     module, _, name = against.partition(":")
     layer = case.weights()
@@ -70,6 +79,7 @@ def port_script(case: Case, against: str, file: str, about: str) -> str:
         module=module,
         function=f"{module}.{name}",
         against=against,
+        way=way,
         kind=type(layer).__name__,
         bias="None" if case.bias is None else 'data["bias"]',
         options="".join(f"    {n}={value!r},\n" for n, value in options.items()),
@@ -82,21 +92,28 @@ def port_script(case: Case, against: str, file: str, about: str) -> str:
 SCRIPT = '''\
 """{about}
 
-Inputs, weights and Keras's outputs are in {file}, beside this script. Run it in the folder
-in which {module} stands; it exits with 1 where {against} is wrong.
+Inputs, weights and Keras's outputs are in {file}, beside this script. It exits with 1 where
+{against} is wrong, and with 2 where something is missing that it needs.
 """
 
 import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, os.getcwd())
-import numpy as np
-import {module}
+SCRIPT = Path(__file__).resolve()
+SOURCE = SCRIPT.parent.joinpath({way!r}).resolve()  # where the function was
+sys.path[:0] = [os.getcwd(), str(SOURCE)]
+try:
+    import numpy as np
+    import {module}
 
-import rnn_parity as rp
+    import rnn_parity as rp
 
-data = np.load(Path(__file__).with_name("{file}"))
+    data = np.load(SCRIPT.with_name("{file}"))
+except (ImportError, OSError) as error:
+    needs = f"{module} (here or in {{SOURCE}}), rnn_parity, NumPy, and {file} beside it"
+    print(f"{{SCRIPT.name}}: {{error}}; it needs {{needs}}", file=sys.stderr)
+    sys.exit(2)
 layer = rp.{kind}(
     data["kernel"],
     data["recurrent_kernel"],

@@ -22,7 +22,9 @@ from rnn_parity.errors import InputError, misspelt
 from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.sweep.covering import UNBROKEN, Forbidden, covering_array
 from rnn_parity.system.choices import INITIAL_STATES, MASKS, MODES
+from rnn_parity.system.environment import keras_version
 from rnn_parity.verdict.configuration import OF_WRAPPER, Configuration, Value
+from rnn_parity.verdict.sweep_results import Outcome
 
 Space: TypeAlias = Mapping[str, tuple[Value, ...]]
 
@@ -34,6 +36,8 @@ OF_KERAS = ("mode", "open_size", *OF_WRAPPER)
 NAMES = tuple(name for name in CATALOGUE if name not in ("tanh", "hard_sigmoid_keras2"))
 OF_KERAS_2 = tuple(name for name in NAMES if name[0].isupper())
 """Layer classes that Keras 2 takes for activations; they compute in float32."""
+OLD = ("time_major", *OF_KERAS_2)
+"""What messages do not offer: Keras 3 does not take it."""
 
 COMMON: Space = {
     "activation": ("tanh", *NAMES),
@@ -143,15 +147,18 @@ def example(rule: Rule, layer: str, space: Space) -> Configuration | None:
 class Site:
     """Where the work is done: its versions and device, and what its Keras takes of a layer.
 
-    `space` holds the values that it does not refuse alone, `rules` what does not go together, and
-    `refused` one configuration for everything that it does not take.
+    `space` holds the values that it takes, `rules` what does not go together. `left_out` has an
+    example of each rule that Keras itself refuses, with its words; no sweep asks for them. `alone`
+    are the configurations that show which values another implementation refuses by themselves: they
+    are asked for once.
     """
 
     layer: str
     environment: Mapping[str, str | None]
     space: Space
     rules: tuple[Rule, ...]
-    refused: tuple[Configuration, ...]
+    left_out: tuple[tuple[Configuration, Outcome], ...] = ()
+    alone: tuple[Configuration, ...] = ()
 
     def single_options(self) -> Iterator[tuple[str, Configuration]]:
         """Every value but the first, alone: the name of its option, and the configuration."""
@@ -174,7 +181,7 @@ class Site:
             name: tuple(value for value in values if (name, value) not in alone)
             for name, values in self.space.items()
         }
-        return replace(self, space=space, refused=(*self.refused, *ones))
+        return replace(self, space=space, alone=(*self.alone, *ones))
 
 
 # What is asked for, in the words of a person.
@@ -201,7 +208,7 @@ class Choice:
         meant = [(word, value_of(word, known)) for word in self.words]
         for word, value in meant:
             if value is None:
-                expected = f"expected some of {', '.join(map(str, known))}"
+                expected = f"expected some of {offered(known)}"
                 raise InputError(f"{self}: {misspelt(word, map(str, known), expected)}")
         return tuple(value for value in known if value in [one for _, one in meant])
 
@@ -217,7 +224,7 @@ def asked_spaces(
     for choice in (*only, *without):
         known = list(dict.fromkeys(name for layer in layers for name in SPACES[layer]))
         if choice.name not in known:
-            expected = f"expected an option of {' or '.join(layers)}: {', '.join(known)}"
+            expected = f"expected an option of {' or '.join(layers)}: {offered(known)}"
             raise InputError(f"{choice}: {misspelt(choice.name, known, expected)}")
     for choice in only:
         if [one.name for one in only].count(choice.name) > 1:
@@ -251,6 +258,16 @@ def restricted(spaces: Mapping[str, Space]) -> dict[str, list[Value]]:
     }
 
 
+def excluded(spaces: Mapping[str, Space]) -> dict[str, list[Value]]:
+    """The options some values of which are left out of the spaces, with those that are."""
+    return {
+        name: [value for value in SPACES[layer][name] if value not in values]
+        for layer, space in spaces.items()
+        for name, values in space.items()
+        if values != SPACES[layer][name]
+    }
+
+
 def value_of(word: str, known: Sequence[Value]) -> Value | None:
     """The value that a word stands for, numbers in any form; None where there is no such value."""
     for value in known:
@@ -264,6 +281,12 @@ def value_of(word: str, known: Sequence[Value]) -> Value | None:
     return next((one for one in numbers if not isinstance(one, bool) and one == number), None)
 
 
+def offered(known: Iterable[Value]) -> str:
+    """The options or values that a message names."""
+    is_old = (keras_version() or "3").startswith("2")
+    return ", ".join(str(one) for one in known if is_old or one not in OLD)
+
+
 # What is combined.
 
 
@@ -272,14 +295,14 @@ def combinations(
 ) -> list[Configuration]:
     """The configurations of a sweep, the first `limit` of them if given; all for no strength.
 
-    What the site refuses is among them, one configuration for each reason. Raises `InputError` for
-    a strength that is not from 1 to the number of options, and for a full product that is too large
-    to be listed and has no limit.
+    What another implementation refuses alone is among them, each value once. Raises `InputError`
+    for a strength that is not from 1 to the number of options, and for a full product that is too
+    large to be listed and has no limit.
     """
     if strength is None and prod(map(len, site.space.values())) > MOST_LISTED:
         return drawn(site, limit, seed)
     found = everything(site) if strength is None else covering(site, strength, seed)
-    found += site.refused
+    found += site.alone
     Random(seed).shuffle(found)
     return found[:limit]
 

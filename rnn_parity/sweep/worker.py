@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from threading import Lock
@@ -26,8 +27,8 @@ from rnn_parity.sweep.space import (
     Space,
     default_of,
     example,
-    simplest_of,
 )
+from rnn_parity.system.environment import keras_version
 from rnn_parity.verdict.configuration import OF_RUN, OF_WRAPPER, Configuration, Value
 from rnn_parity.verdict.order import WORST_FIRST, Status
 from rnn_parity.verdict.results import Cause, Check
@@ -193,50 +194,55 @@ def cases_of(
     return tuple(case_of(seen, versions_now(keras_adapter.device())) for seen in calls)
 
 
-def describe(layer: str, against: str | None = None, space: Space | None = None) -> Site:
+def describe(
+    layer: str,
+    against: str | None = None,
+    space: Space | None = None,
+    named: Collection[str] = (),
+) -> Site:
     """The site that this process is. Takes seconds where TensorFlow is not imported yet.
 
-    `space` is what is asked for, everything for None. With `against`, options that only say how
-    Keras runs have one value. Raises `InputError` and `MissingPackageError` for a source that
-    cannot be asked, and `InputError` where Keras takes no value of an option.
+    `space` is what is asked for, everything for None; the values of the options `named` are asked
+    for by name. Other values that Keras does not take are not in the site's space. With `against`,
+    options that only say how Keras runs have one value. Raises `InputError` and
+    `MissingPackageError` for a source that cannot be asked, and `InputError` for a value that is
+    asked for by name, or all values of an option, where Keras does not take them.
     """
     from rnn_parity import keras_adapter
     from rnn_parity.system.environment import environment
 
     sources_named(against)
-    space, refused = built(layer, SPACES[layer] if space is None else space)
+    space = built(layer, SPACES[layer] if space is None else space, named)
     if against is not None:
         space |= {name: space[name][:1] for name in OF_KERAS}
     here = environment(keras_adapter.device())
-    site = Site(layer, here, space, RULES, tuple(map(simplest_of(layer, space).but, refused)))
-    # A source that refuses what is simplest says nothing of what does not go together.
-    who = None if against is not None and refuses(site.simplest, against) else against
-    tried = [(rule, example(rule, layer, space)) for rule in RULES if rule.keras]
-    broken = [(rule, one) for rule, one in tried if one and refuses(one, who)]
-    rules = [rule for rule in RULES if not rule.keras] + [rule for rule, _ in broken]
-    refusing = (*site.refused, *(one for _, one in broken))
-    return replace(site, rules=tuple(rules), refused=refusing)
+    rules, left_out = [rule for rule in RULES if not rule.keras], []
+    for rule in RULES:
+        one = example(rule, layer, space) if rule.keras else None
+        outcome = None if one is None else check_configuration(one, 0)
+        if one is not None and outcome is not None and outcome.verdict == "refused":
+            rules.append(rule)
+            left_out.append((one, outcome))
+    return Site(layer, here, space, tuple(rules), tuple(left_out))
 
 
-def built(layer: str, space: Space) -> tuple[dict[str, tuple[Value, ...]], list[dict[str, Value]]]:
-    """What Keras builds of a space, and each value that it does not build, whatever is beside it.
+def built(layer: str, space: Space, named: Collection[str] = ()) -> dict[str, tuple[Value, ...]]:
+    """What Keras builds of a space, whatever is beside it.
 
-    Raises `InputError` where that leaves an option without a value.
+    Raises `InputError` for a value of one of the options `named` that it does not build, and where
+    that leaves an option without a value.
     """
     default, of_keras = default_of(layer), set(OF_RUN + OF_WRAPPER) - {"dtype"}
     asked = [(n, v) for n, vs in space.items() if n not in of_keras for v in vs if v != default[n]]
     refused = {item: why for item in asked if (why := not_built(default.but(dict([item]))))}
     taken = {n: tuple(v for v in vs if (n, v) not in refused) for n, vs in space.items()}
-    for name, values in taken.items():
-        if not values:
-            first = (name, space[name][0])
-            raise InputError(f"{name}: expected a value that Keras takes: {refused[first]}")
-    return taken, [dict([item]) for item in refused]
-
-
-def refuses(configuration: Configuration, against: str | None) -> bool:
-    """Whether Keras, or the source in its place, refuses it."""
-    return check_configuration(configuration, 0, against).verdict == "refused"
+    for (name, value), why in refused.items():
+        if name in named or not taken[name]:
+            raise InputError(
+                f"{name}={value}: expected a value that Keras {keras_version()} takes, received "
+                f"one that it refuses: {why.rstrip('.')}; leave it out"
+            )
+    return taken
 
 
 def not_built(configuration: Configuration) -> str:

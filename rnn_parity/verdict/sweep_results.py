@@ -98,9 +98,10 @@ class Finding(PlainData):
     """One cause of failures: the smallest configuration that shows it, what came of that, and who
     else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
 
-    `causes` explain it and those of `members` that were asked; `numbers` are None where nothing
-    was compared. `telling` is the same in larger sizes, where the numbers of the smallest are too
-    few for a check of it alone to name the cause.
+    A failure in the sweep is a member of one finding. `behind` are those that show this one, too,
+    once an option of what they fail by is taken away. `causes` explain it and those of `members`
+    that were asked; `numbers` are None where nothing was compared. `telling` is the same in larger
+    sizes, where the numbers of the smallest are too few for a check of it alone to name the cause.
     """
 
     configuration: Configuration
@@ -110,6 +111,7 @@ class Finding(PlainData):
     members: tuple[Configuration, ...]
     known: DifferenceText | None
     telling: Configuration | None = None
+    behind: tuple[Configuration, ...] = ()
 
     @property
     def verdict(self) -> Status:
@@ -123,7 +125,9 @@ class Swept(PlainData):
 
     `new` counts what was checked now and not read from a file, in `seconds`, by `workers`.
     `unexplained` failed, but there were too many causes to look into them all. `scripts` are the
-    files that show the findings of some configurations.
+    files that show the findings of some configurations. `looked_into` counts the checks that made
+    small what failed, none of which is among the outcomes. `left_out` is what Keras refuses, one
+    example each, and nothing was asked for.
     """
 
     environment: Mapping[str, str | None]
@@ -134,6 +138,8 @@ class Swept(PlainData):
     seconds: float
     workers: int
     scripts: Mapping[Configuration, str] = field(default_factory=dict)
+    looked_into: int = 0
+    left_out: tuple[Finding, ...] = ()
 
     @property
     def checked(self) -> dict[Configuration, Outcome]:

@@ -176,6 +176,26 @@ def test_dtype_policies(mode, dtype):
     assert np.array_equal(seen.weights.kernel, tf.cast(kernel, "float64").numpy())
 
 
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("timesteps", [1, T])
+def test_a_layer_runs_again_for_its_sequence_where_it_has_more_than_one_step(mode, timesteps):
+    layer, ran = build(stateful=True), []
+    call = layer.call
+
+    def counted(inputs, *args, **kwargs):
+        ran.append(layer.return_sequences)
+        return call(inputs, *args, **kwargs)
+
+    layer.call = counted
+    x = X[0, :, :timesteps]
+    (seen,) = ka.observe_layer(layer, x, mode=mode)
+    assert ran == [False] + [True] * (timesteps > 1)
+    expected = np.asarray(build(stateful=True, return_sequences=True)(tf.constant(x)))
+    assert np.allclose(seen.outputs, expected, atol=1e-6)
+    assert np.array_equal(seen.last_output, seen.outputs[:, -1])
+    assert np.array_equal(layer.states[0], seen.last_output)
+
+
 def test_layer_is_as_it_was():
     layer = build(stateful=True)
     ka.observe_layer(layer, X[0], mode="eager")

@@ -1,6 +1,7 @@
 """What a sweep reports, in every form, on findings made by hand."""
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 
@@ -8,7 +9,8 @@ import pytest
 
 from rnn_parity.diagnosis.known_differences import KNOWN_DIFFERENCES
 from rnn_parity.report.sweeps import SweepReport
-from rnn_parity.sweep.space import default_of
+from rnn_parity.sweep.space import SPACES, default_of
+from rnn_parity.verdict.consistency import document_contradiction
 from rnn_parity.verdict.results import Cause, Divergence
 from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
 
@@ -111,10 +113,10 @@ def test_the_table():
     text = " ".join(" ".join(lines).replace(" \\ ", " ").split())
     for part in (
         "Python 3.11.7, NumPy 2.4, TensorFlow 2.21, Keras 3.15.1, cpu",
-        "layer checked parity suspect diverged inconclusive failed refused",
-        "simple_rnn 2 1 0 1 0 0 2",
+        "layer total parity suspect diverged inconclusive failed refused",
+        "simple_rnn 4 1 0 1 0 0 2",
         # 4 in 2 s; each of them took 0.5, 0.25 and twice 0.125 s
-        "4 configurations in 2 s, 2.00 per second by 2 workers; each worker per second: eager 4.00",
+        "4 configurations in 2 s, 2.00 per second by 2 workers; one worker per second: eager 4.00",
         "1. DIVERGED, known: zeroed-by-the-mask-as-given, in 1 configuration",
         "smallest simple_rnn with mask=right, go_backwards=True, unroll=True, "
         "zero_output_for_mask=True, batch 3, timesteps 3, features 4, units 4",
@@ -128,9 +130,9 @@ def test_the_table():
         "--arg return_state=False --arg go_backwards=True --arg unroll=True "
         "--arg zero_output_for_mask=True",
         "script repro/1.py",
-        "2 activation=ELU, ReLU: no such thing as 'ELU'",
-        "DIVERGED: of 2 checks, 1 in parity; 1 diverged (for 1 reason, 1 of them known); "
-        "2 more were refused by Keras.",
+        "Refused by Keras: 2 activation=ELU, ReLU: no such thing as 'ELU'",
+        "DIVERGED: of 4 configurations, 1 in parity, 1 diverged (1 known reason), 2 refused by "
+        "Keras.",
     ):
         assert part in text, part
 
@@ -138,7 +140,7 @@ def test_the_table():
 def test_fewer_than_half_is_said_beside_the_verdict():
     few = report({DEFAULT: PARITY, **REFUSING}, against="mine:f")
     said = "fewer than half of the configurations were checked, 1 of 3"
-    expected = f"PARITY: {said}; of 1 checks, 1 in parity; 2 more were refused by Keras or mine:f."
+    expected = f"PARITY: {said}; of 3 configurations, 1 in parity, 2 refused by Keras."
     for name in ("table", "markdown", "github"):
         text = " ".join(few.render(name).replace("\\", "").split())
         assert expected in text, text
@@ -183,7 +185,7 @@ def test_markdown_and_annotations():
     assert "- 2: activation=ELU, ReLU: no such thing as 'ELU'" in text
     known, last = WHOLE.render("github").splitlines()
     assert known.startswith("::warning title=rnn-parity::DIVERGED, known: ")
-    assert last.startswith("DIVERGED: of 2 checks")
+    assert last.startswith("DIVERGED: of 4 configurations, ")
     new = report({ZEROED: DIVERGED}, finding(ZEROED, DIVERGED)).render("github")
     assert new.startswith("::error title=rnn-parity::DIVERGED, in 1 configuration%0A")
 
@@ -196,10 +198,11 @@ def test_what_is_refused_alone_is_left_out_by_the_options_that_are_named():
     outcomes = {DEFAULT: PARITY, done: PARITY, **dict.fromkeys([*ones, both], REFUSED)}
     findings = [finding(one, REFUSED) for one in (*ones, both)]
     text = report(outcomes, *findings, against="mine:f").render()
-    assert "without what is refused by itself: --exclude mask --exclude activation=selu" in text
-    assert "--exclude dtype" in text
-    assert "float64" not in text.partition("without what")[2].partition("Refused")[0]
-    assert "without what is refused" not in report(outcomes, *findings).render()
+    said = " ".join(text.split())
+    expected = "leave out what is refused by itself: --exclude mask --exclude activation=selu"
+    assert f"{expected} --exclude dtype" in said
+    assert "float64" not in text.partition("leave out")[2].partition("Refused")[0]
+    assert "leave out" not in report(outcomes, *findings).render()
 
 
 def test_words_are_not_broken_in_the_middle():
@@ -212,11 +215,110 @@ def test_words_are_not_broken_in_the_middle():
     assert {*names} <= words
 
 
+def test_a_long_list_of_values_is_several_options():
+    done = ("tanh", "relu")
+    refused = [name for name in SPACES["simple_rnn"]["activation"] if name not in done]
+    assert len(refused) > 20
+    ones = [DEFAULT.but({"activation": name}) for name in refused]
+    outcomes = {DEFAULT: PARITY, DEFAULT.but({"activation": "relu"}): PARITY}
+    findings = [finding(one, REFUSED) for one in ones]
+    whole = {**outcomes, **dict.fromkeys(ones, REFUSED)}
+    text = report(whole, *findings, against="mine:f").render()
+    assert "--arg activation=tanh,relu" in text  # the shorter way to say it
+    outcomes |= {**dict.fromkeys(ones[:12], PARITY), **dict.fromkeys(ones[12:], REFUSED)}
+    text = report(outcomes, *findings[12:], against="mine:f").render()
+    assert max(map(len, text.splitlines())) <= 80
+    options = re.findall(r"--exclude activation=(\S+)", text)
+    assert len(options) > 1
+    assert ",".join(options).split(",") == refused[12:]
+
+
+def test_what_a_source_refused_is_said_once_with_a_few_of_the_values():
+    names = SPACES["simple_rnn"]["activation"][1:12]
+    ones = [DEFAULT.but({"activation": name}) for name in names]
+    large = DEFAULT.but({"mask": "left", "units": 17})  # not by its mask alone
+    refused = replace(REFUSED, summary="mine:f: NotImplementedError: only tanh")
+    outcomes = {DEFAULT: PARITY, **dict.fromkeys([*ones, large], refused)}
+    findings = [finding(ones[0], refused, members=tuple(ones)), finding(large, refused)]
+    text = " ".join(report(outcomes, *findings, against="mine:f").render().split())
+    values = f"{', '.join(names[:6])}, 5 more"
+    assert f"Refused by mine:f: 11 activation={values}: NotImplementedError: only tanh" in text
+    assert "--exclude activation " in text
+    assert "--exclude mask" not in text
+    assert "eager" not in text  # it is Keras that has modes
+
+
+def test_what_is_found_behind_refusals_alone_is_said_to_be():
+    found = Finding(ZEROED, DIVERGED, (), None, (), None)
+    text = report({DEFAULT: REFUSED}, found).render()
+    assert "1. DIVERGED, behind what was refused\n" in text
+    assert "1 more finding behind what failed" in " ".join(text.split())
+
+
+def test_an_option_and_its_value_stay_on_one_line():
+    lines = report({ZEROED: DIVERGED}, finding(ZEROED, DIVERGED)).render().splitlines()
+    assert not [line for line in lines if line.endswith("--arg \\")]
+
+
+def test_the_counts_add_up_in_every_form():
+    """What turned up while something was made small counts among nothing that was asked for."""
+    ones = [DEFAULT.but({"calls": n, "units": m}) for n in (1, 2, 3) for m in (1, 4)]
+    outcomes = dict(zip(ones, [PARITY, DIVERGED, DIVERGED, UNCLEAR, REFUSED, FAILED], strict=True))
+    sparse = DEFAULT.but({"activation": "sparsemax"})
+    found = [
+        Finding(ones[1], DIVERGED, (), None, (ones[1], ones[2]), None, behind=(ones[4],)),
+        Finding(sparse, DIVERGED, (), None, (), None, behind=(ones[1],)),
+        *(finding(one, outcomes[one]) for one in ones[3:]),
+    ]
+    whole = report(outcomes, *found, against="mine:f")
+    swept = replace(whole.swept, looked_into=17, left_out=(finding(ZEROED, REFUSED),))
+    whole = SweepReport(swept, whole.options)
+    sentence = (
+        "DIVERGED: of 6 configurations, 1 in parity, 2 diverged (1 reason), 1 inconclusive "
+        "(1 reason), 1 failed (1 reason), 1 refused by Keras; 1 more finding behind what failed."
+    )
+    for form in ("table", "markdown", "github"):
+        text = " ".join(whole.render(form).replace("|", " ").replace("\\", "").split())
+        assert sentence in text, text
+    for text in (whole.render(), whole.render("markdown").replace("|", " ").replace("\\", "")):
+        said = " ".join(text.split())
+        assert "simple_rnn 6 1 0 2 1 1 1" in said
+        assert "DIVERGED, in 2 configurations, behind another failure in 1 more" in said
+        assert "DIVERGED, behind another failure in 1" in said
+        assert "17 more checks, not counted here, looked into what failed" in said
+        assert re.search(r"Left out, because Keras refuses these options together: - mask=", said)
+    document = json.loads(whole.render("json"))
+    sweep = document["sweep"]
+    assert sum(sweep["verdicts"].values()) == sweep["count"] == 6
+    assert sum(one["count"] for one in sweep["findings"]) == 5
+    assert [len(one["behind"]) for one in sweep["findings"]] == [1, 1, 0, 0, 0]
+    assert (sweep["looked_into"], len(sweep["left_out"])) == (17, 1)
+    assert sweep["left_out"][0]["configuration"] == ZEROED.entry
+    assert document_contradiction(document) is None
+    pytest.importorskip("jinja2")
+    page = " ".join(whole.render("html").split())
+    assert sentence in page
+    assert "refuses these options together:</h2>" in page
+    assert '<tr><td>1<td class="left">' in page  # what was refused is counted
+    assert '<tr><td class="left">mask=' in page  # what was left out is not
+
+
 def test_what_a_sweep_was_asked_for_is_said():
     asked = {"activation": ["tanh", "relu"], "mask": ["none"]}
     one = report({DEFAULT: PARITY}, restricted=asked)
     assert "\nonly with activation=tanh or relu, mask=none\n" in one.render()
     assert json.loads(one.render("json"))["sweep"]["restricted"] == asked
+
+
+def test_a_sweep_for_all_but_a_few_values_says_these_few():
+    kept = {
+        "activation": ["tanh", "relu", "mish"],
+        "mask": ["none"],
+        "dtype": ["float32", "float16"],
+    }
+    dropped = {"activation": ["selu", "elu"], "mask": ["left", "right"], "dtype": ["float64"]}
+    text = report({DEFAULT: PARITY}, restricted=kept, excluded=dropped).render()
+    assert "\nonly with mask=none; without activation=selu or elu, dtype=float64\n" in text
 
 
 def test_a_long_command_is_one_for_a_shell():

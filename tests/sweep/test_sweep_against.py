@@ -154,9 +154,8 @@ def test_what_crashes_has_failed_and_is_no_refusal(small, ports, capsys):
 def test_failures_are_said_in_every_format(small, ports, capsys):
     line = ["sweep", "--strength", "full", "--against", "ports_of_mine:crashing", "--resume", "a"]
     end = (
-        "FAILED: fewer than half of the configurations were checked, 2 of 25; of 2 checks, 2 in "
-        "parity; 22 more failed in ports_of_mine:crashing (for 3 reasons); 1 more were refused by "
-        "Keras or ports_of_mine:crashing."
+        "FAILED: fewer than half of the configurations were checked, 2 of 25; of 25 "
+        "configurations, 2 in parity, 22 failed (3 reasons), 1 refused by ports_of_mine:crashing."
     )
     for name in ("table", "markdown", "github"):
         assert cli.main([*line, "--format", name]) == 1
@@ -164,8 +163,8 @@ def test_failures_are_said_in_every_format(small, ports, capsys):
         assert end in out.replace("\\", ""), out
         assert "IndexError: list index out of range" in out
         if name != "github":
-            assert "layer checked parity suspect diverged inconclusive failed refused" in out
-            assert "simple_rnn 2 2 0 0 0 22 1" in out
+            assert "layer total parity suspect diverged inconclusive failed refused" in out
+            assert "simple_rnn 25 2 0 0 0 22 1" in out
         else:
             assert out.count("::error title=rnn-parity::FAILED, in ") == 3
 
@@ -209,8 +208,8 @@ def test_a_wrong_port_is_one_finding_that_names_it(small, ports, capsys):
 def test_the_report_says_who_was_checked_and_how_to_do_it_again(small, ports, capsys):
     assert cli.main(["sweep", "--strength", "1", "--against", "ports_of_mine:port"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "cpu ports_of_mine:port in place of Keras layer checked" in out
-    assert "more were refused by Keras or ports_of_mine:port." in out
+    assert "cpu what ports_of_mine:port computes, in place of Keras layer total" in out
+    assert "refused by ports_of_mine:port." in out
     assert cli.main(["sweep", "--strength", "4", "--against", "ports_of_mine:wrong"]) == 1
     out = capsys.readouterr().out
     again = out.partition("again")[2].partition("Refused")[0].replace("\\\n", " ")
@@ -298,6 +297,31 @@ def test_a_finding_about_a_function_is_a_case_and_a_script(small, ports, capsys)
     assert cli.main(["check", case, "--against", "ports_of_mine:port"]) == 0
 
 
+def test_a_script_runs_from_anywhere_and_names_what_is_missing(small, ports, capsys, tmp_path):
+    swept(capsys, "--against", "ports_of_mine:doubled", "--mask", "none", "--repro", "repro")
+    script = tmp_path / "repro" / "1-simple_rnn.py"
+    away = tmp_path / "away"
+    away.mkdir()
+
+    def run(**blocked):
+        code = "".join(f"sys.modules[{name!r}] = None; " for name in blocked)
+        line = [sys.executable, "-c", f"import runpy, sys; {code}runpy.run_path({str(script)!r})"]
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.run(line, capture_output=True, text=True, env=path, cwd=away)
+
+    assert run().returncode == 1
+    assert "simple_rnn with" not in script.read_text()  # nothing is special
+    assert "simple_rnn: " in script.read_text()
+    for done in (run(rnn_parity=None), run(ports_of_mine=None)):
+        assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+        assert done.stderr.startswith("1-simple_rnn.py: import of ")
+        assert "it needs ports_of_mine (here or in " in done.stderr
+    (tmp_path / "repro" / "1-simple_rnn.npz").unlink()
+    done = run()
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No such file" in done.stderr
+
+
 def test_a_crash_of_a_function_is_shown_by_its_script(small, ports, capsys):
     options = ("--exclude", "go_backwards", "--mask", "none,left", "--repro", "repro")
     found = swept(capsys, "--against", "ports_of_mine:crashing", *options)
@@ -327,7 +351,7 @@ def test_a_value_that_is_refused_alone_is_combined_with_nothing(ports):
     one = DEFAULT.but({"go_backwards": True})
     found = site.without([one])
     assert found.space == {**site.space, "go_backwards": (False,)}
-    assert found.refused == (*site.refused, one)
+    assert (found.alone, found.left_out) == ((one,), site.left_out)
 
 
 @pytest.mark.skipif(

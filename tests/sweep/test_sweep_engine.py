@@ -3,7 +3,7 @@
 import pytest
 
 from rnn_parity.sweep import engine
-from rnn_parity.sweep.engine import Group, grouped, shared, shrink, witnesses
+from rnn_parity.sweep.engine import Group, agreed, grouped, shared, shrink, witnesses
 from rnn_parity.sweep.space import SPACES, default_of, simplest_of
 from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sweep_results import Outcome
@@ -151,6 +151,26 @@ def test_a_failure_hides_no_other():
     assert set(found["activation",].members) == {both, refused}
     assert set(found["go_backwards", "mask", "unroll"].members) == {both}
     assert set(found["calls", "unroll"].members) == {refused}
+    # Each of them is counted once.
+    own = [one for group in found.values() for one in group.members_that(is_own=True)]
+    assert sorted(map(str, own)) == sorted(map(str, outcomes))
+    assert found["activation",].members_that(is_own=False) == [refused]
+
+
+def test_what_is_refused_with_an_option_less_is_no_finding():
+    """Nobody asked for it: only what failed by itself did."""
+
+    def one_of(c):
+        if c.has(SPARSE):
+            return "diverged"
+        return "refused" if c["unroll"] and not c["return_state"] else "parity"
+
+    def both(ones):
+        return {c: Outcome(one_of(c), "") for c in ones}
+
+    outcomes = both([DEFAULT.but({**SPARSE, "unroll": True})])
+    (found,), rest = grouped(outcomes, both)
+    assert (found.smallest.changed, found.verdict, rest) == (SPARSE, "diverged", [])
 
 
 def test_a_refusal_is_not_explained_by_a_divergence():
@@ -289,6 +309,16 @@ def test_a_cause_must_explain_all_members():
     assert shared((early, late), []) == (early, late)
     assert shared((early, late), [(late,)]) == (late,)
     assert shared((early, late), [(late,), ()]) == ()
+
+
+def test_where_the_smallest_has_too_few_numbers_the_cause_is_what_all_others_name():
+    early, late = Cause("time-shifted", "", None), Cause("bias-dropped", "", None)
+    assert agreed((), [(early, late), (late,)]) == (late,)
+    assert agreed((), [(early,), (late,)]) == ()
+    assert agreed((), [(early,), ()]) == ()
+    assert agreed((), [(early,)]) == ()  # one may be chance
+    assert agreed((early,), [(late,), (late,)]) == ()
+    assert agreed((early, late), [(late,)]) == (late,)
 
 
 def test_the_members_with_the_most_numbers_are_asked():

@@ -4,11 +4,13 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from sweep_jobs import site
 
 from rnn_parity.errors import InputError
+from rnn_parity.sweep import space as module
 from rnn_parity.sweep.space import (
     RULES,
     SPACES,
@@ -18,9 +20,11 @@ from rnn_parity.sweep.space import (
     combinations,
     default_of,
     example,
+    excluded,
     restricted,
     tuples,
 )
+from rnn_parity.verdict.sweep_results import Outcome
 
 BOTH = (False, True)
 SMALL = {
@@ -136,12 +140,14 @@ def test_the_array_does_not_depend_on_the_process():
     assert len(answers) == 1
 
 
-def test_what_the_site_refuses_is_among_them_once():
-    where = site(**SMALL)
-    default = default_of("simple_rnn")
-    refused = default.but({"activation": "ELU"})
-    where = type(where)(where.layer, where.environment, where.space, where.rules, (refused,))
-    assert combinations(where, 2, None, 0).count(refused) == 1
+def test_what_a_source_refuses_alone_is_among_them_once_and_what_keras_refuses_is_not():
+    where, default = site(**SMALL), default_of("simple_rnn")
+    by_keras = default.but({"unroll": True, "open_size": "timesteps"})
+    by_source = default.but({"mask": "left"})
+    where = replace(where, left_out=((by_keras, Outcome("refused", "no")),)).without([by_source])
+    found = combinations(where, 2, None, 0)
+    assert (found.count(by_source), found.count(by_keras)) == (1, 0)
+    assert [one for one in found if one["mask"] == "left"] == [by_source]
 
 
 def test_every_layer_has_defaults_that_break_no_rule():
@@ -204,7 +210,8 @@ def test_some_values_alone_in_the_order_of_the_space():
     assert spaces["lstm"]["implementation"] == (1,)
     assert "implementation" not in spaces["simple_rnn"]
     assert restricted(spaces)["mask"] == ["none"]
-    assert restricted(asked(["gru"])) == {}
+    assert excluded(spaces)["mask"] == ["right", "left", "random"]
+    assert restricted(asked(["gru"])) == excluded(asked(["gru"])) == {}
 
 
 def test_true_is_no_number():
@@ -228,6 +235,15 @@ def test_true_is_no_number():
 def test_what_cannot_be_asked_for(only, without, words):
     with pytest.raises(InputError, match=words):
         asked(["simple_rnn"], only, without)
+
+
+def test_messages_offer_nothing_that_keras_does_not_take(monkeypatch):
+    for version, is_offered in (("3.15.1", False), (None, False), ("2.15.0", True)):
+        monkeypatch.setattr(module, "keras_version", lambda version=version: version)
+        for only, old in (("activation", "LeakyReLU"), ("activatoin", "time_major")):
+            with pytest.raises(InputError) as error:
+                asked(["gru"], [(only, ("rleu",))])
+            assert (f" {old}," in str(error.value)) is is_offered
 
 
 def test_a_choice_is_named_as_it_was_given():

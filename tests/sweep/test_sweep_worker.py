@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnn_parity import keras_adapter as ka
+from rnn_parity.errors import InputError
 from rnn_parity.sweep import worker as module
 from rnn_parity.sweep.space import SPACES, default_of
 from rnn_parity.sweep.worker import check_configuration, describe
@@ -120,13 +121,29 @@ def test_exponential_cells_stay_within_float16(layer, gates):
 
 def test_the_site_knows_what_its_keras_refuses():
     site = describe("simple_rnn")
-    refused = [one.changed for one in site.refused]
-    assert {"open_size": "batch", "stateful": True} in refused
-    unknown = {"time_major": True} if KERAS_3 else {"activation": "sparsemax"}
-    assert unknown in refused
-    ((name, value),) = unknown.items()
-    assert value not in site.space[name]
+    refused = {tuple(one.changed.items()): outcome for one, outcome in site.left_out}
+    outcome = refused[("open_size", "batch"), ("stateful", True)]
+    assert (outcome.verdict, "batch size" in outcome.summary) == ("refused", True)
+    assert {one.verdict for one in refused.values()} == {"refused"}
+    unknown = ("time_major", True) if KERAS_3 else ("activation", "sparsemax")
+    assert unknown[1] not in site.space[unknown[0]]
+    # A value of its own is no combination.
+    assert all(len(options) > 1 for options in refused)
     assert set(site.space["dtype"]) == set(ka.POLICIES)
     assert all(site.space[name][0] == values[0] for name, values in SPACES["simple_rnn"].items())
     assert not any(rule.forbids(DEFAULT) for rule in site.rules)
     assert site.environment["tensorflow"] is not None
+
+
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 takes it")
+def test_a_value_that_keras_does_not_take_is_refused_where_it_is_asked_for():
+    names = {"activation": ("tanh", "ReLU"), "time_major": (False, True)}
+    space = {**SPACES["gru"], **names}
+    site = describe("gru", space=space)
+    assert (site.space["activation"], site.space["time_major"]) == (("tanh",), (False,))
+    for name, values in names.items():
+        words = f"^{name}={values[1]}: expected a value that Keras 3.* takes, received one that it"
+        with pytest.raises(InputError, match=words):
+            describe("gru", space=space, named=[name])
+    with pytest.raises(InputError, match=r"^time_major=True: expected a value"):
+        describe("gru", space={**space, "time_major": (True,)})
