@@ -118,7 +118,9 @@ def test_the_first_timestep_rules_out_no_rounding_that_is_the_likeliest(kind, mo
             outputs = simulate(printed(decimals)(run, None))
             rows = implied.quick_rows(layer, sequences, outputs)
             found.append(causes.likeliest_rounding(Computation(layer, sequences), rows).detail)
-    assert found == 2 * [f"all weights are rounded to {decimals} decimals" for decimals in (4, 5, 6)]
+    assert found == 2 * [
+        f"all weights are rounded to {decimals} decimals" for decimals in (4, 5, 6)
+    ]
 
 
 def test_narrow_weights_are_named_with_their_format():
