@@ -349,7 +349,9 @@ class Rows:
         return Rows(
             tuple(design[:1] for design in self.designs),
             tuple(slope[:1] for slope in self.slopes),
-            *(array[:1] for array in (self.residual, self.observed, self.good)),
+            self.residual[:1],
+            self.observed[:1],
+            self.good[:1],
             through,
         )
 
