@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -167,9 +167,15 @@ def versions_of(found: Mapping[str, str | None]) -> str:
     return f"TensorFlow {found.get('tensorflow')}, Keras {found.get('keras')}"
 
 
+@cache
+def running_versions() -> str:
+    """The versions that compute now: those of a process stay as they are once they are loaded."""
+    return versions_of(versions_now())
+
+
 def change(case: Case, old: Check, new: Check, now: LayerCall) -> str:
     """What changed since `case` was recorded: the numbers, and what they were held to prove."""
-    since = f"recorded with {versions_of(case.versions)}, now {versions_of(versions_now())}"
+    since = f"recorded with {versions_of(case.versions)}, now {running_versions()}"
     moved_by = movement(case, now)
     if old.verdict == new.verdict:
         verdicts = f"{new.verdict} with the replay then and now"

@@ -38,6 +38,10 @@ CLOSER = 4.0
 """An explanation that is this many times as close as another makes the other one, though it is
 within the bounds, a chance. Chosen.
 """
+NO_NEARER = 5.0
+"""What a rounding of the weights predicts explains none of the residuals once its squares are more
+than this many times theirs. Derived: 4, by the triangle inequality; the rest is for rounding.
+"""
 Candidate = tuple[tuple[Fault, ...], Computation, tuple[str, ...]]
 """Faults, the computation that has them, and the details of each of them."""
 Candidates = Iterator[Candidate]
@@ -256,10 +260,14 @@ def likeliest_rounding(reference: Computation, equations: Rows) -> Computation |
     least = float((residual**2).sum())
     weights, gradient = stacked(reference.layer), equations.of_news.gradient
     noise = least / max(1, equations.count * reference.layer.units)
+    beginning = equations.beginning
     for variant in rounded_weights(reference):
         change = stacked(variant.layer) - weights
         # What it explains, and more than that, costs little; a quarter of it leaves room.
         if not np.vdot(change, gradient) > implied.CERTAIN**2 / 4 * noise:
+            continue
+        # Only what is at most twice as large as the residuals can leave less of them.
+        if float((beginning.changed(change) ** 2).sum()) > NO_NEARER * least:
             continue
         predicted = equations.news(equations.changed(change))
         left = float(((residual - predicted) ** 2).sum())

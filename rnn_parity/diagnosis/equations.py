@@ -342,6 +342,19 @@ class Rows:
         new = np.isin(np.arange(len(given)), [*first.values()]).reshape(self.good.shape)
         return replace(self.scaled(new[..., np.newaxis] * 1.0), good=self.good & new)
 
+    @property
+    def beginning(self) -> Rows:
+        """The equations of the first timestep, before which a memory has kept nothing."""
+        through = tuple(replace(o, slope=o.slope[:1], gain=o.gain[:1]) for o in self.through)
+        return Rows(
+            tuple(design[:1] for design in self.designs),
+            tuple(slope[:1] for slope in self.slopes),
+            self.residual[:1],
+            self.observed[:1],
+            self.good[:1],
+            through,
+        )
+
     def scaled(self, factor: NDArray[Any]) -> Rows:
         """Both sides of each equation, times a factor `(t, B, H)` or `(t, B, 1)`."""
         through = tuple(replace(one, gain=one.gain * factor) for one in self.through)

@@ -400,20 +400,25 @@ class Shared(Lettered):
 
     def under(self, activation: Activation) -> Array:
         """`f(z)`, of which nobody may change a number."""
-        return self.once(("f", id(activation)), activation, lambda: activation(self.value))
+        return self.once(("f", id(activation)), activation, lambda: quietly(activation, self.value))
+
+
+def quietly(activation: Activation, z: Array) -> Array:
+    """`f(z)`, where warnings are silenced already."""
+    if activation.quiet is not None:
+        return activation.quiet(z, np.empty_like(z))
+    return activation.function(z)
 
 
 def applied(activations: Sequence[Activation], z: Shared | Array) -> Array:
     """`f(z)`, or `(L, 1, n, H)` for L of them: each its own of z where z has that axis already."""
-    alone = all(one is activations[0] for one in activations)
+    first = activations[0]
+    if len(activations) == 1 or all(one is first for one in activations):
+        return z.under(first) if isinstance(z, Shared) else quietly(first, z)
     if isinstance(z, Shared):
-        found = [z.under(one) for one in activations[: 1 if alone else None]]
-    elif alone:
-        found = [activations[0](z)]
-    else:
-        parts = z if z.ndim == WITH_LANES else [z] * len(activations)
-        found = [one(part) for one, part in zip(activations, parts, strict=True)]
-    return found[0] if alone else np.stack(found)
+        return np.stack([z.under(one) for one in activations])
+    parts = z if z.ndim == WITH_LANES else [z] * len(activations)
+    return np.stack([quietly(one, part) for one, part in zip(activations, parts, strict=True)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -534,11 +539,17 @@ class FirstStep:
             "W": Matrix(product, every),
             "b": Bias(layer.bias, every),
             **layer.vectors,
-            **{a: partial(applied, [one.letters[a] for one in layers]) for a in layer.letters},
+            **{a: partial(applied, of_all) for a, of_all in activations_of(layers).items()},
         }
         outputs = bound(layer.formula, letters)(projection, *states)[0]
         outputs = outputs.value if isinstance(outputs, Shared) else outputs
         return np.broadcast_to(outputs, (len(layers), *start.seen.shape))
+
+
+def activations_of(layers: Sequence[Cell]) -> dict[str, list[Activation]]:
+    """What each letter of an activation means in each of the layers."""
+    letters = [layer.letters for layer in layers]
+    return {letter: [one[letter] for one in letters] for letter in letters[0]}
 
 
 def far_where_finite(start: Start, projected: FirstInputs, expected: Array, unit: float) -> bool:

@@ -8,6 +8,7 @@ counts. On a busy machine `--clock cpu` compares the processor's time in place o
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -141,7 +142,12 @@ def aims_of(kind: str, shape: tuple[int, ...], least: dict[str, float]) -> Aims:
 
 
 def start_up(options: argparse.Namespace) -> tuple[Any, Aims]:
-    """The command line beside a bare interpreter and a bare script: processor time."""
+    """The command line beside a bare interpreter and a bare script: processor time.
+
+    The package is compiled first, as `pip` leaves what it installs: a checkout may not be, and
+    where `PYTHONDONTWRITEBYTECODE` is set it would be compiled anew by every process.
+    """
+    compileall.compile_dir(str(Path(rp.__file__).parent), quiet=1)
     with tempfile.TemporaryDirectory() as folder:
         commands = {
             "import numpy": [sys.executable, "-c", "import numpy"],

@@ -4,6 +4,7 @@ import numpy as np
 from corpus import call_of, every_kind, right_run
 
 from rnn_parity.diagnosis.equations import Memory, Rows, pieces, stacked, where
+from rnn_parity.diagnosis.implied_weights import all_rows
 from rnn_parity.recurrence.time_loop import replay
 
 
@@ -37,3 +38,12 @@ def test_the_news_of_a_memory_by_hand():
     direct = Rows((ones,), (ones,), off, ones, ones[..., 0] > 0)
     assert direct.news(off) is off
     assert direct.of_news is direct
+
+
+@every_kind
+def test_the_beginning_is_what_the_whole_shows_first(kind):
+    layer, sequences, outputs = small(kind, 3)
+    rows = all_rows(layer, sequences, outputs.astype(np.float32))
+    change = np.random.default_rng(4).normal(size=stacked(layer).shape)
+    whole = rows.news(rows.changed(change))
+    np.testing.assert_allclose(rows.beginning.changed(change), whole[:1], rtol=1e-12, atol=1e-15)

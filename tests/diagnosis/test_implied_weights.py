@@ -12,8 +12,10 @@ from helpers import FUNCTIONS, random_weights, rounded, shuffled_loop
 from mistakes import printed, weights_through
 
 import rnn_parity as rp
+from rnn_parity.diagnosis import causes
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import stacked, where
+from rnn_parity.diagnosis.faults import Computation
 from rnn_parity.diagnosis.implied_weights import NormalEquations
 from rnn_parity.diagnosis.probe import probed
 from rnn_parity.recurrence.sequences import Sequences
@@ -103,6 +105,22 @@ def test_weights_printed_with_few_decimals(run, decimals):
     (cause,) = check.causes
     assert cause.fault == "weights-rounded"
     assert cause.explanation.endswith(f"rounded to {decimals} decimals")
+
+
+@every_kind
+def test_the_first_timestep_rules_out_no_rounding_that_is_the_likeliest(kind, monkeypatch):
+    run = right_run((4, 9, 5, 6), 7, kind=kind)
+    layer, sequences = call_of(run)
+    found = []
+    for nearest in (causes.NO_NEARER, np.inf):
+        monkeypatch.setattr(causes, "NO_NEARER", nearest)
+        for decimals in (4, 5, 6):
+            outputs = simulate(printed(decimals)(run, None))
+            rows = implied.quick_rows(layer, sequences, outputs)
+            found.append(causes.likeliest_rounding(Computation(layer, sequences), rows).detail)
+    assert found == 2 * [
+        f"all weights are rounded to {decimals} decimals" for decimals in (4, 5, 6)
+    ]
 
 
 def test_narrow_weights_are_named_with_their_format():
