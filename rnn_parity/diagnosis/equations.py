@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.first_order import STATE, Derivative, FirstOrder, Key, Term, derivative
 from rnn_parity.bounds.observed import Observed
+from rnn_parity.bounds.step_bound import scan
 from rnn_parity.errors import UnsupportedError
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.products import Product, rows_by
@@ -259,11 +260,13 @@ class Memory:
         for one in self.through:
             to = shows if one.target < 0 else forget[one.target]
             to[one.source] += one.own()[..., [j]]
-        m, found = np.zeros_like(injected[:, 0]), np.empty_like(injected[0])
-        for t in range(len(found)):
-            found[t] = (shows[:, t] * m).sum(axis=0)
-            m = injected[:, t] + (forget[:, :, t] * m).sum(axis=1)
-        return found
+        m = np.zeros_like(injected)  # before each timestep
+        if len(m) == 1:
+            m[0, 1:] = scan(forget[0, 0, :-1], injected[0, :-1])
+        else:
+            for t in range(m.shape[1] - 1):
+                m[:, t + 1] = injected[:, t] + (forget[:, :, t] * m[:, t]).sum(axis=1)
+        return (shows * m).sum(axis=0)
 
     @property
     def kept(self) -> Any:
@@ -471,6 +474,11 @@ class Rows:
         sizes = np.concatenate([flattened(d**2).T @ flattened(s) for d, s in pairs])
         explained: Array = np.nan_to_num(self.gradient**2 / sizes, posinf=0.0)
         return explained
+
+    def with_rows(self, rows: slice) -> Rows:
+        """The equations for some rows of each piece alone, such as those of the inputs."""
+        part = {id(design): design[..., rows] for design in self.designs}
+        return replace(self, designs=tuple(part[id(design)] for design in self.designs))
 
     def of_unit(self, j: int, group: int = 0) -> tuple[Array, Array]:
         """The equations for unit j's column alone: a matrix `(N, P)` and a right-hand side `(N,)`.

@@ -122,6 +122,11 @@ def rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any], *, even: bool
     return some_rows(layer, sequences, outputs, max(2048, 2 * SHARE * len(stacked(layer))), even)
 
 
+def few_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
+    """The equations of so few steps that they determine the biases alone."""
+    return some_rows(layer, sequences, outputs, QUICK_ROWS, False)
+
+
 def quick_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The even equations of few steps, for a look at every weight that costs little."""
     return some_rows(layer, sequences, outputs, most_quick_rows(layer), True)

@@ -349,10 +349,11 @@ def implied_order(c: Computation, outputs: Outputs, order: Order) -> Order:
 
 def correction(layer: Cell, equations: Rows, j: int, damping: float) -> Array:
     """What is missing in unit j's columns of the kernel, `(F, G)`."""
-    matrix, residual = equations.of_unit(j)
-    starts = np.cumsum([0, *(design.shape[2] for design in equations.designs)])
+    of_kernel = equations.with_rows(slice(0, layer.features))
+    matrix, residual = of_kernel.of_unit(j)
+    starts = np.cumsum([0, *of_kernel.sizes])
     met = [p for p, one in enumerate(pieces(layer)) if one.inputs and p not in equations.mixed]
-    a = np.concatenate([matrix[:, starts[p] : starts[p] + layer.features] for p in met], axis=1)
+    a = np.concatenate([matrix[:, starts[p] : starts[p + 1]] for p in met], axis=1)
     gram = a.T @ a
     gram[np.diag_indices(len(gram))] *= 1 + damping
     change = np.zeros((layer.features, len(layer.GATES)))
@@ -399,6 +400,9 @@ FEATURE_FAULTS = (
 
 STEPS = 8
 """First-order steps after which the scales of the inputs have arrived, or will not. Chosen."""
+FEW_DROPPED = 2
+"""Samples that are tried before all of them: nearly all that is no dropout is ruled out by them.
+Chosen."""
 FIRST_TIMESTEPS = 8
 """Timesteps that tell which inputs were dropped, and as many more for each feature per unit."""
 
@@ -479,6 +483,8 @@ def dropouts(c: Computation, outputs: Outputs) -> Variants:
     layer, s = c.layer, c.sequences
     if outputs.ndim != 3 or s.dropout is not NO_DROPOUT or not has_equations(layer):
         return
+    if s.shape[0] > FEW_DROPPED and s.shape[1] >= FIRST_TIMESTEPS and not explained(c, outputs):
+        return
     scales = implied_scales(c, outputs)
     used = scales[scales > 0.5]
     scale = np.median(used) if len(used) else 0.0
@@ -496,21 +502,44 @@ def dropouts(c: Computation, outputs: Outputs) -> Variants:
 
 
 @np.errstate(all="ignore")
-def implied_scales(c: Computation, outputs: Outputs) -> Array:
-    """What the inputs seem to be multiplied with, `(B, F)`: approached step by step."""
-    layer, s = c.layer, c.sequences
-    count = FIRST_TIMESTEPS + FIRST_TIMESTEPS * layer.features // layer.units
-    few = observed_part(layer, s, outputs, slice(None), slice(0, count))
-    scales = np.ones((s.shape[0], layer.features))
+def explained(c: Computation, outputs: Outputs) -> bool:
+    """Whether scaled inputs come near the outputs of the first few samples."""
+    few = slice(0, FEW_DROPPED)
+    scales = implied_scales(c, outputs, few)
+    part, seen = telling_part(c, outputs, few)
+    before, after = (
+        float((all_rows(c.layer, one, seen).residual ** 2).sum())
+        for one in (part, scaled(scales, part))
+    )
+    return after < NEARER * before
+
+
+@np.errstate(all="ignore")
+def implied_scales(c: Computation, outputs: Outputs, samples: slice = slice(None)) -> Array:
+    """What the inputs of some samples seem to be multiplied with, `(B, F)`: approached step by
+    step.
+    """
+    part, seen = telling_part(c, outputs, samples)
+    scales = np.ones((len(seen), c.layer.features))
     for _ in range(STEPS):
-        scales = np.clip(scales + missing(layer, scales, *few), -1.0, 8.0)
+        scales = np.clip(scales + missing(c.layer, scales, part, seen), -1.0, 8.0)
     return scales
+
+
+def telling_part(c: Computation, outputs: Outputs, samples: slice) -> tuple[Sequences, Outputs]:
+    """The first timesteps of some samples, as many as tell what was dropped."""
+    count = FIRST_TIMESTEPS + FIRST_TIMESTEPS * c.layer.features // c.layer.units
+    return observed_part(c.layer, c.sequences, outputs, samples, slice(0, count))
+
+
+def scaled(scales: Array, sequences: Sequences) -> Sequences:
+    """The sequences with the inputs of each sample multiplied with its `scales` `(B, F)`."""
+    return replace(sequences, inputs=sequences.inputs * scales[:, np.newaxis])
 
 
 def missing(layer: Cell, scales: Array, sequences: Sequences, outputs: Outputs) -> Array:
     """What is missing in the `scales` `(B, F)` that the inputs seem to be multiplied with."""
-    scaled = replace(sequences, inputs=sequences.inputs * scales[:, np.newaxis])
-    equations = all_rows(layer, scaled, outputs)
+    equations = all_rows(layer, scaled(scales, sequences), outputs)
     x = sequences.inputs.swapaxes(0, 1)[..., np.newaxis]
     owed = []
     for feature, row in enumerate(layer.kernel):

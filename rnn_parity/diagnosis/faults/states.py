@@ -149,11 +149,15 @@ def implied_first_state(c: Computation, outputs: Outputs) -> Variants:
     if (unmasked(c.sequences).sum(axis=1)[~right] < CONFIRMING[hidden]).any():
         return
     later, seen = after_the_first_step(c, outputs)
-    states = later.initial_state
-    if hidden:
-        states = implied_states(layer, later, seen, first=1).states
-    if not (FirstSteps.of(later, seen, IMPLYING).off(layer, states) <= near).all():
-        return
+    # Some samples, which cost little, rule out nearly all that is something else.
+    few = np.flatnonzero(~right)[:FEW]
+    for part in [few] * bool(len(few)) + [slice(None)]:
+        some, of_some = later.samples(part), seen[part]
+        states = some.initial_state
+        if hidden:
+            states = implied_states(layer, some, of_some, first=1).states
+        if not (FirstSteps.of(some, of_some, IMPLYING).off(layer, states) <= near).all():
+            return
     told = told_of(layer, implied_states(layer, c.sequences, outputs), right)
     later = replace(later, initial_state=states)
     yield c.but(told, undo=lambda c, y: (later, after_the_first_step(c, y)[1]))
@@ -184,6 +188,9 @@ def after_the_first_step(c: Computation, outputs: Outputs) -> tuple[Sequences, O
 CONFIRMING = {False: 2, True: 3}
 """The fewest timesteps that confirm another first state, without and with hidden states: the first
 is off, where states are hidden the second implies them, and the last must be right."""
+FEW = 2
+"""Samples whose first step is off that are tried before all of them. Chosen: one could be right by
+chance, and each more takes the time of one."""
 IMPLYING = 8
 """Timesteps from which hidden states are implied. Chosen: of two states, twice what determines
 them is four."""
@@ -258,7 +265,7 @@ def damped(slopes: Array, residual: Array, damping: float) -> Array:
     if not damping:
         found: Array = np.einsum("bmn,bn->bm", np.linalg.pinv(slopes, rcond=1e-9), residual)
         return found
-    gram = np.einsum("bnm,bnk->bmk", slopes, slopes)
+    gram = slopes.swapaxes(1, 2) @ slopes
     sizes = np.einsum("bmm->b", gram)[:, np.newaxis, np.newaxis] / gram.shape[1]
     gram = gram + damping * (sizes + 1e-12) * np.eye(gram.shape[1])
     moment = np.einsum("bnm,bn->bm", slopes, residual)

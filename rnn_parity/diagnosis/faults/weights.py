@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, islice
 
@@ -19,7 +19,7 @@ from rnn_parity.diagnosis.equations import (
     where,
 )
 from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
-from rnn_parity.diagnosis.implied_weights import rows, total_rows
+from rnn_parity.diagnosis.implied_weights import few_rows, rows, total_rows
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
 from rnn_parity.verdict.sentences import other_value
@@ -37,6 +37,8 @@ BIAS_STEPS = 120
 without `reset_after`, whose reset gate reaches all units, each ten add a digit."""
 TELLING_STEPS, NEARER = 6, 0.3
 """By this step less than that share of the squares is left, or no bias is the cause. Chosen."""
+TELLING_UNITS = 8
+"""Units that tell it. Chosen."""
 DETERMINED = 1e-3
 """A bias that moves an output by less than this share of its own change does not show in it.
 Chosen: a saturated gate's is 1e-12, and other gates' 1e-2."""
@@ -316,19 +318,24 @@ def implied_bias(c: Computation, outputs: Outputs) -> Array | None:
     would confirm it, where no bias comes near, or where those that differ are not determined, as
     that of a saturated gate.
     """
-    layer, off, changed = c.layer, list[float](), list[bool]()
-    for _ in range(BIAS_STEPS):
-        equations = rows(layer, c.sequences, outputs)
+    layer, off, changed, units = c.layer, list[float](), list[bool](), list[int]()
+    for step in range(BIAS_STEPS):
+        # A few timesteps tell that no bias comes near, and a few units, where each has its own.
+        some = few_rows if step < TELLING_STEPS else rows
+        equations = some(layer, c.sequences, outputs)
         alone = equations.of_biases(layer)
-        off.append(float((equations.residual**2).sum()))
+        units = units or ([*range(layer.units)] if equations.mixed else furthest_off(equations))
+        off.append(float((equations.residual[..., units] ** 2).sum()))
+        near = len(off) >= TELLING_STEPS
         stuck = len(off) == TELLING_STEPS and not off[-1] < NEARER * off[0]
         if stuck or not np.isfinite(off[-1]) or alone.count < CONFIRMED * len(alone.designs):
             return None
         groups = [*np.unique(alone.groups).tolist()]
-        group = groups[len(off) % len(groups)]
-        before, layer = layer, changed_at(layer, nearer_biases(layer, equations, alone, group))
+        group, who = groups[len(off) % len(groups)], range(layer.units) if near else units
+        nearer = nearer_biases(layer, equations, alone, group, who)
+        before, layer = layer, changed_at(layer, nearer)
         changed.append(bool(differing(before, layer, 1.0).any()))
-        if not any(changed[-len(groups) :]):
+        if near and not any(changed[-len(groups) :]):
             break
     alone = rows(layer, c.sequences, outputs).of_biases(layer)
     determined = telling_equations(layer, alone) >= CONFIRMED * len(alone.designs)
@@ -336,15 +343,21 @@ def implied_bias(c: Computation, outputs: Outputs) -> Array | None:
     return layer.bias if differ.any() and determined[differ].all() else None
 
 
+def furthest_off(equations: Rows) -> list[int]:
+    """The few units that are furthest off."""
+    units: list[int] = np.argsort(-(equations.residual**2).sum((0, 1)))[:TELLING_UNITS].tolist()
+    return units
+
+
 def nearer_biases(
-    layer: Cell, equations: Rows, alone: Rows, group: int
+    layer: Cell, equations: Rows, alone: Rows, group: int, units: Sequence[int]
 ) -> dict[tuple[int, int], float]:
-    """The biases of one group of pieces by their places in `stacked`, one step of least squares
-    nearer, by 1 at most.
+    """Some units' biases of one group of pieces by their places in `stacked`, one step of least
+    squares nearer, by 1 at most.
     """
     found = {}
     own = np.flatnonzero(alone.groups == group)
-    for j in range(layer.units):
+    for j in units:
         a, r = alone.of_unit(j, group)
         change = np.linalg.lstsq(np.nan_to_num(a[:, own]), np.nan_to_num(r), rcond=1e-6)[0]
         for p, d in zip(own.tolist(), np.clip(change, -1, 1).tolist(), strict=True):
