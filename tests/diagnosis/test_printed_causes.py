@@ -35,9 +35,10 @@ def test_the_report_says_how_many_digits_it_saw(digits):
     run = right_run(SIZE)
     check = examined(run, decimals(simulate(run.but(bias=None)), digits, float))
     assert f"rounding and {digits} decimals" in check.summary
-    (note,) = check.notes
-    assert note == (
-        f"the observed numbers were printed with {digits} decimals: %.9g would show more"
+    assert check.notes == (
+        f"the observed numbers were printed with {digits} decimals: %.9g would show more",
+        "the ratios of the table are those to rounding alone, without the "
+        f"{digits} decimals with which the numbers were printed",
     )
 
 
