@@ -40,10 +40,10 @@ FIRST, STEPS = 3, 32
 zeros, another recurrent kernel shows in the second one."""
 BOUNDED = {"tanh", "sigmoid", "softsign", "hard_tanh"}
 """Activations whose outputs saturate at their limits."""
-MOST_KEPT = 1 << 28
+MOST_KEPT, MOST_OF_ONE = 1 << 28, 1 << 26
 """Bytes of inputs and outputs that all reports together keep, to work out blind spots when somebody
-looks at them: 256 MiB. Of what would be more, a memory map of gigabytes among them, nothing is
-copied and the blind spots are worked out at once. Chosen.
+looks at them, and those of one check: 256 and 64 MiB. Of what would be more, a memory map of
+gigabytes among them, nothing is copied and the blind spots are worked out at once. Chosen.
 """
 
 
@@ -163,7 +163,7 @@ class Room:
     def take(self, size: int) -> bool:
         """Take room for so many bytes; False if there is not enough of it."""
         with self.lock:
-            if self.taken + size > MOST_KEPT:
+            if size > MOST_OF_ONE or self.taken + size > MOST_KEPT:
                 return False
             self.taken += size
             return True

@@ -165,8 +165,7 @@ def test_large_data_are_not_copied(monkeypatch):
     """Of gigabytes nothing is kept: what they could not have shown is worked out at once."""
     layer, given, arrays = call("GRU")
     expected = compared(layer, given).to_json()
-    monkeypatch.setattr(blind_spots, "MOST_KEPT", given["inputs"].nbytes)
-    monkeypatch.setattr(blind_spots, "ROOM", blind_spots.Room())
+    monkeypatch.setattr(blind_spots, "MOST_OF_ONE", given["inputs"].nbytes)
     monkeypatch.setattr(blind_spots.PassedCheck, "copied", None)
     report = compared(layer, given)
     arrays[0][...] = 0
