@@ -120,7 +120,7 @@ def weights_of(layer_or_weights: Any) -> Cell:
     """Weights as they are, a Keras layer's weights otherwise."""
     if isinstance(layer_or_weights, Cell):
         return layer_or_weights
-    refuse_path(layer_or_weights)
+    refuse_path(layer_or_weights, "weights")
     if not hasattr(layer_or_weights, "get_weights") or isinstance(layer_or_weights, type):
         raise InputError(
             "weights: expected a SimpleRNN, an LSTM or a GRU of rnn_parity, or a layer of Keras, "
@@ -133,14 +133,14 @@ TAKEN = "an array, (batch, timesteps, features) for a layer"
 """What a check is to run on."""
 
 
-def refuse_path(layer_or_model: Any) -> None:
+def refuse_path(layer_or_model: Any, name: str) -> None:
     """Raise `InputError` for the path of a file where what is in it is expected."""
     if isinstance(layer_or_model, (str, os.PathLike)):
         path = os.fspath(layer_or_model)
         raise InputError(
-            f"layer: expected a layer or a model of Keras, or weights, received the path {path!r}; "
-            f"load it, keras.models.load_model({path!r}), or on the command line: rnn-parity check "
-            f"{path}"
+            f"{name}: expected a layer or a model of Keras, or weights, received the path "
+            f"{path!r}; load it, keras.models.load_model({path!r}), or on the command line: "
+            f"rnn-parity check {path}"
         )
 
 
@@ -180,7 +180,7 @@ def check(
     `InputError` for what Keras, the replay or an implementation cannot take.
     """
     allowed = allowances(strict, ignore, allow_known)
-    refuse_path(layer_or_model)
+    refuse_path(layer_or_model, "layer")
     if inputs is None:
         raise InputError(f"inputs: expected {TAKEN}, received none; give what the layer is to read")
     others = others_of(against, training)
@@ -296,9 +296,21 @@ def generated_calls(
     for one in modes_to_run(mode, others, training):
         calls = observe_generated(spec, inputs, mask, one, training)
         first = first or calls
-        for call, same in zip(calls, first, strict=True):
-            config = {**call.config, **{k: v for k, v in same.config.items() if k == "name"}}
-            yield replace(call, layer_name=same.layer_name, config=config)
+        yield from named_as(first, calls)
+
+
+def named_as(first: list[LayerCall], calls: list[LayerCall]) -> list[LayerCall]:
+    """The calls by the names of the `first` ones; those of a `Bidirectional` stay its parts."""
+    named: dict[int, LayerCall] = {}
+    for call, same in zip(calls, first, strict=True):
+        config = {**call.config, **{k: v for k, v in same.config.items() if k == "name"}}
+        named[id(call)] = replace(call, layer_name=same.layer_name, config=config)
+    return [
+        replace(named[id(call)], parts=tuple(tuple(named[id(p)] for p in ps) for ps in call.parts))
+        if call.parts
+        else named[id(call)]
+        for call in calls
+    ]
 
 
 def observe_generated(

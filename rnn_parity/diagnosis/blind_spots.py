@@ -26,6 +26,7 @@ from rnn_parity.diagnosis.first_look import diverging, in_groups, lanes
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
+from rnn_parity.system.files import is_mapped
 from rnn_parity.system.progress import Tick, on_terminal
 from rnn_parity.system.threads import one_thread
 from rnn_parity.verdict.comparison import Last
@@ -42,8 +43,8 @@ BOUNDED = {"tanh", "sigmoid", "softsign", "hard_tanh"}
 """Activations whose outputs saturate at their limits."""
 MOST_KEPT, MOST_OF_ONE = 1 << 28, 1 << 26
 """Bytes of inputs and outputs that all reports together keep, to work out blind spots when somebody
-looks at them, and those of one check: 256 and 64 MiB. Of what would be more, a memory map of
-gigabytes among them, nothing is copied and the blind spots are worked out at once. Chosen.
+looks at them, and those of one check: 256 and 64 MiB. Of what would be more, and of memory maps,
+nothing is copied and the blind spots are worked out at once. Chosen.
 """
 
 
@@ -181,8 +182,9 @@ def later(passed: PassedCheck | PassedLast) -> Sensitivity:
     """The sensitivity of a check: worked out when somebody looks, where there is room to keep its
     data until then.
     """
-    size = passed.reference.sequences.inputs.nbytes + passed.observed.outputs.nbytes
-    if not ROOM.take(size):
+    arrays = passed.reference.sequences.inputs, passed.observed.outputs
+    size = sum(array.nbytes for array in arrays)
+    if any(map(is_mapped, arrays)) or not ROOM.take(size):
         return sensitivity(passed)
     kept = passed.copied()
     finalize(kept, ROOM.give_back, size)

@@ -36,7 +36,7 @@ def whole(page: Page) -> list[str]:
             for count, text in counted.items
         ]
         blocks.append("\n".join([escaped(counted.heading), "", *items]))
-    return blocks
+    return [*filter(None, blocks)]
 
 
 def section(one: Section) -> list[str]:

@@ -124,6 +124,18 @@ def mapped(path: str, where: str) -> NDArray[Any]:
     return array
 
 
+def is_mapped(array: NDArray[Any]) -> bool:
+    """Whether an array is a memory map, or a view of one."""
+    import numpy as np
+
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if isinstance(owner, np.memmap):
+            return True
+        owner = owner.base
+    return False
+
+
 def room_for(array: NDArray[Any]) -> NDArray[Any]:
     """Zeros in the shape and the dtype of an array; where that is large, in a temporary file in
     place of the memory, as far as there is room for one.

@@ -228,7 +228,7 @@ def test_inputs_without_numbers_are_refused_before_tensorflow_sees_them(rng, sha
     ("inputs", "what"),
     [
         ([[[1.0]], [[1.0], [2.0]]], "an array, received rows of unequal length"),
-        (None, "real numbers, received dtype object"),
+        (None, r"an array, \(batch, timesteps, features\) for a layer, received none"),
         ("abc", "real numbers, received dtype <U3"),
         (tf.keras.Input((5, 3)), "(an array|real numbers), received"),
     ],
@@ -244,12 +244,16 @@ def test_what_holds_no_real_numbers_is_refused_in_words(inputs, what):
         (np.ones((2, 3)), "a ndarray"),
         (rp.SimpleRNN, "the class SimpleRNN"),
         (layers.LSTM, "the class LSTM"),
-        ("model.keras", "a str"),
     ],
 )
 def test_what_cannot_stand_for_weights_is_refused_in_words(weights, received):
     with pytest.raises(InputError, match=f"^weights: expected a SimpleRNN, .*received {received}$"):
         rp.compare(weights, np.ones((2, 3, 4)), np.ones((2, 3, 5)))
+
+
+def test_a_path_is_no_weights():
+    with pytest.raises(InputError, match=r"^weights: expected .* received the path '"):
+        rp.compare("model.keras", np.ones((2, 3, 4)), np.ones((2, 3, 5)))
 
 
 def test_strict_and_what_does_not_matter_change_whether_a_report_is_true(rng):

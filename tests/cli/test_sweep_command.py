@@ -204,7 +204,10 @@ def test_a_cluster_whose_worker_is_killed_checks_everything_once(monkeypatch):
         ("-o /no/such/folder/a.json", "cannot write '/no/such/folder/a.json'"),
         ("--strength 99", "--strength: expected full, or an integer from 1 to"),
         ("--strength full", "--strength full: expected a --limit"),
-        ("--mode eagr", "--mode eagr: expected some of eager, graph, xla, predict, received"),
+        (
+            "--mode eagr",
+            "--mode eagr: received 'eagr'; did you mean eager? expected some of eager, graph, xla",
+        ),
         ("--arg activation", "expected NAME=VALUE or NAME=VALUE,VALUE, not 'activation'"),
         ("--exclude maks", "did you mean mask?"),
         ("--arg time_major=True,", "expected VALUE or VALUE,VALUE, received 'True,'"),
