@@ -173,8 +173,8 @@ def test_a_function_gets_what_reached_the_operator(path):
         seen.append(x)
         return rp.replay(layer, x).outputs.astype(np.float32)
 
-    with pytest.raises(InputError, match=r"expected one recurrent layer, received 2: a, b; name"):
-        check_onnx(path, X, against=computed)
+    assert verdicts(check_onnx(path, X, against=computed)) == ["parity", "parity"]
+    seen.clear()
     (check,) = check_onnx(path, X, layer_name="b", against=computed).checks
     assert (check.verdict, check.subject.layer_name) == ("parity", "b")
     Y, *_ = by_hand("RNN", first)
@@ -306,8 +306,8 @@ def test_on_the_command_line(path, tmp_path, capsys):
     assert cli.main(["check", path, "--input", x, "--against", source, "-q"]) == 0
 
 
-def test_other_targets_refuse_four_axes(tmp_path):
+def test_for_other_targets_four_axes_are_other_numbers(tmp_path):
     layer = rp.SimpleRNN(np.ones((F, H), np.float32), np.ones((H, H), np.float32))
     source = written(tmp_path, "y.npy", np.zeros((T, 1, B, H), np.float32))
-    with pytest.raises(InputError, match=r"expected 15 rows of 4 .*, received shape \(5, 1, 3, 4"):
-        rp.check(layer, X.swapaxes(0, 1), against=source)
+    report = rp.check(layer, X.swapaxes(0, 1), against=source)
+    assert (report.verdict, "(5, 1, 3, 4)" in report.summary) == ("diverged", True)

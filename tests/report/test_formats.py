@@ -63,7 +63,7 @@ def test_a_form_from_outside_shows_checks_and_sweeps_alike():
     )
     assert "to do=bias-dropped: add the bias to every step" in facts
     first, *facts = WHOLE.render("toy").splitlines()
-    assert first.startswith("toy diverged DIVERGED: of 2 checks, 1 in parity; 1 diverged")
+    assert first.startswith("toy diverged DIVERGED: of 4 configurations, 1 in parity, 1 diverged")
     assert "cause=time-shifted: one step late (28.0 effective bits)" in facts
 
 
