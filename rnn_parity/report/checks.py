@@ -70,6 +70,8 @@ HEADERS = (
     "at\nunit",
 )
 """Each number is the largest of its timestep, of whatever element; the place is the ratio's."""
+NOT_FINITE = "-"
+"""What stands for the numbers of a timestep without any finite one: nothing was compared there."""
 GAP = ["...", *[""] * (len(HEADERS) - 1)]
 """The row that stands for timesteps that are left out."""
 
@@ -545,7 +547,9 @@ def with_gaps(steps: Sequence[int]) -> list[int | None]:
 
 
 def timestep_cells(row: TimestepRow) -> list[str]:
-    """One timestep as a row of the table."""
+    """One timestep as a row of the table; dashes where no number was finite, as it should be."""
+    if math.isnan(row.bound) and row.max_ratio == row.max_deviation == 0:
+        return [str(row.timestep), *[NOT_FINITE] * (len(HEADERS) - 1)]
     numbers = [number(row.max_deviation), ulps(row.max_ulp), number(row.max_residual)]
     return [str(row.timestep), *numbers, cell_of(row.max_ratio), str(row.batch), str(row.unit)]
 
