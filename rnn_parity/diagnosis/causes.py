@@ -58,11 +58,16 @@ class Explanation:
 
 
 @np.errstate(all="ignore")
-def causes(reference: Computation, evidence: Evidence, tick: Tick = unseen) -> tuple[Cause, ...]:
+def causes(
+    reference: Computation,
+    evidence: Evidence,
+    tick: Tick = unseen,
+    untold: list[Fit] | None = None,
+) -> tuple[Cause, ...]:
     """Every fault that explains the `evidence`; where none does alone, every pair that does, if the
     evidence is enough to tell pairs.
 
-    `tick` is called for every candidate.
+    `tick` is called for every candidate; `untold` is told the fits that prove nothing.
     """
     if evidence.fits_of([reference])[0].explains:
         return ()
@@ -70,8 +75,9 @@ def causes(reference: Computation, evidence: Evidence, tick: Tick = unseen) -> t
     steps = [singles(reference, evidence), singles(reference, evidence, general=True)]
     if evidence.tells_pairs:
         steps.append(pairs(reference, evidence))
+    untold = [] if untold is None else untold
     for candidates in steps:
-        found = explaining(candidates, evidence, alone, tick)
+        found = explaining(candidates, evidence, alone, tick, untold)
         if found:
             return merged(found)
     return ()
@@ -116,20 +122,26 @@ def pairs(reference: Computation, evidence: Evidence) -> Candidates:
 
 
 def explaining(
-    candidates: Candidates, evidence: Evidence, alone: dict[Fault, float], tick: Tick = unseen
+    candidates: Candidates,
+    evidence: Evidence,
+    alone: dict[Fault, float],
+    tick: Tick = unseen,
+    untold: list[Fit] | None = None,
 ) -> list[Explanation]:
     """The candidates whose own step residuals are within rounding of what was observed.
 
     `alone` remembers the largest ratio of each fault by itself: a second one must be closer by far,
-    or it is a chance.
+    or it is a chance. `untold` remembers the fits that prove nothing.
     """
-    found = []
+    found, untold = [], [] if untold is None else untold
     for group in alike(candidates):
         fits = evidence.fits_of([variant for _, variant, _ in group])
         for (faults, variant, details), fit in zip(group, fits, strict=True):
             tick()
             if len(faults) == 1:
                 alone[faults[0]] = min(fit.max_ratio, alone.get(faults[0], np.inf))
+            if fit.untold:
+                untold.append(fit)
             if fit.explains and not by_chance(faults, fit, alone):
                 told = "; ".join(filter(None, details))
                 found.append(Explanation(faults, variant, fit, told))
