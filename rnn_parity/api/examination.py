@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.diagnosis.blind_spots import PassedCheck, PassedLast, later
-from rnn_parity.diagnosis.causes import causes, clues, suspicion
+from rnn_parity.diagnosis.causes import causes, clues, implied_causes, suspicion
 from rnn_parity.diagnosis.evidence import TOO_WIDE, Fit, LastOutputEvidence, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
 from rnn_parity.diagnosis.faults.states import last_state_causes, state_causes
@@ -108,9 +108,12 @@ def diagnosed(
     known = causes(reference, evidence, tick, untold)
     if known:
         return replace(check, causes=known)
+    implied, known = implied_causes(reference, outputs, evidence)
+    if known:
+        return replace(check, causes=known, implied_weights=implied[:MOST_SHOWN])
     hint, weights = suggestion(reference.layer, reference.sequences, outputs)
-    deviation = check.timesteps[: outputs.shape[1]]
-    found = clues(reference, outputs, np.array([row.max_deviation for row in deviation]))
+    deviation = np.array([row.max_deviation for row in check.timesteps[: outputs.shape[1]]])
+    found = clues(reference, outputs, deviation, look=not implied)
     return replace(
         check,
         summary=f"{unexplained(check, reference, outputs, untold)}{hint}",

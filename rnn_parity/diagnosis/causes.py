@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -244,6 +244,37 @@ def suspicion(
     return Suspicion(weights, weight_causes(layer, rounding, weights))
 
 
+@np.errstate(all="ignore")
+def implied_causes(
+    reference: Computation, outputs: NDArray[Any], evidence: Evidence
+) -> tuple[tuple[ImpliedWeight, ...], tuple[Cause, ...]]:
+    """Other weights that outputs beyond their bounds imply beyond doubt; and, where the layer with
+    a few of these is within rounding of all that was observed, that as the cause.
+
+    They are looked for as in `suspicion`: where steps are hardly beyond their bounds, least squares
+    on all of them tell more than the steps that are.
+    """
+    if outputs.shape != (*reference.sequences.shape, reference.layer.units):
+        return (), ()
+    found = suspicion(reference, outputs)
+    if found is None or not found.weights or not found.causes:
+        return (() if found is None else found.weights), ()
+    variant = reference.but("", layer=with_weights(reference.layer, found.weights))
+    (fit,) = evidence.fits_of([variant])
+    if not fit.explains:
+        return found.weights, ()
+    bits = effective_bits(fit.max_ratio, reference.layer.precision.name)
+    return found.weights, tuple(replace(one, effective_bits=bits) for one in found.causes)
+
+
+def with_weights(layer: Cell, weights: tuple[ImpliedWeight, ...]) -> Cell:
+    """The layer with these entries in place of its own."""
+    arrays = {one.weight: getattr(layer, one.weight).copy() for one in weights}
+    for one in weights:
+        arrays[one.weight][one.index] = one.implied
+    return layer.changed(**arrays)
+
+
 def weight_causes(
     layer: Cell, rounding: Computation | None, weights: tuple[ImpliedWeight, ...]
 ) -> tuple[Cause, ...]:
@@ -334,8 +365,11 @@ class StepResiduals:
 
 
 @np.errstate(all="ignore")
-def clues(c: Computation, outputs: NDArray[Any], deviation: Array) -> tuple[str, ...]:
-    """Sentences on what is off, how it grows and what it looks like.
+def clues(
+    c: Computation, outputs: NDArray[Any], deviation: Array, look: bool = True
+) -> tuple[str, ...]:
+    """Sentences on what is off, how it grows and, unless something else tells that, what it looks
+    like.
 
     None where every step is right: of a run that ends in numbers that are not finite, `outputs` are
     those before. `deviation` `(T,)` is the largest one from the replay at each timestep.
@@ -343,7 +377,8 @@ def clues(c: Computation, outputs: NDArray[Any], deviation: Array) -> tuple[str,
     steps = StepResiduals.of(c, outputs)
     if not steps.beyond.any():
         return ()
-    return tuple(filter(None, (where_off(steps), growth(deviation, steps), looks_like(steps))))
+    alike = looks_like(steps) if look else ""
+    return tuple(filter(None, (where_off(steps), growth(deviation, steps), alike)))
 
 
 def where_off(steps: StepResiduals) -> str:
