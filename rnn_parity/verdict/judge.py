@@ -149,10 +149,11 @@ def as_printed(judged: Judged, layer: Cell, sequences: Sequences, observed: Obse
 def last_as_printed(
     judged: Judged, layer: Cell, sequences: Sequences, observed: Observations
 ) -> Judged:
-    """A last output alone that diverged: `inconclusive` where its few printed digits explain it."""
-    if judged.check.verdict != "diverged":
-        return judged
-    how = explaining_print(judged, layer, sequences, observed)
+    """A last output alone, with a note where more digits would show more: `inconclusive` where it
+    diverged and its few printed digits explain that.
+    """
+    diverged = judged.check.verdict == "diverged"
+    how = explaining_print(judged, layer, sequences, observed) if diverged else None
     if how is not None:
         return excused(judged, how, layer)
     ways, notes = prints(observed.outputs), judged.check.notes

@@ -182,12 +182,14 @@ def wide_bounds(found: Sequence[Resolution]) -> list[str]:
 
 
 def faint_units(found: Sequence[Resolution]) -> list[str]:
-    """A note on units whose numbers are next to nothing, for each array that has some."""
+    """A note on units whose numbers are next to nothing, for each array that has some:
+    none where all of it are zeros, as they should be.
+    """
     return [
         f"{place(one.name, np.flatnonzero(one.faint), len(one.faint))}: next to nothing beside the "
         "others, and held against an eighth of their size"
         for one in found
-        if one.faint.any()
+        if one.faint.any() and not one.faint.all()
     ]
 
 
