@@ -72,11 +72,7 @@ def real(value: ArrayLike, name: str) -> NDArray[Any]:
 
     What NumPy masks is refused: to drop that mask would compare what was meant to be left out.
     """
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise InputError(
-            f"{name}: expected an array without masked numbers, received a numpy.ma.MaskedArray: "
-            "pass its .data, and timesteps that do not count as mask= (batch, timesteps)"
-        )
+    refuse_masked(value, name)
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, NotImplementedError):  # as tensors without numbers raise them
@@ -86,6 +82,18 @@ def real(value: ArrayLike, name: str) -> NDArray[Any]:
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise InputError(f"{name}: expected real numbers, received dtype {array.dtype}")
     return array
+
+
+def refuse_masked(value: Any, name: str) -> None:
+    """Raise `InputError` for an array, or one of several, in which NumPy masks numbers."""
+    parts = [*value.values()] if isinstance(value, dict) else value
+    for one in parts if isinstance(parts, (list, tuple)) else [value]:
+        if isinstance(one, np.ma.MaskedArray) and np.ma.is_masked(one):
+            raise InputError(
+                f"{name}: expected an array without masked numbers, received a "
+                "numpy.ma.MaskedArray: pass its .data, and timesteps that do not count as mask= "
+                "(batch, timesteps)"
+            )
 
 
 def weight(

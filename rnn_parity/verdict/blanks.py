@@ -52,7 +52,7 @@ class Blanks:
     @property
     def total(self) -> int:
         """How many numbers there are."""
-        return int(self.steps.sum()) * self.count.shape[1]
+        return int(self.steps.sum()) * int(self.count.shape[1])
 
     @property
     def nothing_finite(self) -> bool:

@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, precision_of, weight
+from rnn_parity.recurrence.precision import (
+    FORMATS,
+    LAYER_DTYPES,
+    precision_of,
+    refuse_masked,
+    weight,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -143,6 +149,9 @@ def test_what_numpy_masks_is_refused():
     for refuse in (FORMATS["float32"].round, lambda a, n: weight(n, a, (3,), FORMATS["float32"])):
         with pytest.raises(InputError, match=words):
             refuse(masked, "inputs")
+    for several in ({"a": np.ones(2), "b": masked}, [masked], (np.ones(2), masked)):
+        with pytest.raises(InputError, match=words):
+            refuse_masked(several, "inputs")
     assert FORMATS["float32"].round(np.ma.array([1.0, 2.0]), "inputs").tolist() == [1, 2]
 
 
