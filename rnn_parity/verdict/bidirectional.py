@@ -22,7 +22,7 @@ from rnn_parity.bounds.distance import distance, ratios, ulps
 from rnn_parity.recurrence.cells import Array
 from rnn_parity.recurrence.layer_call import Merge
 from rnn_parity.recurrence.precision import precision_of
-from rnn_parity.verdict.blanks import Blanks
+from rnn_parity.verdict.blanks import Blanks, notes_on_blanks
 from rnn_parity.verdict.comparison import Found, first_beyond
 from rnn_parity.verdict.judge import effective_bits, held_state, state_row
 from rnn_parity.verdict.resolution import (
@@ -199,7 +199,7 @@ def concluded(check: Check, merge: Merge, width: Resolution, blanks: Blanks) -> 
             summary="; ".join(wrong),
             effective_bits=effective_bits(worst, check.dtype or "") if worst > 1 else None,
         )
-    check = replace(check, notes=(*check.notes, *blanks.notes()))
+    check = replace(check, notes=(*check.notes, *notes_on_blanks([blanks])))
     why = blanks.unproven()
     if not why and not width.resolved:
         why = unresolved(width, check.arithmetic or "")

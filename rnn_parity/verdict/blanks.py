@@ -7,6 +7,7 @@ every sample, and in at least half of all places.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +77,11 @@ class Blanks:
             return f"{mostly_blank(self.blank, self.total, self.name)}, more than half of them"
         return ""
 
-    def notes(self) -> list[str]:
-        """The note on numbers that are not finite, where some are."""
-        return [blank_note(self.blank, self.total, self.name)] if self.blank else []
+
+def notes_on_blanks(arrays: Sequence[Blanks]) -> list[str]:
+    """A note on the numbers that are not finite, for each array that has some; where outputs have,
+    a state beside them has those that follow, and no note of its own.
+    """
+    some = [one for one in arrays if one.blank]
+    first = [one for one in some if not one.beside] or some
+    return [blank_note(one.blank, one.total, one.name) for one in first]

@@ -18,7 +18,7 @@ from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import Precision, precision_of, real
 from rnn_parity.recurrence.sequences import Sequences, states
 from rnn_parity.recurrence.time_loop import replay
-from rnn_parity.verdict.blanks import Blanks
+from rnn_parity.verdict.blanks import Blanks, notes_on_blanks
 from rnn_parity.verdict.comparison import Comparison, compare_outputs
 from rnn_parity.verdict.order import Verdict
 from rnn_parity.verdict.printed import CHANCE, Print, beyond_print, prints
@@ -437,7 +437,7 @@ def concluded(
             largest = f"the last output is within rounding, at {at}"
         summary = "; ".join([largest, *wide_bounds(resolutions)])
     # Behind a number that is wrong, what is not finite is not known to be right.
-    notes = [] if verdict == "diverged" else [note for one in blanks for note in one.notes()]
+    notes = [] if verdict == "diverged" else notes_on_blanks(blanks)
     bits = None if verdict == "inconclusive" else effective_bits(max_ratio, check.dtype or "")
     return replace(
         check,

@@ -195,7 +195,7 @@ def faint_units(found: Sequence[Resolution]) -> list[str]:
 
 def blank_units(units: NDArray[np.intp], name: str, count: int) -> str:
     """Why nothing is proven where nothing could be compared in `units` of an array, of `count`."""
-    where = place(name, units, count)
+    where = array_name(name) if len(units) == count else place(name, units, count)
     return f"no expected number of {where} is finite, so that nothing was compared there"
 
 
