@@ -113,7 +113,7 @@ def diagnosed(
         return replace(check, causes=known, implied_weights=implied[:MOST_SHOWN])
     hint, weights = suggestion(reference.layer, reference.sequences, outputs)
     deviation = np.array([row.max_deviation for row in check.timesteps[: outputs.shape[1]]])
-    found = clues(reference, outputs, deviation, look=not implied)
+    found = clues(reference, outputs, deviation, noise=not implied)
     return replace(
         check,
         summary=f"{unexplained(check, reference, outputs, untold)}{hint}",

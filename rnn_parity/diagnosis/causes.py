@@ -366,10 +366,10 @@ class StepResiduals:
 
 @np.errstate(all="ignore")
 def clues(
-    c: Computation, outputs: NDArray[Any], deviation: Array, look: bool = True
+    c: Computation, outputs: NDArray[Any], deviation: Array, noise: bool = True
 ) -> tuple[str, ...]:
-    """Sentences on what is off, how it grows and, unless something else tells that, what it looks
-    like.
+    """Sentences on what is off, how it grows and what it looks like: no `noise`, where other
+    weights are implied beyond doubt.
 
     None where every step is right: of a run that ends in numbers that are not finite, `outputs` are
     those before. `deviation` `(T,)` is the largest one from the replay at each timestep.
@@ -377,8 +377,8 @@ def clues(
     steps = StepResiduals.of(c, outputs)
     if not steps.beyond.any():
         return ()
-    alike = looks_like(steps) if look else ""
-    return tuple(filter(None, (where_off(steps), growth(deviation, steps), alike)))
+    told = where_off(steps), growth(deviation, steps), looks_like(steps, noise)
+    return tuple(filter(None, told))
 
 
 def where_off(steps: StepResiduals) -> str:
@@ -425,14 +425,16 @@ def growth(deviation: Array, steps: StepResiduals) -> str:
     return f"{since} {how} exponentially: it {times} every {number(1 / rate)} timesteps {ends}"
 
 
-def looks_like(steps: StepResiduals) -> str:
-    """Whether the residuals look like noise of a narrower arithmetic, or like another formula."""
+def looks_like(steps: StepResiduals, noise: bool = True) -> str:
+    """Whether the residuals look like noise of a narrower arithmetic, which is not said unless they
+    may be `noise`, or like another formula.
+    """
     share = explained_share(steps)
     squares, sizes = float((steps.residual**2).sum()), float((steps.size**2).sum())
     if share is None or not (0 < squares < math.inf and 0 < sizes < math.inf):
         return ""
     bits = -math.log2(math.sqrt(3 * squares / sizes))
-    if share < NOISE and bits > FEWEST_BITS:
+    if noise and share < NOISE and bits > FEWEST_BITS:
         return (
             f"the step residuals look like noise, that of an arithmetic of about {bits:.0f} bits: "
             "they follow neither the inputs nor the states"
