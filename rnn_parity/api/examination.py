@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.diagnosis.blind_spots import PassedCheck, PassedLast, later
-from rnn_parity.diagnosis.causes import causes, clues, suspicion
-from rnn_parity.diagnosis.evidence import LastOutputEvidence, SequenceEvidence
+from rnn_parity.diagnosis.causes import causes, clues, implied_causes, suspicion
+from rnn_parity.diagnosis.evidence import TOO_WIDE, Fit, LastOutputEvidence, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
 from rnn_parity.diagnosis.faults.states import last_state_causes, state_causes
 from rnn_parity.diagnosis.implied_weights import MOST_SHOWN, suggestion
@@ -24,6 +24,10 @@ from rnn_parity.verdict.judge import Judged, Observations, explaining_print, jud
 from rnn_parity.verdict.printed import PERHAPS, prints
 from rnn_parity.verdict.results import Cause, Check, Subject
 from rnn_parity.verdict.sentences import perhaps_printed
+
+FEW_NUMBERS = 8
+"""Up to as many outputs are called too few where they cannot confirm a mistake. Chosen: of more, it
+is the numbers themselves, such as zeros, that tell too little."""
 
 
 @np.errstate(all="ignore")
@@ -100,15 +104,19 @@ def diagnosed(
     if not outputs.size:
         return check
     evidence = SequenceEvidence.around(reference, outputs, check.first_divergence)
-    known = causes(reference, evidence, tick)
+    untold: list[Fit] = []
+    known = causes(reference, evidence, tick, untold)
     if known:
         return replace(check, causes=known)
+    implied, known = implied_causes(reference, outputs, evidence)
+    if known:
+        return replace(check, causes=known, implied_weights=implied[:MOST_SHOWN])
     hint, weights = suggestion(reference.layer, reference.sequences, outputs)
-    deviation = check.timesteps[: outputs.shape[1]]
-    found = clues(reference, outputs, np.array([row.max_deviation for row in deviation]))
+    deviation = np.array([row.max_deviation for row in check.timesteps[: outputs.shape[1]]])
+    found = clues(reference, outputs, deviation, noise=not implied)
     return replace(
         check,
-        summary=f"{unexplained(check, reference)}{hint}",
+        summary=f"{unexplained(check, reference, outputs, untold)}{hint}",
         implied_weights=weights,
         notes=(*check.notes, *found),
     )
@@ -122,16 +130,27 @@ def diagnosed_last(
         return check
     if all(row.max_ratio <= 1 for row in check.final_state if row.name == "output"):
         return replace(check, causes=last_state_causes(reference, observed.final_state))
-    found = causes(
-        reference, LastOutputEvidence(reference, observed.outputs, observed.final_state), tick
-    )
+    untold: list[Fit] = []
+    evidence = LastOutputEvidence(reference, observed.outputs, observed.final_state)
+    found = causes(reference, evidence, tick, untold)
     if found:
         return replace(check, causes=found)
-    return replace(check, summary=unexplained(check, reference))
+    untold += [TOO_WIDE] if evidence.too_wide else []
+    return replace(check, summary=unexplained(check, reference, observed.outputs, untold))
 
 
-def unexplained(check: Check, reference: Computation) -> str:
-    """The summary of a check that no known mistake explains."""
+def unexplained(
+    check: Check, reference: Computation, outputs: NDArray[Any], untold: Sequence[Fit]
+) -> str:
+    """The summary of a check that no known mistake explains: what that is worth.
+
+    Where some are `untold`, they would explain numbers that prove nothing.
+    """
+    if untold:
+        few = "are too few" if outputs.size <= FEW_NUMBERS else "tell too little"
+        wide = any(fit.wide for fit in untold)
+        why = "the bound is too wide" if wide else f"the numbers {few}"
+        return f"{check.summary}; {why} to name a mistake"
     known, layer = len(faults_of(reference.layer)), type(reference.layer).__name__
     return f"{check.summary}; none of the {known} mistakes known for {layer} explains it"
 

@@ -32,7 +32,7 @@ from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import call_to_compute, others_of
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.layer_call import LayerCall
-from rnn_parity.recurrence.precision import real
+from rnn_parity.recurrence.precision import real, refuse_masked
 from rnn_parity.recurrence.sequences import Sequences, boolean
 from rnn_parity.recurrence.time_loop import Trace
 from rnn_parity.recurrence.time_loop import replay as replay_sequences
@@ -201,6 +201,7 @@ def check(
         from rnn_parity.api.saved import Opened
 
         refuse_state(initial_state)
+        refuse_masked(inputs, "inputs")
         found = Opened(layer_or_model, [inputs], mask, layer_name, training)
         return replace(model_report(found, mode, others), **allowed)
     calls = (
@@ -228,6 +229,7 @@ def observe(
             layer_or_model, inputs, mask, initial_state, mode, training
         )
     refuse_state(initial_state)
+    refuse_masked(inputs, "inputs")
     return keras_adapter.observe_model(layer_or_model, inputs, mode, layer_name, mask, training)
 
 

@@ -369,13 +369,16 @@ def released(report: Report, looked_at: bool) -> Report:
 
     Those of many targets would fill the memory: they are worked out at once, or never.
     """
-    from rnn_parity.report.checks import blind_spots
+    from rnn_parity.report.checks import blind_spots, blindness
 
     if looked_at:
         for check in report.checks:
             blind_spots(check)
         return report
-    checks = (dataclasses.replace(check, sensitivity=None) for check in report.checks)
+    checks = (
+        check if blindness(check) else dataclasses.replace(check, sensitivity=None)
+        for check in report.checks
+    )
     return dataclasses.replace(report, checks=tuple(checks))
 
 

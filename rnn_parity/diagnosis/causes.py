@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -58,11 +58,16 @@ class Explanation:
 
 
 @np.errstate(all="ignore")
-def causes(reference: Computation, evidence: Evidence, tick: Tick = unseen) -> tuple[Cause, ...]:
+def causes(
+    reference: Computation,
+    evidence: Evidence,
+    tick: Tick = unseen,
+    untold: list[Fit] | None = None,
+) -> tuple[Cause, ...]:
     """Every fault that explains the `evidence`; where none does alone, every pair that does, if the
     evidence is enough to tell pairs.
 
-    `tick` is called for every candidate.
+    `tick` is called for every candidate; `untold` is told the fits that prove nothing.
     """
     if evidence.fits_of([reference])[0].explains:
         return ()
@@ -70,8 +75,9 @@ def causes(reference: Computation, evidence: Evidence, tick: Tick = unseen) -> t
     steps = [singles(reference, evidence), singles(reference, evidence, general=True)]
     if evidence.tells_pairs:
         steps.append(pairs(reference, evidence))
+    untold = [] if untold is None else untold
     for candidates in steps:
-        found = explaining(candidates, evidence, alone, tick)
+        found = explaining(candidates, evidence, alone, tick, untold)
         if found:
             return merged(found)
     return ()
@@ -116,20 +122,26 @@ def pairs(reference: Computation, evidence: Evidence) -> Candidates:
 
 
 def explaining(
-    candidates: Candidates, evidence: Evidence, alone: dict[Fault, float], tick: Tick = unseen
+    candidates: Candidates,
+    evidence: Evidence,
+    alone: dict[Fault, float],
+    tick: Tick = unseen,
+    untold: list[Fit] | None = None,
 ) -> list[Explanation]:
     """The candidates whose own step residuals are within rounding of what was observed.
 
     `alone` remembers the largest ratio of each fault by itself: a second one must be closer by far,
-    or it is a chance.
+    or it is a chance. `untold` remembers the fits that prove nothing.
     """
-    found = []
+    found, untold = [], [] if untold is None else untold
     for group in alike(candidates):
         fits = evidence.fits_of([variant for _, variant, _ in group])
         for (faults, variant, details), fit in zip(group, fits, strict=True):
             tick()
             if len(faults) == 1:
                 alone[faults[0]] = min(fit.max_ratio, alone.get(faults[0], np.inf))
+            if fit.untold:
+                untold.append(fit)
             if fit.explains and not by_chance(faults, fit, alone):
                 told = "; ".join(filter(None, details))
                 found.append(Explanation(faults, variant, fit, told))
@@ -232,6 +244,37 @@ def suspicion(
     return Suspicion(weights, weight_causes(layer, rounding, weights))
 
 
+@np.errstate(all="ignore")
+def implied_causes(
+    reference: Computation, outputs: NDArray[Any], evidence: Evidence
+) -> tuple[tuple[ImpliedWeight, ...], tuple[Cause, ...]]:
+    """Other weights that outputs beyond their bounds imply beyond doubt; and, where the layer with
+    a few of these is within rounding of all that was observed, that as the cause.
+
+    They are looked for as in `suspicion`: where steps are hardly beyond their bounds, least squares
+    on all of them tell more than the steps that are.
+    """
+    if outputs.shape != (*reference.sequences.shape, reference.layer.units):
+        return (), ()
+    found = suspicion(reference, outputs)
+    if found is None or not found.weights or not found.causes:
+        return (() if found is None else found.weights), ()
+    variant = reference.but("", layer=with_weights(reference.layer, found.weights))
+    (fit,) = evidence.fits_of([variant])
+    if not fit.explains:
+        return found.weights, ()
+    bits = effective_bits(fit.max_ratio, reference.layer.precision.name)
+    return found.weights, tuple(replace(one, effective_bits=bits) for one in found.causes)
+
+
+def with_weights(layer: Cell, weights: tuple[ImpliedWeight, ...]) -> Cell:
+    """The layer with these entries in place of its own."""
+    arrays = {one.weight: getattr(layer, one.weight).copy() for one in weights}
+    for one in weights:
+        arrays[one.weight][one.index] = one.implied
+    return layer.changed(**arrays)
+
+
 def weight_causes(
     layer: Cell, rounding: Computation | None, weights: tuple[ImpliedWeight, ...]
 ) -> tuple[Cause, ...]:
@@ -322,8 +365,11 @@ class StepResiduals:
 
 
 @np.errstate(all="ignore")
-def clues(c: Computation, outputs: NDArray[Any], deviation: Array) -> tuple[str, ...]:
-    """Sentences on what is off, how it grows and what it looks like.
+def clues(
+    c: Computation, outputs: NDArray[Any], deviation: Array, noise: bool = True
+) -> tuple[str, ...]:
+    """Sentences on what is off, how it grows and what it looks like: no `noise`, where other
+    weights are implied beyond doubt.
 
     None where every step is right: of a run that ends in numbers that are not finite, `outputs` are
     those before. `deviation` `(T,)` is the largest one from the replay at each timestep.
@@ -331,7 +377,8 @@ def clues(c: Computation, outputs: NDArray[Any], deviation: Array) -> tuple[str,
     steps = StepResiduals.of(c, outputs)
     if not steps.beyond.any():
         return ()
-    return tuple(filter(None, (where_off(steps), growth(deviation, steps), looks_like(steps))))
+    told = where_off(steps), growth(deviation, steps), looks_like(steps, noise)
+    return tuple(filter(None, told))
 
 
 def where_off(steps: StepResiduals) -> str:
@@ -378,14 +425,16 @@ def growth(deviation: Array, steps: StepResiduals) -> str:
     return f"{since} {how} exponentially: it {times} every {number(1 / rate)} timesteps {ends}"
 
 
-def looks_like(steps: StepResiduals) -> str:
-    """Whether the residuals look like noise of a narrower arithmetic, or like another formula."""
+def looks_like(steps: StepResiduals, noise: bool = True) -> str:
+    """Whether the residuals look like noise of a narrower arithmetic, which is not said unless they
+    may be `noise`, or like another formula.
+    """
     share = explained_share(steps)
     squares, sizes = float((steps.residual**2).sum()), float((steps.size**2).sum())
     if share is None or not (0 < squares < math.inf and 0 < sizes < math.inf):
         return ""
     bits = -math.log2(math.sqrt(3 * squares / sizes))
-    if share < NOISE and bits > FEWEST_BITS:
+    if noise and share < NOISE and bits > FEWEST_BITS:
         return (
             f"the step residuals look like noise, that of an arithmetic of about {bits:.0f} bits: "
             "they follow neither the inputs nor the states"

@@ -54,18 +54,28 @@ explained by one of the thousands of candidates, and at double two float32 numbe
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """The largest ratio of a deviation to its bound, and whether that proves nothing."""
+    """The largest ratio of a deviation to its bound, and whether that proves nothing: because the
+    bound is as `wide` as the numbers, or because these are too few.
+    """
 
     max_ratio: float
     useless: bool
+    wide: bool = False
 
     @property
     def explains(self) -> bool:
         """Whether everything is within rounding, by a bound that could have refuted it."""
         return self.max_ratio <= 1 and not self.useless
 
+    @property
+    def untold(self) -> bool:
+        """Whether everything is within rounding, and that proves nothing."""
+        return self.max_ratio <= 1 and self.useless
+
 
 NO_FIT = Fit(np.inf, True)
+TOO_WIDE = Fit(np.inf, True, True)
+"""What no candidate has to be tried for: whatever fits would prove nothing."""
 
 
 class Evidence(Protocol):
@@ -193,11 +203,12 @@ def fit_in(
         # A ratio that is not a number fits nothing.
         worst = np.inf if np.isnan(largest) else max(worst, largest)
         if worst > 1 or ball.vacuous:
-            return Fit(worst, True)
+            return Fit(worst, True, ball.vacuous)
         size = np.abs(ball.value)
         widths = widths.and_then(Widths.of(ball.radius, size, observed.keep))
         bits += bits_of(size, ball.radius) if bits <= PROOF else 0.0
-    return Fit(worst, not (resolution("outputs", widths).resolved and bits > PROOF))
+    wide = not resolution("outputs", widths).resolved
+    return Fit(worst, wide or not bits > PROOF, wide)
 
 
 @np.errstate(all="ignore")
@@ -276,9 +287,20 @@ class LastOutputEvidence:
         ]
         pairs = zip(balls, self.right, strict=False)
         bits += sum(bits_of(distance(ball.value, right), ball.radius) for ball, right in pairs)
-        resolved = state_resolution("output", balls[0], balls[0].value).resolved
+        wide = not state_resolution("output", balls[0], balls[0].value).resolved
         largest = float(np.max(worst))
-        return Fit(np.inf if np.isnan(largest) else largest, not (resolved and bits > PROOF))
+        useless = wide or not bits > PROOF
+        return Fit(np.inf if np.isnan(largest) else largest, useless, wide)
+
+    @cached_property
+    def too_wide(self) -> bool:
+        """Whether the bound of the reference computation is as wide as the numbers.
+
+        Candidates are refuted by their replay first, which is no proof then.
+        """
+        layer, sequences = self.reference.layer, self.reference.sequences
+        output, _ = final_balls(layer, sequences, arithmetics(layer.precision)[0])
+        return not state_resolution("output", output, output.value).resolved
 
     def as_printed(self, array: NDArray[Any], ball: Ball) -> Ball:
         """A ball, with half a unit of the last digit where the numbers were printed."""

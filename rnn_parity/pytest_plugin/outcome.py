@@ -11,6 +11,7 @@ from rnn_parity.report.checks import (
     BLIND,
     FAILED,
     NOT_COMPARED,
+    blindness,
     error_line,
     is_recorded,
     label,
@@ -126,6 +127,8 @@ def line(check: Check, report: Report) -> str:
         facts.append(" ".join(check.summary.partition(";")[0].split()))
     elif fails(check, report):
         facts.append(f"blind to {', '.join(report.blind_to(check))}")
+    elif nothing := blindness(check):
+        facts.append(nothing.removeprefix(", "))
     return shown(", ".join(facts))
 
 

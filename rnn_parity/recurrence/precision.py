@@ -68,7 +68,11 @@ def precision_of(dtype: DTypeLike | str) -> Precision:
 
 
 def real(value: ArrayLike, name: str) -> NDArray[Any]:
-    """`value` as an array of real numbers (bfloat16 included); `InputError` for anything else."""
+    """`value` as an array of real numbers (bfloat16 included); `InputError` for anything else.
+
+    What NumPy masks is refused: to drop that mask would compare what was meant to be left out.
+    """
+    refuse_masked(value, name)
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, NotImplementedError):  # as tensors without numbers raise them
@@ -80,11 +84,23 @@ def real(value: ArrayLike, name: str) -> NDArray[Any]:
     return array
 
 
+def refuse_masked(value: Any, name: str) -> None:
+    """Raise `InputError` for an array, or one of several, in which NumPy masks numbers."""
+    parts = [*value.values()] if isinstance(value, dict) else value
+    for one in parts if isinstance(parts, (list, tuple)) else [value]:
+        if isinstance(one, np.ma.MaskedArray) and np.ma.is_masked(one):
+            raise InputError(
+                f"{name}: expected an array without masked numbers, received a "
+                "numpy.ma.MaskedArray: pass its .data, and timesteps that do not count as mask= "
+                "(batch, timesteps)"
+            )
+
+
 def weight(
     name: str, value: ArrayLike, shape: tuple[int | None, ...], precision: Precision
 ) -> NDArray[np.float64]:
     """`value` in float64, rounded to `precision`; None in `shape` stands for any size >= 1."""
-    array = np.asarray(value)
+    array = real(value, name)
     wanted = str(shape).replace("None", "any")
     fits = array.ndim == len(shape) and all(
         size >= 1 and n in (None, size) for size, n in zip(array.shape, shape, strict=True)

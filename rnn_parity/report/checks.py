@@ -43,6 +43,7 @@ from rnn_parity.verdict.results import (
     TargetError,
     TimestepRow,
     Timesteps,
+    is_known,
 )
 from rnn_parity.verdict.sentences import COUNTLESS, number, ratio
 
@@ -52,6 +53,7 @@ ENDS = 5
 """How many first, worst and last timesteps a shortened table keeps."""
 MOST_WEIGHTS = 5
 """How many implied weights are shown; the JSON document has more."""
+SHOWS_NOTHING = "these data would show no mistake at all"
 MOST_NAMED = 3
 """How many of the checks that did not pass an overall sentence names."""
 ULPS, NO_ULPS = "max\nULPs", "-"
@@ -70,6 +72,8 @@ HEADERS = (
     "at\nunit",
 )
 """Each number is the largest of its timestep, of whatever element; the place is the ratio's."""
+NOT_FINITE = "-"
+"""What stands for the numbers of a timestep without any finite one: nothing was compared there."""
 GAP = ["...", *[""] * (len(HEADERS) - 1)]
 """The row that stands for timesteps that are left out."""
 
@@ -99,6 +103,7 @@ def section(
     Where it is `allowed`, it diverged for a known difference, which is no more than a warning.
     """
     title, *facts = subject_lines(check)
+    found = (*findings(check, style.names), *seeing(blind, style.names))
     level = LEVELS.get(check.verdict, "warning")
     return Section(
         heading=title,
@@ -107,7 +112,7 @@ def section(
         verdict=BLIND if blind else check.verdict,
         sentence=verdict_sentence(check, blind, style.names),
         facts=tuple(facts),
-        findings=(*findings(check, style.names), *seeing(blind, style.names)),
+        findings=found,
         notes=check.notes,
         table=table(check, style),
         reason=allowance([check], style.names) if allowed else "",
@@ -188,11 +193,36 @@ def verdict_sentence(
 
     It begins with the faults that it is `blind` to.
     """
-    summary = f"{subject}: {check.summary}" if subject else check.summary
+    nothing = "" if blind else blindness(check)
+    summary = f"{check.summary}{nothing}"
+    summary = f"{subject}: {summary}" if subject else summary
     if blind:
         summary = f"{strictness(blind, names)}; {summary}"
         return sentence(BLIND, summary, check.effective_bits)
     return sentence(check.verdict, summary, check.effective_bits, either(check.causes))
+
+
+def blindness(check: Check) -> str:
+    """That a check in parity would have shown no mistake, and why, to end its summary; else empty.
+
+    What shows nothing shows no rounding either: elsewhere nobody asks, unless it is known, because
+    the answer may take longer than the check itself.
+    """
+    found = check.sensitivity
+    if found is None or not (check.max_ratio == 0 or is_known(found)):
+        return ""
+    spots = found.blind
+    if found.visible or not spots:
+        return ""
+    (reason, _), *_ = Counter(spot.reason for spot in spots).most_common(1)
+    return f", yet {SHOWS_NOTHING}: {reason}"
+
+
+def blind_to_all(checks: Sequence[Check]) -> str:
+    """Which of several checks in parity would have shown no mistake; empty where all would."""
+    names = [label(check.subject) for check in checks if blindness(check)]
+    which = "" if len(names) == len(checks) > 1 else f" ({first_names(names)})"
+    return f", yet {SHOWS_NOTHING}{which}" if names else ""
 
 
 def cause_of(checks: Sequence[Check]) -> str:
@@ -545,7 +575,9 @@ def with_gaps(steps: Sequence[int]) -> list[int | None]:
 
 
 def timestep_cells(row: TimestepRow) -> list[str]:
-    """One timestep as a row of the table."""
+    """One timestep as a row of the table; dashes where no number was finite, as it should be."""
+    if math.isnan(row.bound) and row.max_ratio == row.max_deviation == 0:
+        return [str(row.timestep), *[NOT_FINITE] * (len(HEADERS) - 1)]
     numbers = [number(row.max_deviation), ulps(row.max_ulp), number(row.max_residual)]
     return [str(row.timestep), *numbers, cell_of(row.max_ratio), str(row.batch), str(row.unit)]
 

@@ -15,6 +15,7 @@ from rnn_parity.report.checks import (
     WORSE,
     allowance,
     blind_spots,
+    blind_to_all,
     cause_of,
     changes_table,
     error_line,
@@ -175,6 +176,19 @@ class Report(PlainData, Renderable):
         """
         names = replace(style.names, **self.set_by)
         style = replace(style, names=names)
+        again = repeats(self.checks)
+        # Before the sentence: what the sections look at is known to it.
+        sections = (
+            ()
+            if style.quiet
+            else tuple(
+                replace(
+                    section(check, style, self.blind_to(check), self.allows(check)),
+                    repeats=i in again,
+                )
+                for i, check in enumerate(self.checks)
+            )
+        )
         words = Page(
             verdict=self.word,
             sentence=self.sentence(names),
@@ -189,14 +203,6 @@ class Report(PlainData, Renderable):
         if style.quiet:
             return words
         notes = [f"note: {note}" for note in self.notes if self.checks]
-        again = repeats(self.checks)
-        sections = tuple(
-            replace(
-                section(check, style, self.blind_to(check), self.allows(check)),
-                repeats=i in again,
-            )
-            for i, check in enumerate(self.checks)
-        )
         passed = [c for c, one in zip(self.checks, sections, strict=True) if one.passed]
         return replace(
             words,
@@ -262,7 +268,7 @@ class Report(PlainData, Renderable):
         fewest = min(bits) if bits and self.verdict == "parity" else None
         if word == BLIND:
             return sentence(BLIND, f"{strictness(blind, names)}; {self.counts}", fewest)
-        summary = self.counts
+        summary = f"{self.counts}{blind_to_all(self.checks)}"
         if word in (WORSE, GONE):
             summary = f"{worsened(self.worse, self.gone)}; {summary}"
         return sentence(word, summary, fewest, cause_of(self.checks))

@@ -22,6 +22,7 @@ from rnn_parity.bounds.distance import distance, ratios, ulps
 from rnn_parity.recurrence.cells import Array
 from rnn_parity.recurrence.layer_call import Merge
 from rnn_parity.recurrence.precision import precision_of
+from rnn_parity.verdict.blanks import Blanks, notes_on_blanks
 from rnn_parity.verdict.comparison import Found, first_beyond
 from rnn_parity.verdict.judge import effective_bits, held_state, state_row
 from rnn_parity.verdict.resolution import (
@@ -76,7 +77,16 @@ def judge_merge(
     of_states = [radius for _, *of_one in radii for radius in of_one]
     check = replace(check, final_state=state_rows(merge.states, states, expected, of_states))
     check, width = compared(check, outputs, ball, merge.sequences)
-    return concluded(check, merge, width)
+    return concluded(check, merge, width, blanks_of(ball))
+
+
+def blanks_of(ball: Ball) -> Blanks:
+    """The merged numbers that are not finite, `(B, T, ...)`, or `(B, ...)` of a last output."""
+    blank = ~np.isfinite(ball.value)
+    if blank.ndim == 2:
+        return Blanks.of_one("output", ~blank, np.ones(len(blank), bool), beside=False)
+    count = np.count_nonzero(blank, axis=1).reshape(len(blank), -1)
+    return Blanks("outputs", count, np.full(len(blank), blank.shape[1]))
 
 
 def returned_by(merge: Merge) -> tuple[NDArray[Any], Sequence[NDArray[Any]]]:
@@ -150,7 +160,8 @@ def compared(
         ratio = ratios(deviation, where)
         found = Found.nothing((y.shape[1], len(y)), y.shape[2])
         far = ulps(deviation, value, precision)
-        found.enter(slice(0, len(y)), deviation, far, deviation, ratio, radius)
+        finite = np.isfinite(value)
+        found.enter(slice(0, len(y)), deviation, far, deviation, ratio, radius, finite)
         check = replace(check, timesteps=found.rows, heat_map=found.heat_map)
         if not ratio.max() <= 1:
             first = first_beyond(0, y, where, ratio)
@@ -177,7 +188,7 @@ def by_timestep(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(array.reshape(*array.shape[:2], -1).swapaxes(0, 1))
 
 
-def concluded(check: Check, merge: Merge, width: Resolution) -> Check:
+def concluded(check: Check, merge: Merge, width: Resolution, blanks: Blanks) -> Check:
     """The verdict, and the sentence that says why."""
     meaning, worst = MEANINGS[merge.mode], check.max_ratio or 0.0
     wrong = [*handed_on(merge), *wrong_numbers(check, meaning)]
@@ -188,8 +199,11 @@ def concluded(check: Check, merge: Merge, width: Resolution) -> Check:
             summary="; ".join(wrong),
             effective_bits=effective_bits(worst, check.dtype or "") if worst > 1 else None,
         )
-    if not width.resolved:
+    check = replace(check, notes=(*check.notes, *notes_on_blanks([blanks])))
+    why = blanks.unproven()
+    if not why and not width.resolved:
         why = unresolved(width, check.arithmetic or "")
+    if why:
         return replace(check, verdict="inconclusive", summary=why)
     how = f"within rounding, the largest at {ratio(worst)} of its bound" if worst else "exactly"
     return replace(

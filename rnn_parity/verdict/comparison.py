@@ -70,7 +70,8 @@ class Comparison:
 
     `last` is what is known of the states around the last timestep. `finite` tells whether any
     expected number was finite, so that there was something to compare; `widths`, how wide the
-    bounds were beside the numbers.
+    bounds were beside the numbers. `blank` `(B, H)` counts the expected numbers of unmasked
+    timesteps that are not finite; None where all are.
     """
 
     timesteps: Timesteps
@@ -79,6 +80,7 @@ class Comparison:
     finite: bool
     widths: Widths
     heat_map: HeatMap
+    blank: NDArray[np.int64] | None = None
 
 
 def compare_outputs(
@@ -142,6 +144,7 @@ class Found:
     heat_map: HeatMap
     first: Divergence | None = None
     finite: bool = False
+    blank: NDArray[np.int64] | None = None
 
     @classmethod
     def nothing(cls, shape: tuple[int, int], units: int) -> Found:
@@ -169,8 +172,13 @@ class Found:
         residual = distance(seen, ball.value).astype(ball.radius.dtype)
         ratio = ratios(residual, ball)
         far = ulps(deviation, replayed, precision)
-        self.enter(block.steps, deviation, far, residual, ratio, ball.radius)
-        self.finite = self.finite or bool(np.isfinite(ball.value).any())
+        finite = np.isfinite(ball.value)
+        self.enter(block.steps, deviation, far, residual, ratio, ball.radius, finite)
+        self.finite = self.finite or bool(finite.any())
+        if not finite.all():
+            blank = ~finite if observed.keep is None else ~finite & observed.keep
+            count = np.count_nonzero(blank, axis=0)
+            self.blank = count if self.blank is None else self.blank + count
         sizes = np.abs(replayed), np.abs(ball.value)
         eta = ball.arithmetic.results.smallest_normal
         widths = Widths.of(ball.radius, sizes[0], observed.keep, sizes[1], eta)
@@ -186,15 +194,24 @@ class Found:
         residual: NDArray[Any],
         ratio: NDArray[Any],
         radius: NDArray[Any],
+        finite: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Fill in the rows of `steps`, and the heat map; arrays are `(t, B, H)`."""
+        """Fill in the rows of `steps`, and the heat map; arrays are `(t, B, H)`.
+
+        `finite` tells where a number was expected, by default everywhere. The bound of a timestep
+        without any is NaN.
+        """
         count, rows = len(ratio), self.rows
         rows.max_deviation[steps] = deviation.reshape(count, -1).max(axis=1)
         rows.max_ulp[steps] = far.reshape(count, -1).max(axis=1)
         rows.max_residual[steps] = residual.reshape(count, -1).max(axis=1)
+        if finite is not None and not finite.all():
+            radius = np.where(finite, radius, np.nan)
+            ratio = behind(ratio, radius)
         by_unit, each = ratio.max(axis=1), np.arange(count)
         unit = by_unit.argmax(axis=1)
         batch = ratio[each, :, unit].argmax(axis=1)
+        by_unit = np.maximum(by_unit, 0)
         rows.max_ratio[steps] = by_unit[each, unit]
         rows.batch[steps], rows.unit[steps] = batch, unit
         rows.bound[steps] = radius[each, batch, unit]
@@ -206,7 +223,13 @@ class Found:
         first = self.first
         if first is not None:
             first = replace(first, batch=first.batch + first_sample)
-        return Comparison(self.rows, first, last, self.finite, self.widths, self.heat_map)
+        found = self.finite, self.widths, self.heat_map, self.blank
+        return Comparison(self.rows, first, last, *found)
+
+
+def behind(ratio: NDArray[Any], radius: NDArray[Any]) -> NDArray[Any]:
+    """The ratios, those of 0 without a bound behind all others: NaN that should be NaN."""
+    return np.where((ratio == 0) & np.isnan(radius), ratio.dtype.type(-1), ratio)
 
 
 def first_beyond(start: int, observed: Array, ball: Ball, ratio: NDArray[Any]) -> Divergence:
@@ -225,7 +248,8 @@ def first_beyond(start: int, observed: Array, ball: Ball, ratio: NDArray[Any]) -
 def merge(parts: list[Comparison]) -> Comparison:
     """One comparison from those of the slices of the batch."""
     columns = [np.stack([getattr(p.timesteps, name) for p in parts]) for name in COLUMNS]
-    worst = columns[COLUMNS.index("max_ratio")].argmax(axis=0)
+    ratio, bound = (columns[COLUMNS.index(name)] for name in ("max_ratio", "bound"))
+    worst = behind(ratio, bound).argmax(axis=0)
     picked = [
         np.take_along_axis(c, worst[np.newaxis], 0)[0] if name in OF_THE_WORST else c.max(0)
         for name, c in zip(COLUMNS, columns, strict=True)
@@ -238,7 +262,21 @@ def merge(parts: list[Comparison]) -> Comparison:
         any(p.finite for p in parts),
         reduce(Widths.beside, [p.widths for p in parts]),
         reduce(HeatMap.beside, [p.heat_map for p in parts]),
+        merged_blank(parts),
     )
+
+
+def merged_blank(parts: list[Comparison]) -> NDArray[np.int64] | None:
+    """How many numbers of each sample and unit are not finite, from the slices of the batch."""
+    if all(part.blank is None for part in parts):
+        return None
+    found = [
+        np.zeros((part.widths.samples, len(part.widths.radius)), np.int64)
+        if part.blank is None
+        else part.blank
+        for part in parts
+    ]
+    return np.concatenate(found)
 
 
 def merged_last(parts: list[Last]) -> Last:

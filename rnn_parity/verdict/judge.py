@@ -18,6 +18,7 @@ from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import Precision, precision_of, real
 from rnn_parity.recurrence.sequences import Sequences, states
 from rnn_parity.recurrence.time_loop import replay
+from rnn_parity.verdict.blanks import Blanks, notes_on_blanks
 from rnn_parity.verdict.comparison import Comparison, compare_outputs
 from rnn_parity.verdict.order import Verdict
 from rnn_parity.verdict.printed import CHANCE, Print, beyond_print, prints
@@ -148,10 +149,11 @@ def as_printed(judged: Judged, layer: Cell, sequences: Sequences, observed: Obse
 def last_as_printed(
     judged: Judged, layer: Cell, sequences: Sequences, observed: Observations
 ) -> Judged:
-    """A last output alone that diverged: `inconclusive` where its few printed digits explain it."""
-    if judged.check.verdict != "diverged":
-        return judged
-    how = explaining_print(judged, layer, sequences, observed)
+    """A last output alone, with a note where more digits would show more: `inconclusive` where it
+    diverged and its few printed digits explain that.
+    """
+    diverged = judged.check.verdict == "diverged"
+    how = explaining_print(judged, layer, sequences, observed) if diverged else None
     if how is not None:
         return excused(judged, how, layer)
     ways, notes = prints(observed.outputs), judged.check.notes
@@ -271,8 +273,10 @@ def judge_in(
     )
     of_outputs = resolution(OUTPUTS, found.widths)
     resolutions = [of_outputs, *(one.resolution for one in held)]
-    why = unproven(layer, sequences, found.finite, resolutions, arithmetic)
-    check = concluded(check, float(found.timesteps.max_ratio.max()), why, resolutions)
+    blanks = blanks_of(sequences, found, held)
+    why = unproven(layer, sequences, blanks, resolutions, arithmetic)
+    ratio = float(found.timesteps.max_ratio.max())
+    check = concluded(check, ratio, why, resolutions, blanks)
     return Judged(check, arithmetic, found)
 
 
@@ -293,19 +297,37 @@ def judge_last(
     check = replace(
         check, final_state=tuple(rows), max_deviation=max(row.max_deviation for row in rows)
     )
-    finite = bool(np.isfinite(output.value).any())
-    why = unproven(layer, sequences, finite, resolutions, arithmetic)
+    blanks = blanks_of(sequences, None, held)
+    why = unproven(layer, sequences, blanks, resolutions, arithmetic)
     if why and sequences.shape[1] > 1 and not resolutions[0].resolved:
         why = f"{why}; {GROWN}"
-    return concluded(check, None, why, resolutions)
+    return concluded(check, None, why, resolutions, blanks)
 
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """A final state, or the last output, held against where it must lie."""
+    """A final state, or the last output, held against where it must lie; which of its expected
+    numbers are `finite` `(B, H)`.
+    """
 
     row: StateRow
     resolution: Resolution
+    finite: NDArray[np.bool_]
+
+
+def blanks_of(sequences: Sequences, found: Comparison | None, held: Sequence[Held]) -> list[Blanks]:
+    """The numbers that are not finite: of the whole sequence, if it was `found`, and of each
+    array that was `held`.
+    """
+    batch, timesteps = sequences.shape
+    steps = np.full(batch, timesteps)
+    if sequences.mask is not None:
+        steps = np.count_nonzero(sequences.mask, axis=1)
+    beside = found is not None
+    blanks = [Blanks.of_one(one.row.name, one.finite, steps > 0, beside) for one in held]
+    if found is not None and found.blank is not None:
+        blanks.insert(0, Blanks(OUTPUTS, found.blank, steps))
+    return blanks
 
 
 def held_last_output(
@@ -342,7 +364,7 @@ def held_state(
 ) -> Held:
     """One final state `(B, H)` held against `ball`; its right numbers are about `replayed`."""
     row = state_row(name, state, ball, precision)
-    return Held(row, state_resolution(name, ball, replayed))
+    return Held(row, state_resolution(name, ball, replayed), np.isfinite(ball.value))
 
 
 @np.errstate(all="ignore")
@@ -364,25 +386,31 @@ def state_row(name: str, state: NDArray[Any], ball: Ball, precision: Precision) 
 def unproven(
     layer: Cell,
     sequences: Sequences,
-    finite: bool,
+    blanks: Sequence[Blanks],
     resolutions: Sequence[Resolution],
     arithmetic: Arithmetic,
 ) -> str:
     """Why nothing is proven although no number is beyond its bound; empty where something is."""
     if sequences.mask is not None and not sequences.mask.any():
         return ALL_MASKED
-    if not finite:
+    if any(one.nothing_finite for one in blanks):
         return NOTHING_FINITE
     if any(math.isinf(one.worst) for one in resolutions):
         weights = [array for array in vars(layer).values() if isinstance(array, np.ndarray)]
         nan = any(np.isnan(array).any() for array in weights)
         return NAN_WEIGHTS if nan else vacuous(arithmetic.name)
+    if too_few := next(filter(None, (one.unproven() for one in blanks)), ""):
+        return too_few
     wide = [one for one in resolutions if not one.resolved]
     return unresolved(wide[0], arithmetic.name) if wide else ""
 
 
 def concluded(
-    check: Check, step_ratio: float | None, unproven: str, resolutions: Sequence[Resolution]
+    check: Check,
+    step_ratio: float | None,
+    unproven: str,
+    resolutions: Sequence[Resolution],
+    blanks: Sequence[Blanks] = (),
 ) -> Check:
     """The verdict on the numbers in `check`, and the sentence that says why.
 
@@ -408,6 +436,8 @@ def concluded(
         if step_ratio is None:
             largest = f"the last output is within rounding, at {at}"
         summary = "; ".join([largest, *wide_bounds(resolutions)])
+    # Behind a number that is wrong, what is not finite is not known to be right.
+    notes = [] if verdict == "diverged" else notes_on_blanks(blanks)
     bits = None if verdict == "inconclusive" else effective_bits(max_ratio, check.dtype or "")
     return replace(
         check,
@@ -416,7 +446,7 @@ def concluded(
         max_ratio=max_ratio,
         effective_bits=bits,
         resolution=max(one.worst for one in resolutions),
-        notes=(*check.notes, *faint_units(resolutions)),
+        notes=(*check.notes, *faint_units(resolutions), *notes),
     )
 
 

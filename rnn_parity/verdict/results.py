@@ -308,8 +308,13 @@ class LaterSensitivity(Sensitivity):
 
     def __repr__(self) -> str:
         """What is not worked out yet is not worked out for this."""
-        known = "visible" in vars(self)
+        known = is_known(self)
         return repr(Sensitivity(self.visible, self.blind)) if known else "Sensitivity(...)"
+
+
+def is_known(sensitivity: Sensitivity) -> bool:
+    """Whether a sensitivity has been worked out already."""
+    return not isinstance(sensitivity, LaterSensitivity) or "visible" in vars(sensitivity)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,8 @@ GROWN = (
     "only the last output was observed, and the bound grows with every timestep: observe the whole "
     "sequence of outputs"
 )
+NAMES = {"outputs": "the outputs", "output": "the last output"}
+"""What arrays are called in a sentence; any other is a final state."""
 UNITS_SHOWN = 3
 """How many units are named where a bound is too wide."""
 COUNTLESS = 1e20
@@ -139,21 +141,30 @@ def vacuous(arithmetic: str) -> str:
 def unresolved(wide: Resolution, arithmetic: str) -> str:
     """Which units of an array are not resolved, and what that means."""
     units = np.flatnonzero(~(wide.of_unit <= LIMIT))
+    where = place(wide.name, units, len(wide.of_unit))
     return (
-        f"the bound of {place(wide, units)} is as wide as {number(wide.worst)} times the numbers "
+        f"the bound of {where} is as wide as {number(wide.worst)} times the numbers "
         f"themselves in {arithmetic} (more than {LIMIT}), so that others would pass as well"
     )
 
 
-def place(wide: Resolution, units: NDArray[np.intp]) -> str:
-    """Some units of an array, in words."""
-    names = {"outputs": "the outputs", "output": "the last output"}
-    of = names.get(wide.name, f"final state {wide.name}")
-    if len(units) == len(wide.of_unit) > 1:
-        return f"every unit of {of}"
-    more = f" and {len(units) - UNITS_SHOWN} more" * (len(units) > UNITS_SHOWN)
-    listed = ", ".join(map(str, units[:UNITS_SHOWN]))
-    return f"unit{'s' * (len(units) > 1)} {listed}{more} of {of}"
+def place(name: str, units: NDArray[np.intp], count: int) -> str:
+    """Some units of an array that has `count`, in words."""
+    if len(units) == count > 1:
+        return f"every unit of {array_name(name)}"
+    return f"{some('unit', units)} of {array_name(name)}"
+
+
+def array_name(name: str) -> str:
+    """The name of an array in a sentence."""
+    return NAMES.get(name, f"final state {name}")
+
+
+def some(what: str, places: NDArray[np.intp]) -> str:
+    """The first of some units or samples, by number."""
+    more = f" and {len(places) - UNITS_SHOWN} more" * (len(places) > UNITS_SHOWN)
+    numbers = ", ".join(map(str, places[:UNITS_SHOWN]))
+    return f"{what}{'s' * (len(places) > 1)} {numbers}{more}"
 
 
 def wide_bounds(found: Sequence[Resolution]) -> list[str]:
@@ -171,13 +182,37 @@ def wide_bounds(found: Sequence[Resolution]) -> list[str]:
 
 
 def faint_units(found: Sequence[Resolution]) -> list[str]:
-    """A note on units whose numbers are next to nothing, for each array that has some."""
+    """A note on units whose numbers are next to nothing, for each array that has some:
+    none where all of it are zeros, as they should be.
+    """
     return [
-        f"{place(one, np.flatnonzero(one.faint))}: next to nothing beside the others, and held "
-        "against an eighth of their size"
+        f"{place(one.name, np.flatnonzero(one.faint), len(one.faint))}: next to nothing beside the "
+        "others, and held against an eighth of their size"
         for one in found
-        if one.faint.any()
+        if one.faint.any() and not one.faint.all()
     ]
+
+
+def blank_units(units: NDArray[np.intp], name: str, count: int) -> str:
+    """Why nothing is proven where nothing could be compared in `units` of an array, of `count`."""
+    where = array_name(name) if len(units) == count else place(name, units, count)
+    return f"no expected number of {where} is finite, so that nothing was compared there"
+
+
+def blank_samples(samples: NDArray[np.intp]) -> str:
+    """Why nothing is proven where nothing could be compared in some `samples`."""
+    where = some("sample", samples)
+    return f"no expected number of {where} is finite, so that nothing was compared there"
+
+
+def mostly_blank(count: int, total: int, name: str) -> str:
+    """How many numbers of an array could not be compared."""
+    return f"{count} of {total} numbers of {array_name(name)} are not finite"
+
+
+def blank_note(count: int, total: int, name: str) -> str:
+    """A note on numbers of an array that could not be compared."""
+    return f"{mostly_blank(count, total, name)}, in both: they prove nothing"
 
 
 def misfit(name: str, received: tuple[int, ...], expected: tuple[int, ...], shape: Shape) -> str:

@@ -83,3 +83,30 @@ def test_arrays_are_left_as_they_were():
     examined(run, outputs)
     for old, new in zip(before, (outputs, run.x, run.mask, run.state), strict=True):
         assert np.array_equal(old, new)
+
+
+def test_one_number_names_no_mistake_and_rules_none_out():
+    run = right_run((1, 1, 1, 1))
+    check = examined(run, simulate(run.but(bias=None)))
+    assert (check.verdict, check.causes) == ("diverged", ())
+    assert check.summary.endswith("; the numbers are too few to name a mistake")
+    check = examined(run, np.full((1, 1, 1), 0.123456789))
+    assert "none of the" in check.summary
+    last = examined(run, simulate(run.but(bias=None))[:, -1])
+    assert last.summary.endswith("; the numbers are too few to name a mistake")
+
+
+def test_a_last_output_whose_bound_is_wide_names_no_mistake():
+    """A recurrence that grows: after 150 timesteps the bound of the last output says little."""
+    rng = np.random.default_rng(0)
+    kernel, recurrent, bias = rng.normal(size=(2, 3)), rng.normal(size=(3, 3)), rng.normal(size=3)
+    recurrent *= 1.3 / np.abs(np.linalg.eigvals(recurrent)).max()
+    x = rng.normal(size=(2, 150, 2))
+    wrong = rp.replay(rp.SimpleRNN(kernel, recurrent, dtype="float32"), x).outputs[:, -1]
+    wrong[0, 0] = 1.5
+    layer = rp.SimpleRNN(kernel, recurrent, bias, dtype="float32")
+    report = rp.compare(layer, x, wrong)
+    assert report.verdict == "diverged"
+    assert "; the bound is too wide to name a mistake" in report.summary
+    report = rp.compare(layer, x[:, :3], wrong)
+    assert "none of the 32 mistakes known for SimpleRNN explains it" in report.summary

@@ -340,3 +340,53 @@ def test_pairs_are_not_tried_where_every_row_of_the_inputs_holds_no_number(value
         assert search.causes(reference, seen, tick) == ()
         assert (count < 1000) == holds_none
         assert seen.tells_pairs != holds_none
+
+
+# Other weights, by all samples together.
+
+
+def evidence_of(layer, x, outputs, mask=None):
+    reference = Computation(layer, Sequences.of(layer, x, mask), False)
+    return reference, outputs, SequenceEvidence.around(reference, outputs, None)
+
+
+@pytest.mark.parametrize("kind", [rp.SimpleRNN, rp.LSTM])
+def test_least_squares_on_all_samples_name_a_weight_that_is_hardly_beyond_its_bound(kind):
+    """Most steps are within their bounds then, and those that are not are too few to name it."""
+    rng = np.random.default_rng(5)
+    gates = len(kind.GATES)
+    kernel, recurrent, bias = (
+        scale * rng.normal(size=size).astype(np.float32)
+        for scale, size in ((0.5, (5, 8 * gates)), (0.3, (8, 8 * gates)), (0.3, 8 * gates))
+    )
+    layer = kind(kernel, recurrent, bias, dtype="float32")
+    x = rng.normal(size=(64, 10, 5)).astype(np.float32)
+    mask = np.arange(10) < rng.integers(4, 11, size=(64, 1))
+    other = recurrent.copy()
+    other[1, 3] += np.float32(2.5e-5)
+    wrong = rp.replay(kind(kernel, other, bias, dtype="float32"), x, mask=mask).outputs
+    wrong = wrong.astype(np.float32)
+    weights, found = search.implied_causes(*evidence_of(layer, x, wrong, mask))
+    assert [(one.weight, one.index) for one in weights] == [("recurrent_kernel", (1, 3))]
+    assert weights[0].implied == pytest.approx(other[1, 3], abs=1e-6)
+    (cause,) = found
+    assert cause.fault == "weights-differ"
+    assert cause.effective_bits > 23
+    assert search.implied_causes(*evidence_of(layer, x, wrong[:, -1], mask)) == ((), ())
+
+
+def test_noise_implies_no_weights():
+    run = right_run((16, 12, 5, 6))
+    outputs = simulate(run) + 1e-4 * np.random.default_rng(0).normal(size=(16, 12, 6))
+    assert search.implied_causes(*evidence_of(run.layer(), run.x, outputs)) == ((), ())
+    assert any("look like noise" in note for note in examined(run, outputs).notes)
+
+
+def test_weights_that_explain_no_more_than_a_part_are_no_cause():
+    run = right_run((64, 12, 5, 6))
+    kernel = run.kernel.copy()
+    kernel[1, 3] += np.float32(1e-3)
+    outputs = simulate(run.but(kernel=kernel))
+    outputs[3, 4, 5] += 0.01
+    _, found = search.implied_causes(*evidence_of(run.layer(), run.x, outputs))
+    assert found == ()

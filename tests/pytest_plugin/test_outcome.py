@@ -86,3 +86,12 @@ def test_a_line_for_each_check():
     ]
     assert not lines(Report((BLIND,)))[0][2]
     assert lines(Report((), notes=("x",))) == [("inconclusive", "nothing was compared: x", True)]
+
+
+def test_a_check_that_would_have_shown_nothing_says_so_in_its_line():
+    spots = tuple(BlindSpot(fault, "all outputs are zeros") for fault in ("a", "b"))
+    nothing = dataclasses.replace(PARITY, sensitivity=Sensitivity((), spots))
+    ((word, text, failed),) = lines(Report((nothing,)))
+    assert (word, failed) == ("parity", False)
+    assert text.endswith("yet these data would show no mistake at all: all outputs are zeros")
+    assert "yet" not in lines(Report((BLIND,)))[0][1]

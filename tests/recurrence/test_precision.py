@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnn_parity.errors import InputError
-from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, precision_of
+from rnn_parity.recurrence.precision import (
+    FORMATS,
+    LAYER_DTYPES,
+    precision_of,
+    refuse_masked,
+    weight,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -132,6 +138,21 @@ def test_bfloat16_arrays_are_real_numbers():
 def test_other_things_are_refused(value):
     with pytest.raises(InputError, match=r"^inputs: expected real numbers, received dtype \S+$"):
         FORMATS["float32"].round(value, "inputs")
+
+
+def test_what_numpy_masks_is_refused():
+    """To drop that mask would compare what was meant to be left out."""
+    masked = np.ma.masked_greater(np.arange(3.0), 1)
+    words = (
+        r"^inputs: [^\n]*received a numpy.ma.MaskedArray: pass its .data, and [^\n]*mask=[^\n]*$"
+    )
+    for refuse in (FORMATS["float32"].round, lambda a, n: weight(n, a, (3,), FORMATS["float32"])):
+        with pytest.raises(InputError, match=words):
+            refuse(masked, "inputs")
+    for several in ({"a": np.ones(2), "b": masked}, [masked], (np.ones(2), masked)):
+        with pytest.raises(InputError, match=words):
+            refuse_masked(several, "inputs")
+    assert FORMATS["float32"].round(np.ma.array([1.0, 2.0]), "inputs").tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from sample_checks import DIVERGED, INCONCLUSIVE, NOT_COMPARED, PARITY, SUSPECT, row
 
@@ -255,3 +256,56 @@ def test_a_passing_check_says_what_it_could_not_have_seen():
     assert findings(dataclasses.replace(PARITY, sensitivity=all_seen)) == [
         ("sees", "1 of 1 possible faults")
     ]
+
+
+SATURATED = rp.SimpleRNN([[100.0], [200.0], [300.0]], [[50.0]], [10.0], dtype="float32")
+
+
+def saturated():
+    """Whatever is computed is 1."""
+    x = 1 + np.random.default_rng(0).random((4, 6, 3), dtype=np.float32)
+    return rp.compare(SATURATED, x, np.ones((4, 6, 1), np.float32))
+
+
+def test_a_pass_that_would_have_shown_nothing_says_so():
+    report = saturated()
+    words = "yet these data would show no mistake at all: the outputs are saturated at their limits"
+    assert (report.verdict, report.exit_code, report.checks[0].sensitivity.visible) == (
+        "parity",
+        0,
+        (),
+    )
+    assert words in report.summary
+    assert words in report.render(quiet=True)
+    assert words in " ".join(report.render("table").split())
+    assert words in report.render("junit")
+    assert "yet these data" not in report.checks[0].summary
+    assert "yet these data" not in compared().summary
+
+
+def compared():
+    rng = np.random.default_rng(1)
+    layer = rp.SimpleRNN(rng.normal(size=(3, 2)), rng.normal(size=(2, 2)), rng.normal(size=2))
+    x = rng.normal(size=(4, 6, 3))
+    return rp.compare(layer, x, rp.replay(layer, x).outputs)
+
+
+def test_of_several_checks_those_are_named_that_show_nothing():
+    blind, seeing = saturated().checks[0], compared().checks[0]
+    both = Report((blind, seeing))
+    assert both.summary.startswith(
+        "PARITY: all 2 checks are in parity, yet these data would show no mistake at all (SimpleRNN"
+    )
+    assert Report((blind, blind)).summary.partition(" (")[0].endswith("show no mistake at all")
+    assert "yet" not in Report((seeing, seeing)).summary
+
+
+def test_nobody_asks_a_large_check_for_its_summary():
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=(3, 8)), rng.normal(size=(8, 8)) / 4, rng.normal(size=8)
+    layer = rp.SimpleRNN(*weights, dtype="float32")
+    x = rng.normal(size=(8, 20, 3))
+    report = rp.compare(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert report.verdict == "parity"
+    assert "yet" not in report.summary
+    assert repr(report.checks[0].sensitivity) == "Sensitivity(...)"

@@ -226,7 +226,8 @@ def test_what_fails_for_its_blind_spots_is_not_left_out():
 
 def test_a_folder_of_ten_that_pass_is_an_overview():
     subjects = [dataclasses.replace(PARITY.subject, path=f"c/{i}.npz") for i in range(10)]
-    checks = [blind_to("mask-ignored", subject=one) for one in subjects]
+    spots = Sensitivity(("bias-dropped",), (BlindSpot("mask-ignored", "why"),))
+    checks = [dataclasses.replace(PARITY, subject=one, sensitivity=spots) for one in subjects]
     text = str(Report(tuple(checks)))
     assert text.count("\n") < 20
     assert all(f" {i}.npz " in text for i in range(10))

@@ -224,3 +224,15 @@ def test_shapes_that_do_not_fit():
     found = check(merge_of("concat", MERGED["sum"]))
     assert found.verdict == "diverged"
     assert "expected shapes [(1, 3, 2)], received [(1, 3, 1)]" in found.summary
+
+
+def test_merged_numbers_of_which_a_sample_or_most_are_not_finite_prove_nothing():
+    nothing = np.full((1, 3, 1), np.nan, "float32")
+    found = check(merge_of("sum", nothing, forward=nothing))
+    assert (found.verdict, len(found.notes)) == ("inconclusive", 1)
+    assert found.summary.startswith("no expected number of the outputs is finite")
+    some = np.array([[[1.0], [np.nan], [1.0]]], "float32")
+    found = check(merge_of("sum", [[[41], [np.nan], [11]]], forward=some))
+    assert found.notes == (
+        "1 of 3 numbers of the outputs are not finite, in both: they prove nothing",
+    )

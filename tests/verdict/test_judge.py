@@ -507,3 +507,25 @@ def test_faint_units_are_a_note_beside_the_others():
     another, faint = concluded(check, 0.0, "", [outputs]).notes
     assert another == "another"
     assert faint.startswith("unit 0 of the outputs: next to nothing")
+
+
+def test_no_unit_is_faint_where_all_are_masked_or_zeros():
+    layer, x, outputs = case()
+    zeros = np.zeros_like(outputs)
+    check = rp.compare(layer, x, zeros, zeros[:, -1], mask=np.zeros(x.shape[:2], bool)).checks[0]
+    assert (check.verdict, check.notes) == ("inconclusive", ())
+    never = rp.SimpleRNN(
+        np.zeros((3, 5)), np.eye(5), np.full(5, -1.0), activation="relu", dtype="float32"
+    )
+    check = rp.compare(never, x, zeros, zeros[:, -1]).checks[0]
+    assert (check.verdict, check.notes) == ("parity", ())
+
+
+def test_a_printed_last_output_within_its_bound_has_a_note():
+    layer, x, outputs = case()
+    check = rp.compare(layer, x, np.round(outputs[:, -1], 7)).checks[0]
+    assert check.verdict == "parity"
+    assert check.notes == (
+        "the observed numbers were printed with 7 decimals: %.9g would show more",
+    )
+    assert rp.compare(layer, x, outputs[:, -1]).checks[0].notes == ()
