@@ -795,3 +795,8 @@ def known_difference(
     """
     given = (configuration, outcome, numbers, against)
     return next((known for known in KNOWN_DIFFERENCES if known.matches(*given)), None)
+
+
+def known_by_id(id: str | None) -> KnownDifference | None:
+    """The known difference with this id, which a check has proven; None where there is none."""
+    return next((known for known in KNOWN_DIFFERENCES if known.id == id), None)

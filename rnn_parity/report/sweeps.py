@@ -276,7 +276,7 @@ class SweepReport(PlainData, Renderable):
     def facts(self, finding: Finding) -> Iterator[tuple[str, str]]:
         """What a finding is, each fact with its heading."""
         configuration, outcome, known = finding.configuration, finding.outcome, finding.known
-        yield "smallest", described(configuration)
+        yield "example", described(configuration)
         yield "found", outcome.summary
         first = outcome.first_divergence
         if first is not None:
@@ -288,7 +288,7 @@ class SweepReport(PlainData, Renderable):
             yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.versions)]
             yield more(known.id)
         if configuration["open_size"] == "none":
-            yield "again", self.again(finding.telling or configuration)
+            yield "again", self.again(configuration)
         if configuration in self.swept.scripts:
             yield "script", self.swept.scripts[configuration]
 

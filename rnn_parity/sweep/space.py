@@ -104,10 +104,13 @@ class Rule:
         return all(own.get(name) in values for name, values in self.together.items())
 
 
+FLOAT16 = ("mixed_float16", "float16")
+COMPILED = tuple(mode for mode in MODES if mode != "eager")
 RULES = (
     Rule({"unroll": (True,), "open_size": ("timesteps",)}, keras=True),
     Rule({"stateful": (True,), "open_size": ("batch",)}, keras=True),
     Rule({"activation": OF_KERAS_2, "dtype": COMMON["dtype"][1:]}, keras=True),
+    Rule({"activation": ("sparsemax",), "dtype": FLOAT16, "mode": COMPILED}, keras=True),
     Rule({"wrapper": ("bidirectional",), "go_backwards": (True,)}, keras=True),
     Rule({"wrapper": ("bidirectional",), "stateful": (True,), "return_state": (True,)}, keras=True),
     Rule({"wrapper": ("stacked",), "mask": COMMON["mask"][1:]}, keras=True),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnn_parity.diagnosis.known_causes import numbers_in
+from rnn_parity.diagnosis.known_differences import known_by_id
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError, nearest
 from rnn_parity.implementations.sources import KINDS, WORDS, Source, recognised, sources
 from rnn_parity.sweep.space import (
@@ -89,8 +90,13 @@ def _checked(
         return Outcome(status, who + own_words(error).removeprefix(who)), ()
     except Exception as error:  # a mistake of this program's own must not end the sweep
         return Outcome("inconclusive", f"not compared: {type(error).__name__}: {error}"), ()
-    worst = min(checks, key=lambda check: WORST_FIRST.index(check.verdict))
+    worst = min(checks, key=lambda check: (WORST_FIRST.index(check.verdict), is_known(check)))
     return summed_up(worst), worst.causes
+
+
+def is_known(check: Check) -> bool:
+    """Whether a known difference explains it: no other check may hide behind such a one."""
+    return bool(check.causes) and known_by_id(check.causes[0].fault) is not None
 
 
 def sources_named(against: str | None) -> list[Source]:

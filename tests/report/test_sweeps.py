@@ -118,7 +118,7 @@ def test_the_table():
         # 4 in 2 s; each of them took 0.5, 0.25 and twice 0.125 s
         "4 configurations in 2 s, 2.00 per second by 2 workers; one worker per second: eager 4.00",
         "1. DIVERGED, known: zeroed-by-the-mask-as-given, in 1 configuration",
-        "smallest simple_rnn with mask=right, go_backwards=True, unroll=True, "
+        "example simple_rnn with mask=right, go_backwards=True, unroll=True, "
         "zero_output_for_mask=True, batch 3, timesteps 3, features 4, units 4",
         "observed 0.5, expected -0.25",
         "cause time-shifted: one step late (28.0 effective bits) more rnn-parity explain "

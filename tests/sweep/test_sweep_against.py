@@ -196,7 +196,7 @@ def test_a_wrong_port_is_one_finding_that_names_it(small, ports, capsys):
     smallest = failure["smallest"]
     assert smallest["configuration"]["zero_output_for_mask"] is True
     assert smallest["configuration"]["mask"] == "right"
-    assert smallest["shape"] == {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
+    assert smallest["shape"] == {"batch": 3, "timesteps": 3, "features": 4, "units": 2}
     assert smallest["subject"]["against"] == "ports_of_mine:wrong"
     assert [cause["fault"] for cause in smallest["causes"]] == ["masked-output-not-zeroed"]
     # Zeroed or not, an output that is masked before any other is zero.
@@ -237,7 +237,7 @@ def test_processes_ask_the_source_too(small, ports, capsys):
     options = ("--strength", "1", "--limit", "4", "--workers", "1")
     found = swept(capsys, "--against", "ports_of_mine:doubled", *options)
     failure = found["sweep"]["findings"][0]
-    assert (failure["verdict"], failure["smallest"]["configuration"]["units"]) == ("diverged", 1)
+    assert (failure["verdict"], failure["smallest"]["configuration"]["units"]) == ("diverged", 2)
     assert found["sweep"]["count"] == 4
 
 
