@@ -90,7 +90,7 @@ def sweep(
     known = job.outcomes(configurations, "sweep")
     seconds = time.perf_counter() - start
     outcomes = {one: known[one] for one in configurations}
-    new, counted = len(outcomes.keys() - before), len(known)
+    new, counted, start = len(outcomes.keys() - before), len(known), time.perf_counter()
     findings, unexplained = job.findings(outcomes, spaces)
     swept = Swept(
         sites[0].environment,
@@ -101,6 +101,8 @@ def sweep(
         seconds,
         pool.count,
         looked_into=len(known) - counted,
+        seconds_of_looking=time.perf_counter() - start,
+        not_handed_over=sites[0].not_handed_over,
         left_out=tuple(left_out(one, outcome) for site in sites for one, outcome in site.left_out),
     )
     return swept if folder is None else replace(swept, scripts=job.scripts(swept, folder))

@@ -12,7 +12,7 @@ shuffle that depends on the seed alone, so that the first N are a fair sample.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from random import Random
@@ -153,7 +153,8 @@ class Site:
     `space` holds the values that it takes, `rules` what does not go together. `left_out` has an
     example of each rule that Keras itself refuses, with its words; no sweep asks for them. `alone`
     are the configurations that show which values another implementation refuses by themselves: they
-    are asked for once.
+    are asked for once. `not_handed_over` are the options that a Python function would not be told
+    of, by what its signature lacks.
     """
 
     layer: str
@@ -162,6 +163,7 @@ class Site:
     rules: tuple[Rule, ...]
     left_out: tuple[tuple[Configuration, Outcome], ...] = ()
     alone: tuple[Configuration, ...] = ()
+    not_handed_over: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def single_options(self) -> Iterator[tuple[str, Configuration]]:
         """Every value but the first, alone: the name of its option, and the configuration."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -132,7 +132,9 @@ class Swept(PlainData):
     `new` counts what was checked now and not read from a file, in `seconds`, by `workers`.
     `unexplained` failed, but there were too many causes to look into them all. `scripts` are the
     files that show the findings of some configurations. `looked_into` counts the checks that made
-    small what failed, none of which is among the outcomes. `left_out` is what Keras refuses, one
+    small what failed, none of which is among the outcomes; these and the search for causes took
+    `seconds_of_looking`. `not_handed_over` are the options that were left out because a function's
+    signature does not have what they are about, by its name. `left_out` is what Keras refuses, one
     example each, and nothing was asked for.
     """
 
@@ -145,6 +147,8 @@ class Swept(PlainData):
     workers: int
     scripts: Mapping[Configuration, str] = field(default_factory=dict)
     looked_into: int = 0
+    seconds_of_looking: float = 0.0
+    not_handed_over: Mapping[str, Sequence[str]] = field(default_factory=dict)
     left_out: tuple[Finding, ...] = ()
 
     @property

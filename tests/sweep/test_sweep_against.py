@@ -89,6 +89,12 @@ def many(inputs, layer):
     return outputs, state, state, state
 '''
 
+FORWARDS = """
+
+def forwards(inputs, layer):
+    return port(inputs, layer)[0]
+"""
+
 
 @pytest.fixture
 def small(monkeypatch):
@@ -234,7 +240,7 @@ def test_results_of_another_source_are_not_taken_for_these(small, ports, capsys)
 
 
 def test_processes_ask_the_source_too(small, ports, capsys):
-    options = ("--strength", "1", "--limit", "4", "--workers", "1")
+    options = ("--strength", "full", "--limit", "4", "--workers", "1")
     found = swept(capsys, "--against", "ports_of_mine:doubled", *options)
     failure = found["sweep"]["findings"][0]
     assert (failure["verdict"], failure["smallest"]["configuration"]["units"]) == ("diverged", 2)
@@ -381,6 +387,24 @@ def test_a_value_that_is_refused_alone_is_combined_with_nothing(ports):
     found = site.without([one])
     assert found.space == {**site.space, "go_backwards": (False,)}
     assert (found.alone, found.left_out) == ((one,), site.left_out)
+
+
+def test_what_a_function_is_not_told_of_is_left_out(small, ports, capsys):
+    """It would compute something else, and be called wrong for what nobody gave it."""
+    line = ["sweep", "--strength", "1", "--against", "ports_of_mine:forwards"]
+    (ports / "ports_of_mine.py").write_text(PORT + FORWARDS)
+    assert cli.main(line) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    left_out = "left out: initial_state, its signature has no initial_state; mask, its signature"
+    assert f"{left_out} has no mask" in out
+    site = describe("simple_rnn", "ports_of_mine:forwards")
+    assert (site.space["mask"], site.space["initial_state"]) == (("none",), ("zeros",))
+    for options in (("--mask", "right"), ("--mask", "none,left"), ("--exclude", "mask=none")):
+        assert cli.main([*line, *options]) == 2
+        err = capsys.readouterr().err
+        assert "expected what ports_of_mine:forwards is told of, but its signature has no" in err
+    assert cli.main([*line, "--mask", "none"]) == 0
+    assert describe("simple_rnn", "ports_of_mine:port").not_handed_over == {}
 
 
 @pytest.mark.skipif(
