@@ -16,7 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnn_parity import keras_adapter
 from rnn_parity.api.examination import examine
-from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
+from rnn_parity.api.generated import (
+    RETURNED,
+    GeneratedLayer,
+    known_refusals,
+    random_inputs,
+    random_mask,
+    random_state,
+)
 from rnn_parity.api.invented import telling, told
 from rnn_parity.api.judging import (
     by_call,
@@ -296,7 +303,8 @@ def generated_calls(
         keras_adapter.seed_masks(spec.seed)
     first: list[LayerCall] = []
     for one in modes_to_run(mode, others, training):
-        calls = observe_generated(spec, inputs, mask, one, training)
+        with known_refusals(spec, one):
+            calls = observe_generated(spec, inputs, mask, one, training)
         first = first or calls
         yield from named_as(first, calls)
 
@@ -323,7 +331,7 @@ def observe_generated(
     training: bool = False,
 ) -> list[LayerCall]:
     """Build the layer and run it on random data, or on `inputs` `(B, T, F)` and `mask` `(B, T)`."""
-    arguments = {"return_sequences": True, "return_state": True, **spec.arguments}
+    arguments = {**RETURNED, **spec.arguments}
     rng = np.random.default_rng(spec.seed)
     calls = random_inputs(spec, rng) if inputs is None else np.stack([inputs] * spec.calls)
     _, batch, timesteps, features = calls.shape

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, UnsupportedError
 from rnn_parity.system.choices import INITIAL_STATES, MASKS
+from rnn_parity.verdict.configuration import Configuration
+
+RETURNED = {"return_sequences": True, "return_state": True}
+"""What a layer returns unless somebody says otherwise: that shows the most."""
+WRAPPED = {"rnn": "cell", "stacked": "cells", "bidirectional": "layer"}
+"""The arguments of wrappers that name what is inside."""
 
 
 @dataclass(frozen=True)
@@ -78,3 +85,33 @@ def random_state(
     if kind == "zeros":
         return None
     return tuple(rng.uniform(-1, 1, (count, batch, units)).astype(np.float32))
+
+
+@contextmanager
+def known_refusals(spec: GeneratedLayer, mode: str) -> Iterator[None]:
+    """A refusal of Keras's in this block that is a known difference names it, and the way out."""
+    try:
+        yield
+    except UnsupportedError:
+        raise
+    except InputError as error:
+        from rnn_parity.diagnosis.known_differences import known_refusal
+
+        known = known_refusal(configuration_of(spec, mode), str(error))
+        if known is None:
+            raise
+        way_out = f"{known.remedy}; more: " if known.remedy else ""
+        raise InputError(
+            f"{str(error).rstrip('.')}; {known.seen_in} is known for that, {known.id}: "
+            f"{way_out}rnn-parity explain {known.id}"
+        ) from error
+
+
+def configuration_of(spec: GeneratedLayer, mode: str) -> Configuration:
+    """The layer and its run in the words of a sweep: the options that known refusals ask for."""
+    wrapper = spec.layer if spec.layer in WRAPPED else "none"
+    inside = spec.arguments.get(WRAPPED.get(spec.layer, ""), spec.layer)
+    run = {name: getattr(spec, name) for name in ("mask", "initial_state", "calls")}
+    run["dtype"] = spec.dtype or "float32"
+    values = {**RETURNED, **spec.arguments, **run, "mode": mode, "wrapper": wrapper}
+    return Configuration(str(inside), tuple(values.items()), ())

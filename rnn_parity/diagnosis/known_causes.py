@@ -8,6 +8,7 @@ its numbers: made in the replay, or mended in the outputs, it must leave parity 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,10 @@ def known_cause(
 ) -> Cause | None:
     """The known difference that explains a check, as its cause."""
     assert call.weights is not None
-    one, held = configuration_of(call, call.weights), (call.weights, sequences, observed)
+    one = configuration_of(call, call.weights)
+    if not (call.made_by or check.subject.against):  # it is Keras that single steps are of
+        observed = told_by_steps(call, call.weights, sequences, observed)
+    held = call.weights, sequences, observed
     possible = [
         known
         for known in KNOWN_DIFFERENCES
@@ -77,6 +81,29 @@ def known_cause(
             text = f"{known.seen_in} is known for it: {known.wrong}; right: {known.right}"
             return Cause(known.id, text, found.effective_bits, known.remedy)
     return None
+
+
+def told_by_steps(
+    call: LayerCall, layer: Cell, sequences: Sequences, observed: Observations
+) -> Observations:
+    """What was observed, with the final state where single steps tell it.
+
+    Outputs that are all zero tell nothing of the steps behind them. The layer itself can often be
+    run on each input from a state that is not zero: where these steps are right, so is the state
+    that they lead to.
+    """
+    if call.probe is None or observed.final_state or observed.outputs.any():
+        return observed
+    states = layer.precision.round(np.array(replay(layer, sequences).states))
+    timesteps = call.inputs.shape[1]
+    x = call.inputs.reshape(-1, 1, call.inputs.shape[2])
+    each = np.repeat(states, timesteps, axis=1)
+    outputs = call.probe(x, tuple(each))
+    if outputs is None or outputs.shape != (len(x), 1, layer.units):
+        return observed
+    unmasked = Sequences.of(layer, x, None, each if len(each) > 1 else each[0])
+    right = judge(layer, unmasked, Observations(outputs), Subject()).check.verdict == "parity"
+    return replace(observed, final_state=tuple(states)) if right else observed
 
 
 def explanation(known: KnownDifference, held: Held, check: Check) -> Check | None:

@@ -82,7 +82,7 @@ class KnownDifference(DifferenceText):
     made_right: Righted | None = None
     """What proves in a check that nothing else is wrong; None where a check never shows it."""
     remedy: str = ""
-    """What to do where a check shows it."""
+    """What to do where a check shows it, or Keras refuses."""
 
     def matches(
         self,
@@ -671,6 +671,7 @@ KNOWN_DIFFERENCES = (
         "of states: Bidirectional(SimpleRNN(1, stateful=True, return_state=True)) cannot be called",
         right="the output and the states of both layers, as in Keras 2",
         message="unsupported operand type(s) for *: 'generator' and 'int'",
+        remedy="leave the states out, return_state=False (--arg return_state=False)",
     ),
     KnownDifference(
         "state-of-a-stateful-stack-in-a-graph",
@@ -795,3 +796,14 @@ def known_difference(
     """
     given = (configuration, outcome, numbers, against)
     return next((known for known in KNOWN_DIFFERENCES if known.matches(*given)), None)
+
+
+def known_by_id(id: str | None) -> KnownDifference | None:
+    """The known difference with this id, which a check has proven; None where there is none."""
+    return next((known for known in KNOWN_DIFFERENCES if known.id == id), None)
+
+
+def known_refusal(configuration: Configuration, message: str) -> KnownDifference | None:
+    """The known difference for which Keras refuses a layer in these words; None where none is."""
+    refused = (known for known in KNOWN_DIFFERENCES if known.message and known.message in message)
+    return next((known for known in refused if known.concerns(configuration, None)), None)

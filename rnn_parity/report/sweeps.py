@@ -105,6 +105,8 @@ class SweepReport(PlainData, Renderable):
                 "refused": self.messages("refused"),
                 "unexplained": [one.entry for one in swept.unexplained],
                 "looked_into": swept.looked_into,
+                "seconds_of_looking": swept.seconds_of_looking,
+                "not_handed_over": swept.not_handed_over,
                 "left_out": [
                     {
                         "configuration": one.configuration.entry,
@@ -174,7 +176,7 @@ class SweepReport(PlainData, Renderable):
             title=self.title,
             header=tuple(header),
             overview=Table(HEADERS, (self.counts(),), left=(0,)),
-            remarks=(self.speed(), *self.leaving_out()),
+            remarks=(self.speed(), *self.not_handed_over(), *self.leaving_out()),
             sections=tuple(map(self.section, failures)),
             counted=tuple(self.refused()),
             level="notice",
@@ -220,6 +222,12 @@ class SweepReport(PlainData, Renderable):
             for layer, found in rows.items()
         ]
 
+    def not_handed_over(self) -> tuple[str, ...]:
+        """The options that were not combined, since a function would not be told of them."""
+        found = self.swept.not_handed_over.items()
+        parts = [f"{', '.join(options)}, its signature has no {name}" for name, options in found]
+        return (f"left out: {'; '.join(parts)}",) if parts else ()
+
     def leaving_out(self) -> tuple[str, ...]:
         """The options with which another implementation is asked for what it does alone."""
         refused: dict[str, dict[str, None]] = {}
@@ -261,7 +269,8 @@ class SweepReport(PlainData, Renderable):
         facts += [f"one worker per second: {speeds}"] if speeds else []
         if swept.looked_into:
             checks = f"{swept.looked_into} more check{'s' * (swept.looked_into > 1)}"
-            facts.append(f"{checks}, not counted here, looked into what failed")
+            time = f" in {swept.seconds_of_looking:.0f} s" * bool(swept.seconds_of_looking)
+            facts.append(f"{checks}, not counted here, looked into what failed{time}")
         return "; ".join(facts)
 
     def section(self, finding: Finding) -> Section:
@@ -276,7 +285,7 @@ class SweepReport(PlainData, Renderable):
     def facts(self, finding: Finding) -> Iterator[tuple[str, str]]:
         """What a finding is, each fact with its heading."""
         configuration, outcome, known = finding.configuration, finding.outcome, finding.known
-        yield "smallest", described(configuration)
+        yield "example", described(configuration)
         yield "found", outcome.summary
         first = outcome.first_divergence
         if first is not None:
@@ -288,7 +297,7 @@ class SweepReport(PlainData, Renderable):
             yield from [("wrong", known.wrong), ("right", known.right), ("seen in", known.versions)]
             yield more(known.id)
         if configuration["open_size"] == "none":
-            yield "again", self.again(finding.telling or configuration)
+            yield "again", self.again(configuration)
         if configuration in self.swept.scripts:
             yield "script", self.swept.scripts[configuration]
 
@@ -404,7 +413,7 @@ def refusal(found: Sequence[Finding], against: str) -> str:
     """The options that were refused, with some of their values, and the first message."""
     values: dict[str, dict[str, None]] = {}
     for finding in found:
-        for one in (finding.configuration, *finding.members):
+        for one in finding.members or [finding.configuration]:
             for name in finding.configuration.varied:
                 values.setdefault(name, {})[str(one[name])] = None
     options = " and ".join(f"{name}={some(list(ones))}" for name, ones in values.items())

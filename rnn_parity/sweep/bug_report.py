@@ -254,6 +254,14 @@ import os
 import sys
 from importlib.metadata import version
 
+
+def stop(kind, error, trace):
+    # Exit code 1 says that Keras is wrong; whatever else fails is one line and exit code 2.
+    print(f"{os.path.basename(__file__)}: {kind.__name__}:", *str(error).split(), file=sys.stderr)
+    sys.exit(2)
+
+
+sys.excepthook = stop
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf

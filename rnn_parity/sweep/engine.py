@@ -4,9 +4,10 @@ Equal causes stand together: a failure belongs to a known cause when it has the 
 there. To be sure that it hides nothing else, each of these options in turn is given its default:
 what still fails then is a failure of its own, and is looked into like the others.
 
-A finding is shown by the smallest configuration, which delta debugging finds (Zeller and
+A finding is shown by the simplest configuration, which delta debugging finds (Zeller and
 Hildebrandt, *Simplifying and isolating failure-inducing input*, IEEE Transactions on Software
-Engineering 28, 2002) on the options that do not have their defaults.
+Engineering 28, 2002) on the options that do not have their defaults. Its sizes are the usual ones
+where these show it: in smaller ones, one mistake looks like another.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import prod
 from typing import NamedTuple
 
-from rnn_parity.diagnosis.known_differences import known_difference
+from rnn_parity.diagnosis.known_differences import known_by_id, known_difference
 from rnn_parity.errors import InputError
 from rnn_parity.sweep.bug_report import write_scripts
 from rnn_parity.sweep.journal import Journal
@@ -36,11 +36,8 @@ from rnn_parity.system.environment import own_version
 from rnn_parity.system.progress import Tick, on_terminal
 from rnn_parity.verdict.configuration import SIZES, Configuration, Value
 from rnn_parity.verdict.order import STATUSES, Status
-from rnn_parity.verdict.results import Cause
-from rnn_parity.verdict.sweep_results import Finding, Outcome, Swept
+from rnn_parity.verdict.sweep_results import Finding, Kind, Outcome, Swept
 
-WITNESSES = 4
-"""How many members of a finding are asked whether its cause is theirs; each takes seconds."""
 IDENTITY = ("numpy", "tensorflow", "keras", "device")
 """What outcomes depend on, besides this program and the seed."""
 
@@ -93,7 +90,7 @@ def sweep(
     known = job.outcomes(configurations, "sweep")
     seconds = time.perf_counter() - start
     outcomes = {one: known[one] for one in configurations}
-    new, counted = len(outcomes.keys() - before), len(known)
+    new, counted, start = len(outcomes.keys() - before), len(known), time.perf_counter()
     findings, unexplained = job.findings(outcomes, spaces)
     swept = Swept(
         sites[0].environment,
@@ -104,6 +101,8 @@ def sweep(
         seconds,
         pool.count,
         looked_into=len(known) - counted,
+        seconds_of_looking=time.perf_counter() - start,
+        not_handed_over=sites[0].not_handed_over,
         left_out=tuple(left_out(one, outcome) for site in sites for one, outcome in site.left_out),
     )
     return swept if folder is None else replace(swept, scripts=job.scripts(swept, folder))
@@ -205,68 +204,23 @@ class Job:
         return write_port_scripts(swept, folder, self.against, cases)
 
     def finding(self, group: Group, outcomes: Mapping[Configuration, Outcome]) -> Finding:
-        """A group with the numbers of its smallest configuration, by which it is recognised."""
+        """A group with all that one check of its example says, which is what to check again."""
         one, plain = group.smallest, self.journal.known[group.smallest]
         members = tuple(group.members_that(is_own=True))
         others = group.members_that(is_own=False)
         behind = tuple(other for other in others if outcomes[other].verdict != "refused")
-        if plain.max_ratio is None:
-            known = known_difference(one, plain, None, self.against)
-            return Finding(one, plain, (), None, members, known, behind=behind)
-        ((_, numbers),) = self.of_each(numbers_of, [one])
-        explained, own = self.explained([one])[one] or (plain, ())
-        known = known_difference(one, plain, numbers, self.against)
-        if known:  # it is proven: nobody has to be asked
-            causes = tuple(cause for cause in own if cause.fault == known.id)
-        else:
-            asked = self.explained(w for w in witnesses(group, outcomes) if w != one)
-            causes = agreed(own, [told[1] for told in asked.values() if told is not None])
+        numbers, told = None, None
+        if plain.max_ratio is not None:
+            ((_, numbers),) = self.of_each(numbers_of, [one])
+        if plain.max_ratio is not None or plain.verdict == "diverged":
+            ((_, told),) = self.of_each(explain_configuration, [one])
+        explained, own = told or (plain, ())
+        named = own[0].fault if own else None
+        known = known_difference(one, plain, numbers, self.against) or known_by_id(named)
+        causes = tuple(cause for cause in own if known is None or cause.fault == known.id)
         # Nothing is unexplained that is known: of that, the verdict alone is said.
         outcome = plain if known else replace(explained, seconds=plain.seconds)
-        named = [known.id] if known else [cause.fault for cause in causes]
-        telling = None if names(own, named) else self.telling(group, named)
-        return Finding(one, outcome, causes, numbers, members, known, telling, behind)
-
-    def explained(
-        self, ones: Iterable[Configuration]
-    ) -> dict[Configuration, tuple[Outcome, tuple[Cause, ...]] | None]:
-        """What a check of each configuration alone says; None where the process died over it."""
-        return dict(self.of_each(explain_configuration, dict.fromkeys(ones)))
-
-    def telling(self, group: Group, named: Sequence[str]) -> Configuration | None:
-        """The smallest configuration in the usual sizes, if a check of it names these causes."""
-        sizes = {name: dict(group.smallest.simplest)[name] for name in SIZES}
-        larger = group.smallest.but(sizes)
-        found = self.explained([larger])[larger]
-        tells = found is not None and found[0].verdict == group.verdict and names(found[1], named)
-        return larger if tells else None
-
-
-def names(causes: Sequence[Cause], named: Sequence[str]) -> bool:
-    """Whether these are the causes that are `named`, as a reader of a check sees it: in front."""
-    return [cause.fault for cause in causes[: len(named) or None]] == [*named]
-
-
-def witnesses(group: Group, outcomes: Mapping[Configuration, Outcome]) -> list[Configuration]:
-    """Members that show the finding itself, not what it hid behind: those with the most numbers."""
-    alike = [one for one in group.members if outcomes[one].verdict == group.verdict]
-    return sorted(alike, key=lambda one: -prod(map(int, one.sizes.values())))[:WITNESSES]
-
-
-def shared(causes: tuple[Cause, ...], others: Iterable[tuple[Cause, ...]]) -> tuple[Cause, ...]:
-    """The causes that explain others as well: a few numbers fit many by chance."""
-    seen = [{cause.fault for cause in found} for found in others]
-    return tuple(cause for cause in causes if all(cause.fault in one for one in seen))
-
-
-def agreed(own: tuple[Cause, ...], others: Sequence[tuple[Cause, ...]]) -> tuple[Cause, ...]:
-    """The causes of a finding: its own that explain others as well.
-
-    Where its numbers are too few to name any, those that all of several others share.
-    """
-    if own or len(others) < 2:
-        return shared(own, others)
-    return shared(others[0], others[1:])
+        return Finding(one, outcome, causes, numbers, members, known, behind)
 
 
 @dataclass
@@ -279,9 +233,14 @@ class Group:
     """
 
     smallest: Configuration
-    verdict: Status
+    kind: Kind
     forms: list[Mapping[str, Value]] = field(default_factory=list)
     members: dict[Configuration, bool] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Status:
+        """The verdict on all of them."""
+        return self.kind[0]
 
     def add(self, failure: Failure) -> None:
         """Count a failure that this explains."""
@@ -294,7 +253,7 @@ class Group:
 
     def form_of(self, failure: Failure) -> Mapping[str, Value] | None:
         """The form that the failure has, if it has one."""
-        forms = self.forms if failure.verdict == self.verdict else []
+        forms = self.forms if failure.kind == self.kind else []
         return next(filter(failure.configuration.has, forms), None)
 
 
@@ -302,7 +261,7 @@ class Failure(NamedTuple):
     """A configuration that fails, and the one of the sweep that it comes from."""
 
     configuration: Configuration
-    verdict: Status
+    kind: Kind
     origin: Configuration
 
 
@@ -317,7 +276,7 @@ def grouped(
     `outcomes_of` is asked for more configurations of the `spaces`, `at_once` of them at a time.
     """
     groups: list[Group] = []
-    waiting = [Failure(c, o.verdict, c) for c, o in outcomes.items() if o.verdict != "parity"]
+    waiting = [Failure(c, o.kind, c) for c, o in outcomes.items() if o.verdict != "parity"]
     while waiting:
         explained, waiting = split(waiting, groups)
         waiting += hidden(explained, outcomes_of)
@@ -358,8 +317,8 @@ def hidden(
         for name in form
     }
     outcomes = outcomes_of(list(dict.fromkeys(one for one, _ in origins)))
-    found = [Failure(one, outcomes[one].verdict, origin) for one, origin in origins]
-    return [failure for failure in found if failure.verdict not in ("parity", "refused")]
+    found = [Failure(one, outcomes[one].kind, origin) for one, origin in origins]
+    return [failure for failure in found if failure.kind[0] not in ("parity", "refused")]
 
 
 def add_group(
@@ -371,16 +330,16 @@ def add_group(
         for start in range(0, len(ones), at_once):
             some = ones[start : start + at_once]
             outcomes = outcomes_of(some)
-            shown = (one for one in some if outcomes[one].verdict == failure.verdict)
+            shown = (one for one in some if outcomes[one].kind == failure.kind)
             if (found := next(shown, None)) is not None:
                 return found
         return None
 
     smallest = shrink(head_start(failure, groups, first), first, space)
-    known = (g for g in groups if (g.smallest, g.verdict) == (smallest, failure.verdict))
+    known = (g for g in groups if (g.smallest, g.kind) == (smallest, failure.kind))
     group = next(known, None)
     if group is None:
-        group = Group(smallest, failure.verdict)
+        group = Group(smallest, failure.kind)
         groups.append(group)
     group.forms.append({name: failure.configuration[name] for name in smallest.varied})
 
@@ -392,7 +351,7 @@ def head_start(failure: Failure, groups: Sequence[Group], first: First) -> Confi
     other values. That is one look in place of the dozens that find these options anew.
     """
     largest = sorted(groups, key=lambda group: -len(group.members))
-    like = (set(group.smallest.varied) for group in largest if group.verdict == failure.verdict)
+    like = (set(group.smallest.varied) for group in largest if group.kind == failure.kind)
     one = failure.configuration
     smaller = [with_only(one, names) for names in like if names and names < set(one.varied)]
     return first(list(dict.fromkeys(smaller))[:MOST_HEAD_STARTS]) or one
@@ -406,13 +365,13 @@ def with_only(configuration: Configuration, names: Collection[str]) -> Configura
 
 
 def shrink(configuration: Configuration, first: First, space: Space) -> Configuration:
-    """The smallest configuration found: what does not matter of it is as simple as in `space`.
+    """The simplest configuration found: what does not matter of it is as simple as in `space`.
 
-    Options that matter have the first value, and every size is the smallest, with which it shows.
+    Options that matter have the first value, and sizes are the most usual, with which it shows.
     """
     while True:
         smaller = forwards(fewest_options(configuration, first), first, space)
-        smaller = smallest_sizes(first_values(smaller, first, space), first, space)
+        smaller = usual_sizes(first_values(smaller, first, space), first, space)
         if smaller == configuration:
             return smaller
         configuration = smaller
@@ -467,11 +426,18 @@ def first_values(configuration: Configuration, first: First, space: Space) -> Co
     return configuration
 
 
-def smallest_sizes(configuration: Configuration, first: First, space: Space) -> Configuration:
-    """Every size as small as possible, one after the other; of some, as small as was chosen."""
+def usual_sizes(configuration: Configuration, first: First, space: Space) -> Configuration:
+    """Every size as near to the usual one as shows it, one after the other.
+
+    The usual sizes are small, and yet enough to tell causes apart: of one unit, one feature or one
+    timestep there is nothing that could be swapped, shifted or reversed. Of some that were chosen,
+    it is the nearest of these, preferably a larger one.
+    """
     for name in SIZES:
+        usual, own = int(dict(configuration.defaults)[name]), int(configuration[name])
         is_chosen = space[name] != SPACES[configuration.layer][name]
-        sizes = sorted(map(int, space[name])) if is_chosen else range(1, int(configuration[name]))
-        tries = [configuration.but({name: n}) for n in sizes if n < int(configuration[name])]
+        sizes = map(int, space[name]) if is_chosen else range(usual, own, 1 if own > usual else -1)
+        nearest = sorted({*sizes, own}, key=lambda size: (size < usual, abs(size - usual)))
+        tries = [configuration.but({name: size}) for size in nearest[: nearest.index(own)]]
         configuration = first(tries) or configuration
     return configuration

@@ -56,8 +56,9 @@ def way_from(folder: str) -> str:
 def port_script(case: Case, against: str, file: str, about: str, way: str = os.curdir) -> str:
     """A script that calls the function `against` on what is recorded in `file`, beside it.
 
-    It exits with 1 where the function is wrong, with 2 where something is missing that it needs,
-    which is no TensorFlow. `way` leads from its folder to the function's.
+    It exits with 1 where the function is wrong, with 2 and one line where there is nothing to
+    compare: something is missing that it needs, which is no TensorFlow, or the function fails.
+    `way` leads from its folder to the function's.
     """
     module, _, name = against.partition(":")
     layer = case.weights()
@@ -77,12 +78,13 @@ def port_script(case: Case, against: str, file: str, about: str, way: str = os.c
         about=textwrap.fill(about, 96),
         file=file,
         module=module,
+        stem=module.rpartition(".")[2],
         function=f"{module}.{name}",
         against=against,
         way=way,
         kind=type(layer).__name__,
         bias="None" if case.bias is None else 'data["bias"]',
-        options="".join(f"    {n}={value!r},\n" for n, value in options.items()),
+        options="".join(f"        {n}={value!r},\n" for n, value in options.items()),
         mask="None" if case.mask is None else 'data["mask"]',
         state=STATES.get(count, "None"),
         values=", ".join(["inputs.copy()", *values]),
@@ -93,40 +95,58 @@ SCRIPT = '''\
 """{about}
 
 Inputs, weights and Keras's outputs are in {file}, beside this script. It exits with 1 where
-{against} is wrong, and with 2 where something is missing that it needs.
+{against} is wrong, and with 2 where there is nothing to compare: something is missing that it
+needs, or the function fails.
 """
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 SCRIPT = Path(__file__).resolve()
+CASE = SCRIPT.with_name("{file}")
 SOURCE = SCRIPT.parent.joinpath({way!r}).resolve()  # where the function was
 sys.path[:0] = [os.getcwd(), str(SOURCE)]
+
+
+def stop(error, needs):
+    """Say in one line what failed, where it did so, and what to look at."""
+    calls = traceback.extract_tb(error.__traceback__)
+    lines = [call.lineno for call in calls if Path(call.filename).stem == "{stem}"]
+    place = f" ({stem}.py, line {{lines[-1]}})" if lines else ""
+    text = f"{{type(error).__name__}}: {{error}}{{place}}; {{needs}}"
+    print(f"{{SCRIPT.name}}:", " ".join(text.split()), file=sys.stderr)
+    sys.exit(2)
+
+
 try:
     import numpy as np
     import {module}
 
     import rnn_parity as rp
-
-    data = np.load(SCRIPT.with_name("{file}"))
-except (ImportError, OSError) as error:
-    needs = f"{module} (here or in {{SOURCE}}), rnn_parity, NumPy, and {file} beside it"
-    print(f"{{SCRIPT.name}}: {{error}}; it needs {{needs}}", file=sys.stderr)
-    sys.exit(2)
-layer = rp.{kind}(
-    data["kernel"],
-    data["recurrent_kernel"],
-    {bias},
-{options})
-inputs, mask, state = data["inputs"], {mask}, {state}
-
-returned = {function}({values})
-outputs, *states = returned if isinstance(returned, tuple) else (returned,)
-print("{against}:", outputs, "Keras:", data["outputs"], sep="\\n")
-
-final = states[0] if len(states) == 1 else tuple(states) or None
-report = rp.compare(layer, inputs, outputs, final, mask=mask, initial_state=state)
+except (Exception, SystemExit) as error:
+    stop(error, f"it needs {module} (here or in {{SOURCE}}), rnn_parity and NumPy")
+try:
+    with np.load(CASE) as case:
+        data = dict(case)
+    layer = rp.{kind}(
+        data["kernel"],
+        data["recurrent_kernel"],
+        {bias},
+{options}    )
+    inputs, mask, state = data["inputs"], {mask}, {state}
+    wanted = data["outputs"]
+except Exception as error:
+    stop(error, f"it needs {{CASE}} as it was written")
+try:
+    returned = {function}({values})
+    outputs, *states = returned if isinstance(returned, tuple) else (returned,)
+    final = states[0] if len(states) == 1 else tuple(states) or None
+    report = rp.compare(layer, inputs, outputs, final, mask=mask, initial_state=state)
+except (Exception, SystemExit) as error:
+    stop(error, "{against} has to return real outputs, and the final states if any")
+print("{against}:", outputs, "Keras:", wanted, sep="\\n")
 print(report)
 sys.exit(report.exit_code)
 '''

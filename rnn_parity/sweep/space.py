@@ -12,7 +12,7 @@ shuffle that depends on the seed alone, so that the first N are a fair sample.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from random import Random
@@ -104,10 +104,13 @@ class Rule:
         return all(own.get(name) in values for name, values in self.together.items())
 
 
+FLOAT16 = ("mixed_float16", "float16")
+COMPILED = tuple(mode for mode in MODES if mode != "eager")
 RULES = (
     Rule({"unroll": (True,), "open_size": ("timesteps",)}, keras=True),
     Rule({"stateful": (True,), "open_size": ("batch",)}, keras=True),
     Rule({"activation": OF_KERAS_2, "dtype": COMMON["dtype"][1:]}, keras=True),
+    Rule({"activation": ("sparsemax",), "dtype": FLOAT16, "mode": COMPILED}, keras=True),
     Rule({"wrapper": ("bidirectional",), "go_backwards": (True,)}, keras=True),
     Rule({"wrapper": ("bidirectional",), "stateful": (True,), "return_state": (True,)}, keras=True),
     Rule({"wrapper": ("stacked",), "mask": COMMON["mask"][1:]}, keras=True),
@@ -150,7 +153,8 @@ class Site:
     `space` holds the values that it takes, `rules` what does not go together. `left_out` has an
     example of each rule that Keras itself refuses, with its words; no sweep asks for them. `alone`
     are the configurations that show which values another implementation refuses by themselves: they
-    are asked for once.
+    are asked for once. `not_handed_over` are the options that a Python function would not be told
+    of, by what its signature lacks.
     """
 
     layer: str
@@ -159,6 +163,7 @@ class Site:
     rules: tuple[Rule, ...]
     left_out: tuple[tuple[Configuration, Outcome], ...] = ()
     alone: tuple[Configuration, ...] = ()
+    not_handed_over: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def single_options(self) -> Iterator[tuple[str, Configuration]]:
         """Every value but the first, alone: the name of its option, and the configuration."""

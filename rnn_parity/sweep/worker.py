@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnn_parity.diagnosis.known_causes import numbers_in
+from rnn_parity.diagnosis.known_differences import known_by_id
 from rnn_parity.errors import InputError, MissingPackageError, SourceFailedError, nearest
 from rnn_parity.implementations.sources import KINDS, WORDS, Source, recognised, sources
 from rnn_parity.sweep.space import (
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from rnn_parity.cases.case import Case
     from rnn_parity.recurrence.layer_call import LayerCall
 
+TOLD_BY = {"mask": ("mask",), "initial_state": ("initial_state", "stateful")}
+"""Parameters of a Python function, and the options of which it is told by these alone."""
 ALONE = Lock()
 """Keras's own settings belong to the process, and a Dask worker may have several threads."""
 
@@ -89,8 +92,13 @@ def _checked(
         return Outcome(status, who + own_words(error).removeprefix(who)), ()
     except Exception as error:  # a mistake of this program's own must not end the sweep
         return Outcome("inconclusive", f"not compared: {type(error).__name__}: {error}"), ()
-    worst = min(checks, key=lambda check: WORST_FIRST.index(check.verdict))
+    worst = min(checks, key=lambda check: (WORST_FIRST.index(check.verdict), is_known(check)))
     return summed_up(worst), worst.causes
+
+
+def is_known(check: Check) -> bool:
+    """Whether a known difference explains it: no other check may hide behind such a one."""
+    return bool(check.causes) and known_by_id(check.causes[0].fault) is not None
 
 
 def sources_named(against: str | None) -> list[Source]:
@@ -213,8 +221,11 @@ def describe(
 
     sources_named(against)
     space = built(layer, SPACES[layer] if space is None else space, named)
+    missing: dict[str, tuple[str, ...]] = {}
     if against is not None:
         space |= {name: space[name][:1] for name in OF_KERAS}
+        missing, default = not_handed_over(against, layer, space, named), default_of(layer)
+        space |= {name: (default[name],) for names in missing.values() for name in names}
     here = environment(keras_adapter.device())
     rules, left_out = [rule for rule in RULES if not rule.keras], []
     for rule in RULES:
@@ -223,7 +234,32 @@ def describe(
         if one is not None and outcome is not None and outcome.verdict == "refused":
             rules.append(rule)
             left_out.append((one, outcome))
-    return Site(layer, here, space, tuple(rules), tuple(left_out))
+    return Site(layer, here, space, tuple(rules), tuple(left_out), not_handed_over=missing)
+
+
+def not_handed_over(
+    against: str, layer: str, space: Space, named: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """The options of which a Python function would not be told, by what its signature lacks.
+
+    Raises `InputError` for one that is asked for: it is among the `named`, or has no default.
+    """
+    if recognised(against)[0].module != ".python_function":
+        return {}
+    from rnn_parity.implementations.python_function import function_of, parameters
+
+    taken, default = parameters(function_of(against)), default_of(layer)
+    found: dict[str, tuple[str, ...]] = {}
+    for missing in TOLD_BY.keys() - {*taken}:
+        values = {name: [v for v in space[name] if v != default[name]] for name in TOLD_BY[missing]}
+        found |= {missing: names} if (names := tuple(filter(values.get, values))) else {}
+        for name in names:
+            if name in named or default[name] not in space[name]:
+                raise InputError(
+                    f"{name}={values[name][0]}: expected what {against} is told of, but its "
+                    f"signature has no {missing}; add it there, or leave {name} out"
+                )
+    return dict(sorted(found.items()))
 
 
 def built(layer: str, space: Space, named: Collection[str] = ()) -> dict[str, tuple[Value, ...]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,8 @@ class DifferenceText:
 
 
 Array = NDArray[np.float64]
+Kind: TypeAlias = tuple[Status, bool]
+"""A verdict, and whether numbers are behind it: outputs of another shape have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,11 @@ class Outcome(PlainData):
     call: int | None = None
     max_deviation: float | None = None
     first_divergence: Divergence | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What failures have in common that may have one cause."""
+        return self.verdict, self.max_ratio is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +103,12 @@ class Numbers(PlainData):
 
 @dataclass(frozen=True, eq=False)
 class Finding(PlainData):
-    """One cause of failures: the smallest configuration that shows it, what came of that, and who
+    """One cause of failures: the simplest configuration that shows it, what came of that, and who
     else in the sweep shows it. `known` is the mistake of Keras's that it proves to be, if any.
 
     A failure in the sweep is a member of one finding. `behind` are those that show this one, too,
-    once an option of what they fail by is taken away. `causes` explain it and those of `members`
-    that were asked; `numbers` are None where nothing was compared. `telling` is the same in larger
-    sizes, where the numbers of the smallest are too few for a check of it alone to name the cause.
+    once an option of what they fail by is taken away. `causes` are those that a check of
+    `configuration` names; `numbers` are None where nothing was compared.
     """
 
     configuration: Configuration
@@ -110,7 +117,6 @@ class Finding(PlainData):
     numbers: Numbers | None
     members: tuple[Configuration, ...]
     known: DifferenceText | None
-    telling: Configuration | None = None
     behind: tuple[Configuration, ...] = ()
 
     @property
@@ -126,7 +132,9 @@ class Swept(PlainData):
     `new` counts what was checked now and not read from a file, in `seconds`, by `workers`.
     `unexplained` failed, but there were too many causes to look into them all. `scripts` are the
     files that show the findings of some configurations. `looked_into` counts the checks that made
-    small what failed, none of which is among the outcomes. `left_out` is what Keras refuses, one
+    small what failed, none of which is among the outcomes; these and the search for causes took
+    `seconds_of_looking`. `not_handed_over` are the options that were left out because a function's
+    signature does not have what they are about, by its name. `left_out` is what Keras refuses, one
     example each, and nothing was asked for.
     """
 
@@ -139,6 +147,8 @@ class Swept(PlainData):
     workers: int
     scripts: Mapping[Configuration, str] = field(default_factory=dict)
     looked_into: int = 0
+    seconds_of_looking: float = 0.0
+    not_handed_over: Mapping[str, Sequence[str]] = field(default_factory=dict)
     left_out: tuple[Finding, ...] = ()
 
     @property

@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from rnn_parity.api.generated import GeneratedLayer, random_inputs, random_mask, random_state
+from rnn_parity.api.functions import generated_calls
+from rnn_parity.api.generated import (
+    GeneratedLayer,
+    known_refusals,
+    random_inputs,
+    random_mask,
+    random_state,
+)
 from rnn_parity.errors import InputError
+from rnn_parity.keras_adapter.runtime import keras_major
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -89,3 +97,35 @@ def test_unknown_kinds_are_refused():
     message = "^initial state: expected one of zeros, random, received 'ones'$"
     with pytest.raises(InputError, match=message):
         random_state("ones", 2, 3, rng())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            {"layer": "bidirectional", "arguments": {"layer": "gru", "stateful": True}, "calls": 2},
+            "leave the states out, return_state=False (--arg return_state=False); more: "
+            "rnn-parity explain states-of-a-stateful-bidirectional",
+        ),
+        (
+            {"layer": "stacked", "arguments": {"cells": "gru"}, "mask": "right"},
+            "is known for that, mask-of-a-stack-of-one-cell: rnn-parity explain mask-of-a-",
+        ),
+    ],
+)
+@pytest.mark.skipif(keras_major() == 2, reason="Keras 2 does not refuse them")
+def test_a_refusal_that_is_known_names_the_way_out(line, expected):
+    spec = GeneratedLayer(units=2, batch=2, timesteps=3, features=2, **line)
+    with pytest.raises(InputError, match="Keras refused: ") as refused:
+        list(generated_calls(spec, None, None, "graph"))
+    assert expected in str(refused.value)
+
+
+def test_another_refusal_stays_as_it_is():
+    """The words alone do not make it known: the options that matter must be set."""
+    words = "a layer: Keras refused: unsupported operand type(s) for *: 'generator' and 'int'"
+    arguments = {"layer": "gru", "stateful": True, "return_state": False}
+    for spec in (GeneratedLayer("gru"), GeneratedLayer("bidirectional", arguments=arguments)):
+        with pytest.raises(InputError) as refused, known_refusals(spec, "graph"):
+            raise InputError(words)
+        assert str(refused.value) == words

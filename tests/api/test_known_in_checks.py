@@ -255,16 +255,26 @@ def test_a_state_that_is_wrong_is_not_hidden():
     assert replace(report, allow_known=True).exit_code == 1
 
 
+@pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("returned", [False, True])
-def test_zeros_alone_prove_nothing(returned):
-    """Backwards, every step that counts is zeroed: the final state alone can tell."""
+def test_zeros_alone_prove_nothing(returned, layer):
+    """Backwards, every step that counts is zeroed: the final state, or single steps, can tell."""
     arguments = {**ZEROED, "return_state": returned}
     mask = np.array([[True, True, False, False]])
-    generated = spec(arguments=arguments, batch=1, timesteps=4)
-    report = check_generated(generated, mask=mask, inputs=large(1.0)[:1, :4])
-    assert not any(row.max_deviation == 0 for row in report.checks[0].timesteps[2:])
-    assert (causes_of(report)[:1] == [MASK]) is returned
-    assert (MASK in causes_of(report)) is returned
+    generated = spec(layer=layer, arguments=arguments, batch=1, timesteps=4)
+    (call,) = observe_generated(generated, large(1.0)[:1, :4], mask, "eager")
+    check = judged_call(call, subject_of(call, "generated", None))
+    assert not any(row.max_deviation == 0 for row in check.timesteps[2:])
+    assert check.causes[0].fault == MASK
+
+    def named(**changes):
+        changed = replace(call, **changes)
+        return MASK in [one.fault for one in judged_call(changed, check.subject).causes]
+
+    wrong = call.weights.changed(kernel=2 * call.weights.kernel)
+    assert named(probe=None) is returned
+    assert named(probe=lambda x, states: 2 * call.probe(x, states)) is returned
+    assert not named(weights=wrong)
 
 
 @in_keras_3

@@ -79,7 +79,7 @@ def test_a_sweep_finds_what_is_known_and_nothing_else(results):
     assert first["sweep"]["looked_into"] > 0
     (masked,) = found["sweep"]["findings"]
     assert (masked["known"], masked["count"]) == ("zeroed-by-the-mask-as-given", 3)
-    assert masked["smallest"]["shape"] == {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
+    assert masked["smallest"]["shape"] == {"batch": 3, "timesteps": 3, "features": 4, "units": 2}
     (script,) = (folder / "repro").iterdir()
     assert masked["script"] == str(script)
     done = subprocess.run([sys.executable, "-I", script], capture_output=True, text=True)

@@ -118,7 +118,7 @@ def test_the_table():
         # 4 in 2 s; each of them took 0.5, 0.25 and twice 0.125 s
         "4 configurations in 2 s, 2.00 per second by 2 workers; one worker per second: eager 4.00",
         "1. DIVERGED, known: zeroed-by-the-mask-as-given, in 1 configuration",
-        "smallest simple_rnn with mask=right, go_backwards=True, unroll=True, "
+        "example simple_rnn with mask=right, go_backwards=True, unroll=True, "
         "zero_output_for_mask=True, batch 3, timesteps 3, features 4, units 4",
         "observed 0.5, expected -0.25",
         "cause time-shifted: one step late (28.0 effective bits) more rnn-parity explain "
@@ -248,6 +248,15 @@ def test_what_a_source_refused_is_said_once_with_a_few_of_the_values():
     assert "eager" not in text  # it is Keras that has modes
 
 
+def test_what_was_refused_is_what_was_asked_for():
+    """Not the example, too, which was made simpler."""
+    asked, example = (DEFAULT.but({"mask": mask}) for mask in ("random", "right"))
+    refused = Outcome("refused", "mine:f: NotImplementedError: no masks")
+    found = Finding(example, refused, (), None, (asked,), None)
+    text = report({asked: refused, DEFAULT: PARITY}, found, against="mine:f").render()
+    assert "1  mask=random: NotImplementedError: no masks" in text
+
+
 def test_what_is_found_behind_refusals_alone_is_said_to_be():
     found = Finding(ZEROED, DIVERGED, (), None, (), None)
     text = report({DEFAULT: REFUSED}, found).render()
@@ -272,6 +281,7 @@ def test_the_counts_add_up_in_every_form():
     ]
     whole = report(outcomes, *found, against="mine:f")
     swept = replace(whole.swept, looked_into=17, left_out=(finding(ZEROED, REFUSED),))
+    swept = replace(swept, seconds_of_looking=58.2, not_handed_over={"mask": ("mask",)})
     whole = SweepReport(swept, whole.options)
     sentence = (
         "DIVERGED: of 6 configurations, 1 in parity, 2 diverged (1 reason), 1 inconclusive "
@@ -280,6 +290,9 @@ def test_the_counts_add_up_in_every_form():
     for form in ("table", "markdown", "github"):
         text = " ".join(whole.render(form).replace("|", " ").replace("\\", "").split())
         assert sentence in text, text
+        if form != "github":
+            assert "17 more checks, not counted here, looked into what failed in 58 s" in text
+            assert "left out: mask, its signature has no mask" in text
     for text in (whole.render(), whole.render("markdown").replace("|", " ").replace("\\", "")):
         said = " ".join(text.split())
         assert "simple_rnn 6 1 0 2 1 1 1" in said

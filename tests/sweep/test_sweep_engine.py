@@ -3,9 +3,8 @@
 import pytest
 
 from rnn_parity.sweep import engine
-from rnn_parity.sweep.engine import Group, agreed, grouped, shared, shrink, witnesses
+from rnn_parity.sweep.engine import grouped, shrink
 from rnn_parity.sweep.space import SPACES, default_of, simplest_of
-from rnn_parity.verdict.results import Cause
 from rnn_parity.verdict.sweep_results import Outcome
 
 DEFAULT = default_of("simple_rnn")
@@ -45,7 +44,7 @@ def test_everything_that_does_not_matter_has_its_default():
     asked = set()
     one = smallest(BUSY, lambda c: c["unroll"] and c["go_backwards"] and c["timesteps"] > 1, asked)
     assert one.changed == {"go_backwards": True, "unroll": True}
-    assert one.sizes == {"batch": 1, "timesteps": 2, "features": 1, "units": 1}
+    assert one.sizes == {"batch": 3, "timesteps": 3, "features": 4, "units": 4}
     assert len(asked) < 40
 
 
@@ -91,6 +90,35 @@ def test_a_function_makes_place_only_where_several_show_the_same():
     assert one.changed == {"activation": "gelu", "dtype": "float64"}
     one = smallest(BUSY, lambda c: c["activation"] != "tanh")
     assert one.changed == {"activation": "linear"}
+
+
+def test_sizes_are_as_near_to_the_usual_ones_as_shows_it():
+    """In the smallest ones, nearly every mistake looks like another."""
+    one = smallest(BUSY, lambda c: c["units"] > 6 and c["timesteps"] > 1)
+    assert one.sizes == {"batch": 3, "timesteps": 3, "features": 4, "units": 7}
+    one = smallest(BUSY.but({"units": 1, "timesteps": 1}), lambda c: c["units"] < 3)
+    assert one.sizes == {"batch": 3, "timesteps": 3, "features": 4, "units": 2}
+    space = {**SPACES["simple_rnn"], "units": (1, 17), "timesteps": (1,)}
+    start = simplest_of("simple_rnn", space)
+    found = shrink(start, lambda ones: next(iter(ones), None), space)
+    assert (found["units"], found["timesteps"]) == (17, 1)
+
+
+def test_another_failure_of_the_same_verdict_is_another_finding():
+    """Outputs of another shape diverge; where their shape is right by chance, their numbers do."""
+
+    def shown(ones):
+        ratios = {one: 9.0 if set(one.sizes.values()) == {1} else None for one in ones}
+        return {one: Outcome("diverged", "", max_ratio=ratio) for one, ratio in ratios.items()}
+
+    tiny = dict.fromkeys(("batch", "timesteps", "features", "units"), 1)
+    for changes in ([{}, tiny], [tiny, {"units": 17}]):
+        groups, _ = grouped(shown([DEFAULT.but(change) for change in changes]), shown)
+        found = {group.kind: group.smallest for group in groups}
+        assert found == {
+            ("diverged", False): DEFAULT,
+            ("diverged", True): DEFAULT.but(tiny),
+        }
 
 
 # Two mistakes of an imaginary Keras, and a refusal.
@@ -294,36 +322,8 @@ def test_what_was_left_out_is_not_asked_for():
     found = shrink(one, first, space)
     assert found.varied == {"mask": "right", "unroll": True}
     assert (found["activation"], found["units"], found["timesteps"]) == ("relu", 4, 3)
-    assert found["batch"] == 1
+    assert found["batch"] == 3
     assert {(c["mask"], c["activation"]) for c in asked} <= {
         (mask, f) for mask in ("left", "right") for f in ("relu", "elu")
     }
     assert {c["units"] for c in asked} == {4}
-
-
-# The causes of a finding are those that its members share.
-
-
-def test_a_cause_must_explain_all_members():
-    early, late = Cause("time-shifted", "", None), Cause("bias-dropped", "", None)
-    assert shared((early, late), []) == (early, late)
-    assert shared((early, late), [(late,)]) == (late,)
-    assert shared((early, late), [(late,), ()]) == ()
-
-
-def test_where_the_smallest_has_too_few_numbers_the_cause_is_what_all_others_name():
-    early, late = Cause("time-shifted", "", None), Cause("bias-dropped", "", None)
-    assert agreed((), [(early, late), (late,)]) == (late,)
-    assert agreed((), [(early,), (late,)]) == ()
-    assert agreed((), [(early,), ()]) == ()
-    assert agreed((), [(early,)]) == ()  # one may be chance
-    assert agreed((early,), [(late,), (late,)]) == ()
-    assert agreed((early, late), [(late,)]) == (late,)
-
-
-def test_the_members_with_the_most_numbers_are_asked():
-    sizes = [DEFAULT.but({"timesteps": n}) for n in (1, 8, 3, 2, 4, 5)]
-    outcomes = dict.fromkeys(sizes, Outcome("diverged", ""))
-    outcomes[DEFAULT.but({"timesteps": 9})] = Outcome("refused", "")
-    group = Group(DEFAULT, "diverged", members=dict.fromkeys(outcomes))
-    assert [one["timesteps"] for one in witnesses(group, outcomes)] == [8, 5, 4, 3]
