@@ -64,7 +64,9 @@ def test_weights_hide_nothing(kind):
 def test_what_is_no_layer_is_refused():
     with pytest.raises(InputError, match="layer: expected one of simple_rnn, lstm, gru, received"):
         build("bidirectional", layer="conv")
-    with pytest.raises(InputError, match="cell: expected one of simple_rnn, lstm, gru, received '3'"):
+    with pytest.raises(
+        InputError, match="cell: expected one of simple_rnn, lstm, gru, received '3'"
+    ):
         build("stacked", cells=[3])
     with pytest.raises(InputError, match="argument nope=1: stacked refused it"):
         build("stacked", nope=1)
