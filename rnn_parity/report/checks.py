@@ -196,10 +196,20 @@ def verdict_sentence(
 
 
 def cause_of(checks: Sequence[Check]) -> str:
-    """The causes of those checks that did not pass, the worst first, in a few words."""
-    order = sorted(checks, key=lambda check: WORST_FIRST.index(check.verdict))
-    found = dict.fromkeys(either(check.causes) for check in order if check.verdict != "parity")
-    return first_names(list(filter(None, found)), "; ")
+    """The causes of the checks whose verdict decides, in a few words, the most frequent first.
+
+    One that not all of them have is named with how many do.
+    """
+    worst = min((WORST_FIRST.index(check.verdict) for check in checks), default=0)
+    found = Counter(either(c.causes) for c in checks if c.verdict == WORST_FIRST[worst])
+    named = [(cause, count) for cause, count in found.most_common() if cause]
+    total = sum(found.values())
+    return first_names([cause + of_total(count, total) for cause, count in named], "; ")
+
+
+def of_total(count: int, total: int) -> str:
+    """In how many of several checks something is; nothing where it is in all."""
+    return "" if count == total else f" in {count} of {total}"
 
 
 def overall(checks: Sequence[Check]) -> str:
@@ -208,7 +218,8 @@ def overall(checks: Sequence[Check]) -> str:
     paths = {check.subject.path for check in checks}
     only = paths.pop() if len(paths) == 1 else None
     named, where = (label_in_file, "") if only is None else (label, f" of {only}")
-    several = len({check.causes for check in checks if check.causes}) > 1
+    # The cause that all have stands before this sentence.
+    several = len({either(check.causes) for check in checks if check.verdict != "parity"}) > 1
     for check in checks:
         cause = f" ({either(check.causes)})" if several and check.causes else ""
         groups[verdict_word(check)].append(f"{named(check.subject)}{cause}")
@@ -843,12 +854,21 @@ def comparison_rows(
 
 def implementation_facts(check: Check) -> list[str]:
     """What stands in an implementation's column."""
-    first = "-" if check.verdict != "diverged" else "final state"
-    if check.first_divergence is not None:
-        first = f"timestep {check.first_divergence.timestep}"
     return [
         verdict_word(check),
         "-" if check.effective_bits is None else bits(check.effective_bits),
         "-" if check.max_deviation is None else number(check.max_deviation),
-        first,
+        first_divergence(check),
     ]
+
+
+def first_divergence(check: Check) -> str:
+    """Where a check first diverged, as a cell of the overview."""
+    if check.verdict != "diverged":
+        return "-"
+    if check.first_divergence is not None:
+        return f"timestep {check.first_divergence.timestep}"
+    off = [row.name for row in check.final_state if not row.max_ratio <= 1]
+    if not off:
+        return "shape"
+    return "last output" if "output" in off else "final state"
