@@ -435,6 +435,9 @@ def nowhere(call: LayerCall, tensors: Tensors) -> LayerCall:
     reason = "it was found nowhere in the export, by its weights, its numbers or its place"
     if nearest is None:
         reason += f": no tensor has the shape of its outputs, {call.outputs.shape}"
+    elif not all(np.isfinite(m.array).all() for m in near):
+        lost = next(m.tensor for m in near if not np.isfinite(m.array).all())
+        reason += f"; numbers of the export are not finite, those of the tensor {lost} among them"
     else:
         reason += f"; the nearest tensor, {nearest.tensor}, is off by {nearest.distance:.2g} of it"
     return replace(call, weights=None, not_compared=reason)
@@ -578,11 +581,23 @@ def model_outputs(
         if array is None:
             yield ModelOutput(name, None, np.inf, 0.0, True, first_lost(following))
             continue
-        deviation = np.abs(array.astype(float) - one.astype(float)).max(initial=0.0)
+        deviation = largest_deviation(array, one)
         far = unit_distance(array, one)
         differs = not far <= run.tensors.nearness.same
         layer = first_lost(following) if differs else None
-        yield ModelOutput(name, tensor, float(deviation), bits(far), differs, layer)
+        yield ModelOutput(name, tensor, deviation, bits(far), differs, layer)
+
+
+def largest_deviation(theirs: Array, ours: Array) -> float:
+    """How far the export's numbers are from Keras's at most, in the same shape.
+
+    Infinite where theirs alone are not finite, NaN where ours are not.
+    """
+    if not np.isfinite(ours).all():
+        return float("nan")
+    with np.errstate(all="ignore"):
+        found = float(np.abs(theirs.astype(float) - ours.astype(float)).max(initial=0.0))
+    return found if np.isfinite(found) else float("inf")
 
 
 def in_shape(array: Array, shape: tuple[int, ...]) -> Array | None:

@@ -69,6 +69,8 @@ def precision_of(dtype: DTypeLike | str) -> Precision:
 
 def real(value: ArrayLike, name: str) -> NDArray[Any]:
     """`value` as an array of real numbers (bfloat16 included); `InputError` for anything else."""
+    if value is None:
+        raise InputError(f"{name}: expected an array, received None")
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, NotImplementedError):  # as tensors without numbers raise them

@@ -406,14 +406,21 @@ def model_output(one: ModelOutput) -> str:
         return f"{start}: no output of {one.against} has its shape"
     far, shared = number(one.max_deviation), f"{bits(one.effective_bits)} bits in common"
     theirs = f"{start}: {one.tensor} of {one.against}"
+    layer = f", from the layer {one.first_layer} on" if one.first_layer is not None else ""
+    if not_finite(one):
+        return f"{theirs} holds NaN or infinity where Keras's is finite{layer}"
     if not one.differs:
         return f"{theirs} is at most {far} away ({shared})"
-    layer = f", from the layer {one.first_layer} on" if one.first_layer is not None else ""
     return f"{theirs} differs by up to {far} ({shared}){layer}"
 
 
+def not_finite(one: ModelOutput) -> bool:
+    """Whether an export's output holds what is no finite number where Keras's is finite."""
+    return one.tensor is not None and one.max_deviation == math.inf
+
+
 def lost_outputs(outputs: Sequence[ModelOutput]) -> str:
-    """Why recurrent layers in parity do not make a model right; nothing where outputs agree."""
+    """Why its recurrent layers do not make a model right; nothing where outputs agree."""
     lost = [one for one in outputs if one.differs]
     if not lost:
         return ""
@@ -421,7 +428,9 @@ def lost_outputs(outputs: Sequence[ModelOutput]) -> str:
     where = f", first after the layer '{first}'" if first else ""
     names = ", ".join(dict.fromkeys(f"'{one.name}'" for one in lost))
     verb = "output" if len(lost) == 1 else "outputs"
-    return f"The model's {verb} {names} differ{'s' * (len(lost) == 1)}{where}."
+    broken = any(map(not_finite, lost))
+    why = ": numbers of the export are not finite where Keras's are" if broken else ""
+    return f"The model's {verb} {names} differ{'s' * (len(lost) == 1)}{where}{why}."
 
 
 def known_differences(check: Check) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, nearest
 from rnn_parity.system.limits import check_content, check_numbers
 
 # NumPy itself is imported where an array is read: settings and reports do without.
@@ -87,6 +87,16 @@ def read_arrays(path: str, name: str) -> dict[str, NDArray[Any]]:
     if not found:
         raise InputError(f"{where}: expected a .npz file of arrays, received one without any")
     return found
+
+
+def absent(path: str) -> str:
+    """That there is no such file or folder, and which one beside it has nearly its name."""
+    folder, name = os.path.split(path.rstrip("/\\"))
+    near = ""
+    with contextlib.suppress(OSError):
+        near = nearest(name, sorted(os.listdir(folder or os.curdir)))
+    meant = near.replace("did you mean ", f"did you mean {os.path.join(folder, '')}")
+    return f"no such file or folder{meant}"
 
 
 def check_is_npy(path: str, name: str) -> None:
