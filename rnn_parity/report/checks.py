@@ -138,9 +138,17 @@ def label_in_file(subject: Subject) -> str:
 
 
 def error_line(error: TargetError) -> str:
-    """Which target or source could not be checked, and why; most reasons begin with its name."""
-    names = [name for name in (error.path, error.against) if name and name not in error.message]
-    return ": ".join([*names, error.message])
+    """Which target or source could not be checked, and why: `FILE: against SOURCE: reason`.
+
+    Most reasons begin with the name of what they are about.
+    """
+    message, path = error.message, error.path
+    if error.against is None:
+        return message if not path or path in message else f"{path}: {message}"
+    against = f"against {error.against!r}: "
+    for start in (f"{path}: ", against, f"{error.against}: "):
+        message = message.removeprefix(start)
+    return f"{path}: {against}{message}" if path else against + message
 
 
 def error_name(error: TargetError) -> str:
@@ -200,11 +208,16 @@ def cause_of(checks: Sequence[Check]) -> str:
 
     One that not all of them have is named with how many do.
     """
-    worst = min((WORST_FIRST.index(check.verdict) for check in checks), default=0)
-    found = Counter(either(c.causes) for c in checks if c.verdict == WORST_FIRST[worst])
+    found = Counter(either(check.causes) for check in deciding(checks))
     named = [(cause, count) for cause, count in found.most_common() if cause]
     total = sum(found.values())
     return first_names([cause + of_total(count, total) for cause, count in named], "; ")
+
+
+def deciding(checks: Sequence[Check]) -> list[Check]:
+    """Those of the checks that have the verdict of all of them."""
+    worst = min((WORST_FIRST.index(check.verdict) for check in checks), default=0)
+    return [check for check in checks if check.verdict == WORST_FIRST[worst]]
 
 
 def of_total(count: int, total: int) -> str:
@@ -218,8 +231,9 @@ def overall(checks: Sequence[Check]) -> str:
     paths = {check.subject.path for check in checks}
     only = paths.pop() if len(paths) == 1 else None
     named, where = (label_in_file, "") if only is None else (label, f" of {only}")
-    # The cause that all have stands before this sentence.
-    several = len({either(check.causes) for check in checks if check.verdict != "parity"}) > 1
+    # A cause that all have stands before this sentence, and not once more in it.
+    causes = {either(check.causes) for check in deciding(checks)}
+    several = len(causes | {either(check.causes) for check in checks if check.causes}) > 1
     for check in checks:
         cause = f" ({either(check.causes)})" if several and check.causes else ""
         groups[verdict_word(check)].append(f"{named(check.subject)}{cause}")
@@ -878,6 +892,6 @@ def first_divergence(check: Check) -> str:
     if check.first_divergence is not None:
         return f"timestep {check.first_divergence.timestep}"
     off = [row.name for row in check.final_state if not row.max_ratio <= 1]
-    if not off:
+    if not off and not len(check.timesteps):
         return "shape"
     return "last output" if "output" in off else "final state"

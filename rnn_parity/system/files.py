@@ -46,20 +46,25 @@ LONGEST_HEADER = 2**16
 
 
 def read_array(
-    path: str, name: str, ndim: tuple[int, ...], kinds: str = REAL, empty: bool = False
+    path: str,
+    name: str,
+    ndim: tuple[int, ...],
+    kinds: str = REAL,
+    empty: bool = False,
+    save: str = "float32",
 ) -> NDArray[Any]:
     """The array in the `.npy` file `path`, memory-mapped and read-only, in any memory order.
 
     It must have one of the ranks `ndim`, no empty axis unless `empty`, and a dtype whose kind is
-    one of `kinds`; NaN and infinity are accepted. `name` is what the messages call it. Nothing is
-    unpickled.
+    one of `kinds`; NaN and infinity are accepted. `name` is what the messages call it, `save` the
+    dtype that they advise. Nothing is unpickled.
     """
     where = f"{name} {path!r}: expected {WANTED}"
     check_is_npy(path, f"{name} {path!r}")
     array = mapped(path, where)
     check_numbers(array.size, f"{name} {path!r}", "name a smaller file", "an array")
     if array.dtype.kind not in kinds:
-        raise InputError(f"{where}, received dtype {array.dtype}; save it as float32")
+        raise InputError(f"{where}, received dtype {array.dtype}; save it as {save}")
     if array.ndim not in ndim or (0 in array.shape and not empty):
         ranks = " or ".join(map(str, ndim))
         raise InputError(f"{where} with {ranks} axes, none empty, received shape {array.shape}")
@@ -193,7 +198,7 @@ def read_mask(path: str, shape: tuple[int, ...] | None, name: str = "mask") -> N
     """
     import numpy as np
 
-    array = np.asarray(read_array(path, name, (2,)))
+    array = np.asarray(read_array(path, name, (2,), save="booleans"))
     if shape not in (None, array.shape):
         raise InputError(f"{name} {path!r}: expected shape {shape}, received {array.shape}")
     mask: NDArray[np.bool_] = array.astype(bool)

@@ -76,11 +76,15 @@ def test_of_tests_that_fail_nobody_knows_what_they_use(suite, pytester):
     result = suite(fails.replace("[0, 1]", "[1]"), UNUSED)
     assert unused(result) == []
     why = "cases of test_suite.py: unknown, not all of its tests ran and passed"
-    assert said(result)[-2:] == [why, "no unused case was found"]
+    assert said(result)[-1] == why
     skipped = TESTS + "    def test_other(): pytest.skip('not here')\n"
     result = suite(skipped.replace("[0, 1]", "[1]"), UNUSED)
     assert (result.ret, unused(result)) == (0, [])
     assert why in said(result)
+    renamed = skipped.replace("def test_it(", "def test_new(").replace("[0, 1]", "[1]")
+    result = suite(renamed, UNUSED)
+    assert [one.startswith("test_suite/test_it-") for one in unused(result)] == [True, True]
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.mark.parametrize("part", [["-k", "it"], ["--lf"], ["test_suite.py::test_it"]])
