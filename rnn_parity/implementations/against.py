@@ -21,10 +21,7 @@ from rnn_parity.recurrence.sequences import Sequences, boolean, states
 SIDES = ("forward", "backward")
 EITHER_STATES = "the final states, which may be of either layer"
 LAST_OUTPUT = "the last output"
-OF_MODEL = (
-    "outputs of a whole model cannot be judged from numbers alone: give those of one of its "
-    "recurrent layers, with --layer-name"
-)
+OF_MODEL = "outputs of a whole model cannot be judged from numbers alone, those of a layer can"
 THE_INPUTS = "the outputs are exactly the inputs of the layer: was the wrong array written?"
 MERGED = "how the Bidirectional merges its two layers is no part of this check"
 
@@ -195,7 +192,7 @@ def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) 
             able = ", or let its signature have `layer`: then it is asked for each"
             how = f"name the one that it computes (--layer-name){able * source.is_function}"
             if source.scope == "call":
-                how = OF_MODEL
+                how += f": {OF_MODEL}"
             raise InputError(
                 f"{where} recurrent layer, received {len(names)}: {', '.join(names[:5])}{more}; "
                 f"{how}"

@@ -221,10 +221,20 @@ def misfit(given: Mapping[str, Array], ports: Sequence[Port]) -> str:
     """What the model takes and what the export takes, side by side."""
     model = ", ".join(f"{name} {array.shape}" for name, array in given.items())
     export = ", ".join(map(str, ports)) or "none"
-    return (
-        f"expected the inputs of the model, {model}, received {export}; name the export of this "
-        "very model, or check with the --batch and --timesteps that it fixes"
-    )
+    what = "name the export of this very model, or check with the --batch and --timesteps that it "
+    sizes = {fixed_batch(array, port) for array in given.values() for port in ports} - {None}
+    how = f"{what}fixes"
+    if len(sizes) == 1:
+        how = f"the export takes {sizes.pop()} samples at once and no others: give it as many"
+    return f"expected the inputs of the model, {model}, received {export}; {how}"
+
+
+def fixed_batch(array: Array, port: Port) -> int | None:
+    """How many samples an input takes that takes `array` but for their number; None for others."""
+    size = port.shape[0] if port.shape else None
+    if size is None or len(port.shape) != array.ndim or size == len(array):
+        return None
+    return size if port.takes((size, *array.shape[1:]), "fiub") else None
 
 
 # Where the layers are.

@@ -370,6 +370,8 @@ def of_the_last(check: Check) -> str:
     """What to do about a final state that is off, or a last output that is all there is."""
     if len(check.timesteps):
         return "look at which state is returned: every output is within its bound"
+    if check.shape is not None and check.shape.timesteps == 1:
+        return "look at the inputs, the kernel, the bias and the initial state first"
     return "observe the whole sequence of outputs: it shows the first step that is off, and more"
 
 

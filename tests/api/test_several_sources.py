@@ -190,7 +190,7 @@ def test_a_baseline_tells_that_a_source_could_not_be_checked(tmp_path, broken):
     before = check(right, right).to_json().replace("right 2", "crash").replace("right 1", "right")
     (tmp_path / "before.json").write_text(before)
     report = against_baseline(check(right, crash), tmp_path / "before.json")
-    assert "it was parity and could not be checked" in report.worse[0]
+    assert "it was parity and could not be checked" in report.gone[0]
 
 
 def test_a_failed_test_says_it(broken):

@@ -62,7 +62,11 @@ def test_a_function_of_the_current_folder(folder):
         ("def f(x): exit('no')", "mine:f", "it failed: SystemExit: no"),
         ("def f(): pass", "mine:f", "it failed: TypeError: f() takes 0 positional arguments"),
         ("def f(x): pass", "mine:f", "what it returned: expected real numbers, received dtype"),
-        ("def f(x): return 'words'", "mine:f", "what it returned: expected real numbers"),
+        (
+            "def f(x): return 'words'",
+            "mine:f",
+            "what it returned: expected real numbers",
+        ),
         ("def f(x): return [[1, 2], [3]]", "mine:f", "received rows of unequal length"),
         ("def f(x): return ()", "mine:f", "it failed: ValueError: not enough values to unpack"),
     ],
