@@ -202,7 +202,7 @@ def listing(
         id(now): then for then, now in recorded_and_now([*checks.values()]) if then is not now
     }
     beside = {id(then) for then in recorded.values()}
-    rows = [
+    rows: list[tuple[int, str, dict[str, Cell]]] = [
         (i, check.verdict, row_of(i, check, file, recorded.get(id(check))))
         for (i, check), file in zip(checks.items(), files, strict=True)
         if id(check) not in beside

@@ -272,12 +272,11 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
 def test_an_export_that_computes_nan_says_so_in_its_sentence(tmp_path):
     model, other = built("sequence"), built("sequence")
     (layer,) = recurrent(other).values()
-    cell = layer.cell
-    kernel = np.array(cell.recurrent_kernel)
+    kernel = np.array(layer.cell.kernel)
     kernel[0, 0] = np.nan
-    cell.recurrent_kernel.assign(kernel)
-    report = rp.check(model, inputs_of(model), against=written(tmp_path, other, "onnx"))
-    assert not report
+    layer.cell.kernel.assign(kernel)
+    report = rp.check(model, inputs_of(model), against=written(tmp_path, other, "tflite"))
+    assert report.exit_code == 3
     assert "numbers of the export are not finite where Keras's are" in report.render(quiet=True)
     assert "holds NaN or infinity where Keras's is finite" in str(report)
 

