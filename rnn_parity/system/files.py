@@ -61,7 +61,7 @@ def read_array(
     """
     where = f"{name} {path!r}: expected {WANTED}"
     check_is_npy(path, f"{name} {path!r}")
-    array = mapped(path, where)
+    array = mapped(path, where, save)
     check_numbers(array.size, f"{name} {path!r}", "name a smaller file", "an array")
     if array.dtype.kind not in kinds:
         raise InputError(f"{where}, received dtype {array.dtype}; save it as {save}")
@@ -123,7 +123,7 @@ def check_is_npy(path: str, name: str) -> None:
         raise InputError(f"{where}, received a truncated or damaged one; write it again")
 
 
-def mapped(path: str, where: str) -> NDArray[Any]:
+def mapped(path: str, where: str, save: str) -> NDArray[Any]:
     """The array in a file that begins as a `.npy` file does."""
     import numpy as np
 
@@ -134,7 +134,7 @@ def mapped(path: str, where: str) -> NDArray[Any]:
     # A damaged header fails in the parser, in the mapping, or in the arithmetic between.
     except Exception as error:
         if "Python objects" in str(error):
-            raise InputError(f"{where}, received Python objects; save it as float32") from None
+            raise InputError(f"{where}, received Python objects; save it as {save}") from None
         raise InputError(f"{where}, received a truncated or damaged one; write it again") from None
     return array
 
