@@ -40,7 +40,7 @@ def against_baseline(report: Report, path: str | os.PathLike[str]) -> Report:
     of this program.
     """
     before = read_report(os.fspath(path))
-    unread = {(error.path, error.against) for error in report.errors}
+    unread = {(same_path(error.path), error.against) for error in report.errors}
     found = changes(before, plain(report.checks), unread)
     found.sort(key=lambda one: CHANGES.index(one.kind))
     kept = len(before) - sum(one.before is not None for one in found)
@@ -106,14 +106,15 @@ def changes(
 ) -> list[Change]:
     """What changed between the checks of two reports.
 
-    Of the files `unread` there are none now, or none by a source that is named beside one.
+    Of the files `unread` (their `same_path`) there are none now, or none by a source that is named
+    beside one.
     """
     was, present = keyed(before), keyed(now)
     found = []
     for key, old in was.items():
         new = present.get(key)
         if new is None:
-            path, against = (old["subject"].get(name) for name in ("path", "against"))
+            path, against = same_path(old["subject"].get("path")), old["subject"].get("against")
             unreadable = not {(path, None), (path, against)}.isdisjoint(unread)
             why = "could not be checked" if unreadable else "is no longer checked"
             found.append(change_of("gone", old, None, f"it was {old['verdict']} and {why}"))
@@ -170,8 +171,10 @@ def keyed(checks: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[
 
 
 def same_path(path: Any) -> Any:
-    """A path as it is written shortest, so that ./a.npz is a.npz; anything else as it is."""
-    return os.path.normpath(path) if isinstance(path, str) and path else path
+    """A path from the root of the file system, so that ./a.npz is a.npz, and so is its absolute
+    path; anything else as it is.
+    """
+    return os.path.abspath(path) if isinstance(path, str) and path else path
 
 
 def lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:

@@ -44,7 +44,7 @@ from rnn_parity.recurrence.precision import FORMATS, precision_of
 from rnn_parity.report.checks import known_differences
 from rnn_parity.report.report import Report
 from rnn_parity.system.files import reason, write_bytes
-from rnn_parity.verdict.results import Check, Subject
+from rnn_parity.verdict.results import Check, Mask, Subject
 from rnn_parity.verdict.sentences import number
 
 
@@ -261,7 +261,9 @@ def written(name: str, case: Case, check: Check, diverged: bool, allow_known: bo
         return f"not recorded: {name}, whose layer {went}; {DIVERGED} records it anyhow"
     replaces = replaced_by(name)
     write_case(name, case)
-    return f"recorded {name}{replaces}"
+    known = known_differences(check) if allow_known and not diverged else []
+    why = f" although it diverged: {', '.join(known)}, a known difference" if known else ""
+    return f"recorded {name}{why}{replaces}"
 
 
 WRONG = ("diverged", "suspect")
@@ -353,6 +355,8 @@ COMPUTED = ("outputs", "last_output", "final_state")
 FROM_OTHERS = ("inputs", "initial_state")
 """What a layer inside a model is given by the layers before it, which rounds as they do."""
 UPDATE = "--rnn-parity-update"
+MEANT = f"if it is meant to change, run pytest with {UPDATE}, which rewrites the case"
+RESTORE = f"restore it from version control, or run pytest with {UPDATE}, which rewrites it"
 
 
 @dataclass(frozen=True)
@@ -377,7 +381,7 @@ def told(results: Sequence[Held]) -> str:
             found.setdefault(one.to_do, []).extend(one.said)
     lines = [line for to_do, said in found.items() for line in (*said, f"  to do     {to_do}")]
     count = sum(bool(one.said) for one in results)
-    head = [f"{count} of {len(results)} cases are missing or changed"] if count > 1 else []
+    head = [f"{count} of {len(results)} cases are missing, changed or damaged"] if count > 1 else []
     return "\n".join([*head, *lines])
 
 
@@ -415,7 +419,8 @@ def held(
     try:
         then = read_case(path)
     except InputError as error:
-        return replaced([str(error)], write=update, what="cannot be read")
+        why = str(error).removesuffix("; record it again")  # said by hand in `RESTORE`
+        return replaced([why], write=update, what="cannot be read", or_else=RESTORE)
     names = given(then, case)
     way = [name for name in names if in_model and rounded_alike(name, then, case)]
     changes = changed(then, case, [name for name in names if name not in way])
@@ -445,10 +450,11 @@ def unproven(
     write: bool,
     allow_known: bool,
     what: str = "changed since it was recorded",
+    or_else: str = "",
 ) -> Held:
     """What was `seen` cannot be held against a case that is missing or has `changes`.
 
-    `what` says in short which kind of changes these are.
+    `what` says in short which kind of changes these are, and `or_else` what to do about them.
     """
     (now,) = judged([seen], "layer")
     if not accepted(now, allow_known):
@@ -461,7 +467,7 @@ def unproven(
     elif write:
         todo = "rewritten: commit it and run the test again"
     else:
-        todo = f"if it is meant to change, run pytest with {UPDATE}, which rewrites the case"
+        todo = or_else or MEANT
     head = f"{what}: {shown}" if changes else f"{what}; written now: {shown}"
     said = (head, *(f"  {change}" for change in changes))
     subject = Subject("case", shown, case.layer_class, case.layer_name, case.config, case.mode)
@@ -518,7 +524,7 @@ def option(weights: Cell, name: str) -> Any:
 def difference(name: str, then: NDArray[Any] | None, now: NDArray[Any] | None) -> str:
     """How one array changed: its first entry that did; empty when none did."""
     if then is None or now is None:
-        return "" if then is now else f"{name}: none {'then' if then is None else 'now'}"
+        return "" if then is now else f"{name}: {kind(name, then)} then, {kind(name, now)} now"
     if then.shape != now.shape:
         return f"{name}: shape {then.shape} then, {now.shape} now"
     differ = np.argwhere((then != now) & ~((then != then) & (now != now)))  # NaN is not itself
@@ -528,3 +534,11 @@ def difference(name: str, then: NDArray[Any] | None, now: NDArray[Any] | None) -
     old, new = (f"{float(array[first]):.9g}" for array in (then, now))
     where = f"{name}{list(first)}: {old} then, {new} now"
     return where if len(differ) == 1 else f"{where}, the first of {len(differ)} changed entries"
+
+
+def kind(name: str, array: NDArray[Any] | None) -> str:
+    """What an array is, in a word or two, beside one that is not there."""
+    if array is None:
+        return "none"
+    pattern = Mask.of(array).pattern if name == "mask" else "none"
+    return "one" if pattern == "none" else pattern

@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {first}{where}")
 
     def meant(self, unknown: Sequence[str]) -> str:
-        """The option that is nearest to the first unknown one, as the end of a message.
+        """The options that are nearest to the unknown ones, as the end of a message.
 
         One of no command is there for each of them.
         """
@@ -108,10 +108,13 @@ class Parser(argparse.ArgumentParser):
         known = [name[2:] for name in self._option_string_actions if name.startswith("--")]
         if not words:
             return ""
-        near = nearest(words[0], known).replace("did you mean ", "did you mean --")
-        if (not near and nearest(words[0], [VERSION])) or words[0] == VERSION:
+        found = [nearest(word, known) for word in words]
+        near = [one.removeprefix("; did you mean ").rstrip("?") for one in found if one]
+        if (not found[0] and nearest(words[0], [VERSION])) or words[0] == VERSION:
             return f"; did you mean rnn-parity --{VERSION}?"
-        return near
+        return f"; did you mean {', '.join(f'--{one}' for one in dict.fromkeys(near))}?" * bool(
+            near
+        )
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse what is none of the choices, with the one that is nearest to it."""

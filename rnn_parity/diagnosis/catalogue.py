@@ -6,8 +6,11 @@ What a fault does to a computation stands in `diagnosis.faults`. The standard li
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
+from rnn_parity.errors import InputError, nearest
 from rnn_parity.system.choices import LAYER_CLASSES
 
 EVERY_LAYER = tuple(LAYER_CLASSES.values())
@@ -103,3 +106,35 @@ CATALOGUE = (
 )
 """Every fault, in the order in which causes and blind spots are listed."""
 TEXTS = {text.id: text for text in CATALOGUE}
+
+
+def named_faults(patterns: Iterable[str], where: str) -> tuple[str, ...]:
+    """The ids of the faults that one of the patterns names, in which * stands for any letters.
+
+    Raises `InputError`, which begins with `where`, for a pattern that names none.
+    """
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    for one in patterns:
+        if not isinstance(one, str) or not any(fnmatchcase(id, one) for id in TEXTS):
+            raise InputError(f"{where} {one!r}: {no_fault(str(one))}")
+    return tuple(id for id in TEXTS if any(fnmatchcase(id, one) for one in patterns))
+
+
+def no_fault(word: str) -> str:
+    """What is said of a word that names no fault."""
+    if "," in word:
+        first = word.partition(",")[0].strip()
+        return (
+            "expected one fault, received several with commas; name each by itself: --ignore "
+            f"{first} --ignore ..., or ignore=[{first!r}, ...]"
+        )
+    near = "" if "*" in word else nearest(word, TEXTS)
+    near = near or nearest(word.rstrip("*"), beginnings()).replace("?", "*?")
+    expected = "expected the id of a fault, or a pattern with *, such as mask-*"
+    return f"{f'no such fault{near} ' if near else ''}{expected}; rnn-parity faults lists them"
+
+
+def beginnings() -> list[str]:
+    """What may stand before a *: the first words of the ids."""
+    words = (id.split("-") for id in TEXTS)
+    return list(dict.fromkeys("-".join(one[:n]) for one in words for n in range(1, len(one))))

@@ -21,6 +21,8 @@ from rnn_parity.recurrence.sequences import Sequences, boolean, states
 SIDES = ("forward", "backward")
 EITHER_STATES = "the final states, which may be of either layer"
 LAST_OUTPUT = "the last output"
+OF_MODEL = "outputs of a whole model cannot be judged from numbers alone, those of a layer can"
+THE_INPUTS = "the outputs are exactly the inputs of the layer: was the wrong array written?"
 MERGED = "how the Bidirectional merges its two layers is no part of this check"
 
 
@@ -188,9 +190,12 @@ def refuse_several(calls: Sequence[LayerCall | Both], others: Iterable[Source]) 
                 )
             more = f", ... {len(names) - 5} more" if len(names) > 5 else ""
             able = ", or let its signature have `layer`: then it is asked for each"
+            how = f"name the one that it computes (--layer-name){able * source.is_function}"
+            if source.scope == "call":
+                how += f": {OF_MODEL}"
             raise InputError(
                 f"{where} recurrent layer, received {len(names)}: {', '.join(names[:5])}{more}; "
-                f"name the one that it computes (--layer-name){able * source.is_function}"
+                f"{how}"
             )
         if source.scope == "call" and len(calls) > 1:
             raise InputError(
@@ -237,7 +242,12 @@ def layer_computed_by(
         outputs=answer.outputs,
         last_output=answer.last_output,
         final_state=answer.final_state,
-        notes=(*seen.notes, *answer.notes, *(MERGED,) * seen.in_bidirectional),
+        notes=(
+            *seen.notes,
+            *answer.notes,
+            *(THE_INPUTS,) * np.array_equal(answer.outputs, seen.inputs),
+            *(MERGED,) * seen.in_bidirectional,
+        ),
         unproven=unproven(answer, source),
         made_by=answer.made_by,
         **reached(answer, seen),

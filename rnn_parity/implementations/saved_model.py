@@ -21,6 +21,7 @@ from rnn_parity.implementations.request import Answer, Implementation, Request
 from rnn_parity.implementations.tensors import Tensors, nearness_of
 from rnn_parity.implementations.whole_model import Export, Run
 from rnn_parity.system.environment import version_of
+from rnn_parity.system.files import absent
 
 
 def implementation(path: str) -> Implementation:
@@ -29,6 +30,8 @@ def implementation(path: str) -> Implementation:
     What it takes and gives is as for an ONNX model. Raises `InputError` for another folder, and,
     when it is asked, for one that TensorFlow cannot load or that has operations on files.
     """
+    if not os.path.isdir(path):
+        raise InputError(f"against {path!r}: {absent(path)}")
     if not os.path.isfile(os.path.join(path, keras_adapter.GRAPH)):
         raise InputError(
             f"against {path!r}: expected a SavedModel folder, received one without "

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnn_parity.errors import InputError, RnnParityError, nearest
+from rnn_parity.system.files import absent
 from rnn_parity.system.progress import on_terminal
 
 if TYPE_CHECKING:
@@ -206,9 +207,24 @@ def recognised(source: str) -> tuple[Kind, str]:
         if match:
             return kind, match[1]
     expected = f"expected one of {', '.join(kind.form for kind in KINDS)}"
+    raise InputError(f"against {source!r}: {meant(source)}{expected}; see rnn-parity check --help")
+
+
+def meant(source: str) -> str:
+    """What may be meant by a source of no kind, and that there is no such path; empty for others.
+
+    A path is told by a separator, or by a neighbour of nearly its name.
+    """
     near = nearest(source, WORDS)
-    meant = f"no such source{near} " if near else ""
-    raise InputError(f"against {source!r}: {meant}{expected}; see rnn-parity check --help")
+    if near:
+        return f"no such source{near} "
+    folder, name = os.path.split(source)
+    if name.endswith(".py") and os.path.isfile(source):
+        return f"a file of Python; did you mean {name.removesuffix('.py')}:FUNCTION? "
+    if os.path.lexists(source):
+        return ""
+    missing = absent(source)
+    return f"{missing}{'' if '?' in missing else ';'} " if folder or "?" in missing else ""
 
 
 def sources(against: Any) -> list[Source]:

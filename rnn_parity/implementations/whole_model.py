@@ -221,10 +221,20 @@ def misfit(given: Mapping[str, Array], ports: Sequence[Port]) -> str:
     """What the model takes and what the export takes, side by side."""
     model = ", ".join(f"{name} {array.shape}" for name, array in given.items())
     export = ", ".join(map(str, ports)) or "none"
-    return (
-        f"expected the inputs of the model, {model}, received {export}; name the export of this "
-        "very model, or check with the --batch and --timesteps that it fixes"
-    )
+    what = "name the export of this very model, or check with the --batch and --timesteps that it "
+    sizes = {fixed_batch(array, port) for array in given.values() for port in ports} - {None}
+    how = f"{what}fixes"
+    if len(sizes) == 1:
+        how = f"the export takes {sizes.pop()} samples at once and no others: give it as many"
+    return f"expected the inputs of the model, {model}, received {export}; {how}"
+
+
+def fixed_batch(array: Array, port: Port) -> int | None:
+    """How many samples an input takes that takes `array` but for their number; None for others."""
+    size = port.shape[0] if port.shape else None
+    if size is None or len(port.shape) != array.ndim or size == len(array):
+        return None
+    return size if port.takes((size, *array.shape[1:]), "fiub") else None
 
 
 # Where the layers are.
@@ -435,6 +445,9 @@ def nowhere(call: LayerCall, tensors: Tensors) -> LayerCall:
     reason = "it was found nowhere in the export, by its weights, its numbers or its place"
     if nearest is None:
         reason += f": no tensor has the shape of its outputs, {call.outputs.shape}"
+    elif not all(np.isfinite(m.array).all() for m in near):
+        lost = next(m.tensor for m in near if not np.isfinite(m.array).all())
+        reason += f"; numbers of the export are not finite, those of the tensor {lost} among them"
     else:
         reason += f"; the nearest tensor, {nearest.tensor}, is off by {nearest.distance:.2g} of it"
     return replace(call, weights=None, not_compared=reason)
@@ -578,11 +591,23 @@ def model_outputs(
         if array is None:
             yield ModelOutput(name, None, np.inf, 0.0, True, first_lost(following))
             continue
-        deviation = np.abs(array.astype(float) - one.astype(float)).max(initial=0.0)
+        deviation = largest_deviation(array, one)
         far = unit_distance(array, one)
         differs = not far <= run.tensors.nearness.same
         layer = first_lost(following) if differs else None
-        yield ModelOutput(name, tensor, float(deviation), bits(far), differs, layer)
+        yield ModelOutput(name, tensor, deviation, bits(far), differs, layer)
+
+
+def largest_deviation(theirs: Array, ours: Array) -> float:
+    """How far the export's numbers are from Keras's at most, in the same shape.
+
+    Infinite where theirs alone are not finite, NaN where ours are not.
+    """
+    if not np.isfinite(ours).all():
+        return float("nan")
+    with np.errstate(all="ignore"):
+        found = float(np.abs(theirs.astype(float) - ours.astype(float)).max(initial=0.0))
+    return found if np.isfinite(found) else float("inf")
 
 
 def in_shape(array: Array, shape: tuple[int, ...]) -> Array | None:

@@ -111,6 +111,7 @@ def _construct(
     for name, flag in (("units", "--units"), ("dtype", "--dtype")):
         if name in arguments and (name == "units" or dtype is not None):
             raise InputError(f"argument {name}: given twice; use {flag} alone")
+    _refuse_untrue(make, arguments)
     policy = {} if dtype is None else {"dtype": dtype}
     try:
         with quiet():
@@ -123,6 +124,29 @@ def _construct(
             f"argument {name or f'units={units}'}: {make.__name__} refused it: "
             f"{one_line(error)}{near}"
         ) from error
+
+
+def _refuse_untrue(make: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Raise `InputError` for what is no bool where the default is one.
+
+    Keras takes any word, and any number, for one of the two.
+    """
+    for name, value in arguments.items():
+        if isinstance(_default_of(make, name), bool) and not isinstance(value, (bool, np.bool_)):
+            quotes = " without quotes" if value in ("True", "False") else ""
+            said = misspelt(str(value), ("True", "False"), f"expected True or False{quotes}")
+            raise InputError(f"argument {name}: {said}")
+
+
+def _default_of(make: Callable[..., Any], name: str) -> Any:
+    """The default of an argument of the constructor `make`, or of one that it hands it on to."""
+    layers = tensorflow_module().keras.layers
+    kinds = [getattr(layers, kind) for kind in (*LAYER_CLASSES.values(), "RNN", "Layer")]
+    for maker in (make, *(kind.__init__ for kind in kinds)):
+        parameter = inspect.signature(maker).parameters.get(name)
+        if parameter is not None:
+            return parameter.default
+    return None
 
 
 def _culprit(make: Callable[..., Any], units: int, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from rnn_parity.errors import InputError, MissingPackageError, RnnParityError, misspelt, one_line
 from rnn_parity.system.choices import ALL_MODES, MODES
 from rnn_parity.system.progress import on_terminal
+
+if TYPE_CHECKING:
+    import logging
 
 NEVER_TRAINS = "predict"
 
@@ -90,13 +93,14 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _silence(descriptor_too: bool) -> Iterator[None]:
+    import logging
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not descriptor_too:
-            yield
+            with _without_advice(logging.getLogger("tensorflow")):
+                yield
             return
-        import logging
-
         loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
         levels = [logger.level for logger in loggers]
         for logger in loggers:
@@ -107,6 +111,27 @@ def _silence(descriptor_too: bool) -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextmanager
+def _without_advice(logger: logging.Logger) -> Iterator[None]:
+    """The logger of TensorFlow without its advice on retracing in this block."""
+    # Each block has a filter of its own: one inside another would take the same away.
+    heard = functools.partial(_is_no_retracing)
+    logger.addFilter(heard)
+    try:
+        yield
+    finally:
+        logger.removeFilter(heard)
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """Whether a record is not TensorFlow's advice on functions that are traced again and again.
+
+    It counts by the code of a function. Each layer that is checked is traced once, by the same
+    code, so that the advice is about nothing that its user could change.
+    """
+    return "tf.function retracing" not in record.getMessage()
 
 
 @contextmanager

@@ -66,13 +66,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a report that cannot be written; gather in the process that prints.
+    """Refuse wrong settings and a report that cannot be written; gather where it is printed.
 
     And refuse to look for unused cases where a part of the tests runs, which uses a part of them.
     """
     path = config.getoption("rnn_parity_report")
     if hasattr(config, "workerinput"):  # a worker of pytest-xdist
         return
+    refuse_wrong_settings(config)
     if path is not None:
         from rnn_parity.errors import InputError
         from rnn_parity.system.files import check_writable
@@ -86,7 +87,18 @@ def pytest_configure(config: pytest.Config) -> None:
         from rnn_parity.pytest_plugin.unused import Unused, refuse_part
 
         refuse_part(config)
-        config.pluginmanager.register(Unused(config, case_folder), "rnn-parity-unused")
+        config.pluginmanager.register(Unused(config, case_folder, may_be_of), "rnn-parity-unused")
+
+
+def refuse_wrong_settings(config: pytest.Config) -> None:
+    """Raise pytest's error of usage, once, for what would be wrong in every test."""
+    from rnn_parity.errors import InputError
+    from rnn_parity.system.settings import read_settings
+
+    try:
+        allowances(config, read_settings(config.rootpath))
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 @pytest.fixture(name="rnn_parity")
@@ -97,23 +109,18 @@ def rnn_parity_fixture(request: pytest.FixtureRequest) -> RnnParity:
     the outputs of any implementation against the replay; `regression(layer, inputs)` holds the
     layer against the case recorded beside the test, too.
     """
-    from rnn_parity.errors import InputError
     from rnn_parity.pytest_plugin.fixture import RnnParity
     from rnn_parity.system.settings import read_settings
 
     config, found = request.config, request.node.stash.setdefault(FOUND, [])
-    try:
-        settings = read_settings(config.rootpath)
-        allowed = allowances(config, settings)
-    except InputError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    settings = read_settings(config.rootpath)  # what is wrong with them was refused before
     return RnnParity(
         found,
         lambda name: case_path(request.node, settings, name),
         root=config.rootpath,
         update=config.getoption("rnn_parity_update"),
         mode=settings.mode,
-        **allowed,
+        **allowances(config, settings),
         keep_documents=config.getoption("rnn_parity_report") is not None,
     )
 
@@ -123,7 +130,7 @@ def allowances(config: pytest.Config, settings: Settings) -> dict[str, Any]:
 
     Raises `InputError` for what is to be ignored and is no fault.
     """
-    from rnn_parity.diagnosis.faults import named_faults
+    from rnn_parity.diagnosis.catalogue import named_faults
     from rnn_parity.system.settings import TABLE
 
     given = {name: config.getoption(f"rnn_parity_{name}") for name in ("strict", "allow_known")}
@@ -161,8 +168,21 @@ def safe_name(text: str) -> str:
     """A file name for `text`, and for no other: letters, digits, - and _, any case of letters."""
     if re.fullmatch("[a-z0-9_]{1,80}", text):
         return text
-    readable = re.sub("[^A-Za-z0-9_]+", "-", text)[:80].strip("-")
-    return f"{readable}-{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+    return f"{readable(text)}-{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def readable(text: str) -> str:
+    """What a person can read of a test in the name of a file."""
+    return re.sub("[^A-Za-z0-9_]+", "-", text)[:80].strip("-")
+
+
+def may_be_of(case: Path, test: str) -> bool:
+    """Whether a file of this name may be a case of the test, its classes before it with `::`.
+
+    The name that a case has beside its test is not known, nor how many there are.
+    """
+    start = readable(test)
+    return case.stem == start or case.stem.startswith(f"{start}-") or len(start) >= 79
 
 
 @pytest.hookimpl(wrapper=True)

@@ -32,15 +32,20 @@ class Unused:
     """What the tests of a session used of the cases there are.
 
     A module is looked at when all of its tests ran and passed: of any other nobody knows what its
-    tests would have used. `case_folder` says where its cases are, from its path and the project's
-    settings.
+    tests would have used, but for the cases whose names are those of none of them. `case_folder`
+    says where its cases are, from its path and the project's settings, `may_be_of` whether a file
+    may be of a test.
     """
 
     def __init__(
-        self, config: pytest.Config, case_folder: Callable[[Path, Settings], Path]
+        self,
+        config: pytest.Config,
+        case_folder: Callable[[Path, Settings], Path],
+        may_be_of: Callable[[Path, str], bool],
     ) -> None:
         self.config = config
         self.case_folder = case_folder
+        self.may_be_of = may_be_of
         self.tests: set[str] = set()
         self.passed: set[str] = set()
         self.failed: set[str] = set()
@@ -96,6 +101,17 @@ class Unused:
                     folders.add(folder)
         for folder in folders:
             yield from (Path(os.path.realpath(path)) for path in folder.glob("*.npz"))
+        for module in self.unknown():
+            yield from self.of_no_test(module, self.case_folder(module, settings))
+
+    def of_no_test(self, module: Path, folder: Path) -> Iterator[Path]:
+        """The cases in the folder of a module that have the name of none of its tests."""
+        root = self.config.rootpath
+        parts = [test.partition("::") for test in self.tests]
+        tests = [name for path, _, name in parts if root / path == module]
+        for path in folder.glob("*.npz"):
+            if not any(self.may_be_of(path, test) for test in tests):
+                yield Path(os.path.realpath(path))
 
     def is_test(self, name: str) -> bool:
         """Whether a module of this name would hold tests."""
@@ -120,9 +136,9 @@ class Unused:
             terminalreporter.write_line(f"rnn-parity: cases of {self.shown(path)}: unknown, {why}")
         if self.message:
             terminalreporter.write_line(self.message, red=True)
-        elif not self.unused:
+        elif not self.unused and not self.unknown():
             terminalreporter.write_line("rnn-parity: no unused case was found")
-        else:
+        elif self.unused:
             terminalreporter.write_line(
                 f"rnn-parity: {len(self.unused)} unused; delete them, or check them by themselves"
             )

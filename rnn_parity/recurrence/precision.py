@@ -72,6 +72,8 @@ def real(value: ArrayLike, name: str) -> NDArray[Any]:
 
     What NumPy masks is refused: to drop that mask would compare what was meant to be left out.
     """
+    if value is None:
+        raise InputError(f"{name}: expected an array, received None")
     refuse_masked(value, name)
     try:
         array = np.asarray(value)

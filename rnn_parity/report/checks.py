@@ -143,9 +143,17 @@ def label_in_file(subject: Subject) -> str:
 
 
 def error_line(error: TargetError) -> str:
-    """Which target or source could not be checked, and why; most reasons begin with its name."""
-    names = [name for name in (error.path, error.against) if name and name not in error.message]
-    return ": ".join([*names, error.message])
+    """Which target or source could not be checked, and why: `FILE: against SOURCE: reason`.
+
+    Most reasons begin with the name of what they are about.
+    """
+    message, path = error.message, error.path
+    if error.against is None:
+        return message if not path or path in message else f"{path}: {message}"
+    against = f"against {error.against!r}: "
+    for start in (f"{path}: ", against, f"{error.against}: "):
+        message = message.removeprefix(start)
+    return f"{path}: {against}{message}" if path else against + message
 
 
 def error_name(error: TargetError) -> str:
@@ -226,10 +234,25 @@ def blind_to_all(checks: Sequence[Check]) -> str:
 
 
 def cause_of(checks: Sequence[Check]) -> str:
-    """The causes of those checks that did not pass, the worst first, in a few words."""
-    order = sorted(checks, key=lambda check: WORST_FIRST.index(check.verdict))
-    found = dict.fromkeys(either(check.causes) for check in order if check.verdict != "parity")
-    return first_names(list(filter(None, found)), "; ")
+    """The causes of the checks whose verdict decides, in a few words, the most frequent first.
+
+    One that not all of them have is named with how many do.
+    """
+    found = Counter(either(check.causes) for check in deciding(checks))
+    named = [(cause, count) for cause, count in found.most_common() if cause]
+    total = sum(found.values())
+    return first_names([cause + of_total(count, total) for cause, count in named], "; ")
+
+
+def deciding(checks: Sequence[Check]) -> list[Check]:
+    """Those of the checks that have the verdict of all of them."""
+    worst = min((WORST_FIRST.index(check.verdict) for check in checks), default=0)
+    return [check for check in checks if check.verdict == WORST_FIRST[worst]]
+
+
+def of_total(count: int, total: int) -> str:
+    """In how many of several checks something is; nothing where it is in all."""
+    return "" if count == total else f" in {count} of {total}"
 
 
 def overall(checks: Sequence[Check]) -> str:
@@ -238,7 +261,9 @@ def overall(checks: Sequence[Check]) -> str:
     paths = {check.subject.path for check in checks}
     only = paths.pop() if len(paths) == 1 else None
     named, where = (label_in_file, "") if only is None else (label, f" of {only}")
-    several = len({check.causes for check in checks if check.causes}) > 1
+    # A cause that all have stands before this sentence, and not once more in it.
+    causes = {either(check.causes) for check in deciding(checks)}
+    several = len(causes | {either(check.causes) for check in checks if check.causes}) > 1
     for check in checks:
         cause = f" ({either(check.causes)})" if several and check.causes else ""
         groups[verdict_word(check)].append(f"{named(check.subject)}{cause}")
@@ -375,6 +400,8 @@ def of_the_last(check: Check) -> str:
     """What to do about a final state that is off, or a last output that is all there is."""
     if len(check.timesteps):
         return "look at which state is returned: every output is within its bound"
+    if check.shape is not None and check.shape.timesteps == 1:
+        return "look at the inputs, the kernel, the bias and the initial state first"
     return "observe the whole sequence of outputs: it shows the first step that is off, and more"
 
 
@@ -425,14 +452,21 @@ def model_output(one: ModelOutput) -> str:
         return f"{start}: no output of {one.against} has its shape"
     far, shared = number(one.max_deviation), f"{bits(one.effective_bits)} bits in common"
     theirs = f"{start}: {one.tensor} of {one.against}"
+    layer = f", from the layer {one.first_layer} on" if one.first_layer is not None else ""
+    if not_finite(one):
+        return f"{theirs} holds NaN or infinity where Keras's is finite{layer}"
     if not one.differs:
         return f"{theirs} is at most {far} away ({shared})"
-    layer = f", from the layer {one.first_layer} on" if one.first_layer is not None else ""
     return f"{theirs} differs by up to {far} ({shared}){layer}"
 
 
+def not_finite(one: ModelOutput) -> bool:
+    """Whether an export's output holds what is no finite number where Keras's is finite."""
+    return one.tensor is not None and one.max_deviation == math.inf
+
+
 def lost_outputs(outputs: Sequence[ModelOutput]) -> str:
-    """Why recurrent layers in parity do not make a model right; nothing where outputs agree."""
+    """Why its recurrent layers do not make a model right; nothing where outputs agree."""
     lost = [one for one in outputs if one.differs]
     if not lost:
         return ""
@@ -440,7 +474,9 @@ def lost_outputs(outputs: Sequence[ModelOutput]) -> str:
     where = f", first after the layer '{first}'" if first else ""
     names = ", ".join(dict.fromkeys(f"'{one.name}'" for one in lost))
     verb = "output" if len(lost) == 1 else "outputs"
-    return f"The model's {verb} {names} differ{'s' * (len(lost) == 1)}{where}."
+    broken = any(map(not_finite, lost))
+    why = ": numbers of the export are not finite where Keras's are" if broken else ""
+    return f"The model's {verb} {names} differ{'s' * (len(lost) == 1)}{where}{why}."
 
 
 def known_differences(check: Check) -> list[str]:
@@ -875,12 +911,21 @@ def comparison_rows(
 
 def implementation_facts(check: Check) -> list[str]:
     """What stands in an implementation's column."""
-    first = "-" if check.verdict != "diverged" else "final state"
-    if check.first_divergence is not None:
-        first = f"timestep {check.first_divergence.timestep}"
     return [
         verdict_word(check),
         "-" if check.effective_bits is None else bits(check.effective_bits),
         "-" if check.max_deviation is None else number(check.max_deviation),
-        first,
+        first_divergence(check),
     ]
+
+
+def first_divergence(check: Check) -> str:
+    """Where a check first diverged, as a cell of the overview."""
+    if check.verdict != "diverged":
+        return "-"
+    if check.first_divergence is not None:
+        return f"timestep {check.first_divergence.timestep}"
+    off = [row.name for row in check.final_state if not row.max_ratio <= 1]
+    if not off and not len(check.timesteps):
+        return "shape"
+    return "last output" if "output" in off else "final state"

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from rnn_parity.errors import MissingPackageError, shown
 from rnn_parity.report.checks import (
+    FAILED,
+    NOT_COMPARED,
     RECORDED,
     is_recorded,
     recorded_and_now,
@@ -96,7 +98,7 @@ def render(report: Renderable, style: Style) -> str:
         # What passed and is not enough is shown as what was not proven.
         "state": "inconclusive" if page.reason and page.verdict == "parity" else page.verdict,
         "has_checks": any(section.check is not None for section in page.sections),
-        "listing": listing(every),
+        "listing": listing(every, page.unchecked),
         "counts": counts(page.sections),
         "unchecked": len(page.errors),
         "explained": explained,
@@ -185,8 +187,13 @@ class Cell:
     key: float | str
 
 
-def listing(order: Sequence[tuple[int, Section]]) -> dict[str, Any] | None:
-    """The headers and rows of the list of checks; None where sections are no checks, or but one."""
+def listing(
+    order: Sequence[tuple[int, Section]], unchecked: Sequence[tuple[str, int]] = ()
+) -> dict[str, Any] | None:
+    """The headers and rows of the list of checks; None where sections are no checks, or but one.
+
+    Sources among what is `unchecked`, which has names and exit codes, stand below them.
+    """
     checks = {i: section.check for i, section in order if section.check is not None}
     if len(checks) < 2:
         return None
@@ -195,11 +202,13 @@ def listing(order: Sequence[tuple[int, Section]]) -> dict[str, Any] | None:
         id(now): then for then, now in recorded_and_now([*checks.values()]) if then is not now
     }
     beside = {id(then) for then in recorded.values()}
-    rows = [
+    rows: list[tuple[int, str, dict[str, Cell]]] = [
         (i, check.verdict, row_of(i, check, file, recorded.get(id(check))))
         for (i, check), file in zip(checks.items(), files, strict=True)
         if id(check) not in beside
     ]
+    lost = [one for one in unchecked if one[0].startswith("against ")]
+    rows += [(0, row["verdict"].text, row) for one in lost for row in [row_of_lost(*one)]]
     used = [any(row[name].text for _, _, row in rows) for name in LISTED]
     headers = [name for name, is_used in zip(LISTED, used, strict=True) if is_used]
     return {
@@ -234,6 +243,14 @@ def row_of(i: int, check: Check, file: str, then: Check | None = None) -> dict[s
         "effective bits": measured(check.effective_bits, bits),
         "deviation": measured(check.max_deviation, number),
     }
+
+
+def row_of_lost(name: str, code: int) -> dict[str, Cell]:
+    """The cells of a source that could not be compared, by the names of their columns."""
+    word = FAILED if code == 1 else NOT_COMPARED
+    empty = {column: Cell("", -1.0) for column in LISTED}
+    known = {"verdict": Cell(word, rank(word)), "layer": Cell(name, name)}
+    return {**empty, **known}
 
 
 def recorded_cell(then: Check | None) -> Cell:

@@ -40,6 +40,13 @@ CODE_OR_EMPHASIS = re.compile(r"`([^`]*)`|\*\*([^*]+)\*\*|(?<!\w)\*([^*\s][^*]*)
 UNDERLINES = "=-"
 """What stands under a title, and under a heading in the page."""
 
+LISTED = {
+    "faults": "rnn-parity faults shows it, and rnn-parity explain FAULT one of them",
+    "words": "rnn-parity explain shows it under Words and verdicts, and each of them by its name",
+    "known-differences": "rnn-parity explain shows it at its end, and each of them by its name",
+}
+"""The groups that have no page of their own, and where they are listed."""
+
 NEAR = 0.7
 """How alike a topic is that a mistyped word stands for, as `difflib` counts. Chosen: "residual" is
 "step-residual", and "masks" is not "cases"."""
@@ -113,6 +120,8 @@ def explained(wanted: str, width: int) -> str:
     found = []
     for one in wanted.split("+"):
         topic = re.sub(r"[\s_]+", "-", one.strip().lower())
+        if topic not in pages and topic in LISTED:
+            raise InputError(f"explain {topic!r}: is no page but a list; {LISTED[topic]}")
         if topic not in pages:
             raise InputError(
                 f"explain {one[:LONGEST]!r}: there is no such page{meant_by(topic, pages)} "

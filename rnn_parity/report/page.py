@@ -24,6 +24,8 @@ Facts = tuple[tuple[str, str], ...]
 TOOL = "rnn-parity"
 WIDTH = 80
 """How many columns a line has where there is no terminal."""
+NARROWEST = 40
+"""How many columns a line has at least: in fewer, no table and no sentence can be read. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -217,11 +219,12 @@ class Renderable:
         `colour` paints verdicts and failing rows of a table with ANSI codes; `quiet` leaves the
         sentence of the verdict alone, in a table or Markdown, and `verbose` shows all of several
         checks there, those that passed too; `every` does, with all timesteps. The lines of a table
-        have `width` columns. Raises `InputError` for another format, `MissingPackageError` for one
-        whose package is not installed.
+        have `width` columns, or `NARROWEST` where that is more. Raises `InputError` for another
+        format, `MissingPackageError` for one whose package is not installed.
         """
         if format not in FORMATS:
             raise InputError(f"format: expected one of {', '.join(FORMATS)}, received {format!r}")
         check_installed(format)
         render = import_module(FORMATS[format].module).render
+        width = max(width, NARROWEST)
         return str(render(self, Style(every, colour, quiet, verbose=verbose or every, width=width)))

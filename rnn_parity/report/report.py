@@ -219,7 +219,8 @@ class Report(PlainData, Renderable):
     def reason(self, names: OptionNames) -> str:
         """Why the exit code is not the one that the verdict alone gives; empty where it is."""
         reasons = [allowance(self.checks, names)] if self.allow_known else []
-        reasons += [lost_outputs(self.model_outputs)] if self.passed else []
+        unproven = self.passed or self.verdict == "inconclusive"
+        reasons += [lost_outputs(self.model_outputs)] if unproven else []
         spots = dict.fromkeys(spot.fault for c in self.checks for spot in self.ignored(c))
         reasons += [f"Ignored here: {', '.join(spots)}."] if spots and self.passed else []
         return " ".join(filter(None, reasons))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
-from rnn_parity.errors import InputError
+from rnn_parity.errors import InputError, nearest
 from rnn_parity.system.limits import check_content, check_numbers
 
 # NumPy itself is imported where an array is read: settings and reports do without.
@@ -46,20 +46,25 @@ LONGEST_HEADER = 2**16
 
 
 def read_array(
-    path: str, name: str, ndim: tuple[int, ...], kinds: str = REAL, empty: bool = False
+    path: str,
+    name: str,
+    ndim: tuple[int, ...],
+    kinds: str = REAL,
+    empty: bool = False,
+    save: str = "float32",
 ) -> NDArray[Any]:
     """The array in the `.npy` file `path`, memory-mapped and read-only, in any memory order.
 
     It must have one of the ranks `ndim`, no empty axis unless `empty`, and a dtype whose kind is
-    one of `kinds`; NaN and infinity are accepted. `name` is what the messages call it. Nothing is
-    unpickled.
+    one of `kinds`; NaN and infinity are accepted. `name` is what the messages call it, `save` the
+    dtype that they advise. Nothing is unpickled.
     """
     where = f"{name} {path!r}: expected {WANTED}"
     check_is_npy(path, f"{name} {path!r}")
-    array = mapped(path, where)
+    array = mapped(path, where, save)
     check_numbers(array.size, f"{name} {path!r}", "name a smaller file", "an array")
     if array.dtype.kind not in kinds:
-        raise InputError(f"{where}, received dtype {array.dtype}; save it as float32")
+        raise InputError(f"{where}, received dtype {array.dtype}; save it as {save}")
     if array.ndim not in ndim or (0 in array.shape and not empty):
         ranks = " or ".join(map(str, ndim))
         raise InputError(f"{where} with {ranks} axes, none empty, received shape {array.shape}")
@@ -89,6 +94,16 @@ def read_arrays(path: str, name: str) -> dict[str, NDArray[Any]]:
     return found
 
 
+def absent(path: str) -> str:
+    """That there is no such file or folder, and which one beside it has nearly its name."""
+    folder, name = os.path.split(path.rstrip("/\\"))
+    near = ""
+    with contextlib.suppress(OSError):
+        near = nearest(name, sorted(os.listdir(folder or os.curdir)))
+    meant = near.replace("did you mean ", f"did you mean {os.path.join(folder, '')}")
+    return f"no such file or folder{meant}"
+
+
 def check_is_npy(path: str, name: str) -> None:
     """Raise `InputError` unless `path` is a readable file that begins as a `.npy` file does."""
     where = f"{name}: expected {WANTED}"
@@ -108,7 +123,7 @@ def check_is_npy(path: str, name: str) -> None:
         raise InputError(f"{where}, received a truncated or damaged one; write it again")
 
 
-def mapped(path: str, where: str) -> NDArray[Any]:
+def mapped(path: str, where: str, save: str) -> NDArray[Any]:
     """The array in a file that begins as a `.npy` file does."""
     import numpy as np
 
@@ -119,7 +134,7 @@ def mapped(path: str, where: str) -> NDArray[Any]:
     # A damaged header fails in the parser, in the mapping, or in the arithmetic between.
     except Exception as error:
         if "Python objects" in str(error):
-            raise InputError(f"{where}, received Python objects; save it as float32") from None
+            raise InputError(f"{where}, received Python objects; save it as {save}") from None
         raise InputError(f"{where}, received a truncated or damaged one; write it again") from None
     return array
 
@@ -195,7 +210,7 @@ def read_mask(path: str, shape: tuple[int, ...] | None, name: str = "mask") -> N
     """
     import numpy as np
 
-    array = np.asarray(read_array(path, name, (2,)))
+    array = np.asarray(read_array(path, name, (2,), save="booleans"))
     if shape not in (None, array.shape):
         raise InputError(f"{name} {path!r}: expected shape {shape}, received {array.shape}")
     mask: NDArray[np.bool_] = array.astype(bool)

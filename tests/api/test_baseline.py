@@ -275,3 +275,13 @@ def test_what_got_worse_is_said_first(tmp_path):
     lost = "1 check is worse than before, 1 check is gone since the earlier report"
     assert report.summary.startswith(f"WORSE: {lost}; ")
     assert report.verdict == "parity"
+
+
+def test_one_file_may_be_written_in_several_ways(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("./c.npz", "in/../c.npz", str(tmp_path / "c.npz")):
+        for pair in (("c.npz", path), (path, "c.npz")):
+            report = held(tmp_path, *([check(path=one)] for one in pair))
+            assert (report.baseline.changes, report.baseline.unchanged) == ((), 1)
+    other = held(tmp_path, [check()], [check(path=str(tmp_path / "in" / "c.npz"))])
+    assert [one.kind for one in other.baseline.changes] == ["gone", "new"]

@@ -41,11 +41,12 @@ def test_of_several_cases_all_is_said_and_each_advice_once(tmp_path):
     calls = (other, SEEN, SEEN, SEEN)
     results = [held(one, p, p.stem, False) for one, p in zip(calls, paths, strict=True)]
     lines = told(results).splitlines()
-    assert lines[0] == "3 of 4 cases are missing or changed"
+    assert lines[0] == "3 of 4 cases are missing, changed or damaged"
     heads = [line for line in lines[1:] if line[0] != " "]
     assert [head.rpartition(": ")[2] for head in heads] == ["a", "b", "d"]
     advice = [line.split()[:3] for line in lines if line.startswith("  to do ")]
-    assert advice == [["to", "do", "if"], ["to", "do", "look"]]
+    assert advice == [["to", "do", "if"], ["to", "do", "restore"], ["to", "do", "look"]]
+    assert "record it again" not in "".join(lines)
     assert paths[3].exists()
 
 
@@ -183,7 +184,7 @@ def test_options_are_compared():
         "activation: linear then, relu now",
         "go_backwards: False then, True now",
         "dtype: float32 then, float64 now",
-        "bias: none now",
+        "bias: one then, none now",
     ]
     assert changed(then, then, given(then, then)) == []
 
@@ -197,7 +198,7 @@ def test_options_and_states_of_gated_layers_are_compared():
     now = case_of(replace(SEEN, weights=after, initial_state=state, final_state=state), {})
     assert changed(then, now, given(then, now)) == [
         "reset_after: True then, False now",
-        "initial_state_h: none then",
+        "initial_state_h: none then, one now",
     ]
     lines = changed(case_of(SEEN, {}), then, given(case_of(SEEN, {}), then))
     assert lines[0] == "recurrence: SimpleRNN then, GRU now"
@@ -208,8 +209,8 @@ def test_options_and_states_of_gated_layers_are_compared():
     ("then", "now", "text"),
     [
         (None, None, ""),
-        ([1.0], None, "a: none now"),
-        (None, [1.0], "a: none then"),
+        ([1.0], None, "a: one then, none now"),
+        (None, [1.0], "a: none then, one now"),
         ([1.0], [1.0], ""),
         ([np.nan], [np.nan], ""),
         ([1.0, np.nan], [1.0, 2.0], "a[1]: nan then, 2 now"),

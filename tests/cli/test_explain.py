@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from fake_check import refused
 
 from rnn_parity.cli.main import main
 
@@ -43,3 +44,11 @@ def test_neither_numpy_nor_tensorflow_is_imported(arguments):
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("topic", "where"), [("faults", "rnn-parity faults"), ("words", "rnn-parity explain")]
+)
+def test_a_group_of_pages_is_listed_elsewhere(topic, where, capsys):
+    said = refused(capsys, "explain", topic)
+    assert said.startswith(f"rnn-parity: error: explain '{topic}': is no page but a list; {where} ")

@@ -21,6 +21,10 @@ REFUSED = {
         "check --help"
     ),
     "--unit 3": "unrecognized arguments: --unit; did you mean --units? try rnn-parity check --help",
+    "--unit 4 --timestep 3": (
+        "unrecognized arguments: --unit --timestep 3; did you mean --units, --timesteps? "
+        "try rnn-parity check --help"
+    ),
     "-q -v": f"argument -v/--verbose: not allowed with argument -q/--quiet{HINT}",
     "--units 0": f"argument --units: {NUMBER} '0'{HINT}",
     "--batch -3": f"argument --batch: {NUMBER} '-3'{HINT}",

@@ -61,8 +61,12 @@ def test_a_function_of_the_current_folder(folder):
         ("def f(x): assert False", "mine:f", "it failed: AssertionError"),
         ("def f(x): exit('no')", "mine:f", "it failed: SystemExit: no"),
         ("def f(): pass", "mine:f", "it failed: TypeError: f() takes 0 positional arguments"),
-        ("def f(x): pass", "mine:f", "what it returned: expected real numbers, received dtype"),
-        ("def f(x): return 'words'", "mine:f", "what it returned: expected real numbers"),
+        ("def f(x): pass", "mine:f", "what it returned: expected an array, received None"),
+        (
+            "def f(x): return 'words'",
+            "mine:f",
+            "what it returned: expected real numbers",
+        ),
         ("def f(x): return [[1, 2], [3]]", "mine:f", "received rows of unequal length"),
         ("def f(x): return ()", "mine:f", "it failed: ValueError: not enough values to unpack"),
     ],
@@ -95,7 +99,7 @@ def nothing(x):
     [
         (refuses, False, "against 'f': it refused: NotImplementedError: no masks"),
         (crashes, True, "against 'f': it failed: IndexError: list index out of range (test_"),
-        (nothing, True, "against 'f': it failed: what it returned: expected real numbers"),
+        (nothing, True, "against 'f': it failed: what it returned: expected an array, re"),
         (lambda: None, True, "against 'f': it failed: TypeError: "),
     ],
 )

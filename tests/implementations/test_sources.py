@@ -52,6 +52,26 @@ def test_anything_else_gets_the_list(source):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("./right.npi", "no such file or folder; did you mean ./right.npy? expected one of "),
+        ("modle_sm", "no such file or folder; did you mean model_sm? expected one of "),
+        ("modle_sm/", "no such file or folder; did you mean model_sm?"),
+        ("no/such", "no such file or folder; expected one of "),
+        ("ports.py", "a file of Python; did you mean ports:FUNCTION? expected one of "),
+    ],
+)
+def test_a_path_that_is_not_there_is_named_first(source, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model_sm").mkdir()
+    for name in ("right.npy", "ports.py"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError) as error:
+        implementation(source)
+    assert str(error.value).startswith(f"against {source.rstrip('/')!r}: {said}")
+
+
 def test_the_help_lists_every_kind_without_importing_numpy():
     code = "import sys; from rnn_parity.cli.main import main; main(['check', '--help']); "
     done = subprocess.run(

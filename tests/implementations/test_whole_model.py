@@ -17,6 +17,7 @@ from exports import (
     inputs_of,
     mistaken,
     randomised,
+    recurrent,
 )
 
 import rnn_parity as rp
@@ -266,6 +267,25 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
     inputs[0, 0, 0] = np.nan
     with pytest.raises(InputError, match="holds NaN or infinity"):
         rp.check(model, inputs, against=written(tmp_path, model, "onnx"))
+
+
+def test_an_export_that_computes_nan_says_so_in_its_sentence(tmp_path):
+    model, other = built("sequence"), built("sequence")
+    (layer,) = recurrent(other).values()
+    kernel = np.array(layer.cell.kernel)
+    kernel[0, 0] = np.nan
+    layer.cell.kernel.assign(kernel)
+    report = rp.check(model, inputs_of(model), against=written(tmp_path, other, "tflite"))
+    assert report.exit_code == 3
+    assert "numbers of the export are not finite where Keras's are" in report.render(quiet=True)
+    assert "holds NaN or infinity where Keras's is finite" in str(report)
+
+
+def test_an_export_of_another_batch_says_how_many_samples_it_takes(tmp_path):
+    model = built("stacked")
+    export = written(tmp_path, model, "tflite")
+    with pytest.raises(InputError, match=f"takes {BATCH} samples at once and no others: give it a"):
+        rp.check(model, inputs_of(model)[:2], against=export)
 
 
 def test_layers_that_are_nowhere_are_named(tmp_path):

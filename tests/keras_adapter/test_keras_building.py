@@ -220,3 +220,34 @@ def test_integer_inputs_and_config_are_plain():
     assert seen.inputs.dtype == np.float32
     assert seen.config["units"] == H
     assert seen.config["activation"] == "tanh"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("reset_after", "Flase", "received 'Flase'; did you mean False? expected True or False"),
+        ("use_bias", "no", "expected True or False, received 'no'"),
+        ("go_backwards", 0, "expected True or False, received '0'"),
+        ("return_state", "False", "expected True or False without quotes, received 'False'"),
+        ("zero_output_for_mask", "Ture", "received 'Ture'; did you mean True?"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["gru", "rnn"])
+def test_what_is_no_bool_is_refused_where_one_is_expected(kind, name, value, said):
+    inside = {"cell": "gru"} if kind == "rnn" else {}
+    with pytest.raises(InputError) as error:
+        build(kind=kind, **inside, **{name: value})
+    assert str(error.value).startswith(f"argument {name}: {said}")
+    build(kind=kind, **inside, **{name: True})
+
+
+def test_many_checks_in_one_process_get_no_advice_on_retracing():
+    code = """
+import numpy as np, tensorflow as tf
+import rnn_parity as rp
+for mode in ("graph", "predict"):
+    for i in range(7):
+        rp.check(tf.keras.layers.GRU(2), np.ones((1, 2, 1), "float32"), mode=mode)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "retracing" not in done.stdout + done.stderr

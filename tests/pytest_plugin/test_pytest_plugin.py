@@ -218,12 +218,18 @@ def test_a_known_failure_that_passes_fails_by_itself(suite):
 def test_a_wrong_setting_is_one_line(suite, pytester):
     pytester.makepyprojecttoml("[tool.rnn_parity]\nmood = 'eager'")
     result = suite(PASSES)
-    result.assert_outcomes(errors=1)
-    # The summary at the end repeats it, whole where CI is set and cut short elsewhere.
-    lines = [line for line in result.outlines if not line.startswith("ERROR ")]
-    known = "expected one of mode, strict, cases, allow_known, ignore"
-    (error,) = [line for line in lines if known in line]
-    assert error.endswith(f"[tool.rnn_parity]: {known}, received 'mood'; did you mean mode?")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (error,) = [line for line in result.errlines if line.strip()]
+    assert "[tool.rnn_parity]: received 'mood'; did you mean mode? expected one of mode" in error
+
+
+def test_a_fault_that_is_none_is_one_error_of_the_session(suite, pytester):
+    result = suite(PASSES, "--rnn-parity-ignore", "Mask*")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (error,) = [line for line in result.errlines if line.strip()]
+    assert "--rnn-parity-ignore 'Mask*': no such fault; did you mean mask*?" in error
+    pytester.makepyprojecttoml("[tool.rnn_parity]\nignore = ['maks*']")
+    assert "ignore 'maks*': no such fault; did you mean mask*?" in suite(PASSES).stderr.str()
 
 
 def test_a_real_layer(suite, pytester):

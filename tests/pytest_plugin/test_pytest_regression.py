@@ -185,8 +185,12 @@ def test_one_call_says_all_that_is_new_changed_or_wrong(suite, pytester):
         files[3].write_bytes(b"PK")
 
     damage()
-    said = ["E*2 of 4 cases are missing or changed", "E*no case*written now: *-2.npz"]
-    said += ["E*to do *look at it *", "E*cannot be read: *-3.npz", "E*to do *--rnn-parity-update*"]
+    said = ["E*2 of 4 cases are missing, changed or damaged", "E*no case*written now: *-2.npz"]
+    said += [
+        "E*to do *look at it *",
+        "E*cannot be read: *-3.npz",
+        "E*to do *restore it*--rnn-parity-update*",
+    ]
     result = suite(source, setup=setup)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(said)

@@ -73,14 +73,21 @@ def test_cases_of_tests_that_are_gone(suite, pytester, setting, arguments):
 
 def test_of_tests_that_fail_nobody_knows_what_they_use(suite, pytester):
     fails = TESTS + "    def test_other(): assert False\n"
-    result = suite(fails.replace("[0, 1]", "[1]"), UNUSED)
-    assert unused(result) == []
+    result = suite(fails, UNUSED)
     why = "cases of test_suite.py: unknown, not all of its tests ran and passed"
-    assert said(result)[-2:] == [why, "no unused case was found"]
-    skipped = TESTS + "    def test_other(): pytest.skip('not here')\n"
-    result = suite(skipped.replace("[0, 1]", "[1]"), UNUSED)
-    assert (result.ret, unused(result)) == (0, [])
-    assert why in said(result)
+    assert (unused(result), said(result)[-1]) == ([], why)
+    skipped = TESTS.replace('name=f"', 'name=f"other ') + "        pytest.skip('not here')\n"
+    result = suite(skipped.replace("rnn_parity.reg", "0 and rnn_parity.reg"), UNUSED)
+    assert (result.ret, unused(result), said(result)[-1]) == (0, [], why)
+
+
+@pytest.mark.parametrize("now", ["def test_new(", "def test_it_all(", "[1]"])
+def test_a_case_with_the_name_of_no_test_is_told_whatever_failed(suite, now):
+    other = TESTS.replace("[0, 1]" if now == "[1]" else "def test_it(", now)
+    result = suite(f"{other}    def test_other(): pytest.skip('not here')\n", UNUSED)
+    gone = ["test_it-0-"] if now == "[1]" else ["test_it-0-", "test_it-1-"]
+    assert [one.partition("/")[2][: len(gone[0])] for one in unused(result)] == gone
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.mark.parametrize("part", [["-k", "it"], ["--lf"], ["test_suite.py::test_it"]])

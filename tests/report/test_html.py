@@ -142,6 +142,14 @@ def test_targets_that_could_not_be_checked_are_counted_and_code_is_shown_as_code
     assert len(page.all("code")) == 1
 
 
+def test_a_source_that_failed_stands_in_the_list_of_all_checks():
+    errors = (TargetError("x.keras", "crashed", 1, "port:f"), TargetError("y.npz", "damaged"))
+    page = page_of(PARITY, DIVERGED, errors=errors)
+    assert "✕ failedagainst port:f in x.keras" in page.text
+    rows = [a["href"] for a in page.all("a") if a["href"].startswith("#check-")]
+    assert rows == ["#check-2", "#check-1"], "there is no section to go to"
+
+
 def test_a_recorded_case_is_one_row_and_one_section_where_nothing_moved():
     subject = Subject("case", "a.npz", "GRU", "a", mode="graph")
     then = replace(PARITY, subject=replace(subject, against="recorded outputs"))

@@ -121,9 +121,23 @@ def test_the_cause_and_the_file_come_first():
     assert Report((many,)).summary.startswith("DIVERGED (a, b or 2 more): ")
     other = dataclasses.replace(SUSPECT, causes=causes[:1])
     assert Report((other, many, PARITY)).summary == (
-        "DIVERGED (a, b or 2 more; a): of 3 checks, 1 diverged: encoder (SimpleRNN, mode xla) in "
+        "DIVERGED (a, b or 2 more): of 3 checks, 1 diverged: encoder (SimpleRNN, mode xla) in "
         "net.keras (a, b or 2 more); 1 suspect: s (SimpleRNN) (a); 1 in parity."
     )
+
+
+def test_a_cause_that_not_all_have_says_how_many_do():
+    bare = dataclasses.replace(DIVERGED, causes=())
+    some = Report((bare, DIVERGED, bare)).summary
+    cause = "bias-dropped or kernel-transposed"
+    assert some.startswith(f"DIVERGED ({cause} in 1 of 3): of 3 checks of net.keras, 3 diverged: ")
+    assert some.count(cause) == 2, "in front, and at the one check that has it"
+    alike = dataclasses.replace(
+        DIVERGED, causes=tuple(dataclasses.replace(c, effective_bits=20.0) for c in DIVERGED.causes)
+    )
+    same = Report((DIVERGED, alike)).summary
+    assert same.startswith(f"DIVERGED ({cause}): of 2 checks of net.keras, 2 diverged: ")
+    assert same.count(cause) == 1
 
 
 def parsed(report: Report) -> dict:

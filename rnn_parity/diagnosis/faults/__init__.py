@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
-
+from rnn_parity.diagnosis.catalogue import named_faults
 from rnn_parity.diagnosis.faults import cells, sequences, states, weights
 from rnn_parity.diagnosis.faults.fault import Computation, Fault
 from rnn_parity.diagnosis.faults.states import STALE
-from rnn_parity.errors import InputError, nearest
 from rnn_parity.recurrence.cells import Cell
 
 FAULTS: tuple[Fault, ...] = (
@@ -34,32 +31,6 @@ FAULTS: tuple[Fault, ...] = (
 def faults_of(layer: Cell) -> list[Fault]:
     """The faults of the catalogue that a layer of this class can have."""
     return [fault for fault in FAULTS if fault.applies_to(layer)]
-
-
-def no_fault(word: str, ids: Sequence[str]) -> str:
-    """What is said of a word that names no fault."""
-    if "," in word:
-        first = word.partition(",")[0].strip()
-        return (
-            "expected one fault, received several with commas; name each by itself: --ignore "
-            f"{first} --ignore ..., or ignore=[{first!r}, ...]"
-        )
-    near = nearest(word, ids)
-    expected = "expected the id of a fault, or a pattern with *, such as mask-*"
-    return f"{f'no such fault{near} ' if near else ''}{expected}; rnn-parity faults lists them"
-
-
-def named_faults(patterns: Iterable[str], where: str) -> tuple[str, ...]:
-    """The ids of the faults that one of the patterns names, in which * stands for any letters.
-
-    Raises `InputError`, which begins with `where`, for a pattern that names none.
-    """
-    ids = [fault.id for fault in FAULTS]
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-    for one in patterns:
-        if not isinstance(one, str) or not any(fnmatchcase(id, one) for id in ids):
-            raise InputError(f"{where} {one!r}: {no_fault(str(one), ids)}")
-    return tuple(id for id in ids if any(fnmatchcase(id, one) for one in patterns))
 
 
 __all__ = ["FAULTS", "STALE", "Computation", "Fault", "faults_of", "named_faults"]
