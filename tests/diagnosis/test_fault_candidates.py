@@ -333,7 +333,7 @@ def test_everything_in_a_format_of_which_all_outputs_are():
     outputs[8:], outputs[:, 32:] = 1 / 3, 1 / 3
     *_, last = found = variants("lower-precision", computation, outputs)
     assert len(found) == 4
-    assert last.detail == "everything is computed in float16"
+    assert last.detail == "everything is computed, or stored, in float16"
     assert last.layer.precision.name == "float16"
     assert last.sequences.initial_state.ravel()[0] == 1365 / 4096
     assert np.array_equal(last.layer.kernel, computation.layer.kernel.astype(np.float16))
@@ -345,7 +345,7 @@ def test_everything_in_bfloat16():
     computation = random(9, 33, 2, 2)
     outputs = narrow_outputs(ml_dtypes.bfloat16).astype(np.float64)
     *_, last = variants("lower-precision", computation, outputs)
-    assert last.detail == "everything is computed in bfloat16"
+    assert last.detail == "everything is computed, or stored, in bfloat16"
     assert len(variants("lower-precision", computation, np.full((1, 3, 2), 1 / 3))) == 3
 
 

@@ -122,7 +122,9 @@ def test_names():
     assert named("hard_swish").name == "hard_silu"
     assert named(CATALOGUE["tanh"]) is CATALOGUE["tanh"]
     assert named(np.cos).name == "cos"
-    with pytest.raises(InputError, match=r"expected one of .*tanh.*, received 'tan'"):
+    with pytest.raises(
+        InputError, match=r"received 'tan'; did you mean tanh[?] expected one of .*tanh"
+    ):
         named("tan")
     with pytest.raises(InputError, match="received 3"):
         named(3)

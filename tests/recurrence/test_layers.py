@@ -100,7 +100,7 @@ def test_a_kernel_of_no_real_numbers_is_refused_in_one_line(kernel):
         ({"dtype": "int8"}, "dtype: expected one of .*, received 'int8'"),
         (
             {"activation": "tanhh"},
-            "activation: expected one of .*, received 'tanhh'; did you mean tanh[?]",
+            "activation: received 'tanhh'; did you mean tanh[?] expected one of .*",
         ),
         ({"activation": 3}, "activation: expected a name, such as tanh, or a callable, received 3"),
     ],

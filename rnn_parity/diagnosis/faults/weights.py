@@ -236,7 +236,7 @@ def narrow_arithmetic(c: Computation, outputs: Outputs) -> Variants:
     some = outputs[:8, :32].astype(np.float64)
     for p in narrower(c.layer):
         if p.name in LAYER_DTYPES and uses_all_digits(some, p):
-            narrow = rounded(c, p.round, f"everything is computed in {p.name}")
+            narrow = rounded(c, p.round, f"everything is computed, or stored, in {p.name}")
             state = p.round(c.sequences.initial_state)
             bits = float(outputs.size * (c.layer.precision.digits - p.digits))
             narrow = narrow.layer_but(narrow.detail, precision=p)
