@@ -56,9 +56,15 @@ def test_what_is_not_finite_after_padding(kind, length):
     outputs[1, length + 1] = np.nan
     assert examined(run, outputs).verdict == "diverged"
     x = run.x.copy()
+    x[0, -1] = np.nan
+    last = run.but(x=x)
+    check = examined(last, simulate(last))
+    assert (check.verdict, len(check.notes)) == ("parity", 1)
+    # All that is not masked of a sample is not finite: nothing of it was compared.
     x[0, length] = np.nan
     run = run.but(x=x)
-    assert examined(run, simulate(run)).verdict == "parity"
+    check = examined(run, simulate(run))
+    assert (check.verdict, "sample 0" in check.summary) == ("inconclusive", True)
     # In every sample nothing but masked timesteps is finite.
     x[:, length] = np.nan
     check = examined(run.but(x=x), np.where(run.mask[..., None], np.nan, simulate(run)))
