@@ -265,7 +265,7 @@ def test_strict_and_what_does_not_matter_change_whether_a_report_is_true(rng):
     assert "(with strict=True)" in str(strict)
     assert not rp.check(layer, x, strict=True, ignore="mask*")
     assert rp.check(layer, x, strict=True, ignore=blind)
-    with pytest.raises(InputError, match="ignore 'maks': no such fault; did you mean mask[*][?]"):
+    with pytest.raises(InputError, match=r"ignore 'maks': no such fault; did you mean mask[*][?]"):
         rp.check(layer, x, ignore=["maks"])
 
 

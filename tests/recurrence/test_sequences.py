@@ -75,7 +75,8 @@ def test_inputs_of_another_shape_are_refused(inputs, received):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "dtype"), [("abc", "<U3"), (None, "object"), (np.ones((2, 4, 3), "c8"), "complex64")]
+    ("inputs", "dtype"),
+    [("abc", "<U3"), ([None], "object"), (np.ones((2, 4, 3), "c8"), "complex64")],
 )
 def test_inputs_of_another_kind_are_refused(inputs, dtype):
     with pytest.raises(
