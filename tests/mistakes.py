@@ -394,8 +394,8 @@ ROWS = {
     "lower-precision": [
         *((ANY, set_to(operand=f), f"operands in {n}") for n, f in NARROW.items()),
         *((ONE, rounded_throughout(n), f"in {n}") for n in ("float16", "bfloat16")),
-        (OF_GATED, computed_in(np.float16), "computed in float16"),
-        (OF_GATED, computed_in(ml_dtypes.bfloat16), "computed in bfloat16"),
+        (OF_GATED, computed_in(np.float16), "computed, or stored, in float16"),
+        (OF_GATED, computed_in(ml_dtypes.bfloat16), "computed, or stored, in bfloat16"),
     ],
     "weights-differ": [(ANY, some_weights, "kernel[1, 2]")],
     "gates-permuted": [

@@ -132,7 +132,7 @@ def test_float32_numbers_under_float64_weights():
     report = rp.compare(rp.LSTM(*weights), X, y)
     (cause,) = report.checks[0].causes
     assert cause.fault == "lower-precision"
-    assert "computed in float32" in cause.explanation
+    assert "computed, or stored, in float32" in cause.explanation
     assert "cast to float32" in cause.remedy
     last = rp.compare(rp.LSTM(*weights), X, y[:, -1]).checks[0]
     assert [cause.fault for cause in last.causes] == ["lower-precision"]
