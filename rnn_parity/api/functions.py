@@ -315,6 +315,7 @@ def named_as(first: list[LayerCall], calls: list[LayerCall]) -> list[LayerCall]:
     for call, same in zip(calls, first, strict=True):
         config = {**call.config, **{k: v for k, v in same.config.items() if k == "name"}}
         named[id(call)] = replace(call, layer_name=same.layer_name, config=config)
+    # Who asks others for a whole `Bidirectional` knows its parts among the calls by identity.
     return [
         replace(named[id(call)], parts=tuple(tuple(named[id(p)] for p in ps) for ps in call.parts))
         if call.parts

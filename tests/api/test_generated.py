@@ -13,6 +13,7 @@ from rnn_parity.api.generated import (
 )
 from rnn_parity.errors import InputError
 from rnn_parity.keras_adapter.runtime import keras_major
+from rnn_parity.system.choices import MODES
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -129,3 +130,14 @@ def test_another_refusal_stays_as_it_is():
         with pytest.raises(InputError) as refused, known_refusals(spec, "graph"):
             raise InputError(words)
         assert str(refused.value) == words
+
+
+def test_a_bidirectional_has_one_name_in_all_modes_and_keeps_its_parts():
+    spec = GeneratedLayer("bidirectional", units=2, batch=2, timesteps=3, features=2)
+    calls = list(generated_calls(spec, None, None, "all"))
+    names = {mode: [c.layer_name for c in calls if c.mode == mode] for mode in MODES}
+    assert len({tuple(some) for some in names.values()}) == 1
+    every = {id(call) for call in calls}
+    wholes = [call for call in calls if call.parts]
+    assert len(wholes) == len(MODES)
+    assert all(id(part) in every for whole in wholes for some in whole.parts for part in some)

@@ -483,7 +483,11 @@ def dropouts(c: Computation, outputs: Outputs) -> Variants:
     layer, s = c.layer, c.sequences
     if outputs.ndim != 3 or s.dropout is not NO_DROPOUT or not has_equations(layer):
         return
-    if s.shape[0] > FEW_DROPPED and s.shape[1] >= FIRST_TIMESTEPS and not explained(c, outputs):
+    if (
+        s.shape[0] > FEW_DROPPED
+        and s.shape[1] >= FIRST_TIMESTEPS
+        and not scales_come_near(c, outputs)
+    ):
         return
     scales = implied_scales(c, outputs)
     used = scales[scales > 0.5]
@@ -502,7 +506,7 @@ def dropouts(c: Computation, outputs: Outputs) -> Variants:
 
 
 @np.errstate(all="ignore")
-def explained(c: Computation, outputs: Outputs) -> bool:
+def scales_come_near(c: Computation, outputs: Outputs) -> bool:
     """Whether scaled inputs come near the outputs of the first few samples."""
     few = slice(0, FEW_DROPPED)
     scales = implied_scales(c, outputs, few)

@@ -151,7 +151,7 @@ def implied_first_state(c: Computation, outputs: Outputs) -> Variants:
     later, seen = after_the_first_step(c, outputs)
     # Some samples, which cost little, rule out nearly all that is something else.
     few = np.flatnonzero(~right)[:FEW]
-    for part in [few] * bool(len(few)) + [slice(None)]:
+    for part in (few, slice(None)) if len(few) else (slice(None),):
         some, of_some = later.samples(part), seen[part]
         states = some.initial_state
         if hidden:
