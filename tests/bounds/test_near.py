@@ -3,16 +3,17 @@
 Each guard of the quick way has a test here that fails without it.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from own_cells import Averaged, Minimal, Three, layer_of
 
 import rnn_parity as rp
-from rnn_parity.bounds import near
+from rnn_parity.bounds import near_numbers
 from rnn_parity.bounds.arithmetic import arithmetics
-from rnn_parity.bounds.near import LEFT_OUT, SMALL, SURE, Near
+from rnn_parity.bounds.near import SURE, Near
+from rnn_parity.bounds.near_numbers import LEFT_OUT, SMALL
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import SEGMENT, Steps
 from rnn_parity.recurrence.activations import WIDE
@@ -57,6 +58,11 @@ def problem(name, features=3, units=5, shape=(4, 40), scale=1.0):
     return layer, x, rp.replay(layer, x).outputs.astype(np.float32)
 
 
+def copied(steps):
+    """What the next block does not write over."""
+    return replace(steps, **{f.name: getattr(steps, f.name).copy() for f in fields(steps)})
+
+
 class Both:
     """Both ways on the same blocks; `found` has pairs of what was quick, or None, and the ball."""
 
@@ -77,7 +83,8 @@ class Both:
             else:
                 self.near.passed(block, self.observed)
             self.hidden.append([state.radius.max() for state in self.steps.hidden])
-            self.found.append((one, np.abs(self.observed.outputs - ball.value), ball.radius))
+            residual = np.abs(self.observed.outputs - ball.value)
+            self.found.append((one and copied(one), residual, ball.radius))
 
     @property
     def first(self):
@@ -209,15 +216,17 @@ def test_a_hidden_state_known_less_well_than_its_radius_tells():
     way, block, observed = first_block_of_an_lstm()
     (carried,) = way.hidden
     assert way.steps(block, observed) is not None
-    way.hidden = [replace(carried, off=np.full(way.layer.units, LEFT_OUT * 1.01))]
+    way.hidden = [replace(carried, share=np.full(way.layer.units, LEFT_OUT * 1.01))]
     assert way.steps(block, observed) is None
-    way.hidden = [replace(carried, off=np.full(way.layer.units, np.nan))]
-    assert way.steps(block, observed) is None
+    for wrong in (1e-3, np.nan):
+        gathered = carried.gathered + 1
+        way.hidden = [replace(carried, each=np.full(way.layer.units, wrong), gathered=gathered)]
+        assert way.steps(block, observed) is None
 
 
 def test_the_radius_of_a_hidden_state_is_carried_on():
     way, block, observed = first_block_of_an_lstm()
-    radius = way.steps(block, observed).radius
+    radius = way.steps(block, observed).radius.copy()
     (carried,) = way.hidden
     way.hidden = [replace(carried, radius=carried.radius + np.float32(1e-4))]
     assert (way.steps(block, observed).radius[0] > radius[0] + 1e-6).all()
@@ -279,7 +288,7 @@ def test_an_argument_that_is_no_sum_is_held_narrow(factor, quick):
 
 
 def test_a_share_that_is_more_than_was_assumed(monkeypatch):
-    monkeypatch.setattr(near, "ASSUMED", 1e-9)
+    monkeypatch.setattr(near_numbers, "ASSUMED", 1e-9)
     assert Both(*problem("LSTM")).first is None
 
 
@@ -341,7 +350,7 @@ def test_a_comparison_goes_on_after_blocks_of_either_way(monkeypatch):
         found = compare_outputs(layer, sequences, outputs, ARITHMETIC)
         rows.append(found.timesteps.max_ratio)
         last.append(found.last.balls)
-    np.testing.assert_allclose(rows[0], rows[1], rtol=0.05)
+    np.testing.assert_allclose(rows[0], rows[1], rtol=0.05, atol=0.02)
     assert (rows[1] > 1).any()
     for quick, general in zip(*last, strict=True):
         assert (np.abs(quick.value - general.value) <= 0.1 * general.radius).all()

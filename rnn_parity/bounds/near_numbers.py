@@ -1,0 +1,1066 @@
+"""A cell's plan on numbers near the replay's, as float32 NumPy calls on buffers made beforehand.
+
+Each `Number` is the replay's own number v, what moves it when the step starts from the observed
+state (`moved`, to first order), and the radius that correct arithmetic makes. What is left out, of
+second order, and float32's roundings are bounded for each unit (`Limits`), from the largest and
+smallest of some numbers of a block: they hold for every block whose numbers are within these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnn_parity.bounds.arithmetic import Arithmetic
+from rnn_parity.bounds.balls import SLACK, constant
+from rnn_parity.bounds.magnitudes import Magnitudes, gamma, in_range
+from rnn_parity.bounds.observed import Observed
+from rnn_parity.bounds.step_bound import GROWN, SEGMENT
+from rnn_parity.recurrence.activations import CATALOGUE, WIDE, Activation
+from rnn_parity.recurrence.cells import Array, Cell
+from rnn_parity.recurrence.precision import FLOAT32
+from rnn_parity.recurrence.program import (
+    ACTIVATION,
+    ADD,
+    BIAS,
+    CONSTANT,
+    COPY,
+    INPUT,
+    MULTIPLY,
+    NEGATIVE,
+    PRODUCT,
+    STATE,
+    SUBTRACT,
+    VECTOR,
+    Call,
+    Group,
+    Place,
+    plan_for,
+)
+from rnn_parity.recurrence.time_loop import Block
+
+Float32 = NDArray[np.float32]
+Numbers = Callable[[], Array]
+"""Numbers that are known when limits are worked out, in float64."""
+
+SMALL = 2.0**-14
+"""How large D, and what it moves an argument by, may be; above it, the general way is taken."""
+ROUNDING = 2.0**-20
+"""More than the error of f' and of the few operations on `moved` in float32, and than ten of its
+unit roundoffs, the most that an allowance changes by when its number moves."""
+LEFT_OUT = 0.125
+"""The share of a radius that may be left out."""
+ROUNDED_UP = 1 + 2.0**-13
+"""More than the rounding of a radius in float32, 2**-24 in each operation, and than the `SLACK` in
+each that the general way takes for it."""
+ASSUMED = 2.0**-7
+"""The share of a hidden state's largest radius that may be left out of it. Chosen: right layers need
+a hundredth of that."""
+CURVATURE = {"tanh": 4 / (3 * sqrt(3)), "sigmoid": 1 / (6 * sqrt(3)), "linear": 0.0}
+"""The suprema of `|f''|` of the activations that the quick way knows: their slope is a polynomial
+of the output, at most 1, so that float32 does for it too."""
+STEEPER = 1.1
+"""More than `1 / (1 - L r / 2)**2`, as a bound by the slope (`Activation.by_slope`) has it."""
+ROOM = 2.0
+"""How much further than seen so far a number may go before limits are worked out again. Chosen:
+few blocks need new ones, and what limits add to a radius, some 0.1 %, hardly grows."""
+
+
+class NotNearError(Exception):
+    """The quick way does not do: D is not small, a bound not narrow, or the formula another."""
+
+
+class OtherMagnitudesError(Exception):
+    """The general way takes the magnitudes of this block's inputs or states in the other way."""
+
+    def __init__(self, operand: int) -> None:
+        super().__init__(operand)
+        self.operand = operand
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """For each unit of some gates, `(g, H)`, bounds over all steps and samples: of a number's size
+    and radius, of how far it is moved, and of what is left out of both: `off`, and beside that a
+    `share` of each number's own radius.
+    """
+
+    value: Array
+    moved: Array
+    radius: Array
+    off: Array
+    share: Array
+
+    def __getitem__(self, part: slice) -> Limits:
+        value, moved, radius = self.value[part], self.moved[part], self.radius[part]
+        return Limits(value, moved, radius, self.off[part], self.share[part])
+
+    @property
+    def most_off(self) -> Array:
+        """More than is left out of any number."""
+        total: Array = self.off + self.share * self.radius
+        return total
+
+    @property
+    def around(self) -> Array:
+        """More than the size of any number that is possible, and of its radius."""
+        total: Array = self.value + self.moved + 2 * (self.radius + self.most_off)
+        return total
+
+
+class Tape:
+    """NumPy calls on float32 buffers `(g, t, B, H)`, or such as broadcast to that.
+
+    A buffer of None is 0 throughout. `highs` are the largest numbers of some buffers, of the block
+    that was run last, `seen` those that were asked for last; limits rest on the `assumed` ones.
+    """
+
+    seen: Float32
+
+    def __init__(self, steps: int, batch: int, units: int, extremes: int) -> None:
+        self.shape = (steps, batch, units)
+        self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.highs, self.count = np.zeros(extremes, np.float32), 0
+        self.assumed: Array = np.full(extremes, -np.inf)
+
+    def run(self) -> None:
+        """All calls."""
+        for function, arguments in self.calls:
+            function(*arguments)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """One more call."""
+        self.calls.append((function, arguments))
+
+    def new(self, gates: int) -> Float32:
+        """A buffer of so many gates."""
+        return np.empty((gates, *self.shape), np.float32)
+
+    def do(self, function: Callable[..., Any], a: Any, b: Any, out: Any = None) -> Any:
+        """`function(a, b)` of buffers and numbers, in `out` or a new buffer."""
+        a, b = float32(a), float32(b)
+        out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.float32) if out is None else out
+        self.call(function, a, b, out)
+        return out
+
+    def plus(self, a: Any, b: Any, function: Callable[..., Any] = np.add) -> Any:
+        """`a + b`, or `a - b` by np.subtract."""
+        if b is None:
+            return a
+        if a is None:
+            return b if function is np.add else self.negative(b)
+        return self.do(function, a, b)
+
+    def negative(self, a: Any) -> Any:
+        """`-a`."""
+        return None if a is None else self.do(np.multiply, a, -1.0)
+
+    def size(self, a: Any) -> Any:
+        """`|a|`."""
+        out = np.empty_like(a)
+        self.call(np.abs, a, out)
+        return out
+
+    def rows(self, a: Any) -> Any:
+        """A buffer of one gate as rows `(t B, H)`."""
+        if a.shape[1:] != self.shape:
+            out = self.new(1)
+            self.call(np.copyto, out, a)
+            a = out
+        return a.reshape(-1, self.shape[-1])
+
+    def highest(self, a: Any) -> Numbers:
+        """The largest number of each column of `(g, ..., N)`, `(g, N)`."""
+        shape, start = (a.shape[0], a.shape[-1]), self.count
+        self.count = stop = start + shape[0] * shape[1]
+        if stop > len(self.highs):
+            raise NotNearError
+        self.seen = self.highs[start:stop].reshape(shape)
+        self.call(np.maximum.reduce, by_columns(a), 1, None, self.seen)
+        return lambda: self.assumed[start:stop].reshape(shape)
+
+    def reduced(self, function: np.ufunc, a: Any) -> Float32:
+        """Where the largest or smallest number of the last block stands, `(g, N)`."""
+        out = np.empty((a.shape[0], a.shape[-1]), np.float32)
+        self.call(function.reduce, by_columns(a), 1, None, out)
+        return out
+
+    def furthest(self, rows: Float32) -> Numbers:
+        """The largest sum of squares of rows `(n, H)`, `(1, 1)`."""
+        squares = np.empty((1, len(rows), 1), np.float32)
+        self.call(sums_of_squares, rows, squares[0, :, 0])
+        return self.highest(squares)
+
+    @property
+    def within(self) -> bool:
+        """Whether the last block's numbers are within the assumed ones."""
+        return bool((self.highs <= self.assumed).all())
+
+
+def by_columns(a: Any) -> Any:
+    """`(g, ..., N)` as `(g, n, N)`."""
+    return a.reshape(a.shape[0], -1, a.shape[-1])
+
+
+def float32(a: Any) -> Any:
+    """An array in float32."""
+    return np.asarray(a, np.float32)
+
+
+def sums_of_squares(rows: Float32, out: Float32) -> None:
+    """Of each row `(H,)`."""
+    np.einsum("nh,nh->n", rows, rows, out=out)
+
+
+def members(a: Any, part: slice) -> Any:
+    """Some gates of a buffer; of one that stands for all of them, itself."""
+    return a if a is None or a.shape[0] == 1 else a[part]
+
+
+class Number:
+    """A number that is rounded: buffers, of which the value may be a function that makes it.
+
+    The value of an argument of an activation is not needed, and None. Of a `positive` number the
+    value is its size. `limits` are set when they are worked out.
+    """
+
+    limits: Limits
+
+    def __init__(
+        self, tape: Tape, value: Any, moved: Any, radius: Any, positive: bool = False
+    ) -> None:
+        self.tape, self.made, self.moved, self.radius = tape, value, moved, radius
+        self.positive, self.made_size = positive, None
+
+    @property
+    def value(self) -> Any:
+        """`v`, on the tape when it is first asked for."""
+        if callable(self.made):
+            self.made = self.made()
+        return self.made
+
+    @property
+    def size(self) -> Any:
+        """`|v|`, on the tape when it is first asked for."""
+        if self.positive:
+            return self.value
+        if self.made_size is None:
+            self.made_size = self.tape.size(self.value)
+        return self.made_size
+
+
+class Sum:
+    """An addition that is not rounded yet, for each of its gates.
+
+    The sum of its `terms` absolute values is at most what some of the formula's `coefficients` make,
+    multiplied by matrices `(g, K, H)` (`columns`: the first coefficient, and the matrix), and other
+    `sizes` beside that; `spreads` add up to the radii of its terms. `excess` `(g, H)` is by how much
+    the magnitude may differ from the general way's. The limits have no value, and of the radius
+    that of the spreads.
+    """
+
+    limits: Limits
+    excess: Array
+
+    def __init__(
+        self,
+        moved: Any,
+        columns: list[tuple[int, Array]],
+        terms: tuple[int, ...],
+        sizes: list[Any] | None = None,
+        spreads: list[Any] | None = None,
+    ) -> None:
+        self.moved, self.columns, self.terms = moved, columns, terms
+        self.sizes, self.spreads = sizes or [], spreads or []
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """`p c_{t-1}`, of the k-th hidden state: to be a part of `p c_{t-1} + q`."""
+
+    k: int
+    p: Number
+
+
+@dataclass(eq=False)
+class Carried:
+    """A hidden state `(B, H)` after some steps, off the replay by `moved` and within `radius`.
+
+    `added` is what the last step alone made of the radius. Of c and of its radius, no more than a
+    `share` `(H,)` of the radius is left out and, `each` `(H,)` in each step, what has `gathered`
+    `(B, H)` of that.
+    """
+
+    moved: Float32
+    radius: Float32
+    gathered: Float32
+    added: Float32
+    share: Array
+    each: Array
+
+
+class Coefficients:
+    """What magnitudes are made of, `(n, K)` for n rows: of the inputs, a 1, and of the states.
+
+    Of each of the two operands they are norms over four columns where `grouped` says so, sizes
+    otherwise; `Magnitudes` decides that by the numbers.
+    """
+
+    def __init__(self, tape: Tape, operands: tuple[Float32, Float32], grouped: list[bool]) -> None:
+        self.grouped, self.may_group = grouped, [False, False]
+        widths = [columns(a, g) for a, g in zip(operands, grouped, strict=True)]
+        self.one, second = widths[0], widths[0] + 1
+        self.parts = [slice(0, self.one), slice(second, second + widths[1])]
+        self.array = np.ones((len(operands[0]), second + widths[1]), np.float32)
+        for a, part, by_norms in zip(operands, self.parts, grouped, strict=True):
+            if by_norms:
+                write_norms(tape, a, self.array[:, part])
+            else:
+                tape.call(np.abs, a, self.array[:, part])
+        self.highest, self.seen = tape.highest(self.array[np.newaxis]), tape.seen
+
+    def check(self) -> None:
+        """Raise `OtherMagnitudesError` unless the general way groups the last block's alike."""
+        for k, part in enumerate(self.parts):
+            largest = float(self.seen[0, part].max())
+            # A norm of four numbers is at most twice the largest of them.
+            alike = 4e-9 < largest < 5e14 if self.grouped[k] else not in_range(largest)
+            if self.may_group[k] and not alike:
+                raise OtherMagnitudesError(k)
+
+
+def columns(a: Float32, grouped: bool) -> int:
+    """How many coefficients an operand `(n, N)` has."""
+    return -(-a.shape[1] // 4) if grouped else a.shape[1]
+
+
+def write_norms(tape: Tape, a: Float32, out: Float32) -> None:
+    """The norms of rows over four columns each, as `magnitudes.norms` has them."""
+    count, width = out.shape
+    squares, total = np.zeros((count, 4 * width), np.float32), np.empty(out.shape, np.float32)
+    tape.call(np.multiply, a, a, squares[:, : a.shape[1]])
+    tape.call(np.add.reduce, squares.reshape(count, 4, width), 1, None, total)
+    tape.call(np.add, total, float32(8 * np.finfo(np.float32).tiny), total)
+    tape.call(np.sqrt, total, out)
+
+
+class NearFormula:
+    """A layer's plan on near numbers, for blocks of so many steps and samples.
+
+    `grouped` says for the inputs and for the states whether their magnitudes go by groups. After
+    `run`, `moved`, `radius`, `residual` and `expected` `(t, B, H)` are those of the output, and
+    `hidden` has the hidden states. Raises `NotNearError` for a formula that has no quick way.
+    """
+
+    def __init__(
+        self, layer: Cell, arithmetic: Arithmetic, shape: tuple[int, int], grouped: list[bool]
+    ) -> None:
+        self.layer, self.arithmetic, self.plan = layer, arithmetic, plan_for(layer)
+        self.unit, self.eta = arithmetic.unit, FLOAT32.smallest_normal
+        self.first_hidden = len(layer.STATES) - len(layer.hidden)
+        nodes = sum(len(group.nodes) for group in self.plan.groups)
+        self.tape = Tape(*shape, layer.units, (4 * nodes + 8) * layer.units + layer.features + 1)
+        self.given(*shape, grouped)
+        self.found: dict[int, list[tuple[Place, Any]]] = {}
+        self.leaves: dict[int, Any] = {}
+        self.records: dict[int, Float32] = {}
+        self.hidden: dict[int, Hidden] = {}
+        self.late: list[Callable[[], None]] = []
+        self.checks: list[Callable[[], None]] = [self.coefficients.check]
+        for call in self.plan.calls:
+            self.found.setdefault(call.out.group, []).append((call.out, self.called(call)))
+        self.result()
+
+    def given(self, steps: int, batch: int, grouped: list[bool]) -> None:
+        """Buffers for the numbers of a block: the inputs, the observed states before each step, the
+        replayed ones around each step, and D around each step.
+        """
+        layer, around = self.layer, (steps + 1, batch, self.layer.units)
+        self.wide = np.empty(around)
+        self.difference, self.deviation, self.replayed = np.empty((3, *around), np.float32)
+        self.x = np.empty((steps * batch, layer.features), np.float32)
+        self.before = np.empty((steps, batch, layer.units), np.float32)
+        self.furthest = np.empty((1, layer.units), np.float32)
+        self.most_different = self.tape.highest(self.furthest[np.newaxis])
+        operands = self.x, self.before.reshape(-1, layer.units)
+        self.coefficients = Coefficients(self.tape, operands, grouped)
+
+    def result(self) -> None:
+        """The output, and buffers for what is asked of it."""
+        number = self.at(self.plan.results[0])
+        number = self.rounded(number) if isinstance(number, Sum) else number
+        whole = isinstance(number, Number) and number.radius is not None
+        if not whole or len(self.hidden) < len(self.layer.hidden):
+            raise NotNearError
+        moved = self.tape.new(1) * 0 if number.moved is None else number.moved
+        self.moved = np.broadcast_to(moved[0], self.tape.shape)
+        radius = self.tape.rows(number.radius)
+        self.number, self.own_radius = number, radius.reshape(self.tape.shape)
+        self.size = self.tape.size(self.replayed[1:])
+        self.least = self.tape.reduced(np.minimum, radius[np.newaxis])
+        self.radius, self.residual, self.expected = np.empty((3, *self.tape.shape), np.float32)
+
+    # A block.
+
+    def run(self, block: Block, observed: Observed, carried: list[Carried]) -> None:
+        """The steps of a block, from the hidden states that were carried on; raises `NotNearError`
+        where D is not small or a bound not narrow.
+        """
+        np.subtract(observed.states, block.states[0], self.wide)
+        np.copyto(self.difference, self.wide, "same_kind")
+        np.abs(self.difference, self.deviation)
+        self.deviation.reshape(-1, self.layer.units).max(axis=0, out=self.furthest[0])
+        if not self.furthest.max() <= SMALL:
+            raise NotNearError
+        np.copyto(self.replayed, block.states[0], "same_kind")
+        np.copyto(self.before, observed.states[:-1], "same_kind")
+        np.copyto(self.x, block.inputs.reshape(self.x.shape), "same_kind")
+        for group, numbers in self.records.items():
+            np.copyto(numbers.swapaxes(0, 1), block.record[group], "same_kind")
+        for k, state in self.hidden.items():
+            state.load(block.states[self.first_hidden + k], carried[k])
+        self.tape.run()
+        for check in self.checks:
+            check()
+        if not (self.tape.within and self.narrow):
+            self.work_out_limits()
+        self.finish()
+
+    @property
+    def narrow(self) -> bool:
+        """Whether what is left out is small beside the radii of the last block."""
+        least = (LEFT_OUT / (1 + LEFT_OUT) - self.share) * self.least
+        return all(one.narrow for one in self.hidden.values()) and bool((self.off <= least).all())
+
+    def work_out_limits(self) -> None:
+        """The limits: with some room where there were others before, or of this block alone."""
+        tape, before = self.tape, self.tape.assumed
+        exact = tape.highs.astype(np.float64)
+        further = np.maximum(before, ROOM * exact)
+        known = np.isfinite(before).all()
+        for assumed, room in [(further, ROOM), (exact, 1.0)] if known else [(exact, 1.0)]:
+            tape.assumed = assumed
+            try:
+                return self.limit(room)
+            except NotNearError:
+                tape.assumed = np.full_like(before, -np.inf)  # nothing is known
+        raise NotNearError
+
+    def limit(self, room: float) -> None:
+        """The limits of all numbers, and from them the output's."""
+        for one in self.hidden.values():
+            one.room = room
+        for work_out in self.late:
+            work_out()
+        limits = self.number.limits
+        self.share, self.off = limits.share, limits.off + 2.0**-24 * self.most_different()
+        if not self.narrow:
+            raise NotNearError
+        self.scale, self.addend = float32(ROUNDED_UP * (1 + self.share)), float32(self.off * SLACK)
+
+    def finish(self) -> None:
+        """What is asked of the output."""
+        np.multiply(self.own_radius, self.scale, self.radius)
+        np.add(self.radius, self.addend, self.radius)
+        np.add(self.replayed[1:], self.moved, self.expected)
+        np.abs(self.expected, self.expected)
+        np.subtract(self.difference[1:], self.moved, self.residual)
+        np.abs(self.residual, self.residual)
+
+    # Where numbers are.
+
+    def at(self, place: Place) -> Any:
+        """The number at a place."""
+        group = self.plan.groups[place.group]
+        if group.op in (INPUT, STATE, VECTOR, CONSTANT, BIAS):
+            if place.group not in self.leaves:
+                self.leaves[place.group] = self.leaf(group)
+            found = self.leaves[place.group]
+            return found if isinstance(found, int) else self.part(found, place.start, place.stop)
+        for where, number in self.found[place.group]:
+            if where.start <= place.start and place.stop <= where.stop:
+                if where == place or isinstance(number, Pending):
+                    return number
+                return self.part(number, place.start - where.start, place.stop - where.start)
+        raise NotNearError
+
+    def part(self, whole: Any, start: int, stop: int) -> Any:
+        """Some gates of a number, of a sum, or of a list."""
+        some = slice(start, stop)
+        if isinstance(whole, list):
+            return whole[some]
+        moved = members(whole.moved, some)
+        if isinstance(whole, Number):
+            radius = members(whole.radius, some)
+            number = Number(
+                self.tape, lambda: members(whole.value, some), moved, radius, whole.positive
+            )
+            return self.limited(number, lambda: whole.limits[some])
+        columns = [(first, matrix[some]) for first, matrix in whole.columns]
+        sizes, spreads = (
+            [members(a, some) for a in arrays] for arrays in (whole.sizes, whole.spreads)
+        )
+        found = Sum(moved, columns, whole.terms[some], sizes, spreads)
+        return self.limited_sum(found, lambda: (whole.limits[some], whole.excess[some]))
+
+    def limited(self, number: Number, limits: Callable[[], Limits]) -> Number:
+        """A number, whose limits are worked out when those of its operands are."""
+
+        def work_out() -> None:
+            number.limits = limits()
+
+        self.late.append(work_out)
+        return number
+
+    def limited_sum(self, found: Sum, limits: Callable[[], tuple[Limits, Array]]) -> Sum:
+        """A sum, whose limits and excess are worked out when those of its terms are."""
+
+        def work_out() -> None:
+            found.limits, found.excess = limits()
+
+        self.late.append(work_out)
+        return found
+
+    def leaf(self, group: Group) -> Any:
+        """A number that is given."""
+        one, layer = group.nodes[0], self.layer
+        if group.op == INPUT:
+            return self.inputs(group)
+        if group.op == STATE:
+            k = one.detail - self.first_hidden
+            return self.state() if k < 0 else k
+        if group.op == BIAS:
+            return [self.addends(*node.detail) for node in group.nodes]
+        if group.op == VECTOR:
+            letter, g = one.detail
+            return self.known(layer.vectors[letter][g * layer.units :][: layer.units], 0.0)
+        ball = constant(one.detail, self.arithmetic)
+        return self.known(np.full(layer.units, one.detail), float(ball.radius))
+
+    def known(self, value: Array, radius: float) -> Number:
+        """A number `(H,)` that is the same in all steps."""
+        one = value[np.newaxis]
+        zero = np.zeros_like(one)
+        limits = Limits(np.abs(one), zero, zero + radius, 2.0**-46 * np.abs(one), zero)
+        wide = np.full((1, 1, 1, 1), radius, np.float32) if radius else None
+        number = Number(self.tape, float32(value)[np.newaxis, np.newaxis, np.newaxis], None, wide)
+        return self.limited(number, lambda: limits)
+
+    def state(self) -> Number:
+        """The observed state, which is known: the replayed one, moved by D."""
+        value, moved = self.replayed[np.newaxis, :-1], self.difference[np.newaxis, :-1]
+        number = Number(self.tape, value, moved, None)
+        uses = [c.op for c in self.plan.calls for p in c.operands if self.is_state(p)]
+        size = self.tape.highest(number.size) if {*uses} != {PRODUCT} else self.most_different
+
+        def limits() -> Limits:
+            largest = self.most_different()
+            return Limits(size(), largest, 0 * largest, 2.0**-24 * largest, 0 * largest)
+
+        return self.limited(number, limits)
+
+    def is_state(self, place: Place) -> bool:
+        """Whether the observed state stands there."""
+        group = self.plan.groups[place.group]
+        return group.op == STATE and group.nodes[0].detail < self.first_hidden
+
+    def addends(self, row: int, gate: int) -> list[Array]:
+        """What an implementation adds for a gate of a row of the bias, `(H,)` each."""
+        layer = self.layer
+        assert layer.bias is not None
+        whole = layer.bias if row < 0 else layer.bias[row]
+        parts = layer.addends if row < 0 and layer.addends else (whole,)
+        return [np.abs(part[gate * layer.units :][: layer.units]) for part in parts]
+
+    # Sums.
+
+    def inputs(self, group: Group) -> Sum:
+        """`x U` and the biases beside it, which D does not move."""
+        layer, details = self.layer, [node.detail for node in group.nodes]
+        biases = [[a for row in rows for a in self.addends(row, gate)] for gate, rows in details]
+        matrix = gates_of(layer.kernel, [gate for gate, _ in details], layer.units)
+        terms = tuple(len(layer.kernel) + len(parts) for parts in biases)
+        found = Sum(None, [self.bounding(0, matrix), self.bias_column(biases)], terms)
+        zero = np.zeros((len(terms), layer.units))
+        return self.limited_sum(found, lambda: (Limits(zero, zero, zero, zero, zero), zero))
+
+    def bounding(self, operand: int, matrix: Array) -> tuple[int, Array]:
+        """What the coefficients of an operand are multiplied by to bound `|a| |M|`, `(g, K, H)`,
+        and the first of them.
+        """
+        magnitudes, coefficients = Magnitudes(np.float32, matrix), self.coefficients
+        coefficients.may_group[operand] |= magnitudes.grouped is not None
+        if coefficients.grouped[operand] and magnitudes.grouped is None:
+            raise OtherMagnitudesError(operand)
+        found = magnitudes.grouped if coefficients.grouped[operand] else magnitudes.absolute
+        return coefficients.parts[operand].start, by_gates(found, self.layer.units)
+
+    def bias_column(self, biases: list[list[Array]]) -> tuple[int, Array]:
+        """What the coefficient 1 is multiplied by to be the sizes of biases, `(g, 1, H)`."""
+        zero = np.zeros(self.layer.units)
+        sizes = [np.sum([zero, *parts], axis=0) for parts in biases]
+        return self.coefficients.one, np.stack(sizes)[:, np.newaxis]
+
+    def product(self, call: Call) -> Sum:
+        """`a W` for some gates."""
+        units, tape, exact = self.layer.units, self.tape, self.is_state(call.operands[0])
+        gates = [node.detail for node in self.plan.groups[call.out.group].nodes]
+        a = self.ball(call.operands[0])
+        matrix = gates_of(self.layer.recurrent_kernel, gates, units)
+        found = Sum(None, [], (units,) * len(gates))
+        if exact:
+            found.columns.append(self.bounding(1, matrix))
+        else:
+            self.sizes_of(a, matrix, found)
+        far = None
+        if a.moved is not None:
+            rows = tape.rows(a.moved)
+            found.moved = tape.new(len(gates))
+            weights = float32(by_gates(matrix, units))
+            into = found.moved.reshape(len(gates), -1, units)
+            tape.call(np.matmul, rows[np.newaxis], weights, into)
+            far = tape.furthest(rows)
+        lengths = np.sqrt(np.einsum("kn,kn->n", matrix, matrix)).reshape(len(gates), -1)
+        sums = np.abs(matrix).sum(axis=0).reshape(len(gates), -1) * SLACK
+        g, zero = gamma(units, self.arithmetic.unit_sum), np.zeros((len(gates), units))
+        widest = [tape.highest(spread) for spread in found.spreads]
+
+        def limits() -> tuple[Limits, Array]:
+            reach = (float(a.limits.moved.max()) + 2 * float(a.limits.most_off.max())) * sums
+            off = float(a.limits.off.max()) * sums + 2 * g * reach
+            # A share of a's radius is that share of the spread.
+            share = zero + float(a.limits.share.max())
+            most = zero if far is None else np.sqrt(far()) * lengths * SLACK + off
+            radius = sum((one() for one in widest), zero)
+            return Limits(zero, most, radius, off, share), 0 * reach if exact else reach
+
+        return self.limited_sum(found, limits)
+
+    def sizes_of(self, a: Number, matrix: Array, found: Sum) -> None:
+        """The magnitude and the spread of `a W`, a being more than the observed state."""
+        tape, magnitudes = self.tape, Magnitudes(np.float32, matrix)
+        size = tape.rows(tape.plus(a.size, a.radius))
+        tape.highest(size[np.newaxis])
+        seen = tape.seen
+
+        def check() -> None:
+            # Otherwise the general way may take other groups.
+            if not 2.0**-19 < seen.max() < 2.0**19:
+                raise NotNearError
+
+        self.checks.append(check)
+        found.sizes.append(self.bounded(magnitudes, size))
+        if a.radius is not None:
+            found.spreads.append(self.bounded(magnitudes, tape.rows(a.radius)))
+
+    def bounded(self, magnitudes: Magnitudes, rows: Float32) -> Float32:
+        """Where `|a| |M|` of rows a is bounded, `(g, t, B, H)`."""
+        tape, units = self.tape, self.layer.units
+        matrix, factor = magnitudes.absolute, rows
+        if magnitudes.grouped is not None:
+            matrix, factor = magnitudes.grouped, np.empty((len(rows), columns(rows, True)), np.float32)
+            write_norms(tape, rows, factor)
+        weights = float32(by_gates(matrix, units))
+        out = tape.new(len(weights))
+        tape.call(np.matmul, factor[np.newaxis], weights, out.reshape(len(weights), -1, units))
+        return out
+
+    def term(self, number: Number) -> Sum:
+        """A number as an addend of a sum."""
+        spreads = [] if number.radius is None else [number.radius]
+        size, gates = number.size, 1 if number.moved is None else len(number.moved)
+        gates = max(gates, len(size), *(len(one) for one in spreads), 1)
+        found = Sum(number.moved, [], (1,) * gates, [size, *spreads], spreads)
+
+        def limits() -> tuple[Limits, Array]:
+            own = number.limits
+            zero = 0 * own.value
+            excess = own.moved + 2 * own.most_off
+            return Limits(zero, own.moved, own.radius, own.off, own.share), excess
+
+        return self.limited_sum(found, limits)
+
+    def total(self, a: Any, b: Any, function: Callable[..., Any]) -> Sum:
+        """The sum or difference of two numbers, of which one is no ball."""
+        a, b = (self.term(one) if isinstance(one, Number) else one for one in (a, b))
+        found = Sum(
+            self.tape.plus(a.moved, b.moved, function),
+            a.columns + b.columns,
+            tuple(np.add(a.terms, b.terms).tolist()),
+            a.sizes + b.sizes,
+            a.spreads + b.spreads,
+        )
+
+        def limits() -> tuple[Limits, Array]:
+            one, two = a.limits, b.limits
+            off = one.off + two.off + 2.0**-22 * (one.moved + two.moved)
+            most = one.moved + two.moved + off
+            share = np.maximum(one.share, two.share)
+            radius = one.radius + two.radius
+            return Limits(0 * off, most, radius, off, share), a.excess + b.excess
+
+        return self.limited_sum(found, limits)
+
+    def with_bias(self, number: Any, rows: list[list[Array]]) -> Sum:
+        """A sum and a bias."""
+        a: Sum = self.term(number) if isinstance(number, Number) else number
+        terms = tuple(np.add(a.terms, [len(parts) for parts in rows]).tolist())
+        found = Sum(a.moved, [*a.columns, self.bias_column(rows)], terms, a.sizes, a.spreads)
+        return self.limited_sum(found, lambda: (a.limits, a.excess))
+
+    def rounded(self, a: Sum, value: Any = None) -> Number:
+        """A sum that is finished, as `Sum.ball` of the general way has it."""
+        terms, tape = max(a.terms), self.tape
+        g = gamma(terms, self.arithmetic.unit_sum) * SLACK
+        radius, widest = self.magnitude(a, g, terms * self.eta)
+        for sizes in a.sizes:
+            tape.do(np.add, radius, tape.do(np.multiply, sizes, g), radius)
+        for spread in a.spreads:
+            tape.do(np.add, radius, tape.do(np.multiply, spread, 1 + g), radius)
+        if a.sizes or a.spreads:
+            widest = tape.highest(radius)
+        number = Number(tape, value, a.moved, radius)
+        size = None if value is None else tape.highest(number.size)
+
+        def limits() -> Limits:
+            most = widest()
+            if not most.max() < WIDE:
+                raise NotNearError
+            off = a.limits.off + g * a.excess + (1 + g) * a.limits.off
+            largest = np.zeros_like(off) if size is None else size()
+            return Limits(largest, a.limits.moved + off, most, off, a.limits.share)
+
+        return self.limited(number, limits)
+
+    def magnitude(self, a: Sum, factor: float, eta: float) -> tuple[Float32, Numbers]:
+        """`factor` times what the columns of a sum add up to, and eta, in a buffer of its own; and
+        its largest numbers.
+        """
+        coefficients, units, gates = self.coefficients, self.layer.units, len(a.terms)
+        first = min([coefficients.one, *(start for start, _ in a.columns)])
+        last = max([coefficients.one + 1, *(start + m.shape[1] for start, m in a.columns)])
+        matrix = np.zeros((gates, last - first, units))
+        for start, one in a.columns:
+            matrix[:, start - first : start - first + one.shape[1]] += one
+        matrix *= factor * (1 + gamma(last - first + 4, 2.0**-23))
+        matrix[:, coefficients.one - first] += eta
+        matrix = np.ascontiguousarray(matrix, np.float32)
+        out, some = self.tape.new(gates), slice(first, last)
+        rows = coefficients.array[np.newaxis, :, some]
+        self.tape.call(np.matmul, rows, matrix, out.reshape(gates, -1, units))
+        return out, lambda: np.matmul(coefficients.highest()[:, some], matrix)[:, 0] * SLACK
+
+    # Operations.
+
+    def called(self, call: Call) -> Any:
+        """The number that a call makes."""
+        if call.op == PRODUCT:
+            return self.product(call)
+        if call.op == ACTIVATION:
+            argument = self.at(call.operands[0])
+            return self.activated(self.layer.letters[call.detail], argument, call.out)
+        if call.op == MULTIPLY:
+            return self.multiplied(call)
+        if call.op in (ADD, SUBTRACT):
+            return self.added(call)
+        number = self.at(call.operands[0])
+        if call.op == NEGATIVE and isinstance(number, (Number, Sum)):
+            return self.negative(number)
+        if call.op == COPY and isinstance(number, Number):
+            return number
+        raise NotNearError
+
+    def negative(self, a: Number | Sum) -> Number | Sum:
+        """`-x`."""
+        moved = self.tape.negative(a.moved)
+        if isinstance(a, Number):
+            number = Number(self.tape, lambda: self.tape.negative(a.value), moved, a.radius)
+            return self.limited(number, lambda: a.limits)
+        found = Sum(moved, a.columns, a.terms, a.sizes, a.spreads)
+        return self.limited_sum(found, lambda: (a.limits, a.excess))
+
+    def ball(self, place: Place) -> Number:
+        """The number at a place, finished, with its value."""
+        number = self.at(place)
+        if isinstance(number, Sum):
+            return self.rounded(number, self.recorded(place))
+        if not isinstance(number, Number) or number.made is None:
+            raise NotNearError
+        return number
+
+    def recorded(self, out: Place) -> Any:
+        """What the replay has there, None where it was not kept."""
+        if out == self.plan.results[0]:
+            return self.replayed[np.newaxis, 1:]
+        if out.group not in self.plan.kept:
+            return None
+        if out.group not in self.records:
+            self.records[out.group] = self.tape.new(len(self.plan.groups[out.group].nodes))
+        return self.records[out.group][out.start : out.stop]
+
+    def added(self, call: Call) -> Any:
+        """`a + b` or `a - b`."""
+        a, b = (self.at(place) for place in call.operands)
+        function = np.subtract if call.op == SUBTRACT else np.add
+        for one, other in ((a, b), (b, a)):
+            if isinstance(one, Pending):
+                if function is np.subtract or not isinstance(other, Number):
+                    raise NotNearError
+                if call.out != self.plan.results[self.first_hidden + one.k]:
+                    raise NotNearError  # that of another state, or of none
+                return self.recurrence(one, other)
+            if isinstance(one, list) and isinstance(other, (Number, Sum)):
+                if function is np.subtract and one is a:
+                    other = self.negative(other)
+                return self.with_bias(other, one)
+        if not (isinstance(a, (Number, Sum)) and isinstance(b, (Number, Sum))):
+            raise NotNearError
+        if isinstance(a, Sum) or isinstance(b, Sum):
+            return self.total(a, b, function)
+        return self.sum_of(a, b, function, call.out)
+
+    def sum_of(self, a: Number, b: Number, function: Callable[..., Any], out: Place) -> Number:
+        """The sum or difference of two balls, rounded once."""
+        tape, value = self.tape, self.recorded(out)
+        value = tape.do(function, a.value, b.value) if value is None else value
+        number = Number(tape, value, tape.plus(a.moved, b.moved, function), None)
+        radius = tape.do(np.multiply, number.size, self.unit)
+        for one in (a.radius, b.radius):
+            radius = tape.plus(radius, one)
+        number.radius = radius
+
+        def limits() -> Limits:
+            one, two = a.limits, b.limits
+            off = (one.off + two.off) * SLACK + 2.0**-22 * (one.moved + two.moved)
+            off = off + 2.0**-46 * (one.value + two.value) + 2 * self.eta
+            size = one.value + two.value
+            widest = (one.radius + two.radius + self.unit * size) * SLACK + 2 * self.eta
+            share = np.maximum(one.share, two.share)
+            return Limits(size, one.moved + two.moved + off, widest, off, share)
+
+        return self.limited(number, limits)
+
+    def multiplied(self, call: Call) -> Any:
+        """`x y`, rounded once; or `p c` of a hidden state c."""
+        operands = [self.at(place) for place in call.operands]
+        for one, place in zip(operands, reversed(call.operands), strict=True):
+            if isinstance(one, int):
+                if call.out.stop - call.out.start > 1:  # two uses of a hidden state
+                    raise NotNearError
+                return Pending(one, self.ball(place))
+        x, y = (self.ball(place) for place in call.operands)
+        tape, value = self.tape, self.recorded(call.out)
+        moved = None if y.moved is None else tape.do(np.multiply, x.value, y.moved)
+        if x.moved is not None:
+            moved = tape.plus(moved, tape.do(np.multiply, y.value, x.moved))
+        # u |x y| + |x| r_y + |y| r_x + r_x r_y
+        radius = tape.plus(tape.do(np.multiply, y.size, self.unit), y.radius)
+        radius = tape.do(np.multiply, x.size, radius)
+        if x.radius is not None:
+            around = tape.plus(y.size, y.radius)
+            radius = tape.plus(radius, tape.do(np.multiply, around, x.radius))
+        made = (lambda: tape.do(np.multiply, x.value, y.value)) if value is None else value
+        number = Number(tape, made, moved, radius, x.positive and y.positive)
+        return self.limited(number, lambda: self.product_limits(x.limits, y.limits))
+
+    def product_limits(self, x: Limits, y: Limits) -> Limits:
+        """The limits of `x y`."""
+        # A share of x's radius, times |y|, is that share of what makes the radius of the product.
+        off = x.off * y.around + y.off * x.around
+        off = off + x.share * x.radius * (y.around - y.value)
+        off = off + y.share * y.radius * (x.around - x.value)
+        off = off + x.moved * y.moved + x.moved * y.radius + y.moved * x.radius
+        off = (off + 2.0**-22 * (x.value * y.moved + y.value * x.moved)) * SLACK + 2 * self.eta
+        size = x.value * y.value
+        moved = (x.value * y.moved + y.value * x.moved) * SLACK + off
+        radius = x.value * y.radius + (y.value + y.radius) * x.radius + self.unit * size
+        share = np.maximum(x.share, y.share)
+        return Limits(size, moved, radius * SLACK + 2 * self.eta, off, share)
+
+    def activated(self, activation: Activation, argument: Any, out: Place) -> Number:
+        """`f(z)`, whose value is the replay's."""
+        z = self.rounded(argument) if isinstance(argument, Sum) else argument
+        if not isinstance(z, Number):
+            raise NotNearError
+        tape, y = self.tape, self.recorded(out)
+        number = Number(tape, y, z.moved, z.radius, activation.name == "sigmoid")
+        if activation.name != "linear":
+            slope = tape.do(np.multiply, y, y)
+            tape.do(np.subtract, 1.0 if activation.name == "tanh" else y, slope, slope)
+            if z.radius is not None:
+                # The radius of a sum is nobody else's.
+                own = z.radius if isinstance(argument, Sum) else None
+                number.radius = tape.do(np.multiply, slope, z.radius, own)
+            if z.moved is not None:
+                number.moved = tape.do(np.multiply, slope, z.moved, slope)
+            allowance = tape.do(np.multiply, number.size, activation.relative * self.unit)
+            if activation.absolute:
+                tape.do(np.add, allowance, activation.absolute * self.unit, allowance)
+            number.radius = tape.plus(number.radius, allowance)
+        most = None if activation.name != "linear" else tape.highest(number.size)
+
+        def limits() -> Limits:
+            size = np.ones_like(z.limits.off) if most is None else most()
+            return self.limits_of(activation, z.limits, size)
+
+        return self.limited(number, limits)
+
+    def limits_of(self, activation: Activation, z: Limits, size: Array) -> Limits:
+        """The limits of `f(z)`, whose size is at most `size`."""
+        if not (z.moved.max() <= SMALL and (z.radius + z.most_off).max() < WIDE):
+            raise NotNearError
+        bend, near = STEEPER * CURVATURE[activation.name], z.moved + z.most_off
+        steepening = STEEPER * activation.steepening
+        off = z.off * (2 + steepening * (z.radius + z.most_off))
+        off = off + bend * near * (0.5 * near + (1 + z.share) * z.radius)
+        off = (off + ROUNDING * (near + z.radius)) * SLACK + 2 * self.eta
+        widest = z.radius * (1 + steepening * z.radius)
+        widest = widest + (activation.relative * size + activation.absolute) * self.unit
+        widest = widest * SLACK + 2 * self.eta
+        # That the slope grows within the radius is a share of it as well.
+        share = z.share * (1 + steepening * z.radius)
+        share = share + 0.5 * steepening * z.radius * (1 + z.share)
+        return Limits(size, near + off, widest, off, share)
+
+    # Hidden states.
+
+    def recurrence(self, pending: Pending, q: Number) -> Number:
+        """`c_t = p_t c_{t-1} + q_t` of all steps, from what was carried on."""
+        k, p, tape = pending.k, pending.p, self.tape
+        if q.radius is None or p.radius is None:
+            raise NotNearError
+        state = self.hidden[k] = Hidden(tape, p, q, self.unit)
+
+        def limits() -> Limits:
+            return state.limits(self.eta)
+
+        self.checks.append(state.check)
+        moved, radius = state.states[:1], state.states[1:2]
+        return self.limited(Number(tape, state.c[np.newaxis, 1:], moved, radius), limits)
+
+
+class Hidden:
+    """A hidden state c, `p_t c_{t-1} + q_t`, on the tape.
+
+    `c` `(t + 1, B, H)` are the replay's. `states` `(2, t, B, H)` are by how much c is moved, and
+    its radius, after each step; `start` `(2, B, H)` before the first. A `share` `(H,)` of the radius
+    is left out of it and of c, and what `left_out` gives.
+    """
+
+    def __init__(self, tape: Tape, p: Number, q: Number, unit: float) -> None:
+        self.tape, self.unit, self.p, self.q = tape, unit, p, q
+        steps, batch, units = tape.shape
+        self.c, self.start = np.empty((steps + 1, batch, units), np.float32), tape.new(3)[:, 0]
+        self.room = 1.0
+        factor, self.states = tape.new(3), tape.new(3)
+        self.moving(factor[:1])
+        self.growing(factor[1:2])
+        tape.call(np.copyto, factor[2:], factor[1:2])
+        tape.call(self.states[2].fill, 1.0)
+        before, work = self.start, np.empty_like(self.start)
+        for t in range(steps):
+            tape.call(np.multiply, factor[:, t], before, work)
+            before = self.states[:, t]
+            tape.call(np.add, before, work, before)
+        sizes = [tape.size(moved[np.newaxis]) for moved in (self.states[0], self.start[0])]
+        self.furthest = [tape.highest(one) for one in sizes]
+        ratio = tape.do(np.divide, self.states[2:], self.states[1:2])
+        self.most_gathered = tape.reduced(np.maximum, ratio)
+        self.widest = [tape.highest(one[np.newaxis]) for one in (self.states[1], self.start[1])]
+
+    def moving(self, factor: Float32) -> None:
+        """What c is moved by is multiplied by, and what is added to it."""
+        tape, moved = self.tape, self.states[:1]
+        tape.call(np.copyto, factor, self.p.value)
+        by_p = 0.0 if self.p.moved is None else self.p.moved
+        tape.do(np.multiply, self.c[np.newaxis, :-1], by_p, moved)
+        tape.do(np.add, moved, 0.0 if self.q.moved is None else self.q.moved, moved)
+
+    def growing(self, factor: Float32) -> None:
+        """What the radius of c is multiplied by, and what is added to it."""
+        tape, unit, added = self.tape, self.unit, self.states[1:2]
+        size = tape.size(self.c[np.newaxis])
+        self.most = tape.highest(size)
+        tape.do(np.add, self.p.size, self.p.radius, factor)
+        tape.do(np.multiply, factor, unit, added)
+        tape.do(np.add, added, self.p.radius, added)
+        tape.do(np.multiply, added, size[:, :-1], added)
+        tape.do(np.add, added, self.q.radius, added)
+        tape.do(np.add, added, tape.do(np.multiply, size[:, 1:], unit), added)
+        tape.do(np.multiply, added, 1 + 2 * unit, added)
+        tape.do(np.multiply, factor, SLACK * (1 + unit) ** 2, factor)
+        looks = added[0, SEGMENT - 1 : -1 : SEGMENT]
+        self.last, self.of_looks = np.empty_like(added[0, -2:]), np.empty_like(looks)
+        tape.call(np.copyto, self.last, added[0, -2:])
+        tape.call(np.copyto, self.of_looks, looks)
+
+    def load(self, c: Array, carried: Carried) -> None:
+        """The replay's numbers of a block, and what was carried on."""
+        np.copyto(self.c, c, "same_kind")
+        self.start[0], self.start[1] = carried.moved, carried.radius
+        self.start[2] = carried.gathered
+        self.before = carried
+
+    def check(self) -> None:
+        """Raise `NotNearError` where the general way would look at outputs within the block."""
+        if (self.states[1, SEGMENT - 1 : -1 : SEGMENT] > GROWN * self.of_looks).any():
+            raise NotNearError
+
+    def limits(self, eta: float) -> Limits:
+        """The limits of c, which hold as long as what is left out is `narrow`.
+
+        A step adds to the radius `r_p |c_{t-1}| + r_q` and more, and leaves out shares of these,
+        and `each` beside them. What was left out before, and the radius, are multiplied by the same
+        `|p| + r_p`, so that a share stays one.
+        """
+        p, q, u = self.p.limits, self.q.limits, self.unit
+        own = np.maximum(*(one() for one in self.furthest))
+        radius, most = np.maximum(*(one() for one in self.widest)), self.most()
+        # What is left out of c turns out to be no more than that share of its largest radius.
+        moved, apart = own + ASSUMED * radius, p.moved + 2 * p.most_off
+        off = (1 + ASSUMED) * apart * radius + moved * (apart + p.radius + u) + q.off
+        off = off + u * q.moved + 2.0**-22 * (p.value * moved + q.moved) + 4 * eta
+        off = off + (2 * p.off + u * apart + 2.0**-22 * p.moved) * most
+        self.each = np.maximum(self.before.each, off[0] * SLACK)
+        self.share = np.maximum(self.before.share, np.maximum(2 * p.share, q.share)[0])
+        self.most_share = np.minimum(self.room * self.left_out, ASSUMED)
+        if not self.narrow:
+            raise NotNearError
+        share, rounded = self.most_share[np.newaxis], 2.0**-22 * own
+        return Limits(most, own + share * radius, radius, rounded, share)
+
+    @property
+    def left_out(self) -> Array:
+        """What is left out of c in the block, as a share of its radius."""
+        found: Array = self.share + self.each * self.most_gathered[0]
+        return found * SLACK
+
+    @property
+    def narrow(self) -> bool:
+        """Whether what is left out is at most what the limits take for granted."""
+        share = (self.left_out <= self.most_share) & (self.before.share <= self.share)
+        return bool((share & (self.before.each <= self.each)).all())
+
+    def ends(self) -> tuple[Carried, Carried]:
+        """The hidden state before and after the last step."""
+        found = [self.before]
+        for t, added in zip(range(-len(self.last), 0), self.last, strict=True):
+            last = self.states[:, t].copy()
+            found.append(Carried(*last, added.copy(), self.share, self.each))
+        return found[-2], found[-1]
+
+
+def by_gates(matrix: Any, units: int) -> Array:
+    """A kernel `(K, g H)` as `(g, K, H)`."""
+    found: Array = matrix.reshape(len(matrix), -1, units).swapaxes(0, 1)
+    return found
+
+
+def gates_of(matrix: Array, gates: list[int], units: int) -> Array:
+    """These gates of a kernel, side by side."""
+    return np.concatenate([matrix[:, g * units : (g + 1) * units] for g in gates], axis=1)
