@@ -25,6 +25,7 @@ from rnn_parity.bounds.near_numbers import (
     ROUNDED_UP,
     Carried,
     Float32,
+    NearBlock,
     NearFormula,
     NotNearError,
     OtherMagnitudesError,
@@ -37,6 +38,9 @@ from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
 from rnn_parity.recurrence.time_loop import Block
 
+TILE = 1 << 15
+"""Numbers of the output that go together. Chosen: a good part of the buffers of a tile stays in the
+cache; with half as many calls cost more than they gain, with twice as many memory does."""
 SURE = 0.5
 """The ratio up to which the quick way passes. With `LEFT_OUT` it follows that the general way does:
 a residual of 1/2 + 1/8 of the quick radius at most, and a radius of 1 - 2/8 of it at least."""
@@ -59,9 +63,9 @@ class NearSteps:
 class Near:
     """The quick way for one layer that computes in float32, block after block.
 
-    A block is evaluated by `steps`, and `passed` goes on from it: then `shown` is where the last
-    output must lie `(B, H)`. Where a block was judged in the general way, `resume` goes on from it.
-    The hidden states of `bounds` are always those after the last block.
+    A block is divided into `tiles`. Each is evaluated by `steps`, and `passed` goes on from it: then
+    `shown` is where the last output must lie `(B, H)`. Where a tile is to be judged in the general
+    way, `settle` gives the hidden states to `bounds`, and `resume` goes on from there.
     """
 
     def __init__(self, steps: Steps, sequences: Sequences) -> None:
@@ -70,11 +74,16 @@ class Near:
         zeros = np.zeros(sequences.initial_state.shape[1:], np.float32)
         exact = np.zeros(self.layer.units)
         self.hidden = [Carried(*[zeros] * 4, exact, exact) for _ in self.layer.hidden]
-        self.before = self.hidden
         self.shown: Ball | None = None
-        self.grouped = [n >= Magnitudes.GROUPED_FROM for n in (self.layer.features, self.layer.units)]
-        self.formulas: dict[tuple[int, ...], NearFormula | None] = {}
+        many = Magnitudes.GROUPED_FROM
+        self.grouped = self.layer.features >= many, self.layer.units >= many
+        batch = sequences.shape[0]
+        self.shape = next(iter(sequences.blocks(self.layer.width))).stop, batch
+        self.length = min(max(1, TILE // (batch * self.layer.units)), self.shape[0])
+        self.wholes: dict[tuple[bool, bool], NearBlock] = {}
+        self.formulas: dict[tuple[int, bool, bool], NearFormula | None] = {}
         self.last: NearFormula | None = None
+        self.taken = False
 
     @staticmethod
     def applies(steps: Steps, sequences: Sequences) -> bool:
@@ -86,40 +95,51 @@ class Near:
         known &= CURVATURE.keys() >= {one.name for one in layer.activations}
         return plain and known and not layer.facts.own_output
 
-    def steps(self, block: Block, observed: Observed) -> NearSteps | None:
-        """The steps of a block; None where D is not small or a bound not narrow."""
-        self.last = found = self.evaluated(block, observed)
-        if found is None:
-            return None
-        deviation, size = found.deviation[1:], found.size
-        return NearSteps(deviation, found.residual, found.radius, size, found.expected)
+    def tiles(self, block: Block, observed: Observed) -> list[slice]:
+        """Take a block: its timesteps, in parts for `steps`."""
+        self.block, count = block, len(block.outputs)
+        self.taken = self.take(block, observed)
+        length = self.length if self.taken else count
+        return [slice(t, min(t + length, count)) for t in range(0, count, length)]
 
-    def evaluated(self, block: Block, observed: Observed) -> NearFormula | None:
-        """The layer's formula, run on a block; None where it does not do."""
+    def take(self, block: Block, observed: Observed) -> bool:
+        """Whether the quick way does for a block as far as can be said of the whole."""
         for _ in range(3):  # either operand may change its groups
             try:
-                formula = self.formula(block)
-                if formula is not None:
-                    formula.run(block, observed, self.hidden)
+                self.formula(self.length).block.run(block, observed)
             except NotNearError:
-                return None
+                return False
             except OtherMagnitudesError as error:
-                self.grouped[error.operand] ^= True
+                x, h = self.grouped
+                self.grouped = (not x, h) if error.operand == 0 else (x, not h)
             else:
-                return formula
-        return None
+                return True
+        return False
 
-    def formula(self, block: Block) -> NearFormula | None:
-        """The layer's formula for as many steps as a block has, None where it has no quick way."""
-        steps, batch = block.outputs.shape[:2]
+    def steps(self, t: slice) -> NearSteps | None:
+        """Some timesteps of the block; None where a bound is not narrow."""
+        if not self.taken:
+            return None
+        try:
+            found = self.formula(t.stop - t.start)
+            found.run(self.block, t, self.hidden)
+        except NotNearError:
+            return None
+        self.last, deviation = found, found.deviation[1:]
+        return NearSteps(deviation, found.residual, found.radius, found.size, found.expected)
+
+    def formula(self, steps: int) -> NearFormula:
+        """The layer's formula for so many timesteps; raises `NotNearError` where it has none."""
         key = (steps, *self.grouped)
         if key not in self.formulas:
             self.formulas[key] = None  # unless it can be made
-            arithmetic = self.bounds.arithmetic
-            self.formulas[key] = NearFormula(
-                self.layer, arithmetic, (steps, batch), [*self.grouped]
-            )
-        return self.formulas[key]
+            whole = self.wholes.setdefault(key[1:], NearBlock(self.layer, self.shape, key[1:]))
+            shape = (steps, self.shape[1])
+            self.formulas[key] = NearFormula(self.layer, self.bounds.arithmetic, whole, shape)
+        found = self.formulas[key]
+        if found is None:
+            raise NotNearError
+        return found
 
     def passed(self, block: Block, observed: Observed) -> None:
         """Go on from a block that was passed in the quick way."""
@@ -129,26 +149,35 @@ class Near:
         if not self.hidden:
             return
         steps, count = self.bounds, len(block.outputs)
-        ends = [state.ends() for _, state in sorted(self.last.hidden.items())]
-        self.before, self.hidden = ([one[k] for one in ends] for k in (0, 1))
+        self.hidden = self.ends(-1)
         steps.unlooked, steps.left = steps.unlooked + count, steps.left - count
-        if steps.unlooked >= SEGMENT or not steps.left or self.wide(block):
+        if steps.unlooked >= SEGMENT or not steps.left or self.wide():
             # Where the radius is no more than so many steps' own, a look cuts nothing.
             if any((one.radius > GROWN * one.added).any() for one in self.hidden):
                 self.shown = self.look(block, observed)
             steps.unlooked = 0
-        steps.hidden = self.balls(self.hidden, block.states[self.first_hidden :, -1])
 
-    def wide(self, block: Block) -> bool:
-        """Whether a hidden state is known badly after a block."""
-        pairs = zip(self.hidden, block.states[self.first_hidden :, -1], strict=True)
+    def ends(self, t: int) -> list[Carried]:
+        """The hidden states after a step of the last block, -1 or -2."""
+        assert self.last is not None
+        return [state.end(t) for state in self.last.states]
+
+    def wide(self) -> bool:
+        """Whether a hidden state is known badly after the last block."""
+        assert self.last is not None
+        pairs = zip(self.hidden, self.last.states, strict=True)
         return any(
-            not float(one.radius.max()) <= WIDE * float(np.abs(c).max()) for one, c in pairs
+            not float(one.radius.max()) <= WIDE * float(np.abs(state.c[-1]).max())
+            for one, state in pairs
         )
 
-    def balls(self, hidden: list[Carried], replayed: Array) -> tuple[Ball, ...]:
-        """Hidden states as balls around the replayed ones `(K, B, H)`."""
-        pairs = zip(hidden, replayed, strict=True)
+    def settle(self, states: Array) -> None:
+        """Give the hidden states to `bounds`, beside those of the replay `(S, B, H)`."""
+        self.bounds.hidden = self.balls(self.hidden, states)
+
+    def balls(self, hidden: list[Carried], states: Array) -> tuple[Ball, ...]:
+        """Hidden states as balls around those of the replay `(S, B, H)`."""
+        pairs = zip(hidden, states[self.first_hidden :], strict=True)
         return tuple(self.ball(one, c) for one, c in pairs)
 
     def ball(self, one: Carried, replayed: Array) -> Ball:
@@ -160,7 +189,7 @@ class Near:
     def look(self, block: Block, observed: Observed) -> Ball:
         """Take the last step of a block again, in the general way, with a look at its output."""
         steps, last = self.bounds, slice(len(block.outputs) - 1, len(block.outputs))
-        steps.hidden = self.balls(self.before, block.states[self.first_hidden :, -2])
+        steps.hidden = self.balls(self.ends(-2), block.states[:, -2])
         steps.unlooked, steps.left = SEGMENT, steps.left + 1
         before = Ball.exact(observed.states[-2:-1], steps.arithmetic)
         seen = Ball.exact(observed.outputs[-1:], steps.arithmetic)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import SLACK, constant
-from rnn_parity.bounds.magnitudes import Magnitudes, gamma, in_range
+from rnn_parity.bounds.magnitudes import Magnitudes, gamma, in_range, norms
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import GROWN, SEGMENT
 from rnn_parity.recurrence.activations import CATALOGUE, WIDE, Activation
@@ -174,27 +174,29 @@ class Tape:
             a = out
         return a.reshape(-1, self.shape[-1])
 
-    def highest(self, a: Any) -> Numbers:
-        """The largest number of each column of `(g, ..., N)`, `(g, N)`."""
-        shape, start = (a.shape[0], a.shape[-1]), self.count
-        self.count = stop = start + shape[0] * shape[1]
+    def slot(self, shape: tuple[int, int]) -> tuple[Float32, Numbers]:
+        """Where largest numbers of a block stand, and the assumed ones."""
+        start, self.count = self.count, self.count + shape[0] * shape[1]
+        stop = self.count
         if stop > len(self.highs):
             raise NotNearError
-        self.seen = self.highs[start:stop].reshape(shape)
+        return self.highs[start:stop].reshape(shape), lambda: self.assumed[start:stop].reshape(shape)
+
+    def highest(self, a: Any) -> Numbers:
+        """The largest number of each column of `(g, ..., N)`, `(g, N)`."""
+        self.seen, found = self.slot((a.shape[0], a.shape[-1]))
         self.call(np.maximum.reduce, by_columns(a), 1, None, self.seen)
-        return lambda: self.assumed[start:stop].reshape(shape)
+        return found
+
+    def furthest(self, a: Any) -> Numbers:
+        """The largest number of all, `(1, 1)`: of noise, what is largest in one unit varies more."""
+        return self.highest(a.reshape(1, -1, 1))
 
     def reduced(self, function: np.ufunc, a: Any) -> Float32:
         """Where the largest or smallest number of the last block stands, `(g, N)`."""
         out = np.empty((a.shape[0], a.shape[-1]), np.float32)
         self.call(function.reduce, by_columns(a), 1, None, out)
         return out
-
-    def furthest(self, rows: Float32) -> Numbers:
-        """The largest sum of squares of rows `(n, H)`, `(1, 1)`."""
-        squares = np.empty((1, len(rows), 1), np.float32)
-        self.call(sums_of_squares, rows, squares[0, :, 0])
-        return self.highest(squares)
 
     @property
     def within(self) -> bool:
@@ -210,11 +212,6 @@ def by_columns(a: Any) -> Any:
 def float32(a: Any) -> Any:
     """An array in float32."""
     return np.asarray(a, np.float32)
-
-
-def sums_of_squares(rows: Float32, out: Float32) -> None:
-    """Of each row `(H,)`."""
-    np.einsum("nh,nh->n", rows, rows, out=out)
 
 
 def members(a: Any, part: slice) -> Any:
@@ -304,30 +301,71 @@ class Carried:
     each: Array
 
 
-class Coefficients:
-    """What magnitudes are made of, `(n, K)` for n rows: of the inputs, a 1, and of the states.
+class NearBlock:
+    """What is computed of a whole block, where matrix products are fast: D, what it moves products
+    with W by, and magnitudes.
 
-    Of each of the two operands they are norms over four columns where `grouped` says so, sizes
-    otherwise; `Magnitudes` decides that by the numbers.
+    These are matrices times the `coefficients` `(n, K)` of the block's n rows: those of the inputs,
+    a 1, and those of the observed states. They are norms over four columns where `grouped` says so
+    of one of the two, sizes otherwise; `Magnitudes` decides that by the numbers.
     """
 
-    def __init__(self, tape: Tape, operands: tuple[Float32, Float32], grouped: list[bool]) -> None:
+    def __init__(self, layer: Cell, shape: tuple[int, int], grouped: tuple[bool, bool]) -> None:
+        (steps, batch), rows = shape, shape[0] * shape[1]
+        around = (steps + 1, batch, layer.units)
+        self.wide, self.difference = np.empty(around), np.empty(around, np.float32)
+        self.x = np.empty((rows, layer.features), np.float32)
+        self.before = np.empty((rows, layer.units), np.float32)
         self.grouped, self.may_group = grouped, [False, False]
-        widths = [columns(a, g) for a, g in zip(operands, grouped, strict=True)]
+        widths = [columns(a, g) for a, g in zip((self.x, self.before), grouped, strict=True)]
         self.one, second = widths[0], widths[0] + 1
         self.parts = [slice(0, self.one), slice(second, second + widths[1])]
-        self.array = np.ones((len(operands[0]), second + widths[1]), np.float32)
-        for a, part, by_norms in zip(operands, self.parts, grouped, strict=True):
-            if by_norms:
-                write_norms(tape, a, self.array[:, part])
-            else:
-                tape.call(np.abs, a, self.array[:, part])
-        self.highest, self.seen = tape.highest(self.array[np.newaxis]), tape.seen
+        self.coefficients = np.ones((rows, second + widths[1]), np.float32)
+        self.largest = np.empty(self.coefficients.shape[1], np.float32)
+        self.furthest = np.float32(0)
+        self.products: list[tuple[Float32, Float32, Float32]] = []
+        self.asked = 0
+
+    def product(self, rows: Float32, matrix: Array) -> Float32:
+        """Where `rows` `(n, K)` times a matrix `(g, K, H)` will stand, `(g, n, H)`. Tiles of another
+        length ask for the same products once more, in the same order.
+        """
+        self.asked += 1
+        if self.asked <= len(self.products):
+            return self.products[self.asked - 1][-1]
+        narrow = np.ascontiguousarray(matrix, np.float32)
+        out = np.empty((len(matrix), len(rows), matrix.shape[-1]), np.float32)
+        self.products.append((rows, narrow, out))
+        return out
+
+    def moved(self, matrix: Array) -> Float32:
+        """Where `D W` will stand."""
+        return self.product(self.difference[:-1].reshape(len(self.before), -1), matrix)
+
+    def run(self, block: Block, observed: Observed) -> None:
+        """Take a block. Raises `NotNearError` where D is not small, and `OtherMagnitudesError`."""
+        steps, count = len(block.outputs), block.outputs[..., 0].size
+        wide, difference = self.wide[: steps + 1], self.difference[: steps + 1]
+        np.subtract(observed.states, block.states[0], wide)
+        np.copyto(difference, wide, "same_kind")
+        self.furthest = max(difference.max(), -difference.min())
+        if not self.furthest <= SMALL:
+            raise NotNearError
+        before, x = self.before[:count], self.x[:count]
+        np.copyto(before, observed.states[:-1].reshape(before.shape), "same_kind")
+        np.copyto(x, block.inputs.reshape(x.shape), "same_kind")
+        for a, part, by_norms in zip((x, before), self.parts, self.grouped, strict=True):
+            out = self.coefficients[:count, part]
+            np.copyto(out, norms(a)) if by_norms else np.abs(a, out)
+        self.coefficients[:count].max(axis=0, out=self.largest)
+        self.check()
+        for rows, matrix, out in self.products:
+            np.matmul(rows[np.newaxis, :count], matrix, out[:, :count])
 
     def check(self) -> None:
-        """Raise `OtherMagnitudesError` unless the general way groups the last block's alike."""
+        """Raise `OtherMagnitudesError` unless the general way groups the block's numbers alike."""
         for k, part in enumerate(self.parts):
-            largest = float(self.seen[0, part].max())
+            largest = float(self.largest[part].max())
             # A norm of four numbers is at most twice the largest of them.
             alike = 4e-9 < largest < 5e14 if self.grouped[k] else not in_range(largest)
             if self.may_group[k] and not alike:
@@ -339,18 +377,8 @@ def columns(a: Float32, grouped: bool) -> int:
     return -(-a.shape[1] // 4) if grouped else a.shape[1]
 
 
-def write_norms(tape: Tape, a: Float32, out: Float32) -> None:
-    """The norms of rows over four columns each, as `magnitudes.norms` has them."""
-    count, width = out.shape
-    squares, total = np.zeros((count, 4 * width), np.float32), np.empty(out.shape, np.float32)
-    tape.call(np.multiply, a, a, squares[:, : a.shape[1]])
-    tape.call(np.add.reduce, squares.reshape(count, 4, width), 1, None, total)
-    tape.call(np.add, total, float32(8 * np.finfo(np.float32).tiny), total)
-    tape.call(np.sqrt, total, out)
-
-
 class NearFormula:
-    """A layer's plan on near numbers, for blocks of so many steps and samples.
+    """A layer's plan on near numbers, for some timesteps of a block: a tile, which the cache holds.
 
     `grouped` says for the inputs and for the states whether their magnitudes go by groups. After
     `run`, `moved`, `radius`, `residual` and `expected` `(t, B, H)` are those of the output, and
@@ -358,37 +386,45 @@ class NearFormula:
     """
 
     def __init__(
-        self, layer: Cell, arithmetic: Arithmetic, shape: tuple[int, int], grouped: list[bool]
+        self, layer: Cell, arithmetic: Arithmetic, block: NearBlock, shape: tuple[int, int]
     ) -> None:
-        self.layer, self.arithmetic, self.plan = layer, arithmetic, plan_for(layer)
-        self.unit, self.eta = arithmetic.unit, FLOAT32.smallest_normal
+        self.layer, self.arithmetic, self.block, self.plan = layer, arithmetic, block, plan_for(layer)
+        self.unit, self.eta, block.asked = arithmetic.unit, FLOAT32.smallest_normal, 0
         self.first_hidden = len(layer.STATES) - len(layer.hidden)
         nodes = sum(len(group.nodes) for group in self.plan.groups)
-        self.tape = Tape(*shape, layer.units, (4 * nodes + 8) * layer.units + layer.features + 1)
-        self.given(*shape, grouped)
+        extremes = (4 * nodes + 8) * layer.units + len(block.largest)
+        self.tape = Tape(*shape, layer.units, extremes)
+        self.loads: list[tuple[Any, Callable[[Block, slice, slice], Any]]] = []
+        self.given(*shape)
         self.found: dict[int, list[tuple[Place, Any]]] = {}
         self.leaves: dict[int, Any] = {}
-        self.records: dict[int, Float32] = {}
+        self.kept: dict[int, Float32] = {}
         self.hidden: dict[int, Hidden] = {}
         self.late: list[Callable[[], None]] = []
-        self.checks: list[Callable[[], None]] = [self.coefficients.check]
+        self.checks: list[Callable[[], None]] = []
         for call in self.plan.calls:
             self.found.setdefault(call.out.group, []).append((call.out, self.called(call)))
         self.result()
 
-    def given(self, steps: int, batch: int, grouped: list[bool]) -> None:
-        """Buffers for the numbers of a block: the inputs, the observed states before each step, the
-        replayed ones around each step, and D around each step.
-        """
-        layer, around = self.layer, (steps + 1, batch, self.layer.units)
-        self.wide = np.empty(around)
-        self.difference, self.deviation, self.replayed = np.empty((3, *around), np.float32)
-        self.x = np.empty((steps * batch, layer.features), np.float32)
-        self.before = np.empty((steps, batch, layer.units), np.float32)
-        self.furthest = np.empty((1, layer.units), np.float32)
-        self.most_different = self.tape.highest(self.furthest[np.newaxis])
-        operands = self.x, self.before.reshape(-1, layer.units)
-        self.coefficients = Coefficients(self.tape, operands, grouped)
+    def given(self, steps: int, batch: int) -> None:
+        """The replayed states h and D around each step, and extremes of the block's numbers."""
+        tape, around = self.tape, (steps + 1, batch, self.layer.units)
+        self.difference, self.replayed, self.deviation = np.empty((3, *around), np.float32)
+        self.load(self.difference, lambda _, t, __: self.block.difference[t.start : t.stop + 1])
+        self.load(self.replayed, lambda block, t, _: block.states[0, t.start : t.stop + 1])
+        tape.call(np.abs, self.difference, self.deviation)
+        self.seen_different, self.most_different = tape.slot((1, 1))
+        self.seen_coefficients, self.coefficients = tape.slot((1, len(self.block.largest)))
+
+    def load(self, out: Float32, source: Callable[[Block, slice, slice], Any]) -> None:
+        """Let a buffer hold what is made of a replayed block for some timesteps and rows."""
+        self.loads.append((out, source))
+
+    def from_block(self, numbers: Float32) -> Float32:
+        """Some rows of what was computed of the whole block, `(g, n, H)`."""
+        out = self.tape.new(len(numbers))
+        self.load(by_columns(out), lambda _, __, rows: numbers[:, rows])
+        return out
 
     def result(self) -> None:
         """The output, and buffers for what is asked of it."""
@@ -405,25 +441,25 @@ class NearFormula:
         self.least = self.tape.reduced(np.minimum, radius[np.newaxis])
         self.radius, self.residual, self.expected = np.empty((3, *self.tape.shape), np.float32)
 
-    # A block.
+    @property
+    def states(self) -> list[Hidden]:
+        """The hidden states, in order."""
+        return [self.hidden[k] for k in range(len(self.hidden))]
 
-    def run(self, block: Block, observed: Observed, carried: list[Carried]) -> None:
-        """The steps of a block, from the hidden states that were carried on; raises `NotNearError`
-        where D is not small or a bound not narrow.
+    # A tile.
+
+    def run(self, block: Block, t: slice, carried: list[Carried]) -> None:
+        """Some timesteps of the block that was taken last, from the hidden states that were carried
+        on; raises `NotNearError` where a bound is not narrow.
         """
-        np.subtract(observed.states, block.states[0], self.wide)
-        np.copyto(self.difference, self.wide, "same_kind")
-        np.abs(self.difference, self.deviation)
-        self.deviation.reshape(-1, self.layer.units).max(axis=0, out=self.furthest[0])
-        if not self.furthest.max() <= SMALL:
-            raise NotNearError
-        np.copyto(self.replayed, block.states[0], "same_kind")
-        np.copyto(self.before, observed.states[:-1], "same_kind")
-        np.copyto(self.x, block.inputs.reshape(self.x.shape), "same_kind")
-        for group, numbers in self.records.items():
-            np.copyto(numbers.swapaxes(0, 1), block.record[group], "same_kind")
-        for k, state in self.hidden.items():
-            state.load(block.states[self.first_hidden + k], carried[k])
+        batch = block.outputs.shape[1]
+        rows = slice(t.start * batch, t.stop * batch)
+        for out, source in self.loads:
+            np.copyto(out, source(block, t, rows), "same_kind")
+        for state, before in zip(self.states, carried, strict=True):
+            state.go_on(before)
+        self.seen_different[...] = self.block.furthest
+        self.seen_coefficients[...] = self.block.largest
         self.tape.run()
         for check in self.checks:
             check()
@@ -435,7 +471,7 @@ class NearFormula:
     def narrow(self) -> bool:
         """Whether what is left out is small beside the radii of the last block."""
         least = (LEFT_OUT / (1 + LEFT_OUT) - self.share) * self.least
-        return all(one.narrow for one in self.hidden.values()) and bool((self.off <= least).all())
+        return all(one.narrow for one in self.states) and bool((self.off <= least).all())
 
     def work_out_limits(self) -> None:
         """The limits: with some room where there were others before, or of this block alone."""
@@ -453,7 +489,7 @@ class NearFormula:
 
     def limit(self, room: float) -> None:
         """The limits of all numbers, and from them the output's."""
-        for one in self.hidden.values():
+        for one in self.states:
             one.room = room
         for work_out in self.late:
             work_out()
@@ -593,18 +629,18 @@ class NearFormula:
         """What the coefficients of an operand are multiplied by to bound `|a| |M|`, `(g, K, H)`,
         and the first of them.
         """
-        magnitudes, coefficients = Magnitudes(np.float32, matrix), self.coefficients
-        coefficients.may_group[operand] |= magnitudes.grouped is not None
-        if coefficients.grouped[operand] and magnitudes.grouped is None:
+        magnitudes, block = Magnitudes(np.float32, matrix), self.block
+        block.may_group[operand] |= magnitudes.grouped is not None
+        if block.grouped[operand] and magnitudes.grouped is None:
             raise OtherMagnitudesError(operand)
-        found = magnitudes.grouped if coefficients.grouped[operand] else magnitudes.absolute
-        return coefficients.parts[operand].start, by_gates(found, self.layer.units)
+        found = magnitudes.grouped if block.grouped[operand] else magnitudes.absolute
+        return block.parts[operand].start, by_gates(found, self.layer.units)
 
     def bias_column(self, biases: list[list[Array]]) -> tuple[int, Array]:
         """What the coefficient 1 is multiplied by to be the sizes of biases, `(g, 1, H)`."""
         zero = np.zeros(self.layer.units)
         sizes = [np.sum([zero, *parts], axis=0) for parts in biases]
-        return self.coefficients.one, np.stack(sizes)[:, np.newaxis]
+        return self.block.one, np.stack(sizes)[:, np.newaxis]
 
     def product(self, call: Call) -> Sum:
         """`a W` for some gates."""
@@ -618,13 +654,11 @@ class NearFormula:
         else:
             self.sizes_of(a, matrix, found)
         far = None
-        if a.moved is not None:
-            rows = tape.rows(a.moved)
-            found.moved = tape.new(len(gates))
-            weights = float32(by_gates(matrix, units))
-            into = found.moved.reshape(len(gates), -1, units)
-            tape.call(np.matmul, rows[np.newaxis], weights, into)
-            far = tape.furthest(rows)
+        if exact:
+            found.moved = self.from_block(self.block.moved(by_gates(matrix, units)))
+            far = self.most_different
+        elif a.moved is not None:
+            found.moved, far = self.times_w(a.moved, matrix), tape.furthest(tape.size(a.moved))
         lengths = np.sqrt(np.einsum("kn,kn->n", matrix, matrix)).reshape(len(gates), -1)
         sums = np.abs(matrix).sum(axis=0).reshape(len(gates), -1) * SLACK
         g, zero = gamma(units, self.arithmetic.unit_sum), np.zeros((len(gates), units))
@@ -635,11 +669,21 @@ class NearFormula:
             off = float(a.limits.off.max()) * sums + 2 * g * reach
             # A share of a's radius is that share of the spread.
             share = zero + float(a.limits.share.max())
-            most = zero if far is None else np.sqrt(far()) * lengths * SLACK + off
+            most = zero
+            if far is not None:
+                most = np.sqrt(units) * far() * lengths * SLACK + off
             radius = sum((one() for one in widest), zero)
             return Limits(zero, most, radius, off, share), 0 * reach if exact else reach
 
         return self.limited_sum(found, limits)
+
+    def times_w(self, a: Any, matrix: Array) -> Float32:
+        """`a M`, `(g, t, B, H)`."""
+        weights = np.ascontiguousarray(by_gates(matrix, self.layer.units), np.float32)
+        out = self.tape.new(len(weights))
+        rows = a if a.ndim == 2 else self.tape.rows(a)
+        self.tape.call(np.matmul, rows[np.newaxis], weights, by_columns(out))
+        return out
 
     def sizes_of(self, a: Number, matrix: Array, found: Sum) -> None:
         """The magnitude and the spread of `a W`, a being more than the observed state."""
@@ -660,15 +704,11 @@ class NearFormula:
 
     def bounded(self, magnitudes: Magnitudes, rows: Float32) -> Float32:
         """Where `|a| |M|` of rows a is bounded, `(g, t, B, H)`."""
-        tape, units = self.tape, self.layer.units
-        matrix, factor = magnitudes.absolute, rows
-        if magnitudes.grouped is not None:
-            matrix, factor = magnitudes.grouped, np.empty((len(rows), columns(rows, True)), np.float32)
-            write_norms(tape, rows, factor)
-        weights = float32(by_gates(matrix, units))
-        out = tape.new(len(weights))
-        tape.call(np.matmul, factor[np.newaxis], weights, out.reshape(len(weights), -1, units))
-        return out
+        if magnitudes.grouped is None:
+            return self.times_w(rows, magnitudes.absolute)
+        found = np.empty((len(rows), columns(rows, True)), np.float32)
+        self.tape.call(lambda: np.copyto(found, norms(rows)))
+        return self.times_w(found, magnitudes.grouped)
 
     def term(self, number: Number) -> Sum:
         """A number as an addend of a sum."""
@@ -741,19 +781,16 @@ class NearFormula:
         """`factor` times what the columns of a sum add up to, and eta, in a buffer of its own; and
         its largest numbers.
         """
-        coefficients, units, gates = self.coefficients, self.layer.units, len(a.terms)
-        first = min([coefficients.one, *(start for start, _ in a.columns)])
-        last = max([coefficients.one + 1, *(start + m.shape[1] for start, m in a.columns)])
-        matrix = np.zeros((gates, last - first, units))
+        block, gates = self.block, len(a.terms)
+        first = min([block.one, *(start for start, _ in a.columns)])
+        last = max([block.one + 1, *(start + m.shape[1] for start, m in a.columns)])
+        matrix, some = np.zeros((gates, last - first, self.layer.units)), slice(first, last)
         for start, one in a.columns:
             matrix[:, start - first : start - first + one.shape[1]] += one
         matrix *= factor * (1 + gamma(last - first + 4, 2.0**-23))
-        matrix[:, coefficients.one - first] += eta
-        matrix = np.ascontiguousarray(matrix, np.float32)
-        out, some = self.tape.new(gates), slice(first, last)
-        rows = coefficients.array[np.newaxis, :, some]
-        self.tape.call(np.matmul, rows, matrix, out.reshape(gates, -1, units))
-        return out, lambda: np.matmul(coefficients.highest()[:, some], matrix)[:, 0] * SLACK
+        matrix[:, block.one - first] += eta
+        out = self.from_block(block.product(block.coefficients[:, some], matrix))
+        return out, lambda: np.matmul(self.coefficients()[:, some], matrix)[:, 0] * SLACK
 
     # Operations.
 
@@ -797,11 +834,13 @@ class NearFormula:
         """What the replay has there, None where it was not kept."""
         if out == self.plan.results[0]:
             return self.replayed[np.newaxis, 1:]
-        if out.group not in self.plan.kept:
+        g = out.group
+        if g not in self.plan.kept:
             return None
-        if out.group not in self.records:
-            self.records[out.group] = self.tape.new(len(self.plan.groups[out.group].nodes))
-        return self.records[out.group][out.start : out.stop]
+        if g not in self.kept:
+            self.kept[g] = self.tape.new(len(self.plan.groups[g].nodes))
+            self.load(self.kept[g].swapaxes(0, 1), lambda block, t, _: block.record[g][t])
+        return self.kept[g][out.start : out.stop]
 
     def added(self, call: Call) -> Any:
         """`a + b` or `a - b`."""
@@ -934,7 +973,9 @@ class NearFormula:
         k, p, tape = pending.k, pending.p, self.tape
         if q.radius is None or p.radius is None:
             raise NotNearError
-        state = self.hidden[k] = Hidden(tape, p, q, self.unit)
+        c, one = np.empty_like(self.replayed), self.first_hidden + k
+        self.load(c, lambda block, t, _: block.states[one, t.start : t.stop + 1])
+        state = self.hidden[k] = Hidden(tape, c, p, q, self.unit)
 
         def limits() -> Limits:
             return state.limits(self.eta)
@@ -952,10 +993,9 @@ class Hidden:
     is left out of it and of c, and what `left_out` gives.
     """
 
-    def __init__(self, tape: Tape, p: Number, q: Number, unit: float) -> None:
-        self.tape, self.unit, self.p, self.q = tape, unit, p, q
-        steps, batch, units = tape.shape
-        self.c, self.start = np.empty((steps + 1, batch, units), np.float32), tape.new(3)[:, 0]
+    def __init__(self, tape: Tape, c: Float32, p: Number, q: Number, unit: float) -> None:
+        self.tape, self.c, self.unit, self.p, self.q = tape, c, unit, p, q
+        steps, self.start = tape.shape[0], tape.new(3)[:, 0].copy()
         self.room = 1.0
         factor, self.states = tape.new(3), tape.new(3)
         self.moving(factor[:1])
@@ -968,7 +1008,7 @@ class Hidden:
             before = self.states[:, t]
             tape.call(np.add, before, work, before)
         sizes = [tape.size(moved[np.newaxis]) for moved in (self.states[0], self.start[0])]
-        self.furthest = [tape.highest(one) for one in sizes]
+        self.furthest = [tape.furthest(one) for one in sizes]
         ratio = tape.do(np.divide, self.states[2:], self.states[1:2])
         self.most_gathered = tape.reduced(np.maximum, ratio)
         self.widest = [tape.highest(one[np.newaxis]) for one in (self.states[1], self.start[1])]
@@ -999,9 +1039,8 @@ class Hidden:
         tape.call(np.copyto, self.last, added[0, -2:])
         tape.call(np.copyto, self.of_looks, looks)
 
-    def load(self, c: Array, carried: Carried) -> None:
-        """The replay's numbers of a block, and what was carried on."""
-        np.copyto(self.c, c, "same_kind")
+    def go_on(self, carried: Carried) -> None:
+        """Start from what was carried on."""
         self.start[0], self.start[1] = carried.moved, carried.radius
         self.start[2] = carried.gathered
         self.before = carried
@@ -1046,13 +1085,11 @@ class Hidden:
         share = (self.left_out <= self.most_share) & (self.before.share <= self.share)
         return bool((share & (self.before.each <= self.each)).all())
 
-    def ends(self) -> tuple[Carried, Carried]:
-        """The hidden state before and after the last step."""
-        found = [self.before]
-        for t, added in zip(range(-len(self.last), 0), self.last, strict=True):
-            last = self.states[:, t].copy()
-            found.append(Carried(*last, added.copy(), self.share, self.each))
-        return found[-2], found[-1]
+    def end(self, t: int) -> Carried:
+        """The hidden state after the last step (-1) or the one before (-2), until the next block."""
+        if -t > len(self.last):
+            return self.before
+        return Carried(*self.states[:, t], self.last[t], self.share, self.each)
 
 
 def by_gates(matrix: Any, units: int) -> Array:

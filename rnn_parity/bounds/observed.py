@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,12 @@ class Observed:
             self.keep = self.sequences.mask[:, steps].T[:, :, np.newaxis]
             for t, keep in enumerate(self.keep):
                 self.states[t + 1] = np.where(keep, self.outputs[t], self.states[t])
+
+    def part(self, t: slice) -> Observed:
+        """Some of the timesteps that were read last, of which none is masked."""
+        found = copy(self)
+        found.outputs, found.states = self.outputs[t], self.states[t.start : t.stop + 1]
+        return found
 
     def masked(self, ball: Ball, arithmetic: Arithmetic) -> Ball:
         """`ball` of the steps, with what a masked step shows where one is: zeros, or the output of

@@ -61,7 +61,8 @@ class Steps:
         states = sequences.initial_state[len(layer.STATES) - len(layer.hidden) :]
         self.hidden: Balls = tuple(Ball.exact(state, arithmetic) for state in states)
         self.at_once = True
-        self.unlooked, self.left = 0, sequences.shape[1]
+        self.unlooked = 0
+        self.left: float = sequences.shape[1]
         self.step = bound(layer.formula, self.letters())
 
     def letters(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ threads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
@@ -84,13 +85,20 @@ class Comparison:
 
 
 def compare_outputs(
-    layer: Cell, sequences: Sequences, outputs: NDArray[Any], arithmetic: Arithmetic
+    layer: Cell,
+    sequences: Sequences,
+    outputs: NDArray[Any],
+    arithmetic: Arithmetic,
+    final_states: int = 0,
 ) -> Comparison:
-    """Hold `outputs` `(B, T, H)`, in processing order, against the replay of `sequences`."""
+    """Hold `outputs` `(B, T, H)`, in processing order, against the replay of `sequences`.
+
+    `final_states` is how many of the layer's states will be asked for afterwards.
+    """
     found = over_batch(
         len(sequences.inputs),
         multiplications(layer, sequences),
-        lambda part: compare_samples(layer, sequences, outputs, arithmetic, part),
+        lambda part: compare_samples(layer, sequences, outputs, arithmetic, part, final_states),
     )
     return found[0] if len(found) == 1 else merge(found)
 
@@ -102,26 +110,33 @@ def compare_samples(
     outputs: NDArray[Any],
     arithmetic: Arithmetic,
     part: slice,
+    final_states: int,
 ) -> Comparison:
     """Hold the outputs of the samples `part` against the replay of these samples."""
     sequences = sequences.samples(part)
     observed = Observed(layer, sequences, outputs[part])
     steps = Steps(layer, arithmetic, sequences)
+    if final_states <= len(layer.STATES) - len(layer.hidden):
+        steps.left = math.inf  # none that the last output would tell more about
     worth = not layer.hidden or multiplications(layer, sequences) >= WORTH
     near = Near(steps, sequences) if worth and Near.applies(steps, sequences) else None
     found = Found.nothing(sequences.shape, layer.units)
     for block in blocks(layer, sequences, recorded=near is not None):
         observed.advance(block.steps)
-        quick = near.steps(block, observed) if near else None
-        if near and quick is not None and found.take_quick(block, quick):
-            near.passed(block, observed)
-            observed.state = None
+        if near is None:
+            found.take(block, observed, steps.observed(block, observed), layer.precision)
             continue
-        # What the quick way cannot pass is judged again, in float64.
-        ball = steps.observed(block, observed)
-        found.take(block, observed, ball, layer.precision)
-        if near:
-            near.resume(block)
+        for t in near.tiles(block, observed):
+            tile, quick = block.part(t), near.steps(t)
+            if quick is not None and found.take_quick(tile, quick):
+                near.passed(tile, observed.part(t))
+                continue
+            # What the quick way cannot pass is judged again, in float64.
+            near.settle(tile.states[:, 0])
+            seen = observed.part(t)
+            found.take(tile, seen, steps.observed(tile, seen), layer.precision)
+            observed.state = seen.state
+            near.resume(tile)
     return found.comparison(last_of(block, observed, steps, near), part.start)
 
 
@@ -129,6 +144,8 @@ def last_of(block: Block, observed: Observed, steps: Steps, near: Near | None) -
     """What is known around the last timestep, that of the last `block`."""
     state = observed.state if near is None or near.shown is None else near.shown
     assert state is not None
+    if near:
+        near.settle(block.states[:, -1])
     replayed = tuple(states[-1].copy() for states in block.states)
     own_output = steps.layer.facts.own_output
     balls = steps.hidden if own_output else (state, *steps.hidden)

@@ -253,7 +253,8 @@ def judge_in(
     check = replace(check, arithmetic=arithmetic.name)
     if observed.outputs.ndim == 2:
         return Judged(judge_last(arithmetic, layer, sequences, observed, check), arithmetic)
-    found = compare_outputs(layer, sequences, observed.outputs, arithmetic)
+    states = len(observed.final_state)
+    found = compare_outputs(layer, sequences, observed.outputs, arithmetic, states)
     held = [
         *held_last_output(arithmetic, layer, sequences, observed),
         *held_states(

@@ -75,16 +75,21 @@ class Both:
         assert Near.applies(quick, sequences)
         for block in blocks(layer, sequences, recorded=True):
             self.observed.advance(block.steps)
-            ball = self.steps.observed(block, self.observed)
-            one = self.near.steps(block, self.observed)
-            if one is None:
-                quick.observed(block, self.observed)
-                self.near.resume(block)
-            else:
-                self.near.passed(block, self.observed)
-            self.hidden.append([state.radius.max() for state in self.steps.hidden])
-            residual = np.abs(self.observed.outputs - ball.value)
-            self.found.append((one and copied(one), residual, ball.radius))
+            for t in self.near.tiles(block, self.observed):
+                self.take(block.part(t), self.observed.part(t), self.near.steps(t))
+
+    def take(self, block, observed, one):
+        """Enter a tile, and go on from it in either way."""
+        ball = self.steps.observed(block, observed)
+        if one is None:
+            self.near.settle(block.states[:, 0])
+            self.near.bounds.observed(block, observed)
+            self.near.resume(block)
+        else:
+            self.near.passed(block, observed)
+        self.hidden.append([state.radius.max() for state in self.steps.hidden])
+        residual = np.abs(observed.outputs - ball.value)
+        self.found.append((one and copied(one), residual, ball.radius))
 
     @property
     def first(self):
@@ -209,27 +214,28 @@ def first_block_of_an_lstm():
     observed = Observed(layer, sequences, outputs)
     block = next(blocks(layer, sequences, recorded=True))
     observed.advance(block.steps)
-    return way, block, observed
+    (whole,) = way.tiles(block, observed)
+    return way, whole
 
 
 def test_a_hidden_state_known_less_well_than_its_radius_tells():
-    way, block, observed = first_block_of_an_lstm()
+    way, whole = first_block_of_an_lstm()
     (carried,) = way.hidden
-    assert way.steps(block, observed) is not None
+    assert way.steps(whole) is not None
     way.hidden = [replace(carried, share=np.full(way.layer.units, LEFT_OUT * 1.01))]
-    assert way.steps(block, observed) is None
+    assert way.steps(whole) is None
     for wrong in (1e-3, np.nan):
         gathered = carried.gathered + 1
         way.hidden = [replace(carried, each=np.full(way.layer.units, wrong), gathered=gathered)]
-        assert way.steps(block, observed) is None
+        assert way.steps(whole) is None
 
 
 def test_the_radius_of_a_hidden_state_is_carried_on():
-    way, block, observed = first_block_of_an_lstm()
-    radius = way.steps(block, observed).radius.copy()
+    way, whole = first_block_of_an_lstm()
+    radius = way.steps(whole).radius.copy()
     (carried,) = way.hidden
     way.hidden = [replace(carried, radius=carried.radius + np.float32(1e-4))]
-    assert (way.steps(block, observed).radius[0] > radius[0] + 1e-6).all()
+    assert (way.steps(whole).radius[0] > radius[0] + 1e-6).all()
 
 
 def open_gate(batch, units=12, much=3.0):
