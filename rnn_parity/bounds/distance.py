@@ -36,7 +36,8 @@ def ulps(distances: NDArray[Any], x: NDArray[Any], precision: Precision) -> NDAr
     """
     integer, exponent, double_bias = EXPONENTS[x.dtype.type]
     # A number whose biased exponent is that much less is 2**-floor(log2 |x|).
-    inverse: NDArray[Any] = (double_bias - (x.view(integer) & exponent)).view(x.dtype)
+    bits = np.bitwise_and(x.view(integer), exponent)
+    inverse: NDArray[Any] = np.subtract(double_bias, bits, out=bits).view(x.dtype)
     np.clip(inverse, 0, x.dtype.type(2.0**-precision.min_exponent), out=inverse)
     inverse *= distances
     inverse *= x.dtype.type(2.0 ** (precision.digits - 1))

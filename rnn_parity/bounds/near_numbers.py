@@ -21,7 +21,7 @@ from rnn_parity.bounds.balls import SLACK, constant
 from rnn_parity.bounds.magnitudes import Magnitudes, gamma, in_range, norms
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import GROWN, SEGMENT
-from rnn_parity.recurrence.activations import CATALOGUE, WIDE, Activation
+from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.program import (
@@ -53,12 +53,15 @@ SMALL = 2.0**-14
 ROUNDING = 2.0**-20
 """More than the error of f' and of the few operations on `moved` in float32, and than ten of its
 unit roundoffs, the most that an allowance changes by when its number moves."""
+WIDEST = 2.0**-6
+"""How wide the radius of a sum or of an argument may be. The general way takes the spread of an
+activation from its slope or from its ends, which differ by `L r / 2` of it at most."""
 LEFT_OUT = 0.125
 """The share of a radius that may be left out."""
 ROUNDED_UP = 1 + 2.0**-13
 """More than the rounding of a radius in float32, 2**-24 in each operation, and than the `SLACK` in
 each that the general way takes for it."""
-ASSUMED = 2.0**-7
+ASSUMED = 2.0**-5
 """The share of a hidden state's largest radius that may be left out of it. Chosen: right layers need
 a hundredth of that."""
 CURVATURE = {"tanh": 4 / (3 * sqrt(3)), "sigmoid": 1 / (6 * sqrt(3)), "linear": 0.0}
@@ -66,7 +69,7 @@ CURVATURE = {"tanh": 4 / (3 * sqrt(3)), "sigmoid": 1 / (6 * sqrt(3)), "linear": 
 of the output, at most 1, so that float32 does for it too."""
 STEEPER = 1.1
 """More than `1 / (1 - L r / 2)**2`, as a bound by the slope (`Activation.by_slope`) has it."""
-ROOM = 2.0
+ROOM = 1.5
 """How much further than seen so far a number may go before limits are worked out again. Chosen:
 few blocks need new ones, and what limits add to a radius, some 0.1 %, hardly grows."""
 
@@ -322,7 +325,8 @@ class NearBlock:
         self.parts = [slice(0, self.one), slice(second, second + widths[1])]
         self.coefficients = np.ones((rows, second + widths[1]), np.float32)
         self.largest = np.empty(self.coefficients.shape[1], np.float32)
-        self.furthest = np.float32(0)
+        self.squares, self.ones = np.empty_like(self.before), np.ones(layer.units, np.float32)
+        self.furthest = np.zeros((1, 2))
         self.products: list[tuple[Float32, Float32, Float32]] = []
         self.asked = 0
 
@@ -348,9 +352,7 @@ class NearBlock:
         wide, difference = self.wide[: steps + 1], self.difference[: steps + 1]
         np.subtract(observed.states, block.states[0], wide)
         np.copyto(difference, wide, "same_kind")
-        self.furthest = max(difference.max(), -difference.min())
-        if not self.furthest <= SMALL:
-            raise NotNearError
+        self.take_difference(difference[:-1].reshape(count, -1), difference)
         before, x = self.before[:count], self.x[:count]
         np.copyto(before, observed.states[:-1].reshape(before.shape), "same_kind")
         np.copyto(x, block.inputs.reshape(x.shape), "same_kind")
@@ -361,6 +363,15 @@ class NearBlock:
         self.check()
         for rows, matrix, out in self.products:
             np.matmul(rows[np.newaxis, :count], matrix, out[:, :count])
+
+    def take_difference(self, before: Float32, around: Float32) -> None:
+        """The largest D `around` the steps, and the largest norm of those `before` a step."""
+        squares = np.square(before, self.squares[: len(before)])
+        largest = max(around.max(), -around.min())
+        if not largest <= SMALL:
+            raise NotNearError
+        norm = np.sqrt(np.dot(squares, self.ones).max()) * SLACK + FLOAT32.smallest_normal
+        self.furthest[...] = largest, norm
 
     def check(self) -> None:
         """Raise `OtherMagnitudesError` unless the general way groups the block's numbers alike."""
@@ -413,7 +424,7 @@ class NearFormula:
         self.load(self.difference, lambda _, t, __: self.block.difference[t.start : t.stop + 1])
         self.load(self.replayed, lambda block, t, _: block.states[0, t.start : t.stop + 1])
         tape.call(np.abs, self.difference, self.deviation)
-        self.seen_different, self.most_different = tape.slot((1, 1))
+        self.seen_different, self.most_different = tape.slot((1, 2))
         self.seen_coefficients, self.coefficients = tape.slot((1, len(self.block.largest)))
 
     def load(self, out: Float32, source: Callable[[Block, slice, slice], Any]) -> None:
@@ -494,7 +505,7 @@ class NearFormula:
         for work_out in self.late:
             work_out()
         limits = self.number.limits
-        self.share, self.off = limits.share, limits.off + 2.0**-24 * self.most_different()
+        self.share, self.off = limits.share, limits.off + 2.0**-24 * self.most_different()[:, :1]
         if not self.narrow:
             raise NotNearError
         self.scale, self.addend = float32(ROUNDED_UP * (1 + self.share)), float32(self.off * SLACK)
@@ -592,11 +603,13 @@ class NearFormula:
         value, moved = self.replayed[np.newaxis, :-1], self.difference[np.newaxis, :-1]
         number = Number(self.tape, value, moved, None)
         uses = [c.op for c in self.plan.calls for p in c.operands if self.is_state(p)]
-        size = self.tape.highest(number.size) if {*uses} != {PRODUCT} else self.most_different
+        # Of a product with W, the size of what is multiplied does not matter.
+        size = self.tape.highest(number.size) if {*uses} != {PRODUCT} else None
 
         def limits() -> Limits:
-            largest = self.most_different()
-            return Limits(size(), largest, 0 * largest, 2.0**-24 * largest, 0 * largest)
+            largest = self.most_different()[:, :1]
+            zero = 0 * largest
+            return Limits(zero if size is None else size(), largest, zero, 2.0**-24 * largest, zero)
 
         return self.limited(number, limits)
 
@@ -656,9 +669,10 @@ class NearFormula:
         far = None
         if exact:
             found.moved = self.from_block(self.block.moved(by_gates(matrix, units)))
-            far = self.most_different
+            far = lambda: self.most_different()[:, 1:]  # noqa: E731
         elif a.moved is not None:
-            found.moved, far = self.times_w(a.moved, matrix), tape.furthest(tape.size(a.moved))
+            found.moved, largest = self.times_w(a.moved, matrix), tape.furthest(tape.size(a.moved))
+            far = lambda: np.sqrt(units) * largest()  # noqa: E731
         lengths = np.sqrt(np.einsum("kn,kn->n", matrix, matrix)).reshape(len(gates), -1)
         sums = np.abs(matrix).sum(axis=0).reshape(len(gates), -1) * SLACK
         g, zero = gamma(units, self.arithmetic.unit_sum), np.zeros((len(gates), units))
@@ -671,9 +685,9 @@ class NearFormula:
             share = zero + float(a.limits.share.max())
             most = zero
             if far is not None:
-                most = np.sqrt(units) * far() * lengths * SLACK + off
+                most = far() * lengths * SLACK + off
             radius = sum((one() for one in widest), zero)
-            return Limits(zero, most, radius, off, share), 0 * reach if exact else reach
+            return Limits(zero, most + share * radius, radius, off, share), 0 * reach if exact else reach
 
         return self.limited_sum(found, limits)
 
@@ -769,7 +783,7 @@ class NearFormula:
 
         def limits() -> Limits:
             most = widest()
-            if not most.max() < WIDE:
+            if not most.max() < WIDEST:
                 raise NotNearError
             off = a.limits.off + g * a.excess + (1 + g) * a.limits.off
             largest = np.zeros_like(off) if size is None else size()
@@ -951,9 +965,10 @@ class NearFormula:
 
     def limits_of(self, activation: Activation, z: Limits, size: Array) -> Limits:
         """The limits of `f(z)`, whose size is at most `size`."""
-        if not (z.moved.max() <= SMALL and (z.radius + z.most_off).max() < WIDE):
+        small = (z.moved - z.share * z.radius).max() <= SMALL
+        if not (small and (z.radius + z.most_off).max() < WIDEST):
             raise NotNearError
-        bend, near = STEEPER * CURVATURE[activation.name], z.moved + z.most_off
+        bend, near = STEEPER * CURVATURE[activation.name], z.moved + z.off
         steepening = STEEPER * activation.steepening
         off = z.off * (2 + steepening * (z.radius + z.most_off))
         off = off + bend * near * (0.5 * near + (1 + z.share) * z.radius)
@@ -1067,7 +1082,7 @@ class Hidden:
         off = off + (2 * p.off + u * apart + 2.0**-22 * p.moved) * most
         self.each = np.maximum(self.before.each, off[0] * SLACK)
         self.share = np.maximum(self.before.share, np.maximum(2 * p.share, q.share)[0])
-        self.most_share = np.minimum(self.room * self.left_out, ASSUMED)
+        self.most_share = np.full_like(self.share, min(self.room * self.left_out.max(), ASSUMED))
         if not self.narrow:
             raise NotNearError
         share, rounded = self.most_share[np.newaxis], 2.0**-22 * own

@@ -36,6 +36,9 @@ MOST_HIDDEN = 0.25
 """Where a divergence could hide in this share of the numbers a report says so, too: a few large
 numbers may hide that the bounds of all others are wide. Measured of right default layers: at most
 0.08, an LSTM in bfloat16."""
+LEAST_SQUARED = 1e-15
+"""Squares of smaller numbers may vanish in float32, and those of larger ones than its reciprocal
+overflow; in between, a sum of some thousands is right to 1e-4."""
 EXACT = 8
 """A radius of up to 8 smallest normal numbers is that of a zero which is right for sure, such as a
 relu's: a cell adds the smallest normal number at most that often to what was zero before."""
@@ -82,16 +85,17 @@ class Widths:
         is infinite or no number, only an infinite radius counts.
         """
         count = size.shape[0] * size.shape[1] if keep is None else int(np.count_nonzero(keep))
-        known = np.isfinite(size)
-        if keep is not None or not known.all():
-            known = known if keep is None else known & keep
+        known: Any = True
+        if keep is not None or not np.isfinite(size.max()):
+            known = np.isfinite(size) if keep is None else np.isfinite(size) & keep
             unknown = ~known & np.isinf(radius) & (True if keep is None else keep)
             radius = np.where(known, radius, np.where(unknown, np.inf, 0.0))
             size = np.where(known, size, 0.0)
             expected = None if expected is None else np.where(known, expected, 0.0)
-        hides = (radius >= size) & (radius > EXACT * eta) & known
-        hidden, of_zeros = int(np.count_nonzero(hides)), np.zeros(0)
-        if hidden:
+        hides, hidden, of_zeros = radius >= size, 0, np.zeros(0)
+        if hides.any():
+            hides &= (radius > EXACT * eta) & known
+            hidden = int(np.count_nonzero(hides))
             zero = hides & (size == 0) & (True if expected is None else expected == 0)
             of_zeros = radius[zero]
         replayed = squares(size)
@@ -123,9 +127,10 @@ class Widths:
 
 
 def squares(a: NDArray[Any]) -> Array:
-    """The sums of squares of `(t, B, H)`, for each unit."""
-    a = a.astype(np.float64, copy=False)  # whose squares neither vanish nor overflow in float32
-    total: Array = np.einsum("tbh,tbh->h", a, a)
+    """The sums of squares of `(t, B, H)`, not negative, for each unit."""
+    if not (a.min() > LEAST_SQUARED and a.max() < 1 / LEAST_SQUARED):
+        a = a.astype(np.float64, copy=False)
+    total: Array = np.einsum("tbh,tbh->h", a, a).astype(np.float64, copy=False)
     return total
 
 
