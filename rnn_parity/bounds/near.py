@@ -38,9 +38,12 @@ from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
 from rnn_parity.recurrence.time_loop import Block
 
-TILE = 1 << 15
-"""Numbers of the output that go together. Chosen: a good part of the buffers of a tile stays in the
-cache; with half as many calls cost more than they gain, with twice as many memory does."""
+FEW_GROWN = 2.0**-4
+"""A share of the numbers for which a look does not pay before it is due by the timesteps: it costs
+as much for one unit as for all. Chosen."""
+TILE = 1 << 16
+"""Numbers of the output that go together. Measured: with half as many the calls of two threads wait
+for each other at the interpreter, with twice as many the buffers leave the cache."""
 SURE = 0.5
 """The ratio up to which the quick way passes. With `LEFT_OUT` it follows that the general way does:
 a residual of 1/2 + 1/8 of the quick radius at most, and a radius of 1 - 2/8 of it at least."""
@@ -151,11 +154,14 @@ class Near:
         steps, count = self.bounds, len(block.outputs)
         self.hidden = self.ends(-1)
         steps.unlooked, steps.left = steps.unlooked + count, steps.left - count
-        if steps.unlooked >= SEGMENT or not steps.left or self.wide():
+        due = steps.unlooked >= SEGMENT or not steps.left
+        at_end = block.steps.stop == self.block.steps.stop
+        if due or (at_end and self.wide()):
             # Where the radius is no more than so many steps' own, a look cuts nothing.
-            if any((one.radius > GROWN * one.added).any() for one in self.hidden):
-                self.shown = self.look(block, observed)
-            steps.unlooked = 0
+            grown = max(float(np.mean(one.radius > GROWN * one.added)) for one in self.hidden)
+            if grown > (0 if due else FEW_GROWN):
+                self.shown, due = self.look(block, observed), True
+            steps.unlooked = 0 if due else steps.unlooked
 
     def ends(self, t: int) -> list[Carried]:
         """The hidden states after a step of the last block, -1 or -2."""

@@ -183,7 +183,9 @@ class Tape:
         stop = self.count
         if stop > len(self.highs):
             raise NotNearError
-        return self.highs[start:stop].reshape(shape), lambda: self.assumed[start:stop].reshape(shape)
+        return self.highs[start:stop].reshape(shape), lambda: self.assumed[start:stop].reshape(
+            shape
+        )
 
     def highest(self, a: Any) -> Numbers:
         """The largest number of each column of `(g, ..., N)`, `(g, N)`."""
@@ -329,22 +331,25 @@ class NearBlock:
         self.furthest = np.zeros((1, 2))
         self.products: list[tuple[Float32, Float32, Float32]] = []
         self.asked = 0
+        self.bounds: dict[tuple[int, ...], Magnitudes] = {}
+        self.weights: dict[tuple[int, ...], tuple[Float32, Array, Array]] = {}
 
-    def product(self, rows: Float32, matrix: Array) -> Float32:
-        """Where `rows` `(n, K)` times a matrix `(g, K, H)` will stand, `(g, n, H)`. Tiles of another
-        length ask for the same products once more, in the same order.
+    def product(self, rows: Float32, matrix: Callable[[], Array]) -> tuple[Float32, Float32]:
+        """A matrix `(g, K, H)` in float32, and where `rows` `(n, K)` times that will stand,
+        `(g, n, H)`. Tiles of another length ask for the same products again, in the same order.
         """
         self.asked += 1
-        if self.asked <= len(self.products):
-            return self.products[self.asked - 1][-1]
-        narrow = np.ascontiguousarray(matrix, np.float32)
-        out = np.empty((len(matrix), len(rows), matrix.shape[-1]), np.float32)
-        self.products.append((rows, narrow, out))
-        return out
+        if self.asked > len(self.products):
+            narrow = np.ascontiguousarray(matrix(), np.float32)
+            out = np.empty((len(narrow), len(rows), narrow.shape[-1]), np.float32)
+            self.products.append((rows, narrow, out))
+        _, narrow, out = self.products[self.asked - 1]
+        return narrow, out
 
     def moved(self, matrix: Array) -> Float32:
-        """Where `D W` will stand."""
-        return self.product(self.difference[:-1].reshape(len(self.before), -1), matrix)
+        """Where `D W` will stand, W being `(g, H, H)`."""
+        rows = self.difference[:-1].reshape(len(self.before), -1)
+        return self.product(rows, lambda: matrix)[1]
 
     def run(self, block: Block, observed: Observed) -> None:
         """Take a block. Raises `NotNearError` where D is not small, and `OtherMagnitudesError`."""
@@ -399,7 +404,12 @@ class NearFormula:
     def __init__(
         self, layer: Cell, arithmetic: Arithmetic, block: NearBlock, shape: tuple[int, int]
     ) -> None:
-        self.layer, self.arithmetic, self.block, self.plan = layer, arithmetic, block, plan_for(layer)
+        self.layer, self.arithmetic, self.block, self.plan = (
+            layer,
+            arithmetic,
+            block,
+            plan_for(layer),
+        )
         self.unit, self.eta, block.asked = arithmetic.unit, FLOAT32.smallest_normal, 0
         self.first_hidden = len(layer.STATES) - len(layer.hidden)
         nodes = sum(len(group.nodes) for group in self.plan.groups)
@@ -631,18 +641,18 @@ class NearFormula:
     def inputs(self, group: Group) -> Sum:
         """`x U` and the biases beside it, which D does not move."""
         layer, details = self.layer, [node.detail for node in group.nodes]
+        gates = [gate for gate, _ in details]
         biases = [[a for row in rows for a in self.addends(row, gate)] for gate, rows in details]
-        matrix = gates_of(layer.kernel, [gate for gate, _ in details], layer.units)
         terms = tuple(len(layer.kernel) + len(parts) for parts in biases)
-        found = Sum(None, [self.bounding(0, matrix), self.bias_column(biases)], terms)
+        found = Sum(None, [self.bounding(0, layer.kernel, gates), self.bias_column(biases)], terms)
         zero = np.zeros((len(terms), layer.units))
         return self.limited_sum(found, lambda: (Limits(zero, zero, zero, zero, zero), zero))
 
-    def bounding(self, operand: int, matrix: Array) -> tuple[int, Array]:
+    def bounding(self, operand: int, kernel: Array, gates: list[int]) -> tuple[int, Array]:
         """What the coefficients of an operand are multiplied by to bound `|a| |M|`, `(g, K, H)`,
-        and the first of them.
+        and the first of them; M are some gates of a kernel.
         """
-        magnitudes, block = Magnitudes(np.float32, matrix), self.block
+        magnitudes, block = self.magnitudes(kernel, gates), self.block
         block.may_group[operand] |= magnitudes.grouped is not None
         if block.grouped[operand] and magnitudes.grouped is None:
             raise OtherMagnitudesError(operand)
@@ -660,21 +670,19 @@ class NearFormula:
         units, tape, exact = self.layer.units, self.tape, self.is_state(call.operands[0])
         gates = [node.detail for node in self.plan.groups[call.out.group].nodes]
         a = self.ball(call.operands[0])
-        matrix = gates_of(self.layer.recurrent_kernel, gates, units)
+        weights, lengths, sums = self.weights(gates)
         found = Sum(None, [], (units,) * len(gates))
         if exact:
-            found.columns.append(self.bounding(1, matrix))
+            found.columns.append(self.bounding(1, self.layer.recurrent_kernel, gates))
         else:
-            self.sizes_of(a, matrix, found)
+            self.sizes_of(a, gates, found)
         far = None
         if exact:
-            found.moved = self.from_block(self.block.moved(by_gates(matrix, units)))
+            found.moved = self.from_block(self.block.moved(weights))
             far = lambda: self.most_different()[:, 1:]  # noqa: E731
         elif a.moved is not None:
-            found.moved, largest = self.times_w(a.moved, matrix), tape.furthest(tape.size(a.moved))
+            found.moved, largest = self.times(a.moved, weights), tape.furthest(tape.size(a.moved))
             far = lambda: np.sqrt(units) * largest()  # noqa: E731
-        lengths = np.sqrt(np.einsum("kn,kn->n", matrix, matrix)).reshape(len(gates), -1)
-        sums = np.abs(matrix).sum(axis=0).reshape(len(gates), -1) * SLACK
         g, zero = gamma(units, self.arithmetic.unit_sum), np.zeros((len(gates), units))
         widest = [tape.highest(spread) for spread in found.spreads]
 
@@ -687,21 +695,42 @@ class NearFormula:
             if far is not None:
                 most = far() * lengths * SLACK + off
             radius = sum((one() for one in widest), zero)
-            return Limits(zero, most + share * radius, radius, off, share), 0 * reach if exact else reach
+            return Limits(
+                zero, most + share * radius, radius, off, share
+            ), 0 * reach if exact else reach
 
         return self.limited_sum(found, limits)
 
-    def times_w(self, a: Any, matrix: Array) -> Float32:
-        """`a M`, `(g, t, B, H)`."""
-        weights = np.ascontiguousarray(by_gates(matrix, self.layer.units), np.float32)
-        out = self.tape.new(len(weights))
+    def weights(self, gates: list[int]) -> tuple[Float32, Array, Array]:
+        """Gates of W in float32 `(g, H, H)`, and for each column `(g, H)` its length and the sum of
+        its sizes, once for all tiles.
+        """
+        known, key = self.block.weights, tuple(gates)
+        if key not in known:
+            units = self.layer.units
+            matrix = by_gates(gates_of(self.layer.recurrent_kernel, gates, units), units)
+            lengths = np.sqrt(np.einsum("gkn,gkn->gn", matrix, matrix))
+            sums = np.abs(matrix).sum(axis=1) * SLACK
+            known[key] = np.ascontiguousarray(matrix, np.float32), lengths, sums
+        return known[key]
+
+    def times(self, a: Any, matrix: Array) -> Float32:
+        """`a M` of rows or of one gate, M being `(g, K, H)`, `(g, t, B, H)`."""
+        weights, out = np.ascontiguousarray(matrix, np.float32), self.tape.new(len(matrix))
         rows = a if a.ndim == 2 else self.tape.rows(a)
         self.tape.call(np.matmul, rows[np.newaxis], weights, by_columns(out))
         return out
 
-    def sizes_of(self, a: Number, matrix: Array, found: Sum) -> None:
+    def magnitudes(self, kernel: Array, gates: list[int]) -> Magnitudes:
+        """Those of some gates of a kernel, once for all tiles."""
+        known, key = self.block.bounds, (kernel is self.layer.kernel, *gates)
+        if key not in known:
+            known[key] = Magnitudes(np.float32, gates_of(kernel, gates, self.layer.units))
+        return known[key]
+
+    def sizes_of(self, a: Number, gates: list[int], found: Sum) -> None:
         """The magnitude and the spread of `a W`, a being more than the observed state."""
-        tape, magnitudes = self.tape, Magnitudes(np.float32, matrix)
+        tape, magnitudes = self.tape, self.magnitudes(self.layer.recurrent_kernel, gates)
         size = tape.rows(tape.plus(a.size, a.radius))
         tape.highest(size[np.newaxis])
         seen = tape.seen
@@ -719,10 +748,10 @@ class NearFormula:
     def bounded(self, magnitudes: Magnitudes, rows: Float32) -> Float32:
         """Where `|a| |M|` of rows a is bounded, `(g, t, B, H)`."""
         if magnitudes.grouped is None:
-            return self.times_w(rows, magnitudes.absolute)
+            return self.times(rows, by_gates(magnitudes.absolute, self.layer.units))
         found = np.empty((len(rows), columns(rows, True)), np.float32)
         self.tape.call(lambda: np.copyto(found, norms(rows)))
-        return self.times_w(found, magnitudes.grouped)
+        return self.times(found, by_gates(magnitudes.grouped, self.layer.units))
 
     def term(self, number: Number) -> Sum:
         """A number as an addend of a sum."""
@@ -798,13 +827,19 @@ class NearFormula:
         block, gates = self.block, len(a.terms)
         first = min([block.one, *(start for start, _ in a.columns)])
         last = max([block.one + 1, *(start + m.shape[1] for start, m in a.columns)])
-        matrix, some = np.zeros((gates, last - first, self.layer.units)), slice(first, last)
-        for start, one in a.columns:
-            matrix[:, start - first : start - first + one.shape[1]] += one
-        matrix *= factor * (1 + gamma(last - first + 4, 2.0**-23))
-        matrix[:, block.one - first] += eta
-        out = self.from_block(block.product(block.coefficients[:, some], matrix))
-        return out, lambda: np.matmul(self.coefficients()[:, some], matrix)[:, 0] * SLACK
+
+        def factors() -> Array:
+            found = np.zeros((gates, last - first, self.layer.units))
+            for start, one in a.columns:
+                found[:, start - first : start - first + one.shape[1]] += one
+            found *= factor * (1 + gamma(last - first + 4, 2.0**-23))
+            found[:, block.one - first] += eta
+            return found
+
+        some = slice(first, last)
+        matrix, out = block.product(block.coefficients[:, some], factors)
+        largest = self.coefficients
+        return self.from_block(out), lambda: np.matmul(largest()[:, some], matrix)[:, 0] * SLACK
 
     # Operations.
 

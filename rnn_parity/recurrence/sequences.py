@@ -112,10 +112,12 @@ class Sequences:
     def blocks(self, width: int) -> Iterator[slice]:
         """Slices of timesteps that cover the sequence, each small enough for the cache.
 
-        `width` is how many numbers a step computes for each sample.
+        They are of one length, but for the last one. `width` is how many numbers a step computes for
+        each sample.
         """
         batch, timesteps = self.shape
-        step = max(1, max(BLOCK_ROWS, BLOCK_ELEMENTS // width) // batch)
+        most = max(1, max(BLOCK_ROWS, BLOCK_ELEMENTS // width) // batch)
+        step = -(-timesteps // -(-timesteps // most))
         return (slice(t, min(t + step, timesteps)) for t in range(0, timesteps, step))
 
 
