@@ -137,12 +137,20 @@ def project(layer: Cell, x: Array, out: Array, dropout: Dropout = NO_DROPOUT) ->
     return out
 
 
-def step_on_arrays(layer: Cell, dropout: Dropout = NO_DROPOUT) -> Callable[..., tuple[Any, ...]]:
-    """The formula on plain arrays: a function of the products `x U` and the states `(B, H)`."""
+def step_on_arrays(
+    layer: Cell,
+    dropout: Dropout = NO_DROPOUT,
+    times_w: Callable[[Array, slice], Array] | None = None,
+) -> Callable[..., tuple[Any, ...]]:
+    """The formula on plain arrays: a function of the products `x U` and the states `(B, H)`.
+
+    `times_w(a, columns)` multiplies by W, as the layer's own does.
+    """
     every = slice(0, layer.width)
+    times_w = times_w or Product(layer, layer.recurrent_kernel, dropout.state)
     letters: dict[str, Any] = {
         "U": Matrix(lambda x, columns: x[..., columns], every),
-        "W": Matrix(Product(layer, layer.recurrent_kernel, dropout.state), every),
+        "W": Matrix(times_w, every),
         "b": Bias(layer.bias, every),
         **layer.vectors,
         **layer.letters,
