@@ -23,10 +23,11 @@ from rnn_parity.bounds.distance import ratios
 from rnn_parity.bounds.observed import observed_part
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
-from rnn_parity.diagnosis.evidence import Evidence, Fit
+from rnn_parity.diagnosis.evidence import Evidence, Fit, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.few_units import by_themselves
+from rnn_parity.diagnosis.glance import Glance
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FLOAT32
@@ -97,9 +98,7 @@ def tried(fault: Fault, reference: Computation, evidence: Evidence) -> Iterator[
     batch, timesteps = reference.sequences.shape
     units = reference.layer.units
     as_expected = evidence.outputs.shape in ((batch, timesteps, units), (batch, units))
-    if fault.candidates is None or not as_expected:
-        return fault.variants(reference)
-    return fault.candidates(reference, evidence.outputs)
+    return fault.tried(reference, evidence.outputs, as_expected)
 
 
 def pairs(reference: Computation, evidence: Evidence) -> Candidates:
@@ -107,14 +106,23 @@ def pairs(reference: Computation, evidence: Evidence) -> Candidates:
     sociable = [fault for fault in faults_of(reference.layer) if not fault.alone]
     blind = {fault for fault in sociable if fault.blind(reference)}
     order = sorted(sociable, key=lambda fault: (not fault.first, fault.last))
+    glance = None
+    if isinstance(evidence, SequenceEvidence):
+        glance = Glance(reference, evidence.outputs, evidence.first)
+
+    def known(fault: Fault, changed: Computation) -> Iterator[Computation]:
+        return tried(fault, changed, evidence)
+
     for i, one in enumerate(order):
-        for changed in tried(one, reference, evidence):
-            for other in order[i + 1 :]:
-                if one in blind and other in blind:
-                    continue
+        others = [other for other in order[i + 1 :] if not {one, other} <= blind]
+        left = glance.left(one, others, known) if glance else [(other, set()) for other in others]
+        for changed in tried(one, reference, evidence) if left else ():
+            for other, refuted in left:
                 faults = one, other
                 swapped = sociable.index(other) < sociable.index(one)
                 for both in tried(other, changed, evidence):
+                    if (changed.detail, both.detail) in refuted:
+                        continue
                     if changed.undo is None or both.undo is changed.undo:
                         details = changed.detail, both.detail
                         if swapped:

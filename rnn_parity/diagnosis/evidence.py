@@ -495,8 +495,7 @@ class FirstStep:
         activations alone.
         """
         layer = layers[0]
-        hidden = sequences.mask is not None or bool(layer.hidden)
-        later = self.steps.start > 0 and self.steps.stop <= outputs.shape[1] and not hidden
+        later = self.is_later(layer, sequences, outputs)
         given = sequences.mask, sequences.initial_state, outputs
         start = self.once("start", lambda: self.start(sequences, outputs, later), *given)
         if not len(start.rows.samples):
@@ -513,6 +512,11 @@ class FirstStep:
         for i in np.flatnonzero(~np.isfinite(errors + sizes)).tolist():
             far[i] = far_where_finite(start, projected, expected[i], layer.precision.unit_roundoff)
         return far
+
+    def is_later(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> bool:
+        """Whether it is the first of `steps`: every state is observed there."""
+        hidden = sequences.mask is not None or bool(layer.hidden)
+        return self.steps.start > 0 and self.steps.stop <= outputs.shape[1] and not hidden
 
     def rows(self, sequences: Sequences, later: bool) -> FirstRows:
         """The rows that are computed: none of samples that are masked throughout."""
