@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -108,20 +109,17 @@ def pairs(reference: Computation, evidence: Evidence) -> Candidates:
     order = sorted(sociable, key=lambda fault: (not fault.first, fault.last))
     glance = None
     if isinstance(evidence, SequenceEvidence):
-        glance = Glance(reference, evidence.outputs, evidence.first)
-
-    def known(fault: Fault, changed: Computation) -> Iterator[Computation]:
-        return tried(fault, changed, evidence)
-
+        known = partial(tried, evidence=evidence)
+        glance = Glance(reference, evidence.outputs, evidence.first, known)
     for i, one in enumerate(order):
         others = [other for other in order[i + 1 :] if not {one, other} <= blind]
-        left = glance.left(one, others, known) if glance else [(other, set()) for other in others]
-        for changed in tried(one, reference, evidence) if left else ():
-            for other, refuted in left:
+        for changed in tried(one, reference, evidence):
+            every = [(other, set[str]()) for other in others]
+            for other, refuted in glance.left(one, changed, others) if glance else every:
                 faults = one, other
                 swapped = sociable.index(other) < sociable.index(one)
                 for both in tried(other, changed, evidence):
-                    if (changed.detail, both.detail) in refuted:
+                    if both.detail in refuted:
                         continue
                     if changed.undo is None or both.undo is changed.undo:
                         details = changed.detail, both.detail

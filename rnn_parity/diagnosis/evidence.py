@@ -129,6 +129,8 @@ class SequenceEvidence:
     def fits_of(self, variants: Sequence[Computation]) -> list[Fit]:
         """How well variants explain the outputs: a few of them, which refute most, first."""
         layers = [variant.layer for variant in variants]
+        if self.far_off_in_few(variants[0]):
+            return [NO_FIT] * len(variants)
         sequences, outputs = variants[0].undone(self.outputs)
         if outputs.shape != (*sequences.shape, layers[0].units) or 0 in outputs.shape:
             return [NO_FIT] * len(variants)
@@ -137,6 +139,21 @@ class SequenceEvidence:
             NO_FIT if off else self.proven(self.fit_of(layer, sequences, outputs))
             for layer, off in zip(layers, far, strict=True)
         ]
+
+    def far_off_in_few(self, variant: Computation) -> bool:
+        """Whether a variant that does the same to each sample is wrong in a few of them already, so
+        that what was observed need not be brought into its form.
+        """
+        if not variant.by_sample or len(variant.sequences.inputs) != len(self.outputs):
+            return False
+        some = variant.sequences_but(
+            variant.detail, **vars(variant.sequences.samples(self.samples))
+        )
+        sequences, outputs = some.undone(self.outputs[self.samples])
+        if outputs.shape != (*sequences.shape, some.layer.units) or not outputs.size:
+            return False
+        every = FirstStep(np.arange(len(outputs)), self.steps, self.reference.printed)
+        return every.far_off([some.layer], sequences, outputs)[0]
 
     def fit_of(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
         """How well a layer explains outputs: a few of them, which refute most, first."""

@@ -9,9 +9,8 @@ is made first, and cut; the other one is made of what is left.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,7 +35,6 @@ than all of them are on average. Chosen."""
 LANES = 128
 """Computations that are looked at side by side. Chosen: more take no less time each."""
 
-Details = tuple[str, str]
 Tried = Callable[[Fault, Computation], Iterable[Computation]]
 T = TypeVar("T")
 
@@ -69,15 +67,41 @@ class Part:
         return sequences.inputs, sequences.initial_state, self.seen
 
 
+@dataclass
+class Told:
+    """The details of variants that are `far` off, and of those that may be `near`; whether what
+    they are variants of is far off `alone`.
+    """
+
+    far: set[str] = field(default_factory=set)
+    near: set[str] = field(default_factory=set)
+    alone: bool = True
+
+    def add(self, detail: str | None, off: bool) -> None:
+        """A variant, or, without a detail, what it is one of."""
+        if detail is None:
+            self.alone &= off
+        else:
+            (self.far if off else self.near).add(detail)
+
+    @property
+    def open(self) -> bool:
+        """Whether not all variants are ruled out."""
+        return bool(self.near) or not self.alone
+
+
 class Glance:
     """A few units in the first step of a few samples of `outputs` `(B, T, H)`."""
 
-    def __init__(self, whole: Computation, outputs: NDArray[Any], first: FirstStep) -> None:
-        self.whole, self.outputs, self.first = whole, outputs, first
+    def __init__(
+        self, whole: Computation, outputs: NDArray[Any], first: FirstStep, tried: Tried
+    ) -> None:
+        self.whole, self.outputs, self.first, self.tried = whole, outputs, first, tried
         count = whole.layer.units
         self.units = np.unique(np.linspace(0, count - 1, min(count, MOST_UNITS)).astype(int))
         self.kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}
         self.made: dict[Fault, list[Part | None]] = {}
+        self.pairs: dict[tuple[Fault, Fault], list[tuple[str, Told]]] = {}
 
     @cached_property
     def reference(self) -> Part | None:
@@ -86,61 +110,80 @@ class Glance:
 
     @np.errstate(all="ignore")
     def left(
-        self, one: Fault, others: Sequence[Fault], tried: Tried
-    ) -> list[tuple[Fault, set[Details]]]:
-        """Those of the `others` that `one` before them is not ruled out with, each with the details
-        of the variants that are.
+        self, one: Fault, changed: Computation, others: Sequence[Fault]
+    ) -> list[tuple[Fault, set[str]]]:
+        """Those of the `others` that `changed`, a variant of `one`, is not ruled out with, each with
+        the details of the variants that are.
         """
-        open_ = {other for other in others if not self.tells(one, other)}
-        ruled_out, rest = ({other: set[Details]() for other in others} for _ in range(2))
-        pairs = chain.from_iterable(
-            self.both(one, other, tried) for other in others if other not in open_
-        )
-        for group in in_groups(pairs, LANES):
-            far = self.far_off([part for *_, part in group])
-            for (other, details, _), off in zip(group, far, strict=True):
-                if details is not None:
-                    (ruled_out if off else rest)[other].add(details)
-                if not off:
-                    open_.add(other)
-        return [(other, ruled_out[other] - rest[other]) for other in others if other in open_]
+        told = [other for other in others if self.tells(one, other)]
+        later = [other for other in told if not made_first(other, one)]
+        first = self.part(changed) if later else None
+        usual = first is not None and first.usual
+        found = {other: Told() for other in told}
+        for other, *result in self.results(
+            (other, *pair) for other in later for pair in self.and_then(first, other, usual)
+        ):
+            found[other].add(*result)
+        for other in set(told) - set(later):
+            for detail, of_one in self.exchanged(one, other):
+                found[other].add(detail, changed.detail not in of_one.near)
+                found[other].alone &= of_one.alone
+        return [
+            (other, found[other].far - found[other].near if other in found else set())
+            for other in others
+            if other not in found or found[other].open
+        ]
 
     def tells(self, one: Fault, other: Fault) -> bool:
         """Whether a few units tell what two faults do, `one` before the `other`."""
-        base, then, _ = in_order(one, other)
-        known = base.reach and then.reach in (UNITS, INPUTS, OUTPUTS)
+        then = one if made_first(other, one) else other
+        known = one.reach and then.reach in (UNITS, INPUTS, OUTPUTS)
         return bool(self.reference and known)
 
-    def both(
-        self, one: Fault, other: Fault, tried: Tried
-    ) -> Iterator[tuple[Fault, Details | None, Part | None]]:
-        """The variants of `one`, and each of them with those of the `other`, with their details.
-
-        What changes nothing in a few units may be no variant of them: then it is the first alone.
+    def exchanged(self, one: Fault, other: Fault) -> list[tuple[str, Told]]:
+        """What a few units tell of all variants of `one`, for each variant of the `other`, which is
+        made first.
         """
-        base, then, swapped = in_order(one, other)
-        for first in self.parts(base, tried):
-            if first is None or then.reach == UNITS:
-                yield other, None, first
-            if first is not None:
-                for detail, part in self.and_then(first, then, tried, swapped):
-                    details = first.computation.detail, detail
-                    yield other, details[::-1] if swapped else details, part
+        if (one, other) not in self.pairs:
+            assert self.reference is not None
+            parts, usual = self.parts(other), self.reference.usual
+            told = [Told() for _ in parts]
+            for i, *result in self.results(
+                (i, *pair) for i, part in enumerate(parts) for pair in self.and_then(part, one, usual)
+            ):
+                told[i].add(*result)
+            details = ("" if part is None else part.computation.detail for part in parts)
+            self.pairs[one, other] = [*zip(details, told, strict=True)]
+        return self.pairs[one, other]
+
+    def results(
+        self, pairs: Iterable[tuple[T, str | None, Part | None]]
+    ) -> Iterator[tuple[T, str | None, bool]]:
+        """Whether each part is far off, many side by side."""
+        for group in in_groups(pairs, LANES):
+            far = self.far_off([part for *_, part in group])
+            for (key, detail, _), off in zip(group, far, strict=True):
+                yield key, detail, off
 
     def and_then(
-        self, first: Part, then: Fault, tried: Tried, swapped: bool
-    ) -> Iterator[tuple[str, Part | None]]:
-        """A part with each variant of another fault, and the details of these."""
-        assert self.reference is not None
-        if then.reach in (INPUTS, OUTPUTS):
-            for second in self.parts(then, tried):
-                detail = "" if second is None else second.computation.detail
-                yield detail, None if second is None else self.joined(first, second)
+        self, first: Part | None, then: Fault, usual: bool
+    ) -> Iterator[tuple[str | None, Part | None]]:
+        """A part with each variant of another fault, and the details of these.
+
+        What changes nothing in a few units may be no variant of them: then it is the part alone.
+        """
+        if first is None or then.reach == UNITS:
+            yield None, first
+        if first is None:
             return
-        usual = self.reference.usual if swapped else first.usual
-        for changed in then.tried(first.computation, self.outputs, usual):
-            told = by_themselves(changed.layer)
-            yield changed.detail, replace(first, computation=changed) if told else None
+        if then.reach == UNITS:
+            for changed in then.tried(first.computation, self.outputs, usual):
+                told = by_themselves(changed.layer)
+                yield changed.detail, replace(first, computation=changed) if told else None
+            return
+        for second in self.parts(then):
+            detail = None if second is None else second.computation.detail
+            yield detail, None if second is None else self.joined(first, second)
 
     def joined(self, first: Part, second: Part) -> Part | None:
         """A part with the inputs, states and outputs of two; None where both have others."""
@@ -155,10 +198,10 @@ class Glance:
         sequences = Sequences(inputs, None, states)
         return replace(first, computation=first.computation.but(sequences=sequences), seen=seen)
 
-    def parts(self, fault: Fault, tried: Tried) -> list[Part | None]:
+    def parts(self, fault: Fault) -> list[Part | None]:
         """The variants of a fault, cut; None for one that cannot be."""
         if fault not in self.made:
-            self.made[fault] = [self.part(variant) for variant in tried(fault, self.whole)]
+            self.made[fault] = [self.part(variant) for variant in self.tried(fault, self.whole)]
         return self.made[fault]
 
     def part(self, variant: Computation) -> Part | None:
@@ -237,13 +280,11 @@ class Glance:
         return [one and sure for one, sure in zip(far, known, strict=True)]
 
 
-def in_order(one: Fault, other: Fault) -> tuple[Fault, Fault, bool]:
-    """Which of two faults needs the whole layer first, and whether that is the `other`, where it
-    makes no difference which of the two comes first.
+def made_first(other: Fault, one: Fault) -> bool:
+    """Whether the `other` fault, which comes after `one`, can be made before it, and must be: to
+    take numbers from elsewhere it needs the whole layer.
     """
-    if one.reach == UNITS and other.reach == ORDER:
-        return other, one, True
-    return one, other, False
+    return one.reach == UNITS and other.reach == ORDER
 
 
 # One step of many computations.

@@ -38,7 +38,8 @@ class Computation:
     steps that can be judged. `detail` says which variant of a fault it is. `printed` tells with how
     few digits the observed outputs were written; `earlier` is what reached the layer in the call
     before this one, and what was observed of that; `backward_half` marks the backward layer of a
-    `Bidirectional` whose two halves were observed as a whole. `bits` are what the form of the
+    `Bidirectional` whose two halves were observed as a whole. With `by_sample`, `undo` does to each
+    sample what it would do to that one alone. `bits` are what the form of the
     observed numbers alone says for this variant, as that all of them are numbers of a format.
     """
 
@@ -51,6 +52,7 @@ class Computation:
     printed: Print | None = None
     earlier: tuple[Sequences, Outputs] | None = None
     backward_half: bool = False
+    by_sample: bool = False
     bits: float = 0.0
 
     @property

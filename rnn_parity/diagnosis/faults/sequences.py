@@ -143,8 +143,8 @@ def time_shifted(c: Computation) -> Variants:
         return c.sequences.first(outputs.shape[1] - 1), outputs[:, 1:]
 
     if c.sequences.shape[1] > 1:
-        yield c.but("one step early", rearrange=pulled, undo=early)
-        yield c.but("one step late", rearrange=pushed, undo=late)
+        yield c.but("one step early", rearrange=pulled, undo=early, by_sample=True)
+        yield c.but("one step late", rearrange=pushed, undo=late, by_sample=True)
 
 
 def follows(c: Computation, first: Trace, rest: Outputs) -> bool:
