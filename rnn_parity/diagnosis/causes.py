@@ -386,7 +386,8 @@ class StepResiduals:
             if len(left):
                 for _ in residuals_of(c, outputs, left, min(steps, timesteps), off):
                     pass
-        return cls(*(np.concatenate(arrays) for arrays in zip(*kept, strict=True)), off)
+        residual, size, given = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
+        return cls(residual, size, given, off)
 
 
 AXES = ("timestep", "sample", "unit")
@@ -413,10 +414,9 @@ def residuals_of(
     for block, observed, ball in steps_as_written(c.layer, *part, arithmetic, c.printed):
         residual = observed.outputs - ball.value
         beyond = ~(ratios(np.abs(residual), ball) <= 1)
-        for axis, (name, where) in enumerate(
-            zip(AXES, (block.steps, samples, slice(None)), strict=True)
-        ):
-            off[name][where] |= beyond.any(axis=tuple({0, 1, 2} - {axis}))
+        off["timestep"][block.steps] |= beyond.any(axis=(1, 2))
+        off["sample"][samples] |= beyond.any(axis=(0, 2))
+        off["unit"] |= beyond.any(axis=(0, 1))
         one = np.ones((*residual.shape[:2], 1))
         given = np.concatenate([block.inputs, observed.states[:-1], one], axis=2)
         yield residual, np.abs(ball.value), given

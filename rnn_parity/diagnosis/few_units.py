@@ -28,11 +28,10 @@ BY_ITSELF: dict[Callable[..., Any], bool] = {}
 
 def by_themselves(layer: Cell) -> bool:
     """Whether a layer computes each unit by itself from the inputs and the states before a step."""
-    if any(activation.coupling for activation in layer.activations):
-        return False
-    if layer.formula not in BY_ITSELF:
-        BY_ITSELF[layer.formula] = only_h_by_w(layer)
-    return BY_ITSELF[layer.formula]
+    formula = layer.formula
+    if formula not in BY_ITSELF:
+        BY_ITSELF[formula] = only_h_by_w(layer)
+    return BY_ITSELF[formula] and not any(one.coupling for one in layer.activations)
 
 
 def only_h_by_w(layer: Cell) -> bool:

@@ -52,19 +52,21 @@ class Seen:
 @dataclass(frozen=True, eq=False)
 class Part:
     """A computation of one timestep: its layer cut, its sequences `(n, 1, F)` from the known states
-    `(S, n, H)` of all units on. What was `seen` after it is None where the whole outputs have
-    another shape; `usual` says whether they have that of the computation's own ones.
+    `(S, n, H)` of all units on; the `mask` is that of all steps. What was `seen` after it is None
+    where the whole outputs have another shape; `usual` says whether they have that of the
+    computation's own ones.
     """
 
     computation: Computation
+    mask: NDArray[np.bool_] | None
     seen: Seen | None
     usual: bool
 
     @property
     def data(self) -> tuple[Any, ...]:
-        """The inputs, the states and what was seen."""
+        """The inputs, the mask of all steps, the states and what was seen."""
         sequences = self.computation.sequences
-        return sequences.inputs, sequences.initial_state, self.seen
+        return sequences.inputs, self.mask, sequences.initial_state, self.seen
 
 
 @dataclass
@@ -97,6 +99,7 @@ class Glance:
         self, whole: Computation, outputs: NDArray[Any], first: FirstStep, tried: Tried
     ) -> None:
         self.whole, self.outputs, self.first, self.tried = whole, outputs, first, tried
+        self.second = FirstStep(first.samples, slice(1, 2), first.printed)
         count = whole.layer.units
         self.units = np.unique(np.linspace(0, count - 1, min(count, MOST_UNITS)).astype(int))
         self.kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}
@@ -112,18 +115,17 @@ class Glance:
     def left(
         self, one: Fault, changed: Computation, others: Sequence[Fault]
     ) -> list[tuple[Fault, set[str]]]:
-        """Those of the `others` that `changed`, a variant of `one`, is not ruled out with, each with
-        the details of the variants that are.
+        """Those of the `others` that `changed`, a variant of `one`, is not ruled out with, each
+        with the details of the variants that are.
         """
         told = [other for other in others if self.tells(one, other)]
         later = [other for other in told if not made_first(other, one)]
         first = self.part(changed) if later else None
         usual = first is not None and first.usual
         found = {other: Told() for other in told}
-        for other, *result in self.results(
-            (other, *pair) for other in later for pair in self.and_then(first, other, usual)
-        ):
-            found[other].add(*result)
+        pairs = ((other, *one) for other in later for one in self.and_then(first, other, usual))
+        for then, detail, off in self.results(pairs):
+            found[then].add(detail, off)
         for other in set(told) - set(later):
             for detail, of_one in self.exchanged(one, other):
                 found[other].add(detail, changed.detail not in of_one.near)
@@ -148,10 +150,12 @@ class Glance:
             assert self.reference is not None
             parts, usual = self.parts(other), self.reference.usual
             told = [Told() for _ in parts]
-            for i, *result in self.results(
-                (i, *pair) for i, part in enumerate(parts) for pair in self.and_then(part, one, usual)
+            for i, detail, off in self.results(
+                (i, *pair)
+                for i, part in enumerate(parts)
+                for pair in self.and_then(part, one, usual)
             ):
-                told[i].add(*result)
+                told[i].add(detail, off)
             details = ("" if part is None else part.computation.detail for part in parts)
             self.pairs[one, other] = [*zip(details, told, strict=True)]
         return self.pairs[one, other]
@@ -181,22 +185,40 @@ class Glance:
                 told = by_themselves(changed.layer)
                 yield changed.detail, replace(first, computation=changed) if told else None
             return
+        if not self.same_variants(first, then):
+            yield None, None
         for second in self.parts(then):
             detail = None if second is None else second.computation.detail
             yield detail, None if second is None else self.joined(first, second)
 
-    def joined(self, first: Part, second: Part) -> Part | None:
-        """A part with the inputs, states and outputs of two; None where both have others."""
+    def same_variants(self, first: Part, then: Fault) -> bool:
+        """Whether a fault of sequences has the same variants after `first` as of the reference."""
         assert self.reference is not None
-        both: list[Any] = []
-        for usual, *own in zip(*(one.data for one in (self.reference, first, second)), strict=True):
-            others = [value for value in own if value is not usual]
-            if len(others) > 1:
-                return None
-            both.append(others[0] if others else usual)
-        inputs, states, seen = both
-        sequences = Sequences(inputs, None, states)
-        return replace(first, computation=first.computation.but(sequences=sequences), seen=seen)
+        usual = zip(first.data, self.reference.data, strict=True)
+        inputs, mask, states, _ = (own is one for own, one in usual)
+        # The order of the outputs may depend on whether there is a state; no input does.
+        known = states or (then.reach == INPUTS and len(self.parts(then)) > 0)
+        return inputs and mask and known
+
+    def joined(self, first: Part, second: Part) -> Part | None:
+        """A part with the inputs, states and outputs of two; None where both have others.
+
+        Where outputs have another shape than one of them, they have another than both.
+        """
+        assert self.reference is not None
+        if self.reference.seen and not (first.seen and second.seen):
+            return replace(first, seen=None)
+        usual, changed = self.reference.data, []
+        for one in (first, second):
+            changed.append([own is not known for own, known in zip(one.data, usual, strict=True)])
+        # Which steps come first depends on the mask.
+        masked, many = any(one[1] for one in changed), all(any(one) for one in changed)
+        if (masked and many) or any(all(both) for both in zip(*changed, strict=True)):
+            return None
+        data = zip(changed[0], first.data, second.data, strict=True)
+        inputs, mask, states, seen = (a if own else b for own, a, b in data)
+        computation = first.computation.but(sequences=Sequences(inputs, None, states))
+        return replace(first, computation=computation, mask=mask, seen=seen)
 
     def parts(self, fault: Fault) -> list[Part | None]:
         """The variants of a fault, cut; None for one that cannot be."""
@@ -213,22 +235,29 @@ class Glance:
         sequences, outputs = variant.undone(self.outputs)
         own = variant.but(variant.detail, layer=cut(layer, self.units), undo=None, rearrange=None)
         if outputs.shape != (*sequences.shape, layer.units) or not outputs.size:
-            return Part(own, None, usual)
-        few, seen = self.first_step(layer, sequences, outputs)
-        return Part(replace(own, sequences=few), seen, usual) if len(seen.outputs) else None
+            return Part(own, sequences.mask, None, usual)
+        # Of what the layer itself says where to start from, another layer has only later steps.
+        first = self.second if variant.by_sample else self.first
+        if variant.by_sample and not first.is_later(layer, sequences, outputs):
+            return None
+        few, seen = self.first_step(first, layer, sequences, outputs)
+        if not len(seen.outputs):
+            return None
+        return Part(replace(own, sequences=few), sequences.mask, seen, usual)
 
     def first_step(
-        self, layer: Cell, s: Sequences, outputs: NDArray[Any]
+        self, first: FirstStep, layer: Cell, s: Sequences, outputs: NDArray[Any]
     ) -> tuple[Sequences, Seen]:
         """The step alone as sequences, and what was observed after it."""
-        later = self.first.is_later(layer, s, outputs)
-        rows = self.first.rows(s, later)
+        later = first.is_later(layer, s, outputs)
+        rows = first.rows(s, later)
 
         def inputs() -> NDArray[Any]:
-            return rows.taken(s.inputs).swapaxes(0, 1)
+            taken: NDArray[Any] = rows.taken(s.inputs).swapaxes(0, 1)
+            return taken
 
         def states() -> Array:
-            return self.first.start(s, outputs, later).states
+            return first.start(s, outputs, later).states
 
         def seen() -> Seen:
             found = rows.taken(outputs)[0].astype(np.float64)
@@ -312,9 +341,10 @@ def side_by_side(computations: Sequence[Computation], units: Units) -> Array:
 
 def taken(layer: Cell, a: NDArray[Any], inputs: bool) -> Array:
     """The inputs `(n, 1, F)`, or the states `(S, n, H)`, as a layer multiplies them: `(n, K)`."""
-    if inputs:
-        return layer_inputs(layer, a, slice(0, 1), np.empty((1, len(a), a.shape[2])))[0]
-    return operand(layer, a[0])
+    if not inputs:
+        return operand(layer, a[0])
+    found: Array = layer_inputs(layer, a, slice(0, 1), np.empty((1, len(a), a.shape[2])))[0]
+    return found
 
 
 def letters(layers: Sequence[Cell], times_w: Array) -> dict[str, Any]:
@@ -322,12 +352,13 @@ def letters(layers: Sequence[Cell], times_w: Array) -> dict[str, Any]:
     layer, every = layers[0], slice(0, layers[0].width)
     none = np.zeros((*[layer.facts.bias_rows] * bool(layer.facts.bias_rows), layer.width))
     bias = np.stack([none if one.bias is None else one.bias for one in layers])
+    activations = [one.letters for one in layers]
     return {
         "U": Matrix(lambda x, columns: x[..., columns], every),
         "W": Matrix(lambda h, columns: times_w[..., columns], every),
         "b": Bias(np.moveaxis(bias[..., np.newaxis, :], 0, -3), every),
         **{v: np.stack([one.vectors[v] for one in layers])[:, np.newaxis] for v in layer.vectors},
-        **{a: partial(each_its_own, [one.letters[a] for one in layers]) for a in layer.letters},
+        **{a: partial(each_its_own, [one[a] for one in activations]) for a in activations[0]},
     }
 
 

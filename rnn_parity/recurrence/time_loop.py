@@ -137,6 +137,22 @@ def project(layer: Cell, x: Array, out: Array, dropout: Dropout = NO_DROPOUT) ->
     return out
 
 
+def first_step(layer: Cell, sequences: Sequences) -> Trace:
+    """The first timestep alone, which no mask hides: without what many of them would pay for."""
+    x = np.empty((1, len(sequences.inputs), layer.features))
+    x = layer_inputs(layer, sequences.inputs, slice(0, 1), x)
+    products = project(layer, x, np.empty((*x.shape[:2], layer.width)), sequences.dropout)
+    step = step_on_arrays(layer, sequences.dropout)
+    output, *states = step(products[0], *sequences.initial_state)
+    if not layer.facts.own_output:
+        states = [output, *states]
+    shape = sequences.initial_state.shape[1:]
+    return Trace(
+        np.broadcast_to(output, shape)[:, np.newaxis],
+        tuple(np.broadcast_to(state, shape) for state in states),
+    )
+
+
 def step_on_arrays(
     layer: Cell,
     dropout: Dropout = NO_DROPOUT,

@@ -38,8 +38,9 @@ class Computation:
     steps that can be judged. `detail` says which variant of a fault it is. `printed` tells with how
     few digits the observed outputs were written; `earlier` is what reached the layer in the call
     before this one, and what was observed of that; `backward_half` marks the backward layer of a
-    `Bidirectional` whose two halves were observed as a whole. With `by_sample`, `undo` does to each
-    sample what it would do to that one alone. `bits` are what the form of the
+    `Bidirectional` whose two halves were observed as a whole. With `by_sample`, `undo` asks the
+    layer what each sample starts from, and does to each what it would do to that one alone. `bits`
+    are what the form of the
     observed numbers alone says for this variant, as that all of them are numbers of a format.
     """
 

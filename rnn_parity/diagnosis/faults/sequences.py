@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.observed import observed_part
 from rnn_parity.diagnosis.equations import Rows, has_equations, pieces
-from rnn_parity.diagnosis.faults.fault import INPUTS, OUTPUTS, UNITS, Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.faults.fault import (
+    INPUTS,
+    OUTPUTS,
+    UNITS,
+    Computation,
+    Fault,
+    Outputs,
+    Variants,
+)
 from rnn_parity.diagnosis.few_units import Units, by_themselves, cut
 from rnn_parity.diagnosis.implied_weights import all_rows, few_rows, rows, rows_of_units
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Sequences
-from rnn_parity.recurrence.time_loop import (
-    Trace,
-    layer_inputs,
-    project,
-    replay,
-    step_on_arrays,
-)
+from rnn_parity.recurrence.time_loop import Trace, first_step, replay
 from rnn_parity.system.files import room_for
 
 Order = NDArray[np.intp]
@@ -122,7 +124,8 @@ def time_shifted(c: Computation) -> Variants:
     def early(c: Computation, outputs: Outputs) -> tuple[Sequences, Outputs]:
         s, count = c.sequences, c.sequences.shape[1]
         # Output 0 was not observed; the replayed one stands in for it.
-        first, rest = replay(c.layer, s.first(1)), outputs[:, : count - 1]
+        step = first_step if s.mask is None else replay
+        first, rest = step(c.layer, s.first(1)), outputs[:, : count - 1]
         if s.mask is None and not c.layer.hidden and count > 2 and follows(c, first, rest):
             # Its rounding is not known, and may have grown in what is exact from there on.
             state = outputs[np.newaxis, :, 0].astype(np.float64)
@@ -144,13 +147,14 @@ def time_shifted(c: Computation) -> Variants:
 
     if c.sequences.shape[1] > 1:
         yield c.but("one step early", rearrange=pulled, undo=early, by_sample=True)
-        yield c.but("one step late", rearrange=pushed, undo=late, by_sample=True)
+        yield c.but("one step late", rearrange=pushed, undo=late)
 
 
 def follows(c: Computation, first: Trace, rest: Outputs) -> bool:
     """Whether `rest` begins with what the replayed first step leads to, in half of its digits."""
     s = c.sequences
-    step = replay(c.layer, Sequences(s.inputs[:, 1:2], None, np.stack(first.states), s.dropout))
+    state = np.stack(first.states)
+    step = first_step(c.layer, Sequences(s.inputs[:, 1:2], None, state, s.dropout))
     if step.outputs.shape != rest[:, :1].shape:
         return False
     near = np.sqrt(c.layer.precision.unit_roundoff) * (1 + np.abs(step.outputs))
@@ -242,6 +246,7 @@ SHIFT_FAULTS = (
         "store output t at index t: append it after the step, not before",
         time_shifted,
         one_timestep,
+        reach=OUTPUTS,
     ),
     Fault(
         "batch-time-swapped",
@@ -321,10 +326,7 @@ def no_order_fits(c: Computation, few: Sequences, seen: Outputs) -> bool:
     """Whether the outputs `(B, H)` of the first timestep, in any order, are wrong in half of their
     digits.
     """
-    x = np.empty((1, len(few.inputs), c.layer.features))
-    x = layer_inputs(c.layer, few.inputs, slice(0, 1), x)
-    products = project(c.layer, x, np.empty((*x.shape[:2], c.layer.width)), few.dropout)
-    right = step_on_arrays(c.layer, few.dropout)(products[0], *few.initial_state)[0]
+    right = first_step(c.layer, few).outputs[:, 0]
     observed = seen.astype(np.float64)
     off = np.abs(np.sort(observed, axis=1) - np.sort(right, axis=1))
     if c.printed is not None:

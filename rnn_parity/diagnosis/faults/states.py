@@ -24,7 +24,7 @@ from rnn_parity.diagnosis.faults.cells import STATES_MIXED, STATES_SWAPPED
 from rnn_parity.diagnosis.faults.fault import INPUTS, OUTPUTS, Computation, Fault, Outputs, Variants
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
-from rnn_parity.recurrence.time_loop import blocks, replay
+from rnn_parity.recurrence.time_loop import blocks, first_step, replay
 from rnn_parity.verdict.results import Cause
 
 # The given initial states.
@@ -310,7 +310,7 @@ class FirstSteps:
         dropout = self.dropout.samples(np.tile(np.arange(len(self.inputs)), times))
         found = []
         for t in range(x.shape[1]):
-            trace = replay(layer, Sequences(x[:, t : t + 1], None, states, dropout))
+            trace = first_step(layer, Sequences(x[:, t : t + 1], None, states, dropout))
             found.append(trace.outputs[:, 0] - seen[:, t])
             states = np.stack([seen[:, t], *trace.states[1:]])
         known = np.tile(self.known, (times, 1)).T[..., np.newaxis]
