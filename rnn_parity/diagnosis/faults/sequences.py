@@ -598,9 +598,9 @@ def implied_scales(
     approached step by step.
     """
     part, seen = telling_part(c, outputs, samples)
-    scales, every = np.ones((len(seen), c.layer.features)), np.arange(c.layer.units)
+    scales = np.ones((len(seen), c.layer.features))
     for _ in range(steps):
-        more = missing(c.layer, scales, part, seen, every if units is None else units)
+        more = missing(c.layer, scales, part, seen, units)
         scales = np.clip(scales + more, -1.0, 8.0)
     return scales
 
@@ -617,9 +617,16 @@ def scaled(scales: Array, sequences: Sequences) -> Sequences:
 
 
 def missing(
-    layer: Cell, scales: Array, sequences: Sequences, outputs: Outputs, units: Units
+    layer: Cell,
+    scales: Array,
+    sequences: Sequences,
+    outputs: Outputs,
+    units: Units | None = None,
 ) -> Array:
-    """What is missing in the `scales` `(B, F)` that the inputs seem to be multiplied with."""
+    """What is missing in the `scales` `(B, F)` that the inputs seem to be multiplied with, by some
+    units or all.
+    """
+    units = np.arange(layer.units) if units is None else units
     layer = cut(layer, units)
     equations = all_rows(layer, scaled(scales, sequences), outputs, units)
     x = sequences.inputs.swapaxes(0, 1)[..., np.newaxis]
