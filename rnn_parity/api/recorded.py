@@ -33,6 +33,7 @@ from rnn_parity.cases.case import (
     versions_now,
     write_case,
 )
+from rnn_parity.diagnosis.blind_spots import share_runs
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import others_of, refuse_several
 from rnn_parity.implementations.numbers import encoded
@@ -99,6 +100,8 @@ def then_and_now(case: Case, path: str, now: Iterable[LayerCall]) -> list[Check]
         (new,) = judged([seen], "case", path)
         if new.verdict == old.verdict and same_numbers(then, seen):
             new = replace(new, sensitivity=old.sensitivity)  # worked out once for both
+        elif len(then.final_state) == len(seen.final_state):
+            share_runs(old.sensitivity, new.sensitivity)
         checks.append(replace(new, notes=(*new.notes, change(case, old, new, seen))))
     return checks
 
