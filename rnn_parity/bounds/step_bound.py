@@ -135,8 +135,20 @@ class Steps:
             for one, new in zip(before, after, strict=True)
         )
         new = tuple(one[steps] for one in after)
-        cut = looked_at(self.step, given[steps], old, new, seen[steps])
-        return tuple(c[0].where(some, one) for c, one in zip(cut, self.hidden, strict=True))
+        cut = self.in_turn(given[steps], old, new, seen[steps])
+        return tuple(c.where(some, one) for c, one in zip(cut, self.hidden, strict=True))
+
+    def in_turn(self, given: Given, before: Balls, after: Balls, seen: Ball) -> list[Ball]:
+        """`looked_at`, a few samples at a time: the hidden states `(B, H)`."""
+        batch = len(seen.value[0])
+        # The masks of dropout are those of the whole batch.
+        count = AT_A_TIME // (PIECES * self.layer.units) if self.state.masks is None else batch
+        parts = []
+        for start in range(0, batch, max(1, count)):
+            some = slice(None), slice(start, start + max(1, count))
+            old, new = (tuple(one[some] for one in balls) for balls in (before, after))
+            parts.append(looked_at(self.step, given[some], old, new, seen[some]))
+        return [concatenated([ball[0] for ball in balls]) for balls in zip(*parts, strict=True)]
 
     def projected(self, block: Block) -> Sum:
         """The products `x U` of a block, as a sum that is not finished."""
@@ -260,6 +272,9 @@ GROWN = 8
 and where the forget gate is below 7/8 the radius stays below 8 without it."""
 PIECES = 32
 """Each look leaves at most one of 32 pieces of the carried ball beyond what the output allows."""
+AT_A_TIME = 1 << 17
+"""Numbers of the pieces of those samples that are looked at together. Chosen: there are dozens of
+such arrays, and so they stay in the cache and together below 32 MiB."""
 
 IN_PIECES = 4
 """The axes of a number that has an axis of pieces, `(PIECES, 1, B, H)`."""
@@ -531,9 +546,12 @@ def possible_pieces(
     try:
         output, *states = step(given.x, *given.h, *letters)
         output = output.ball()
+        told = k in used and all(states[j] is one for j, one in used.items())
     except (NotAtOnceError, UnknownPieceError):
         return None
-    if k not in used or any(states[j] is not one for j, one in used.items()):
+    finally:
+        used.clear()  # what it holds holds it, and large arrays: nothing is left to the collector
+    if not told:
         return None
     apart = np.abs(output.value - seen.value) > output.radius + seen.radius
     return ~np.broadcast_to(apart, trial.shape)

@@ -25,7 +25,7 @@ from rnn_parity.diagnosis.faults import STALE, Computation, Fault, faults_of
 from rnn_parity.diagnosis.first_look import diverging, in_groups, lanes
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
-from rnn_parity.recurrence.time_loop import replay
+from rnn_parity.recurrence.time_loop import final_states, replay
 from rnn_parity.system.files import is_mapped
 from rnn_parity.system.progress import Tick, on_terminal
 from rnn_parity.system.threads import one_thread
@@ -135,7 +135,8 @@ class PassedLast:
             return "no final state was observed"
         before = tuple(self.reference.sequences.initial_state)
         if steps > 1:
-            before = replay(self.reference.layer, self.reference.sequences.first(steps - 1)).states
+            first = self.reference.sequences.first(steps - 1)
+            before = tuple(final_states(self.reference.layer, first))
         stale = [rounded(self.reference, state) for state in before[: len(states)]]
         near = "the state before the last timestep is within rounding of the one after it"
         return near if self.holds([self.observed.outputs, *stale]) else None
@@ -371,7 +372,7 @@ def stale_states(passed: PassedCheck) -> tuple[Array, ...]:
     before = reference.sequences.shape[1] - 1
     states = tuple(reference.sequences.initial_state)
     if before:
-        found = replay(reference.layer, reference.sequences.first(before)).states
+        found = final_states(reference.layer, reference.sequences.first(before))
         states = tuple(rounded(reference, state) for state in found)
     return (*known, *states[len(known) : count])
 
