@@ -45,6 +45,9 @@ class Steps:
     after a block where they are known badly.
     """
 
+    is_whole = False
+    """Whether all samples must be looked at together: masks of dropout are those of all."""
+
     def __init__(self, layer: Cell, arithmetic: Arithmetic, sequences: Sequences) -> None:
         self.layer, self.arithmetic = layer, arithmetic
         self.dtype = arithmetic.radius_dtype
@@ -60,7 +63,7 @@ class Steps:
         )
         states = sequences.initial_state[len(layer.STATES) - len(layer.hidden) :]
         self.hidden: Balls = tuple(Ball.exact(state, arithmetic) for state in states)
-        self.at_once = True
+        self.at_once, self.is_whole = True, self.state.masks is not None
         self.unlooked, self.left = 0, sequences.shape[1]
         self.step = bound(layer.formula, self.letters())
 
@@ -140,12 +143,11 @@ class Steps:
 
     def in_turn(self, given: Given, before: Balls, after: Balls, seen: Ball) -> list[Ball]:
         """`looked_at`, a few samples at a time: the hidden states `(B, H)`."""
-        batch = len(seen.value[0])
-        # The masks of dropout are those of the whole batch.
-        count = AT_A_TIME // (PIECES * self.layer.units) if self.state.masks is None else batch
+        _, batch, units = seen.shape
+        count = batch if self.is_whole else max(1, AT_A_TIME // (PIECES * units))
         parts = []
-        for start in range(0, batch, max(1, count)):
-            some = slice(None), slice(start, start + max(1, count))
+        for start in range(0, batch, count):
+            some = slice(None), slice(start, start + count)
             old, new = (tuple(one[some] for one in balls) for balls in (before, after))
             parts.append(looked_at(self.step, given[some], old, new, seen[some]))
         return [concatenated([ball[0] for ball in balls]) for balls in zip(*parts, strict=True)]
