@@ -76,17 +76,23 @@ class Block:
 def replay(layer: Cell, sequences: Sequences) -> Trace:
     """Replay a whole sequence."""
     outputs = np.empty((*sequences.shape, layer.units))
+    final = final_states(layer, sequences, outputs)
+    return Trace(outputs, tuple(final) if len(final) > 1 else final[0])
+
+
+def final_states(layer: Cell, sequences: Sequences, outputs: Array | None = None) -> Array:
+    """The states `(K, B, H)` after a whole sequence, whose `outputs` `(B, T, H)` are filled in."""
 
     @np.errstate(all="ignore")  # infinities and NaN are results like others
     def last_states(samples: slice) -> Array:
         for block in blocks(layer, sequences.samples(samples)):
-            outputs[samples, block.steps] = block.outputs.swapaxes(0, 1)
+            if outputs is not None:
+                outputs[samples, block.steps] = block.outputs.swapaxes(0, 1)
         last: Array = block.states[:, -1].copy()
         return last
 
     parts = over_batch(len(sequences.inputs), multiplications(layer, sequences), last_states)
-    final = np.concatenate(parts, axis=1)
-    return Trace(outputs, tuple(final) if len(final) > 1 else final[0])
+    return np.concatenate(parts, axis=1)
 
 
 def multiplications(layer: Cell, sequences: Sequences) -> int:

@@ -24,7 +24,7 @@ from rnn_parity.diagnosis.faults.cells import STATES_MIXED, STATES_SWAPPED
 from rnn_parity.diagnosis.faults.fault import INPUTS, OUTPUTS, Computation, Fault, Outputs, Variants
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
-from rnn_parity.recurrence.time_loop import blocks, first_step, replay
+from rnn_parity.recurrence.time_loop import blocks, final_states, first_step, replay
 from rnn_parity.verdict.results import Cause
 
 # The given initial states.
@@ -84,7 +84,7 @@ def leaked_between_samples(c: Computation) -> Variants:
     """Every sample but the first starts from the final state of the right run before it."""
     if len(c.sequences.inputs) > 1:
         state = c.sequences.initial_state.copy()
-        state[:, 1:] = np.stack(replay(c.layer, c.sequences).states)[:, :-1]
+        state[:, 1:] = final_states(c.layer, c.sequences)[:, :-1]
         yield c.sequences_but(ONE_BEFORE, initial_state=state)
 
 
