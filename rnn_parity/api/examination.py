@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.diagnosis.blind_spots import PassedCheck, PassedLast, later
-from rnn_parity.diagnosis.causes import causes, clues, implied_causes, suspicion
+from rnn_parity.diagnosis.causes import (
+    StepResiduals,
+    Suspicion,
+    causes,
+    clues,
+    implied_causes,
+    may_imply,
+    suspicion,
+)
 from rnn_parity.diagnosis.evidence import TOO_WIDE, Fit, LastOutputEvidence, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
 from rnn_parity.diagnosis.faults.states import last_state_causes, state_causes
@@ -108,17 +117,21 @@ def diagnosed(
     known = causes(reference, evidence, tick, untold)
     if known:
         return replace(check, causes=known)
-    implied, known = implied_causes(reference, outputs, evidence)
-    if known:
-        return replace(check, causes=known, implied_weights=implied[:MOST_SHOWN])
+    suspected: Callable[[], Suspicion | None] = cache(lambda: suspicion(reference, outputs))
+    steps = StepResiduals.of(reference, outputs)
+    if may_imply(reference.layer, steps.off):
+        found = suspected()
+        known = implied_causes(reference, found, evidence)
+        if found is not None and known:
+            return replace(check, causes=known, implied_weights=found.weights[:MOST_SHOWN])
     hint, weights = suggestion(reference.layer, reference.sequences, outputs)
     deviation = np.array([row.max_deviation for row in check.timesteps[: outputs.shape[1]]])
-    found = clues(reference, outputs, deviation, noise=not implied)
+    told = clues(steps, deviation, lambda: not getattr(suspected(), "weights", ()))
     return replace(
         check,
         summary=f"{unexplained(check, reference, outputs, untold)}{hint}",
         implied_weights=weights,
-        notes=(*check.notes, *found),
+        notes=(*check.notes, *told),
     )
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rnn_parity import keras_adapter
 from rnn_parity.api.functions import generated_calls, keras_report, model_calls, modes_to_run
 from rnn_parity.api.generated import GeneratedLayer
-from rnn_parity.api.judging import judged, judged_sources
+from rnn_parity.api.judging import judged, judged_sources, subject_of
 from rnn_parity.bounds.distance import distance, ulps
 from rnn_parity.cases.case import (
     SEQUENCE_OPTIONS,
@@ -33,6 +33,7 @@ from rnn_parity.cases.case import (
     versions_now,
     write_case,
 )
+from rnn_parity.diagnosis.blind_spots import share_runs
 from rnn_parity.errors import InputError
 from rnn_parity.implementations.against import others_of, refuse_several
 from rnn_parity.implementations.numbers import encoded
@@ -96,11 +97,30 @@ def then_and_now(case: Case, path: str, now: Iterable[LayerCall]) -> list[Check]
     against = f"recorded outputs, {versions_of(case.versions)}"
     checks = [replace(old, subject=replace(old.subject, against=against))]
     for seen in now:
-        (new,) = judged([seen], "case", path)
-        if new.verdict == old.verdict and same_numbers(then, seen):
-            new = replace(new, sensitivity=old.sensitivity)  # worked out once for both
+        new = seen_again(old, then, seen, path)
         checks.append(replace(new, notes=(*new.notes, change(case, old, new, seen))))
     return checks
+
+
+def seen_again(old: Check, then: LayerCall, seen: LayerCall, path: str) -> Check:
+    """The check of what is `seen` now; nothing that the `old` one says of `then` is worked out
+    twice.
+    """
+    same, repeated = same_numbers(then, seen), is_rerun(then, seen)
+    if same and repeated and old.verdict == "parity":
+        notes = (*old.notes, *seen.notes[len(then.notes) :])
+        return replace(old, subject=subject_of(seen, "case", path), notes=notes)
+    (new,) = judged([seen], "case", path)
+    if same and new.verdict == old.verdict:
+        return replace(new, sensitivity=old.sensitivity)
+    if repeated and len(then.final_state) == len(seen.final_state):
+        share_runs(old.sensitivity, new.sensitivity)
+    return new
+
+
+def is_rerun(then: LayerCall, now: LayerCall) -> bool:
+    """Whether both are of one case: the recorded layer, run again on the recorded arrays."""
+    return now.inputs is then.inputs
 
 
 def same_numbers(then: LayerCall, now: LayerCall) -> bool:

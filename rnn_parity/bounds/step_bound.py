@@ -45,6 +45,9 @@ class Steps:
     after a block where they are known badly.
     """
 
+    is_whole = False
+    """Whether all samples must be looked at together: masks of dropout are those of all."""
+
     def __init__(self, layer: Cell, arithmetic: Arithmetic, sequences: Sequences) -> None:
         self.layer, self.arithmetic = layer, arithmetic
         self.dtype = arithmetic.radius_dtype
@@ -60,7 +63,7 @@ class Steps:
         )
         states = sequences.initial_state[len(layer.STATES) - len(layer.hidden) :]
         self.hidden: Balls = tuple(Ball.exact(state, arithmetic) for state in states)
-        self.at_once = True
+        self.at_once, self.is_whole = True, self.state.masks is not None
         self.unlooked = 0
         self.left: float = sequences.shape[1]
         self.step = bound(layer.formula, self.letters())
@@ -136,8 +139,19 @@ class Steps:
             for one, new in zip(before, after, strict=True)
         )
         new = tuple(one[steps] for one in after)
-        cut = looked_at(self.step, given[steps], old, new, seen[steps])
-        return tuple(c[0].where(some, one) for c, one in zip(cut, self.hidden, strict=True))
+        cut = self.in_turn(given[steps], old, new, seen[steps])
+        return tuple(c.where(some, one) for c, one in zip(cut, self.hidden, strict=True))
+
+    def in_turn(self, given: Given, before: Balls, after: Balls, seen: Ball) -> list[Ball]:
+        """`looked_at`, a few samples at a time: the hidden states `(B, H)`."""
+        _, batch, units = seen.shape
+        count = batch if self.is_whole else max(1, AT_A_TIME // (PIECES * units))
+        parts = []
+        for start in range(0, batch, count):
+            some = slice(None), slice(start, start + count)
+            old, new = (tuple(one[some] for one in balls) for balls in (before, after))
+            parts.append(looked_at(self.step, given[some], old, new, seen[some]))
+        return [concatenated([ball[0] for ball in balls]) for balls in zip(*parts, strict=True)]
 
     def projected(self, block: Block) -> Sum:
         """The products `x U` of a block, as a sum that is not finished."""
@@ -261,6 +275,9 @@ GROWN = 8
 and where the forget gate is below 7/8 the radius stays below 8 without it."""
 PIECES = 32
 """Each look leaves at most one of 32 pieces of the carried ball beyond what the output allows."""
+AT_A_TIME = 1 << 17
+"""Numbers of the pieces of those samples that are looked at together. Chosen: there are dozens of
+such arrays, and so they stay in the cache and together below 32 MiB."""
 
 IN_PIECES = 4
 """The axes of a number that has an axis of pieces, `(PIECES, 1, B, H)`."""
@@ -532,9 +549,12 @@ def possible_pieces(
     try:
         output, *states = step(given.x, *given.h, *letters)
         output = output.ball()
+        told = k in used and all(states[j] is one for j, one in used.items())
     except (NotAtOnceError, UnknownPieceError):
         return None
-    if k not in used or any(states[j] is not one for j, one in used.items()):
+    finally:
+        used.clear()  # what it holds holds it, and large arrays: nothing is left to the collector
+    if not told:
         return None
     apart = np.abs(output.value - seen.value) > output.radius + seen.radius
     return ~np.broadcast_to(apart, trial.shape)

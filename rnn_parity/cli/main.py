@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import io
 import logging
 import math
@@ -65,6 +66,8 @@ def program() -> NoReturn:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
+    # Else the interpreter would look for cycles among all that TensorFlow has made, to let it go.
+    gc.freeze()
     sys.exit(code)
 
 

@@ -6,12 +6,12 @@ rounded to the layer's precision, are judged as any others are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from threading import RLock
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import finalize
 
 import numpy as np
@@ -25,7 +25,7 @@ from rnn_parity.diagnosis.faults import STALE, Computation, Fault, faults_of
 from rnn_parity.diagnosis.first_look import diverging, in_groups, lanes
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import Sequences
-from rnn_parity.recurrence.time_loop import replay
+from rnn_parity.recurrence.time_loop import final_states, replay
 from rnn_parity.system.files import is_mapped
 from rnn_parity.system.progress import Tick, on_terminal
 from rnn_parity.system.threads import one_thread
@@ -135,7 +135,8 @@ class PassedLast:
             return "no final state was observed"
         before = tuple(self.reference.sequences.initial_state)
         if steps > 1:
-            before = replay(self.reference.layer, self.reference.sequences.first(steps - 1)).states
+            first = self.reference.sequences.first(steps - 1)
+            before = tuple(final_states(self.reference.layer, first))
         stale = [rounded(self.reference, state) for state in before[: len(states)]]
         near = "the state before the last timestep is within rounding of the one after it"
         return near if self.holds([self.observed.outputs, *stale]) else None
@@ -185,18 +186,49 @@ def later(passed: PassedCheck | PassedLast) -> Sensitivity:
     arrays = passed.reference.sequences.inputs, passed.observed.outputs
     size = sum(array.nbytes for array in arrays)
     if any(map(is_mapped, arrays)) or not ROOM.take(size):
-        return sensitivity(passed)
+        return sensitivity(passed, {})
     kept = passed.copied()
     finalize(kept, ROOM.give_back, size)
-    return LaterSensitivity(lambda: sensitivity(kept))
+    return LaterSensitivity(WorkOut(kept))
+
+
+FaultyRuns: TypeAlias = dict[int, bool]
+"""Which faulty runs of a computation would be `diverged`, by the number of the run: those of them
+that have nothing of what was observed of the right one.
+"""
+
+
+@dataclass(eq=False)
+class WorkOut:
+    """Works out the sensitivity of a check. `runs` is what is known of faulty runs already."""
+
+    passed: PassedCheck | PassedLast
+    runs: FaultyRuns = field(default_factory=dict)
+
+    def __call__(self) -> Sensitivity:
+        """The sensitivity."""
+        return sensitivity(self.passed, self.runs)
+
+
+def share_runs(one: Sensitivity | None, other: Sensitivity | None) -> None:
+    """Have the faulty runs judged once for two checks of one computation, on the same data.
+
+    Both checks observed the same states. Nothing is shared by what is worked out already.
+    """
+    first, second = (getattr(each, "work_out", None) for each in (one, other))
+    if isinstance(first, WorkOut) and isinstance(second, WorkOut):
+        second.runs = first.runs
 
 
 @np.errstate(all="ignore")
-def sensitivity(passed: PassedCheck | PassedLast) -> Sensitivity:
-    """Which faults this check would have called `diverged`, and which not, with the reason."""
+def sensitivity(passed: PassedCheck | PassedLast, runs: FaultyRuns) -> Sensitivity:
+    """Which faults this check would have called `diverged`, and which not, with the reason.
+
+    What is not known of `runs` yet is added.
+    """
     visible, blind = [], []
     with one_thread(), on_terminal("looking for blind spots") as tick:
-        reasons = {STALE: passed.unseen_state(), **unseen_faults(passed, tick)}
+        reasons = {STALE: passed.unseen_state(), **unseen_faults(passed, runs, tick)}
     for fault in faults_of(passed.reference.layer):
         reason = reasons.get(fault, NOT_POSSIBLE)
         if reason is None:
@@ -210,18 +242,32 @@ NOT_POSSIBLE = ""
 """Stands for a fault that the options of the layer rule out."""
 
 
-def unseen_faults(passed: PassedCheck | PassedLast, tick: Tick) -> dict[Fault, str | None]:
+def unseen_faults(
+    passed: PassedCheck | PassedLast, runs: FaultyRuns, tick: Tick
+) -> dict[Fault, str | None]:
     """Why each fault that the layer can have would not show; None where all its variants would."""
     reasons: dict[Fault, str | None] = {}
     hidden: dict[Fault, list[str]] = {}
     together = lanes(passed.reference, SAMPLES, STEPS)
-    for some in in_groups(told_by_the_run(passed.reference, reasons), together):
+    numbered = enumerate(told_by_the_run(passed.reference, reasons))
+    for some in in_groups(numbered, together):
         tick()
-        early = passed.shown_early([variant for _, variant in some])
-        for (fault, variant), shown in zip(some, early, strict=True):
-            if not shown and passed.hides(variant):
+        own = shown(passed, {i: variant for i, (_, variant) in some if i not in runs})
+        # A variant that rearranges takes what was observed, which another check need not share.
+        runs.update({i: own[i] for i, (_, one) in some if i in own and not one.rearrange})
+        for i, (fault, variant) in some:
+            if not own.get(i, runs.get(i)):
                 hidden.setdefault(fault, []).append(variant.detail)
     return reasons | {fault: unseen(passed, details) for fault, details in hidden.items()}
+
+
+def shown(passed: PassedCheck | PassedLast, variants: Mapping[int, Computation]) -> dict[int, bool]:
+    """Whether the run of each of the variants would have been `diverged`, by their numbers."""
+    early = passed.shown_early(list(variants.values()))
+    return {
+        i: is_early or not passed.hides(variant)
+        for (i, variant), is_early in zip(variants.items(), early, strict=True)
+    }
 
 
 def told_by_the_run(
@@ -326,7 +372,7 @@ def stale_states(passed: PassedCheck) -> tuple[Array, ...]:
     before = reference.sequences.shape[1] - 1
     states = tuple(reference.sequences.initial_state)
     if before:
-        found = replay(reference.layer, reference.sequences.first(before)).states
+        found = final_states(reference.layer, reference.sequences.first(before))
         states = tuple(rounded(reference, state) for state in found)
     return (*known, *states[len(known) : count])
 

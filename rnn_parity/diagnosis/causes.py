@@ -10,8 +10,9 @@ mistake, and only what survives is tried on all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -20,11 +21,14 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.distance import ratios
+from rnn_parity.bounds.observed import observed_part
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
-from rnn_parity.diagnosis.evidence import Evidence, Fit
+from rnn_parity.diagnosis.evidence import Evidence, Fit, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
+from rnn_parity.diagnosis.few_units import by_themselves
+from rnn_parity.diagnosis.glance import Glance
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FLOAT32
@@ -95,9 +99,7 @@ def tried(fault: Fault, reference: Computation, evidence: Evidence) -> Iterator[
     batch, timesteps = reference.sequences.shape
     units = reference.layer.units
     as_expected = evidence.outputs.shape in ((batch, timesteps, units), (batch, units))
-    if fault.candidates is None or not as_expected:
-        return fault.variants(reference)
-    return fault.candidates(reference, evidence.outputs)
+    return fault.tried(reference, evidence.outputs, as_expected)
 
 
 def pairs(reference: Computation, evidence: Evidence) -> Candidates:
@@ -105,14 +107,20 @@ def pairs(reference: Computation, evidence: Evidence) -> Candidates:
     sociable = [fault for fault in faults_of(reference.layer) if not fault.alone]
     blind = {fault for fault in sociable if fault.blind(reference)}
     order = sorted(sociable, key=lambda fault: (not fault.first, fault.last))
+    glance = None
+    if isinstance(evidence, SequenceEvidence):
+        known = partial(tried, evidence=evidence)
+        glance = Glance(reference, evidence.outputs, evidence.first, known)
     for i, one in enumerate(order):
+        others = [other for other in order[i + 1 :] if not {one, other} <= blind]
         for changed in tried(one, reference, evidence):
-            for other in order[i + 1 :]:
-                if one in blind and other in blind:
-                    continue
+            every = [(other, set[str]()) for other in others]
+            for other, refuted in glance.left(one, changed, others) if glance else every:
                 faults = one, other
                 swapped = sociable.index(other) < sociable.index(one)
                 for both in tried(other, changed, evidence):
+                    if both.detail in refuted:
+                        continue
                     if changed.undo is None or both.undo is changed.undo:
                         details = changed.detail, both.detail
                         if swapped:
@@ -244,27 +252,31 @@ def suspicion(
     return Suspicion(weights, weight_causes(layer, rounding, weights))
 
 
-@np.errstate(all="ignore")
 def implied_causes(
-    reference: Computation, outputs: NDArray[Any], evidence: Evidence
-) -> tuple[tuple[ImpliedWeight, ...], tuple[Cause, ...]]:
-    """Other weights that outputs beyond their bounds imply beyond doubt; and, where the layer with
-    a few of these is within rounding of all that was observed, that as the cause.
+    reference: Computation, found: Suspicion | None, evidence: Evidence
+) -> tuple[Cause, ...]:
+    """Of a `suspicion` of outputs beyond their bounds: where the layer with the few weights that
+    they imply is within rounding of all that was observed, that as the cause.
 
-    They are looked for as in `suspicion`: where steps are hardly beyond their bounds, least squares
-    on all of them tell more than the steps that are.
+    Where steps are hardly beyond their bounds, least squares on all of them tell more than the
+    steps that are.
     """
-    if outputs.shape != (*reference.sequences.shape, reference.layer.units):
-        return (), ()
-    found = suspicion(reference, outputs)
     if found is None or not found.weights or not found.causes:
-        return (() if found is None else found.weights), ()
+        return ()
     variant = reference.but("", layer=with_weights(reference.layer, found.weights))
     (fit,) = evidence.fits_of([variant])
     if not fit.explains:
-        return found.weights, ()
+        return ()
     bits = effective_bits(fit.max_ratio, reference.layer.precision.name)
-    return found.weights, tuple(replace(one, effective_bits=bits) for one in found.causes)
+    return tuple(replace(one, effective_bits=bits) for one in found.causes)
+
+
+def may_imply(layer: Cell, off: dict[str, NDArray[np.bool_]]) -> bool:
+    """Whether as few other weights as can be implied may be what is `off`, by the units that are:
+    each weight changes its own unit alone, where units are computed by themselves.
+    """
+    few = np.count_nonzero(off["unit"]) <= implied.MOST_UNITS
+    return bool(few) or not by_themselves(layer)
 
 
 def with_weights(layer: Cell, weights: tuple[ImpliedWeight, ...]) -> Cell:
@@ -336,58 +348,97 @@ explain linearly: below the first they look like noise, above the second like an
 Measured: rounding in 8 to 11 bits at most 0.06, formulas outside the catalogue at least 0.3."""
 
 
+FEWEST_SAMPLES, EQUATIONS = 8, 8
+"""Samples, and steps for each number that a residual may follow, by which it is told what residuals
+look like; as many first timesteps of all samples are looked at next. Chosen."""
+
+
 @dataclass(frozen=True, eq=False)
 class StepResiduals:
-    """All steps from observed states: what each is off by `(T, B, H)`, how large it should be, and
-    which ones are beyond their bound; `given` `(T, B, F + H + 1)` are its input, state and 1.
+    """Steps from observed states. Of some samples, what each step is off by `(T, B, H)` and how
+    large it should be; `given` `(T, B, F + H + 1)` are its input, state and 1. And which units,
+    samples and timesteps have steps beyond their bound.
     """
 
     residual: Array
     size: Array
-    beyond: NDArray[np.bool_]
     given: Array
+    off: dict[str, NDArray[np.bool_]]
 
     @classmethod
+    @np.errstate(all="ignore")
     def of(cls, c: Computation, outputs: NDArray[Any]) -> StepResiduals:
-        """From whole sequences of outputs."""
-        arithmetic = arithmetics(c.layer.precision)[-1]
-        found: list[tuple[NDArray[Any], ...]] = []
-        for block, observed, ball in steps_as_written(
-            c.layer, c.sequences, outputs, arithmetic, c.printed
-        ):
-            residual = observed.outputs - ball.value
-            beyond = ~(ratios(np.abs(residual), ball) <= 1)
-            one = np.ones((*residual.shape[:2], 1))
-            given = np.concatenate([block.inputs, observed.states[:-1], one], axis=2)
-            found.append((residual, np.abs(ball.value), beyond, given))
-        residuals, sizes, off, given_to = (np.concatenate(a) for a in zip(*found, strict=True))
-        return cls(residuals, sizes, off.astype(bool), given_to)
+        """From whole sequences of outputs.
+
+        What is off in a part of them is off: all are looked at where parts do not show all off.
+        """
+        batch, timesteps = c.sequences.shape
+        off = {
+            name: np.zeros(count, bool)
+            for name, count in zip(AXES, (timesteps, batch, c.layer.units), strict=True)
+        }
+        unknowns = c.layer.features + c.layer.units + 1
+        count = min(batch, max(FEWEST_SAMPLES, -(-EQUATIONS * unknowns // timesteps)))
+        some = np.linspace(0, batch - 1, count).astype(int)
+        kept = [*residuals_of(c, outputs, some, timesteps, off)]
+        for steps in (FEWEST_SAMPLES, timesteps) if count < batch else ():
+            left = still_open(off)
+            if len(left):
+                for _ in residuals_of(c, outputs, left, min(steps, timesteps), off):
+                    pass
+        residual, size, given = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
+        return cls(residual, size, given, off)
+
+
+AXES = ("timestep", "sample", "unit")
+
+
+def still_open(off: dict[str, NDArray[np.bool_]]) -> NDArray[np.intp]:
+    """The samples that may show more of what is off: all of them, or those not off themselves."""
+    known = off["timestep"].all() and off["unit"].all()
+    return np.flatnonzero(~off["sample"] | (not known))
+
+
+def residuals_of(
+    c: Computation,
+    outputs: NDArray[Any],
+    samples: NDArray[np.intp],
+    timesteps: int,
+    off: dict[str, NDArray[np.bool_]],
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Of some samples and first timesteps, what steps are off by, their sizes and what they were
+    given, block by block; `off` is told which of them are beyond their bound.
+    """
+    arithmetic = arithmetics(c.layer.precision)[-1]
+    part = observed_part(c.layer, c.sequences, outputs, samples, slice(0, timesteps))
+    for block, observed, ball in steps_as_written(c.layer, *part, arithmetic, c.printed):
+        residual = observed.outputs - ball.value
+        beyond = ~(ratios(np.abs(residual), ball) <= 1)
+        off["timestep"][block.steps] |= beyond.any(axis=(1, 2))
+        off["sample"][samples] |= beyond.any(axis=(0, 2))
+        off["unit"] |= beyond.any(axis=(0, 1))
+        one = np.ones((*residual.shape[:2], 1))
+        given = np.concatenate([block.inputs, observed.states[:-1], one], axis=2)
+        yield residual, np.abs(ball.value), given
 
 
 @np.errstate(all="ignore")
-def clues(
-    c: Computation, outputs: NDArray[Any], deviation: Array, noise: bool = True
-) -> tuple[str, ...]:
-    """Sentences on what is off, how it grows and what it looks like: no `noise`, where other
-    weights are implied beyond doubt.
+def clues(steps: StepResiduals, deviation: Array, noise: Callable[[], bool]) -> tuple[str, ...]:
+    """Sentences on what is off, how it grows and what it looks like: of `noise` only where that may
+    be, as where no other weights are implied beyond doubt.
 
-    None where every step is right: of a run that ends in numbers that are not finite, `outputs` are
-    those before. `deviation` `(T,)` is the largest one from the replay at each timestep.
+    None where every step is right: of a run that ends in numbers that are not finite, those before
+    were observed. `deviation` `(T,)` is the largest one from the replay at each timestep.
     """
-    steps = StepResiduals.of(c, outputs)
-    if not steps.beyond.any():
+    if not steps.off["unit"].any():
         return ()
-    told = where_off(steps), growth(deviation, steps), looks_like(steps, noise)
+    told = where_off(steps.off), growth(deviation, steps.off), looks_like(steps, noise)
     return tuple(filter(None, told))
 
 
-def where_off(steps: StepResiduals) -> str:
+def where_off(off: dict[str, NDArray[np.bool_]]) -> str:
     """Which units, samples and timesteps have steps beyond their bound."""
-    parts = []
-    for name, axis in (("unit", 2), ("sample", 1), ("timestep", 0)):
-        off: NDArray[Any] = np.asarray(steps.beyond.any(axis=tuple({0, 1, 2} - {axis})))
-        if len(off) > 1:
-            parts.append(places(name, off))
+    parts = [places(name, off[name]) for name in reversed(AXES) if len(off[name]) > 1]
     return f"off by more than rounding: {', in '.join(parts)}" if parts else ""
 
 
@@ -403,9 +454,9 @@ def places(name: str, off: NDArray[Any]) -> str:
     return f"{start} ({', '.join(map(str, wrong[:FEW_PLACES]))}{more})"
 
 
-def growth(deviation: Array, steps: StepResiduals) -> str:
+def growth(deviation: Array, off: dict[str, NDArray[np.bool_]]) -> str:
     """How the deviation from the replay goes on from the first step that is off."""
-    first = int(steps.beyond.any(axis=(1, 2)).argmax())
+    first = int(off["timestep"].argmax())
     d = deviation[first:]
     if len(d) < LONG or not (np.isfinite(d).all() and (d > 0).all()):
         return ""
@@ -425,7 +476,7 @@ def growth(deviation: Array, steps: StepResiduals) -> str:
     return f"{since} {how} exponentially: it {times} every {number(1 / rate)} timesteps {ends}"
 
 
-def looks_like(steps: StepResiduals, noise: bool = True) -> str:
+def looks_like(steps: StepResiduals, noise: Callable[[], bool]) -> str:
     """Whether the residuals look like noise of a narrower arithmetic, which is not said unless they
     may be `noise`, or like another formula.
     """
@@ -434,7 +485,7 @@ def looks_like(steps: StepResiduals, noise: bool = True) -> str:
     if share is None or not (0 < squares < math.inf and 0 < sizes < math.inf):
         return ""
     bits = -math.log2(math.sqrt(3 * squares / sizes))
-    if noise and share < NOISE and bits > FEWEST_BITS:
+    if share < NOISE and bits > FEWEST_BITS and noise():
         return (
             f"the step residuals look like noise, that of an arithmetic of about {bits:.0f} bits: "
             "they follow neither the inputs nor the states"

@@ -11,7 +11,7 @@ an LSTM's c off by `m_t`. What reaches the outputs through W, as the reset gate 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,7 +41,8 @@ class Piece:
 
     def rows(self, layer: Cell) -> int:
         """How many rows of a column it has."""
-        return layer.features * self.inputs + layer.units * self.state + bool(self.bias)
+        states = len(layer.recurrent_kernel) * self.state
+        return layer.features * self.inputs + states + bool(self.bias)
 
     @property
     def terms(self) -> Key:
@@ -560,21 +561,28 @@ def joined(rows: list[Rows]) -> Rows:
 
 
 class Equations:
-    """The equations of a layer, block after block: its hidden states are carried along."""
+    """The equations of a layer, block after block: its hidden states are carried along.
 
-    def __init__(self, layer: Cell, sequences: Sequences) -> None:
-        self.layer, self.dropout = layer, sequences.dropout
-        self.hidden = sequences.initial_state[len(layer.STATES) - len(layer.hidden) :]
+    Of a layer that is cut to some `units` of its own, where W multiplies the states of all.
+    """
+
+    def __init__(
+        self, layer: Cell, sequences: Sequences, units: NDArray[np.intp] | slice = slice(None)
+    ) -> None:
+        self.layer, self.dropout, self.units = layer, sequences.dropout, units
+        initial = sequences.initial_state[..., units]
+        self.hidden = initial[len(layer.STATES) - len(layer.hidden) :]
         self.times_w = Product(layer, layer.recurrent_kernel, sequences.dropout.state)
-        self.step = step_on_arrays(layer, sequences.dropout)
 
     @np.errstate(all="ignore")
     def of_block(self, block: Block, observed: Observed) -> Rows:
         """The equations of a block's timesteps."""
-        h, seen, keep = observed.states[:-1], observed.outputs, observed.keep
+        every_h, keep = observed.states[:-1], observed.keep
+        h, seen = every_h[..., self.units], observed.outputs[..., self.units]
         given = None if self.layer.facts.own_output else h
-        hidden = self.walked(block, h, keep)
-        found = derivative(self.layer, block.projection, given, hidden, self.times_w)
+        hidden = self.walked(block, every_h, keep)
+        found = derivative(self.layer, block.projection, given, hidden, self.by_w(every_h, h))
+        operands = {g: every_h if a is h else a for g, a in found.operands.items()}
         good = np.asarray(np.isfinite(seen + found.output.value).all(axis=2))
         if keep is not None:
             good &= keep[..., 0]
@@ -585,7 +593,7 @@ class Equations:
 
         parts = pieces(self.layer)
         return Rows(
-            designs=self.designs(block.inputs, found, every),
+            designs=self.designs(block.inputs, operands, every),
             slopes=tuple(kept(slope_of(found.output, piece.terms)) for piece in parts),
             residual=kept(seen - found.output.value),
             observed=kept(seen),
@@ -594,7 +602,13 @@ class Equations:
             memory=self.memory(found, parts, every) if hidden else None,
         )
 
-    def walked(self, block: Block, h: Array, keep: NDArray[np.bool_] | None) -> tuple[Array, ...]:
+    def by_w(self, every: Array, own: Array) -> Callable[[Array, slice], Array]:
+        """How a formula multiplies by W: its `own` state stands for that of all units."""
+        return lambda a, columns: self.times_w(every if a is own else a, columns)
+
+    def walked(
+        self, block: Block, every_h: Array, keep: NDArray[np.bool_] | None
+    ) -> tuple[Array, ...]:
         """The hidden states `(t, B, H)` before each step, which start from the observed h."""
         if not len(self.hidden):
             return ()
@@ -602,20 +616,24 @@ class Equations:
         own_output = self.layer.facts.own_output
         for t, x in enumerate(block.projection):
             before.append(self.hidden)
-            given = () if own_output else (h[t],)
-            new = np.stack(self.step(x, *given, *self.hidden)[1:])
+            own = every_h[t][..., self.units]
+            step = step_on_arrays(self.layer, self.dropout, self.by_w(every_h[t], own))
+            given = () if own_output else (own,)
+            new = np.stack(step(x, *given, *self.hidden)[1:])
             self.hidden = new if keep is None else np.where(keep[t], new, self.hidden)
         return tuple(np.stack(before).swapaxes(0, 1))
 
-    def designs(self, x: Array, found: Derivative, every: NDArray[np.bool_]) -> Columns:
+    def designs(
+        self, x: Array, multiplied: Mapping[int, Array], every: NDArray[np.bool_]
+    ) -> Columns:
         """What stands before the weights of each piece: x, what W is multiplied by, and 1."""
         one = np.ones((*x.shape[:2], 1))
         x = np.where(every, x, 0.0)
-        operands = {id(a): np.where(every, a, 0.0) for a in found.operands.values()}
+        operands = {id(a): np.where(every, a, 0.0) for a in multiplied.values()}
         made: dict[tuple[Any, ...], Array] = {}
         parts = []
         for piece in pieces(self.layer):
-            gate, whose = piece.gate, id(found.operands.get(piece.gate))
+            gate, whose = piece.gate, id(multiplied.get(piece.gate))
             # Without dropout, most gates have the same design.
             own = None if self.dropout is NO_DROPOUT else gate
             key = piece.inputs, piece.state and whose, bool(piece.bias), own

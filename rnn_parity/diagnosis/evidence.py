@@ -129,6 +129,8 @@ class SequenceEvidence:
     def fits_of(self, variants: Sequence[Computation]) -> list[Fit]:
         """How well variants explain the outputs: a few of them, which refute most, first."""
         layers = [variant.layer for variant in variants]
+        if self.far_off_in_few(variants[0]):
+            return [NO_FIT] * len(variants)
         sequences, outputs = variants[0].undone(self.outputs)
         if outputs.shape != (*sequences.shape, layers[0].units) or 0 in outputs.shape:
             return [NO_FIT] * len(variants)
@@ -137,6 +139,21 @@ class SequenceEvidence:
             NO_FIT if off else self.proven(self.fit_of(layer, sequences, outputs))
             for layer, off in zip(layers, far, strict=True)
         ]
+
+    def far_off_in_few(self, variant: Computation) -> bool:
+        """Whether a variant that does the same to each sample is wrong in a few of them already, so
+        that what was observed need not be brought into its form.
+        """
+        if not variant.by_sample or len(variant.sequences.inputs) != len(self.outputs):
+            return False
+        some = variant.sequences_but(
+            variant.detail, **vars(variant.sequences.samples(self.samples))
+        )
+        sequences, outputs = some.undone(self.outputs[self.samples])
+        if outputs.shape != (*sequences.shape, some.layer.units) or not outputs.size:
+            return False
+        every = FirstStep(np.arange(len(outputs)), self.steps, self.reference.printed)
+        return every.far_off([some.layer], sequences, outputs)[0]
 
     def fit_of(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
         """How well a layer explains outputs: a few of them, which refute most, first."""
@@ -495,8 +512,7 @@ class FirstStep:
         activations alone.
         """
         layer = layers[0]
-        hidden = sequences.mask is not None or bool(layer.hidden)
-        later = self.steps.start > 0 and self.steps.stop <= outputs.shape[1] and not hidden
+        later = self.is_later(layer, sequences, outputs)
         given = sequences.mask, sequences.initial_state, outputs
         start = self.once("start", lambda: self.start(sequences, outputs, later), *given)
         if not len(start.rows.samples):
@@ -513,6 +529,11 @@ class FirstStep:
         for i in np.flatnonzero(~np.isfinite(errors + sizes)).tolist():
             far[i] = far_where_finite(start, projected, expected[i], layer.precision.unit_roundoff)
         return far
+
+    def is_later(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> bool:
+        """Whether it is the first of `steps`: every state is observed there."""
+        hidden = sequences.mask is not None or bool(layer.hidden)
+        return self.steps.start > 0 and self.steps.stop <= outputs.shape[1] and not hidden
 
     def rows(self, sequences: Sequences, later: bool) -> FirstRows:
         """The rows that are computed: none of samples that are masked throughout."""

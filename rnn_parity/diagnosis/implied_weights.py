@@ -25,6 +25,7 @@ from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.observed import observed_part, observed_steps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis.equations import Equations, Rows, flattened, joined, stacked, value, where
+from rnn_parity.diagnosis.few_units import Units
 from rnn_parity.diagnosis.probe import Probe, probed
 from rnn_parity.diagnosis.quick_look import NoQuickLookError, squared_scores
 from rnn_parity.recurrence.activations import inverse_activation
@@ -127,6 +128,14 @@ def few_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     return some_rows(layer, sequences, outputs, QUICK_ROWS, False)
 
 
+def rows_of_units(
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any], count: int, units: Units
+) -> Rows:
+    """About `count` equations for each unit of a layer that is `cut` to these `units`."""
+    part, seen = some_part(layer, sequences, outputs, count)
+    return all_rows(layer, part, seen, units).once()
+
+
 def quick_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The even equations of few steps, for a look at every weight that costs little."""
     return some_rows(layer, sequences, outputs, most_quick_rows(layer), True)
@@ -212,9 +221,14 @@ def distinct(sequences: Sequences) -> NDArray[np.intp]:
 
 
 @np.errstate(all="ignore")
-def all_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
-    """The equations of all steps."""
-    equations = Equations(layer, sequences)
+def all_rows(
+    layer: Cell,
+    sequences: Sequences,
+    outputs: NDArray[Any],
+    units: Units | slice = slice(None),
+) -> Rows:
+    """The equations of all steps; of a layer that is cut, its `units` of those observed."""
+    equations = Equations(layer, sequences, units)
     return joined([equations.of_block(*o) for o in observed_steps(layer, sequences, outputs)])
 
 

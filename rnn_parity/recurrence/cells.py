@@ -207,7 +207,7 @@ class Cell:
     @property
     def units(self) -> int:
         """The number of units, H."""
-        return int(self.recurrent_kernel.shape[0])
+        return self.width // len(self.GATES)
 
     @property
     def width(self) -> int:

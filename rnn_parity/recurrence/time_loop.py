@@ -76,17 +76,23 @@ class Block:
 def replay(layer: Cell, sequences: Sequences) -> Trace:
     """Replay a whole sequence."""
     outputs = np.empty((*sequences.shape, layer.units))
+    final = final_states(layer, sequences, outputs)
+    return Trace(outputs, tuple(final) if len(final) > 1 else final[0])
+
+
+def final_states(layer: Cell, sequences: Sequences, outputs: Array | None = None) -> Array:
+    """The states `(K, B, H)` after a whole sequence, whose `outputs` `(B, T, H)` are filled in."""
 
     @np.errstate(all="ignore")  # infinities and NaN are results like others
     def last_states(samples: slice) -> Array:
         for block in blocks(layer, sequences.samples(samples)):
-            outputs[samples, block.steps] = block.outputs.swapaxes(0, 1)
+            if outputs is not None:
+                outputs[samples, block.steps] = block.outputs.swapaxes(0, 1)
         last: Array = block.states[:, -1].copy()
         return last
 
     parts = over_batch(len(sequences.inputs), multiplications(layer, sequences), last_states)
-    final = np.concatenate(parts, axis=1)
-    return Trace(outputs, tuple(final) if len(final) > 1 else final[0])
+    return np.concatenate(parts, axis=1)
 
 
 def multiplications(layer: Cell, sequences: Sequences) -> int:
@@ -137,12 +143,36 @@ def project(layer: Cell, x: Array, out: Array, dropout: Dropout = NO_DROPOUT) ->
     return out
 
 
-def step_on_arrays(layer: Cell, dropout: Dropout = NO_DROPOUT) -> Callable[..., tuple[Any, ...]]:
-    """The formula on plain arrays: a function of the products `x U` and the states `(B, H)`."""
+def first_step(layer: Cell, sequences: Sequences) -> Trace:
+    """The first timestep alone, which no mask hides: without what many of them would pay for."""
+    x = np.empty((1, len(sequences.inputs), layer.features))
+    x = layer_inputs(layer, sequences.inputs, slice(0, 1), x)
+    products = project(layer, x, np.empty((*x.shape[:2], layer.width)), sequences.dropout)
+    step = step_on_arrays(layer, sequences.dropout)
+    output, *states = step(products[0], *sequences.initial_state)
+    if not layer.facts.own_output:
+        states = [output, *states]
+    shape = sequences.initial_state.shape[1:]
+    return Trace(
+        np.broadcast_to(output, shape)[:, np.newaxis],
+        tuple(np.broadcast_to(state, shape) for state in states),
+    )
+
+
+def step_on_arrays(
+    layer: Cell,
+    dropout: Dropout = NO_DROPOUT,
+    times_w: Callable[[Array, slice], Array] | None = None,
+) -> Callable[..., tuple[Any, ...]]:
+    """The formula on plain arrays: a function of the products `x U` and the states `(B, H)`.
+
+    `times_w(a, columns)` multiplies by W, as the layer's own does.
+    """
     every = slice(0, layer.width)
+    times_w = times_w or Product(layer, layer.recurrent_kernel, dropout.state)
     letters: dict[str, Any] = {
         "U": Matrix(lambda x, columns: x[..., columns], every),
-        "W": Matrix(Product(layer, layer.recurrent_kernel, dropout.state), every),
+        "W": Matrix(times_w, every),
         "b": Bias(layer.bias, every),
         **layer.vectors,
         **layer.letters,

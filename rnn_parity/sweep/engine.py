@@ -2,7 +2,8 @@
 
 Equal causes stand together: a failure belongs to a known cause when it has the options that matter
 there. To be sure that it hides nothing else, each of these options in turn is given its default:
-what still fails then is a failure of its own, and is looked into like the others.
+what still fails then is a failure of its own, and is looked into like the others. Of bounds that
+are too wide in 16 bits, the dtype alone is the cause: any other option may tip the scale.
 
 A finding is shown by the simplest configuration, which delta debugging finds (Zeller and
 Hildebrandt, *Simplifying and isolating failure-inducing input*, IEEE Transactions on Software
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 from rnn_parity.diagnosis.known_differences import known_by_id, known_difference
@@ -57,6 +59,9 @@ FUNCTIONS = ("activation", "recurrent_activation")
 """Options each value of which may be wrong by itself."""
 SEVERAL = 3
 """How many functions must show it before one of them stands for another: chosen."""
+IN_16_BITS = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+UNRESOLVED: Kind = ("inconclusive", True)
+"""What was compared and is within bounds that are too wide to prove anything."""
 MIRRORED = {"left": "right", "right": "left"}
 """What a mask is to a layer that runs backwards, for one that runs forwards."""
 
@@ -312,13 +317,29 @@ def hidden(
     What is refused then was not asked for.
     """
     origins = {
-        (failure.configuration.without(name), failure.origin): None
+        (one, failure.origin): None
         for failure, form in explained
-        for name in form
+        for one in with_one_less(failure.configuration, form)
     }
     outcomes = outcomes_of(list(dict.fromkeys(one for one, _ in origins)))
     found = [Failure(one, outcomes[one].kind, origin) for one, origin in origins]
     return [failure for failure in found if failure.kind[0] not in ("parity", "refused")]
+
+
+def with_one_less(
+    configuration: Configuration, form: Mapping[str, Value]
+) -> Iterator[Configuration]:
+    """The configuration with the simplest value of one option of a form, of each in turn.
+
+    Only the first time in its own mode, which may take seconds to compile: what the options of a
+    form do in any mode, they do in the simplest one. Where the mode matters, it stays.
+    """
+    names = iter(form)
+    for name in islice(names, 1):
+        yield configuration.without(name)
+    for name in names:
+        one = configuration.without(name)
+        yield one if "mode" in form else one.without("mode")
 
 
 def add_group(
@@ -341,7 +362,19 @@ def add_group(
     if group is None:
         group = Group(smallest, failure.kind)
         groups.append(group)
-    group.forms.append({name: failure.configuration[name] for name in smallest.varied})
+    names = what_matters(smallest, failure.kind)
+    group.forms.append({name: failure.configuration[name] for name in names})
+
+
+def what_matters(smallest: Configuration, kind: Kind) -> Collection[str]:
+    """The options that make failures like this one the same finding.
+
+    Whether a bound is narrow beside every number in 16 bits depends on all of them: any option may
+    make the difference, and none but the dtype is the cause.
+    """
+    if kind == UNRESOLVED and smallest["dtype"] in IN_16_BITS:
+        return ("dtype",)
+    return smallest.varied
 
 
 def head_start(failure: Failure, groups: Sequence[Group], first: First) -> Configuration:
@@ -369,6 +402,9 @@ def shrink(configuration: Configuration, first: First, space: Space) -> Configur
 
     Options that matter have the first value, and sizes are the most usual, with which it shows.
     """
+    # First of all in the simplest mode, in which nothing is compiled: the dozens of tries to come
+    # take seconds each in others.
+    configuration = first([configuration.without("mode")]) or configuration
     while True:
         smaller = forwards(fewest_options(configuration, first), first, space)
         smaller = usual_sizes(first_values(smaller, first, space), first, space)

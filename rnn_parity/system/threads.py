@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from itertools import pairwise
@@ -40,7 +41,32 @@ def over_batch(batch: int, cost: int, work: Callable[[slice], T]) -> list[T]:
         if cost < THREADED_WORK or batch == 1:
             return [work(part) for part in slices(batch, 1)]
         with quick_turns():
-            return list(pool().map(work, slices(batch, min(processors(), batch))))
+            return by_threads(work, slices(batch, min(processors(), batch)))
+
+
+def by_threads(work: Callable[[slice], T], parts: Sequence[slice]) -> list[T]:
+    """`work` on all parts, each done by whoever is free: the calling thread, which can use again
+    later what memory it takes, or one of the others.
+    """
+    waiting, found = deque(enumerate(parts)), dict[int, T]()
+
+    def take_turns() -> None:
+        while True:
+            try:
+                i, part = waiting.popleft()
+            except IndexError:  # all are taken
+                return
+            found[i] = work(part)
+
+    helpers = [pool().submit(take_turns) for _ in range(min(processors(), len(parts)) - 1)]
+    try:
+        take_turns()
+    finally:
+        waiting.clear()  # after an error, nobody goes on
+        wait(helpers)
+    for helper in helpers:
+        helper.result()
+    return [found[i] for i in range(len(parts))]
 
 
 def slices(batch: int, least: int) -> list[slice]:

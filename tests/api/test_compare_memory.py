@@ -69,6 +69,24 @@ def test_nothing_of_a_long_lstm_waits_for_the_garbage_collector():
     assert found[1] <= 1.5 * found[0] + 100
 
 
+def test_nothing_of_a_look_at_hidden_states_waits_for_the_garbage_collector():
+    """Its pieces are the largest arrays of a comparison, in each slice of the batch."""
+    one, x = layer("LSTM"), np.random.default_rng(1).standard_normal((512, 8, FEATURES), "float32")
+    y = rp.replay(one, x).outputs.astype("float32")
+    data = one, Sequences.of(one, x), Observations.of(one, y), Subject()
+    judge(*data)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        judge(*data)
+        left = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert left < 4 * y.nbytes
+
+
 def test_a_large_batch_takes_hardly_more_than_a_small_one():
     one = layer("LSTM")
     found = []

@@ -11,6 +11,7 @@ import pytest
 from hand_case import OUTPUTS, VERSIONS, make
 
 from rnn_parity.api.generated import GeneratedLayer
+from rnn_parity.api.judging import judged
 from rnn_parity.api.recorded import (
     check_case,
     moved,
@@ -18,6 +19,7 @@ from rnn_parity.api.recorded import (
     record_generated,
     record_model,
     recorded,
+    rerun,
     same_numbers,
 )
 from rnn_parity.cases.case import case_of, read_case, write_case
@@ -54,10 +56,31 @@ def test_the_same_numbers_are_those_of_every_array():
 def test_blind_spots_are_worked_out_once_for_numbers_that_came_again(path):
     old, new = check_case(path).checks
     assert new.sensitivity is old.sensitivity
+    (alone,) = judged([rerun(read_case(path), "graph")], "case", str(path))
+    assert replace(new, notes=new.notes[:-1]) == alone
     changed = make(outputs=np.nextafter(OUTPUTS, np.float32(0)))
     write_case(path, changed)
     old, new = check_case(path).checks
     assert new.sensitivity is not old.sensitivity
+
+
+FEW = ("gru-mask-left.npz", "lstm-stateful-call1.npz", "mask-zeros.npz")
+
+
+@pytest.mark.parametrize("case", [one for one in CASES if one.name in FEW])
+def test_faulty_runs_are_judged_once_for_both_and_each_says_what_it_says_alone(case, tmp_path):
+    then = read_case(case)
+    outputs = np.nextafter(then.outputs, np.float32(0))
+    write_case(path := tmp_path / "case.npz", replace(then, outputs=outputs))
+    old, new = check_case(path).checks
+    assert new.sensitivity is not old.sensitivity
+    assert new.sensitivity.work_out.runs is old.sensitivity.work_out.runs
+    moved_case = read_case(path)
+    for check, call in ((old, recorded(moved_case)), (new, rerun(moved_case, then.mode))):
+        (alone,) = judged([call], "case")
+        assert check.verdict == alone.verdict == "parity"
+        assert check.sensitivity == alone.sensitivity
+        assert check.sensitivity.visible
 
 
 def test_the_recorded_outputs_alone(path):

@@ -7,6 +7,7 @@ from hand_case import make
 import rnn_parity as rp
 from rnn_parity.api.examination import examine
 from rnn_parity.api.recorded import check_case
+from rnn_parity.bounds import step_bound
 from rnn_parity.cases.case import read_case, write_case
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
 from rnn_parity.verdict.judge import Observations, judge
@@ -96,6 +97,12 @@ def test_right_masks_are_in_parity(kind, seed):
     check = loop.check(loop.outputs())
     assert check.verdict == "parity"
     assert "dropout-ignored" in check.sensitivity.visible
+
+
+def test_under_masks_all_samples_are_looked_at_together(monkeypatch):
+    monkeypatch.setattr(step_bound, "AT_A_TIME", 1)
+    loop = Loop("LSTM")
+    assert loop.check(loop.outputs()).verdict == "parity"
 
 
 def half(a):

@@ -9,10 +9,12 @@ import pytest
 from helpers import rounded
 
 import rnn_parity as rp
+from rnn_parity.bounds import step_bound
 from rnn_parity.bounds.arithmetic import Arithmetic, arithmetics
 from rnn_parity.bounds.balls import Ball, Sum
 from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.bounds.step_bound import (
+    AT_A_TIME,
     GROWN,
     PIECES,
     SEGMENT,
@@ -549,6 +551,22 @@ def test_looks_under_a_mask():
     # The second segment hides sample 0 altogether, and ends with a look at sample 1.
     assert last.radius[0, 0] == pytest.approx(output.radius[-1, 0, 0], rel=1e-3)
     assert last.radius[1, 0] * 2.0**10 <= 2 + 50 * PIECE + 0.1
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_one_sample_at_a_time_shows_what_all_show_together(masked, monkeypatch):
+    steps, found = SEGMENT + 50, []
+    keep = np.ones((steps, 2, 1), bool) if masked else None
+    if masked:
+        keep[200:, 0] = False
+    for at_a_time in (AT_A_TIME, 1):
+        monkeypatch.setattr(step_bound, "AT_A_TIME", at_a_time)
+        known, seen = growing(steps)
+        known.walk(keep, seen)
+        found.append(known.hidden[0])
+    assert found[0].shape == (2, 1)
+    assert np.array_equal(found[0].value, found[1].value)
+    assert np.array_equal(found[0].radius, found[1].radius)
 
 
 @pytest.mark.parametrize("masked", [True, False])

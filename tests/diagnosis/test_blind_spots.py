@@ -12,6 +12,7 @@ from mistakes import MISTAKES
 
 import rnn_parity as rp
 from rnn_parity.api.examination import examine
+from rnn_parity.diagnosis.blind_spots import told_by_the_run
 from rnn_parity.diagnosis.faults import STALE, Computation, faults_of
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import replay
@@ -66,6 +67,17 @@ def test_what_hides_a_fault_is_said(fault, kind, size, changes, reason):
     applies = bool(variants(fault, computation(run)))
     assert blind.get(fault) == (reason if applies else None)
     assert fault not in visible
+
+
+def test_what_a_run_takes_of_the_observed_numbers_is_never_known_of_it():
+    run = right_run(SIZE)
+    work_out = examined(run, simulate(run)).sensitivity.work_out
+    work_out()
+    passed = work_out.passed
+    every = enumerate(told_by_the_run(passed.reference, {}))
+    rearranges = {i: variant.rearrange is not None for i, (_, variant) in every}
+    assert {i for i, own in rearranges.items() if not own} == work_out.runs.keys()
+    assert any(rearranges.values())
 
 
 @every_kind

@@ -345,9 +345,12 @@ def test_pairs_are_not_tried_where_every_row_of_the_inputs_holds_no_number(value
 # Other weights, by all samples together.
 
 
-def evidence_of(layer, x, outputs, mask=None):
+def implied_by(layer, x, outputs, mask=None):
+    """The weights that outputs imply, and those as the cause."""
     reference = Computation(layer, Sequences.of(layer, x, mask), False)
-    return reference, outputs, SequenceEvidence.around(reference, outputs, None)
+    found = search.suspicion(reference, outputs)
+    evidence = SequenceEvidence.around(reference, outputs, None)
+    return getattr(found, "weights", ()), search.implied_causes(reference, found, evidence)
 
 
 @pytest.mark.parametrize("kind", [rp.SimpleRNN, rp.LSTM])
@@ -366,19 +369,18 @@ def test_least_squares_on_all_samples_name_a_weight_that_is_hardly_beyond_its_bo
     other[1, 3] += np.float32(2.5e-5)
     wrong = rp.replay(kind(kernel, other, bias, dtype="float32"), x, mask=mask).outputs
     wrong = wrong.astype(np.float32)
-    weights, found = search.implied_causes(*evidence_of(layer, x, wrong, mask))
+    weights, found = implied_by(layer, x, wrong, mask)
     assert [(one.weight, one.index) for one in weights] == [("recurrent_kernel", (1, 3))]
     assert weights[0].implied == pytest.approx(other[1, 3], abs=1e-6)
     (cause,) = found
     assert cause.fault == "weights-differ"
     assert cause.effective_bits > 23
-    assert search.implied_causes(*evidence_of(layer, x, wrong[:, -1], mask)) == ((), ())
 
 
 def test_noise_implies_no_weights():
     run = right_run((16, 12, 5, 6))
     outputs = simulate(run) + 1e-4 * np.random.default_rng(0).normal(size=(16, 12, 6))
-    assert search.implied_causes(*evidence_of(run.layer(), run.x, outputs)) == ((), ())
+    assert implied_by(run.layer(), run.x, outputs) == ((), ())
     assert any("look like noise" in note for note in examined(run, outputs).notes)
 
 
@@ -388,5 +390,5 @@ def test_weights_that_explain_no_more_than_a_part_are_no_cause():
     kernel[1, 3] += np.float32(1e-3)
     outputs = simulate(run.but(kernel=kernel))
     outputs[3, 4, 5] += 0.01
-    _, found = search.implied_causes(*evidence_of(run.layer(), run.x, outputs))
+    _, found = implied_by(run.layer(), run.x, outputs)
     assert found == ()

@@ -3,7 +3,7 @@
 import pytest
 
 from rnn_parity.sweep import engine
-from rnn_parity.sweep.engine import grouped, shrink
+from rnn_parity.sweep.engine import grouped, shrink, with_one_less
 from rnn_parity.sweep.space import SPACES, default_of, simplest_of
 from rnn_parity.verdict.sweep_results import Outcome
 
@@ -301,6 +301,40 @@ def test_other_verdicts_are_grouped_too(outcome):
     failing = [DEFAULT.but({"dtype": "float16", "calls": n}) for n in (1, 2)]
     (found,), _ = grouped(weak(failing), weak)
     assert (found.verdict, found.smallest.changed) == (outcome.verdict, {"dtype": "float16"})
+
+
+def test_bounds_too_wide_in_16_bits_are_one_finding_whatever_tips_the_scale():
+    """And hide nothing: what diverges without the 16 bits is a finding of its own."""
+    wide = ({"activation": "gelu"}, {"use_bias": False}, {"initial_state": "random"})
+
+    def one_of(c):
+        if c["dtype"].endswith("float16") and any(map(c.has, wide)):
+            return "inconclusive"
+        return "diverged" if c["unroll"] else "parity"
+
+    def both(ones):
+        return {c: Outcome(one_of(c), "", max_ratio=0.5) for c in ones}
+
+    dtypes = ("mixed_bfloat16", "float16")
+    failing = [DEFAULT.but({**one, "dtype": d, "mode": "xla"}) for one in wide for d in dtypes]
+    hiding = failing[0].but({"unroll": True})
+    groups, rest = grouped(both([*failing, hiding]), both)
+    found = {group.verdict: group for group in groups}
+    assert (len(groups), rest) == (2, [])
+    assert set(found["inconclusive"].members) == {*failing, hiding}
+    assert sorted(form["dtype"] for form in found["inconclusive"].forms) == sorted(dtypes)
+    assert found["diverged"].smallest.changed == {"unroll": True}
+    assert found["diverged"].members == {hiding: False}
+
+
+def test_a_mode_that_matters_stays_when_an_option_is_taken_away():
+    form = {"unroll": True, "mask": "left", "dtype": "float64"}
+    busy = DEFAULT.but({**form, "mode": "xla"})
+    first, *others = with_one_less(busy, form)
+    assert first == busy.without("unroll")
+    assert others == [busy.without(name).without("mode") for name in ("mask", "dtype")]
+    form |= {"mode": "xla"}
+    assert [*with_one_less(busy, form)] == [busy.without(name) for name in form]
 
 
 # Within what was asked for.

@@ -9,7 +9,7 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from rnn_parity.diagnosis.faults.fault import Computation, Fault, Variants
+from rnn_parity.diagnosis.faults.fault import INPUTS, UNITS, Computation, Fault, Variants
 from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.recurrence.cells import GRU, LSTM, WEIGHTS, Array, Cell
 from rnn_parity.recurrence.formula import ACTIVATIONS
@@ -57,12 +57,14 @@ ACTIVATION_FAULTS = (
         lambda c: activations(c, "activation", USUAL),
         candidates=lambda c, outputs: activations(c, "activation", DISTINCT),
         last=True,
+        reach=UNITS,
     ),
     Fault(
         "hard-sigmoid-slope",
         "0.2 x + 0.5 is Keras 2's hard_sigmoid, x / 6 + 0.5 is Keras 3's",
         hard_sigmoid_slope,
         last=True,
+        reach=UNITS,
     ),
 )
 
@@ -137,6 +139,7 @@ GATE_FAULTS = (
         lambda c: permuted(c, OTHER_ORDERS[type(c.layer)]),
         equal_gates,
         lambda c, outputs: permuted(c, other_orders(c.layer)),
+        reach=UNITS,
     ),
     Fault(
         "gates-misaligned",
@@ -152,6 +155,7 @@ GATE_FAULTS = (
         lambda c: activations(c, "recurrent_activation", USUAL_OF_GATES),
         candidates=lambda c, outputs: activations(c, "recurrent_activation", DISTINCT),
         last=True,
+        reach=UNITS,
     ),
 )
 
@@ -200,6 +204,7 @@ STATES_SWAPPED = Fault(
     "pass and return the states in the order h, c",
     states_swapped,
     equal_states,
+    reach=INPUTS,
 )
 
 
@@ -214,6 +219,7 @@ STATES_MIXED = Fault(
     "keep h and c apart: each is given and returned by itself",
     states_mixed,
     equal_states,
+    reach=INPUTS,
 )
 
 
@@ -223,12 +229,14 @@ LSTM_FAULTS = (
         "take the bias as it is: the 1 of unit_forget_bias is in it",
         lambda c: other_forget_bias(c, (-1, "it is 1 less"), (0, "it is zeros")),
         unused_forget_bias,
+        reach=UNITS,
     ),
     Fault(
         "forget-bias-doubled",
         "add nothing to the bias: the 1 of unit_forget_bias is in it",
         lambda c: other_forget_bias(c, (1, "it is 1 more"), (2, "it is added twice")),
         unused_forget_bias,
+        reach=UNITS,
     ),
     STATES_SWAPPED,
     STATES_MIXED,
@@ -323,17 +331,20 @@ GRU_FAULTS = (
         "r * (h @ W + b) with reset_after, (r * h) @ W without",
         reset_after_flipped,
         unused_reset_gate,
+        reach=UNITS,
     ),
     Fault(
         "recurrent-bias-dropped",
         "add the second row of the bias to h @ recurrent_kernel",
         recurrent_bias_dropped,
         zero_recurrent_bias,
+        reach=UNITS,
     ),
     Fault(
         "recurrent-bias-not-reset",
         "r * (h @ W + b): do not sum the two rows of the bias beforehand",
         biases_summed,
         zero_candidate_bias,
+        reach=UNITS,
     ),
 )

@@ -23,6 +23,12 @@ from rnn_parity.verdict.results import Cause
 
 Outputs = NDArray[Any]
 
+UNITS, ORDER, INPUTS, OUTPUTS = "units", "order", "inputs", "outputs"
+"""What a fault reaches. The weights and options of each unit by themselves; the order of numbers
+within a kernel, whatever they are; the sequences, or the order of the outputs, whatever the weights
+are.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class Computation:
@@ -32,7 +38,9 @@ class Computation:
     steps that can be judged. `detail` says which variant of a fault it is. `printed` tells with how
     few digits the observed outputs were written; `earlier` is what reached the layer in the call
     before this one, and what was observed of that; `backward_half` marks the backward layer of a
-    `Bidirectional` whose two halves were observed as a whole. `bits` are what the form of the
+    `Bidirectional` whose two halves were observed as a whole. With `by_sample`, `undo` asks the
+    layer what each sample starts from, and does to each what it would do to that one alone. `bits`
+    are what the form of the
     observed numbers alone says for this variant, as that all of them are numbers of a format.
     """
 
@@ -45,6 +53,7 @@ class Computation:
     printed: Print | None = None
     earlier: tuple[Sequences, Outputs] | None = None
     backward_half: bool = False
+    by_sample: bool = False
     bits: float = 0.0
 
     @property
@@ -100,7 +109,8 @@ class Fault:
     not tried together with others: their candidates are too many, or take an estimate each. Where
     two are tried together, a `first` one comes first: it is of the weights as they are stored; and
     a `last` one last: it changes no array, so that all its variants go by quickly. A `general` one
-    could stand for others, and is tried where none of them fits.
+    could stand for others, and is tried where none of them fits. `reach` is one of the four above
+    where a fault keeps within it, so that a few units tell what two of them do together.
     """
 
     id: str
@@ -112,6 +122,15 @@ class Fault:
     first: bool = False
     last: bool = False
     general: bool = False
+    reach: str | None = None
+
+    def tried(self, c: Computation, outputs: Outputs, usual: bool) -> Variants:
+        """The variants that are worth trying on outputs, of which `usual` says whether they have
+        the shape of the computation's own.
+        """
+        if self.candidates is None or not usual:
+            return self.variants(c)
+        return self.candidates(c, outputs)
 
     @property
     def meaning(self) -> str:

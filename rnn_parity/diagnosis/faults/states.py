@@ -21,10 +21,10 @@ from rnn_parity.bounds.distance import distance, ratios
 from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.bounds.step_bound import Steps, final_balls
 from rnn_parity.diagnosis.faults.cells import STATES_MIXED, STATES_SWAPPED
-from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.faults.fault import INPUTS, OUTPUTS, Computation, Fault, Outputs, Variants
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
-from rnn_parity.recurrence.time_loop import blocks, replay
+from rnn_parity.recurrence.time_loop import blocks, final_states, first_step, replay
 from rnn_parity.verdict.results import Cause
 
 # The given initial states.
@@ -66,6 +66,7 @@ INITIAL_STATE_FAULTS = (
         where_stateful_is(False, without_states),
         zero_state,
         where_stateful_is(False, without_given_states),
+        reach=INPUTS,
     ),
     Fault(
         "state-not-carried",
@@ -73,6 +74,7 @@ INITIAL_STATE_FAULTS = (
         where_stateful_is(True, without_states),
         zero_state,
         where_stateful_is(True, without_given_states),
+        reach=INPUTS,
     ),
 )
 # Initial states from the wrong place.
@@ -82,7 +84,7 @@ def leaked_between_samples(c: Computation) -> Variants:
     """Every sample but the first starts from the final state of the right run before it."""
     if len(c.sequences.inputs) > 1:
         state = c.sequences.initial_state.copy()
-        state[:, 1:] = np.stack(replay(c.layer, c.sequences).states)[:, :-1]
+        state[:, 1:] = final_states(c.layer, c.sequences)[:, :-1]
         yield c.sequences_but(ONE_BEFORE, initial_state=state)
 
 
@@ -151,7 +153,7 @@ def implied_first_state(c: Computation, outputs: Outputs) -> Variants:
     later, seen = after_the_first_step(c, outputs)
     # Some samples, which cost little, rule out nearly all that is something else.
     few = np.flatnonzero(~right)[:FEW]
-    for part in (few, slice(None)) if len(few) else (slice(None),):
+    for part in (*few[:, np.newaxis], slice(None)):
         some, of_some = later.samples(part), seen[part]
         states = some.initial_state
         if hidden:
@@ -189,8 +191,8 @@ CONFIRMING = {False: 2, True: 3}
 """The fewest timesteps that confirm another first state, without and with hidden states: the first
 is off, where states are hidden the second implies them, and the last must be right."""
 FEW = 2
-"""Samples whose first step is off that are tried before all of them. Chosen: one could be right by
-chance, and each more takes the time of one."""
+"""Samples whose first step is off that are tried, one by one, before all of them. Chosen: one could
+be right by chance, and each more takes the time of one."""
 IMPLYING = 8
 """Timesteps from which hidden states are implied. Chosen: of two states, twice what determines
 them is four."""
@@ -233,13 +235,13 @@ def implied_states(
     number, batch, units = states[first:].shape
     start = FirstSteps.of(sequences, outputs, IMPLYING if layer.hidden else 1)
     residual = start.residual(layer, states)
-    singular: NDArray[Any] = np.zeros((batch, 1))
+    known: NDArray[Any] = np.zeros((batch, 1, 1))
     affordable = states.size * number * layer.width <= MOST_NUMBERS
     for _ in range(NEWTON_STEPS if affordable else 0):
         slopes = start.slopes(layer, states, residual, first)
         if not np.isfinite(slopes).all():
             break
-        singular = np.linalg.svd(slopes, compute_uv=False)
+        known = slopes
         before = float((residual**2).sum())
         for damping in DAMPING:
             step = damped(slopes, residual, damping).reshape(batch, number, units)
@@ -251,6 +253,7 @@ def implied_states(
             residual = np.where(better[:, np.newaxis], new, residual)
         if not float((residual**2).sum()) < PROGRESS * before:
             break
+    singular = np.linalg.svd(known, compute_uv=False)
     fits = np.abs(residual).max(axis=1) <= np.sqrt(layer.precision.unit_roundoff)
     if layer.activations[0].name in BOUNDED:  # no such layer hands on an h beyond 1
         fits &= np.all(np.abs(states[0]) <= 1, axis=1)
@@ -307,7 +310,7 @@ class FirstSteps:
         dropout = self.dropout.samples(np.tile(np.arange(len(self.inputs)), times))
         found = []
         for t in range(x.shape[1]):
-            trace = replay(layer, Sequences(x[:, t : t + 1], None, states, dropout))
+            trace = first_step(layer, Sequences(x[:, t : t + 1], None, states, dropout))
             found.append(trace.outputs[:, 0] - seen[:, t])
             states = np.stack([seen[:, t], *trace.states[1:]])
         known = np.tile(self.known, (times, 1)).T[..., np.newaxis]
@@ -351,6 +354,7 @@ OTHER_STATE_FAULTS = (
         leaked_between_samples,
         one_sample,
         leaked,
+        reach=OUTPUTS,
     ),
     Fault(
         "first-state-differs",

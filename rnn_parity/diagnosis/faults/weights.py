@@ -18,7 +18,7 @@ from rnn_parity.diagnosis.equations import (
     value,
     where,
 )
-from rnn_parity.diagnosis.faults.fault import Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.faults.fault import ORDER, UNITS, Computation, Fault, Outputs, Variants
 from rnn_parity.diagnosis.implied_weights import few_rows, rows, total_rows
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
@@ -440,11 +440,19 @@ def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], f
     # What the sum of so many terms may be off, about; whether it is enough is judged exactly.
     unit = (layer.features + layer.units + 9) * layer.precision.unit_roundoff
     digits = c.unsure_step(outputs)
+    most = min(FEW, max(1, layer.units // 2))
+
+    def units_off(found: Rows) -> NDArray[np.bool_]:
+        allowed = unit * (found.size(stacked(layer)) + 1) + digits
+        return np.asarray((np.abs(found.residual) > allowed).any(axis=(0, 1)))
+
+    # A few timesteps tell that more units are off.
+    if np.count_nonzero(units_off(few_rows(layer, c.sequences, outputs))) > most:
+        return {}
     for _ in range(ROUNDS):
         found = total_rows(layer, c.sequences, outputs) or rows(layer, c.sequences, outputs)
-        residual = np.abs(found.residual)
-        off = (residual > unit * (found.size(stacked(layer)) + 1) + digits).any(axis=(0, 1))
-        if np.count_nonzero(off) > min(FEW, max(1, layer.units // 2)):
+        residual, off = np.abs(found.residual), units_off(found)
+        if np.count_nonzero(off) > most:
             return {}
         # While the entries found so far bring a unit nearer, no other one is looked for.
         worst = residual.max(axis=(0, 1))
@@ -501,36 +509,42 @@ BIAS_AND_KERNEL_FAULTS = (
         "add the bias to every step",
         bias_dropped,
         zero_bias,
+        reach=UNITS,
     ),
     Fault(
         "bias-doubled",
         "add the bias once: is it in the input projection and in the step?",
         bias_doubled,
         zero_bias,
+        reach=UNITS,
     ),
     Fault(
         "kernel-transposed",
         "multiply x @ kernel, the kernel stored as (features, units)",
         kernel_transposed,
         symmetric_kernel,
+        reach=ORDER,
     ),
     Fault(
         "recurrent-kernel-transposed",
         "multiply h @ recurrent_kernel, h from the left",
         recurrent_kernel_transposed,
         unused_recurrent_kernel,
+        reach=ORDER,
     ),
     Fault(
         "kernel-misread",
         "write and read matrices row by row, (features, units) and all gates side by side",
         kernel_misread,
         candidates=matrices_misread,
+        reach=ORDER,
     ),
     Fault(
         "kernels-swapped",
         "multiply x @ kernel and h @ recurrent_kernel",
         kernels_swapped,
         equal_kernels,
+        reach=ORDER,
     ),
 )
 ROUNDED = Fault(
@@ -539,6 +553,7 @@ ROUNDED = Fault(
     printed_weights,
     candidates=rounded_weights,
     first=True,
+    reach=UNITS,
 )
 DIFFERENT = Fault(
     "weights-differ",
@@ -564,6 +579,7 @@ NUMBER_FAULTS = (
         narrow_products,
         candidates=narrow_arithmetic,
         first=True,
+        reach=UNITS,
     ),
     BIAS,
     DIFFERENT,
