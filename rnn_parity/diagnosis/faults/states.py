@@ -24,7 +24,7 @@ from rnn_parity.diagnosis.faults.cells import STATES_MIXED, STATES_SWAPPED
 from rnn_parity.diagnosis.faults.fault import INPUTS, OUTPUTS, Computation, Fault, Outputs, Variants
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
-from rnn_parity.recurrence.time_loop import blocks, final_states, first_step, replay
+from rnn_parity.recurrence.time_loop import blocks, final_states, first_step
 from rnn_parity.verdict.results import Cause
 
 # The given initial states.
