@@ -261,7 +261,8 @@ class Glance:
 
         def seen() -> Seen:
             found = rows.taken(outputs)[0].astype(np.float64)
-            return Seen(found[:, self.units], float((found**2).mean()))
+            scale = float((found**2).mean()) if found.size else 0.0
+            return Seen(found[:, self.units], scale)
 
         x = self.once(inputs, s.inputs, s.mask, later)
         known = self.once(states, s.initial_state, s.mask, outputs if later else None)
