@@ -1,12 +1,12 @@
 """The quick way of the step bound, where the observed numbers are near the replayed ones.
 
-A cell's plan is evaluated on first-order numbers in float32 (`near_numbers`): each is the replay's
-own number v, what moves it when the step starts from the observed state (`moved`, to first order),
-and the radius that correct arithmetic makes. Let D be observed minus replayed. Then an argument is
-moved by `D W`, `f(z)` by `f'(z)` times what z is, and a product by `x m_y + y m_x`; no second float64
-product and no second activation is needed. What is left out, of second order, and float32's
-roundings are bounded for each unit: by so much may the general way's value and radius differ. It is
-added to the radius.
+A cell's plan is evaluated on first-order numbers in float32 (`near_numbers`): each is the
+replay's own number v, what moves it when the step starts from the observed state (`moved`, to first
+order), and the radius that correct arithmetic makes. Let D be observed minus replayed. Then an
+argument is moved by `D W`, `f(z)` by `f'(z)` times what z is, and a product by `x m_y + y m_x`; no
+second float64 product and no second activation is needed. What is left out, of second order, and
+float32's roundings are bounded for each unit: by so much may the general way's value and radius
+differ. It is added to the radius.
 
 The quick way never refutes, and what it passes the general way would have passed: it gives up
 where what is left out is not small beside the radius, and passes what is within half of it.
@@ -66,23 +66,23 @@ class NearSteps:
 class Near:
     """The quick way for one layer that computes in float32, block after block.
 
-    A block is divided into `tiles`. Each is evaluated by `steps`, and `passed` goes on from it: then
-    `shown` is where the last output must lie `(B, H)`. Where a tile is to be judged in the general
-    way, `settle` gives the hidden states to `bounds`, and `resume` goes on from there.
+    A block is divided into `tiles`. Each is evaluated by `steps`, and `passed` goes on from it:
+    then `shown` is where the last output must lie `(B, H)`. Where a tile is to be judged in the
+    general way, `settle` gives the hidden states to `bounds`, and `resume` goes on from there.
     """
 
     def __init__(self, steps: Steps, sequences: Sequences) -> None:
-        self.layer, self.bounds = steps.layer, steps
+        self.layer, self.bounds, units = steps.layer, steps, steps.layer.units
         self.first_hidden = len(self.layer.STATES) - len(self.layer.hidden)
-        zeros = np.zeros(sequences.initial_state.shape[1:], np.float32)
-        exact = np.zeros(self.layer.units)
-        self.hidden = [Carried(*[zeros] * 4, exact, exact) for _ in self.layer.hidden]
+        none, exact = np.zeros_like(sequences.initial_state[0], np.float32), np.zeros(units)
+        start = Carried(none, none, none, none, exact, exact)
+        self.hidden = [start for _ in self.layer.hidden]
         self.shown: Ball | None = None
         many = Magnitudes.GROUPED_FROM
-        self.grouped = self.layer.features >= many, self.layer.units >= many
+        self.grouped = self.layer.features >= many, units >= many
         batch = sequences.shape[0]
         self.shape = next(iter(sequences.blocks(self.layer.width))).stop, batch
-        self.length = min(max(1, TILE // (batch * self.layer.units)), self.shape[0])
+        self.length = min(max(1, TILE // (batch * units)), self.shape[0])
         self.wholes: dict[tuple[bool, bool], NearBlock] = {}
         self.formulas: dict[tuple[int, bool, bool], NearFormula | None] = {}
         self.last: NearFormula | None = None

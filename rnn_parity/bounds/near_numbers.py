@@ -62,8 +62,8 @@ ROUNDED_UP = 1 + 2.0**-13
 """More than the rounding of a radius in float32, 2**-24 in each operation, and than the `SLACK` in
 each that the general way takes for it."""
 ASSUMED = 2.0**-5
-"""The share of a hidden state's largest radius that may be left out of it. Chosen: right layers need
-a hundredth of that."""
+"""The share of a hidden state's largest radius that may be left out of it. Chosen: right layers
+need up to a half of that."""
 CURVATURE = {"tanh": 4 / (3 * sqrt(3)), "sigmoid": 1 / (6 * sqrt(3)), "linear": 0.0}
 """The suprema of `|f''|` of the activations that the quick way knows: their slope is a polynomial
 of the output, at most 1, so that float32 does for it too."""
@@ -194,7 +194,7 @@ class Tape:
         return found
 
     def furthest(self, a: Any) -> Numbers:
-        """The largest number of all, `(1, 1)`: of noise, what is largest in one unit varies more."""
+        """The largest number of all, `(1, 1)`: of noise, the largest in one unit varies more."""
         return self.highest(a.reshape(1, -1, 1))
 
     def reduced(self, function: np.ufunc, a: Any) -> Float32:
@@ -259,11 +259,11 @@ class Number:
 class Sum:
     """An addition that is not rounded yet, for each of its gates.
 
-    The sum of its `terms` absolute values is at most what some of the formula's `coefficients` make,
+    The sum of its `terms` absolute values is at most what some of the block's `coefficients` make,
     multiplied by matrices `(g, K, H)` (`columns`: the first coefficient, and the matrix), and other
-    `sizes` beside that; `spreads` add up to the radii of its terms. `excess` `(g, H)` is by how much
-    the magnitude may differ from the general way's. The limits have no value, and of the radius
-    that of the spreads.
+    `sizes` beside that; `spreads` add up to the radii of its terms. `excess` `(g, H)` is by how
+    much the magnitude may differ from the general way's. The limits have no value, and the radius
+    of the spreads.
     """
 
     limits: Limits
@@ -334,7 +334,7 @@ class NearBlock:
         self.bounds: dict[tuple[int, ...], Magnitudes] = {}
         self.weights: dict[tuple[int, ...], tuple[Float32, Array, Array]] = {}
 
-    def product(self, rows: Float32, matrix: Callable[[], Array]) -> tuple[Float32, Float32]:
+    def product(self, rows: Float32, matrix: Callable[[], Any]) -> tuple[Float32, Float32]:
         """A matrix `(g, K, H)` in float32, and where `rows` `(n, K)` times that will stand,
         `(g, n, H)`. Tiles of another length ask for the same products again, in the same order.
         """
@@ -346,7 +346,7 @@ class NearBlock:
         _, narrow, out = self.products[self.asked - 1]
         return narrow, out
 
-    def moved(self, matrix: Array) -> Float32:
+    def moved(self, matrix: Float32) -> Float32:
         """Where `D W` will stand, W being `(g, H, H)`."""
         rows = self.difference[:-1].reshape(len(self.before), -1)
         return self.product(rows, lambda: matrix)[1]
@@ -390,7 +390,8 @@ class NearBlock:
 
 def columns(a: Float32, grouped: bool) -> int:
     """How many coefficients an operand `(n, N)` has."""
-    return -(-a.shape[1] // 4) if grouped else a.shape[1]
+    count = int(a.shape[1])
+    return -(-count // 4) if grouped else count
 
 
 class NearFormula:
@@ -714,7 +715,7 @@ class NearFormula:
             known[key] = np.ascontiguousarray(matrix, np.float32), lengths, sums
         return known[key]
 
-    def times(self, a: Any, matrix: Array) -> Float32:
+    def times(self, a: Any, matrix: Any) -> Float32:
         """`a M` of rows or of one gate, M being `(g, K, H)`, `(g, t, B, H)`."""
         weights, out = np.ascontiguousarray(matrix, np.float32), self.tape.new(len(matrix))
         rows = a if a.ndim == 2 else self.tape.rows(a)
@@ -1038,9 +1039,9 @@ class NearFormula:
 class Hidden:
     """A hidden state c, `p_t c_{t-1} + q_t`, on the tape.
 
-    `c` `(t + 1, B, H)` are the replay's. `states` `(2, t, B, H)` are by how much c is moved, and
-    its radius, after each step; `start` `(2, B, H)` before the first. A `share` `(H,)` of the radius
-    is left out of it and of c, and what `left_out` gives.
+    `c` `(t + 1, B, H)` are the replay's. `states` `(3, t, B, H)` are by how much c is moved, its
+    radius, and what has `gathered` (`Carried`), after each step; `start` `(3, B, H)` before the
+    first. A `share` `(H,)` of the radius and `each` `(H,)` times what has gathered are left out.
     """
 
     def __init__(self, tape: Tape, c: Float32, p: Number, q: Number, unit: float) -> None:
@@ -1136,10 +1137,11 @@ class Hidden:
         return bool((share & (self.before.each <= self.each)).all())
 
     def end(self, t: int) -> Carried:
-        """The hidden state after the last step (-1) or the one before (-2), until the next block."""
+        """The hidden state after the last step (-1) or the one before (-2), until the next tile."""
         if -t > len(self.last):
             return self.before
-        return Carried(*self.states[:, t], self.last[t], self.share, self.each)
+        moved, radius, gathered = self.states[:, t]
+        return Carried(moved, radius, gathered, self.last[t], self.share, self.each)
 
 
 def by_gates(matrix: Any, units: int) -> Array:

@@ -112,8 +112,8 @@ class Sequences:
     def blocks(self, width: int) -> Iterator[slice]:
         """Slices of timesteps that cover the sequence, each small enough for the cache.
 
-        They are of one length, but for the last one. `width` is how many numbers a step computes for
-        each sample.
+        They are of one length, but for the last one. `width` is how many numbers a step computes
+        for each sample.
         """
         batch, timesteps = self.shape
         most = max(1, max(BLOCK_ROWS, BLOCK_ELEMENTS // width) // batch)
