@@ -110,7 +110,7 @@ def compare_samples(
     outputs: NDArray[Any],
     arithmetic: Arithmetic,
     part: slice,
-    final_states: int,
+    final_states: int = 0,
 ) -> Comparison:
     """Hold the outputs of the samples `part` against the replay of these samples."""
     sequences = sequences.samples(part)
