@@ -183,9 +183,8 @@ class Tape:
         stop = self.count
         if stop > len(self.highs):
             raise NotNearError
-        return self.highs[start:stop].reshape(shape), lambda: self.assumed[start:stop].reshape(
-            shape
-        )
+        seen = self.highs[start:stop].reshape(shape)
+        return seen, lambda: self.assumed[start:stop].reshape(shape)
 
     def highest(self, a: Any) -> Numbers:
         """The largest number of each column of `(g, ..., N)`, `(g, N)`."""
@@ -293,9 +292,9 @@ class Pending:
 class Carried:
     """A hidden state `(B, H)` after some steps, off the replay by `moved` and within `radius`.
 
-    `added` is what the last step alone made of the radius. Of c and of its radius, no more than a
-    `share` `(H,)` of the radius is left out and, `each` `(H,)` in each step, what has `gathered`
-    `(B, H)` of that.
+    `added` is what the last step of the tile alone made of the radius. Of c and of its radius, no
+    more than a `share` `(H,)` of the radius is left out and, `each` `(H,)` in each step, what has
+    `gathered` `(B, H)` of that.
     """
 
     moved: Float32
@@ -405,13 +404,9 @@ class NearFormula:
     def __init__(
         self, layer: Cell, arithmetic: Arithmetic, block: NearBlock, shape: tuple[int, int]
     ) -> None:
-        self.layer, self.arithmetic, self.block, self.plan = (
-            layer,
-            arithmetic,
-            block,
-            plan_for(layer),
-        )
-        self.unit, self.eta, block.asked = arithmetic.unit, FLOAT32.smallest_normal, 0
+        self.layer, self.arithmetic, self.plan = layer, arithmetic, plan_for(layer)
+        self.unit, self.eta = arithmetic.unit, FLOAT32.smallest_normal
+        self.block, block.asked = block, 0
         self.first_hidden = len(layer.STATES) - len(layer.hidden)
         nodes = sum(len(group.nodes) for group in self.plan.groups)
         extremes = (4 * nodes + 8) * layer.units + len(block.largest)
@@ -1086,8 +1081,8 @@ class Hidden:
         tape.do(np.multiply, added, 1 + 2 * unit, added)
         tape.do(np.multiply, factor, SLACK * (1 + unit) ** 2, factor)
         looks = added[0, SEGMENT - 1 : -1 : SEGMENT]
-        self.last, self.of_looks = np.empty_like(added[0, -2:]), np.empty_like(looks)
-        tape.call(np.copyto, self.last, added[0, -2:])
+        self.added, self.of_looks = np.empty_like(added[0, -1]), np.empty_like(looks)
+        tape.call(np.copyto, self.added, added[0, -1])
         tape.call(np.copyto, self.of_looks, looks)
 
     def go_on(self, carried: Carried) -> None:
@@ -1137,11 +1132,11 @@ class Hidden:
         return bool((share & (self.before.each <= self.each)).all())
 
     def end(self, t: int) -> Carried:
-        """The hidden state after the last step (-1) or the one before (-2), until the next tile."""
-        if -t > len(self.last):
-            return self.before
-        moved, radius, gathered = self.states[:, t]
-        return Carried(moved, radius, gathered, self.last[t], self.share, self.each)
+        """The hidden state after the last step (-1), or the one before (-2)."""
+        # A copy: the next tile, which may fail, is written over these.
+        found = self.states[:, t] if -t <= self.states.shape[1] else self.start
+        moved, radius, gathered = found.copy()
+        return Carried(moved, radius, gathered, self.added.copy(), self.share, self.each)
 
 
 def by_gates(matrix: Any, units: int) -> Array:

@@ -3,6 +3,7 @@
 Each guard of the quick way has a test here that fails without it.
 """
 
+import itertools
 from dataclasses import fields, replace
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 from own_cells import Averaged, Minimal, Three, layer_of
 
 import rnn_parity as rp
-from rnn_parity.bounds import near_numbers
+from rnn_parity.bounds import near, near_numbers
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.near import SURE, Near
-from rnn_parity.bounds.near_numbers import LEFT_OUT, SMALL
+from rnn_parity.bounds.near_numbers import LEFT_OUT, SMALL, NearFormula, NotNearError
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import SEGMENT, Steps
 from rnn_parity.recurrence.activations import WIDE
@@ -361,6 +362,29 @@ def test_a_comparison_goes_on_after_blocks_of_either_way(monkeypatch):
         assert (np.abs(quick.value - general.value) <= 0.1 * general.radius).all()
         assert (quick.radius <= 1.5 * general.radius).all()
         assert (quick.radius >= 0.9 * general.radius).all()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_a_tile_that_fails_leaves_what_was_carried_on(monkeypatch, steps):
+    """It has been computed by then, in buffers that hold the hidden states of the tile before."""
+    layer, x, outputs = problem("LSTM", shape=(4, 70))
+    monkeypatch.setattr(near, "TILE", steps * 4 * layer.units)
+    finish, count = NearFormula.finish, itertools.count()
+
+    def every_third_fails(self):
+        if next(count) % 3 == 1:
+            raise NotNearError
+        finish(self)
+
+    monkeypatch.setattr(NearFormula, "finish", every_third_fails)
+    both = Both(layer, x, outputs)
+    failed = sum(quick is None for quick, _, _ in both.found)
+    assert 3 <= failed <= len(both.found) / 3 + 1
+    both.agree()
+    both.near.settle(rp.replay(layer, x).final_state)
+    (state,), (general,) = both.near.bounds.hidden, both.steps.hidden
+    np.testing.assert_allclose(state.radius, general.radius, rtol=0.05)
+    assert (np.abs(state.value - general.value) <= 0.05 * general.radius).all()
 
 
 def test_the_general_way_takes_over_and_hands_back():
