@@ -1136,10 +1136,11 @@ class Hidden:
         return bool((share & (self.before.each <= self.each)).all())
 
     def end(self, t: int) -> Carried:
-        """The hidden state after the last step (-1) or the one before (-2), until the next block."""
+        """The hidden state after the last step (-1) or the one before (-2)."""
         if -t > len(self.last):
             return self.before
-        return Carried(*self.states[:, t], self.last[t], self.share, self.each)
+        # Copies: the next block writes over the buffers, also where it turns out not to pass.
+        return Carried(*self.states[:, t].copy(), self.last[t].copy(), self.share, self.each)
 
 
 def by_gates(matrix: Any, units: int) -> Array:

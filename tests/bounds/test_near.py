@@ -10,7 +10,7 @@ import pytest
 from own_cells import Averaged, Minimal, Three, layer_of
 
 import rnn_parity as rp
-from rnn_parity.bounds import near_numbers
+from rnn_parity.bounds import near, near_numbers
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.near import SURE, Near
 from rnn_parity.bounds.near_numbers import LEFT_OUT, SMALL
@@ -22,6 +22,7 @@ from rnn_parity.recurrence.formula import split
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Dropout, Sequences
 from rnn_parity.recurrence.time_loop import blocks
+from rnn_parity.verdict import comparison
 from rnn_parity.verdict.comparison import compare_outputs
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject
@@ -361,6 +362,45 @@ def test_a_comparison_goes_on_after_blocks_of_either_way(monkeypatch):
         assert (np.abs(quick.value - general.value) <= 0.1 * general.radius).all()
         assert (quick.radius <= 1.5 * general.radius).all()
         assert (quick.radius >= 0.9 * general.radius).all()
+
+
+def rows_of_both_ways(layer, x, outputs, monkeypatch):
+    """The largest ratio of each timestep, with the quick way and without, and the last balls."""
+    found = []
+    for applies in (Near.applies, lambda *_: False):
+        with monkeypatch.context() as patch:
+            patch.setattr(Near, "applies", staticmethod(applies))
+            found.append(compare_outputs(layer, Sequences.of(layer, x), outputs, ARITHMETIC, 2))
+    return [(one.timesteps.max_ratio, one.last.balls) for one in found]
+
+
+def test_a_tile_that_does_not_pass_leaves_what_was_carried_on(monkeypatch):
+    """An LSTM that was disturbed goes on rightly, its c off the replay's; then a number is wrong.
+
+    The tile with that number is judged again, from c as it was before the quick way tried.
+    """
+    layer, x, outputs = problem("LSTM", units=12, shape=(8, 120))
+    monkeypatch.setattr(near, "TILE", 10 * 8 * 12)
+    h, c = (np.float32(one) for one in rp.replay(layer, x[:, :20]).final_state)
+    outputs[:, 19] = h + np.float32(1e-5)
+    states = [outputs[:, 19], c]
+    outputs[:, 20:] = rp.replay(layer, x[:, 20:], initial_state=states).outputs
+    outputs[3, 35, 2] += np.float32(1e-5)
+    (quick, _), (general, _) = rows_of_both_ways(layer, x, outputs, monkeypatch)
+    assert (general > 1).sum() == 2
+    np.testing.assert_allclose(quick, general, rtol=0.05)
+
+
+def test_a_look_in_a_tile_of_one_step(monkeypatch):
+    """The state before the step is what the tile before has handed on."""
+    layer, x, outputs = open_gate(8, 5)
+    monkeypatch.setattr(near, "TILE", 1)
+    x, outputs = x[:, :SEGMENT], outputs[:, :SEGMENT]
+    outputs = outputs + 1e-5 * np.sin(np.arange(outputs.size)).reshape(outputs.shape)
+    outputs = np.float32(outputs)
+    monkeypatch.setattr(comparison, "SURE", np.inf)  # they are wrong throughout
+    (_, quick), (_, general) = rows_of_both_ways(layer, x, outputs, monkeypatch)
+    assert (np.abs(quick[1].value - general[1].value) <= 0.1 * general[1].radius).all()
 
 
 def test_the_general_way_takes_over_and_hands_back():
