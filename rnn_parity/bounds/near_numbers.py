@@ -454,7 +454,7 @@ class NearFormula:
         whole = isinstance(number, Number) and number.radius is not None
         if not whole or len(self.hidden) < len(self.layer.hidden):
             raise NotNearError
-        moved = self.tape.new(1) * 0 if number.moved is None else number.moved
+        moved = np.zeros_like(self.tape.new(1)) if number.moved is None else number.moved
         self.moved = np.broadcast_to(moved[0], self.tape.shape)
         radius = self.tape.rows(number.radius)
         self.number, self.own_radius = number, radius.reshape(self.tape.shape)
@@ -798,13 +798,15 @@ class NearFormula:
 
     def rounded(self, a: Sum, value: Any = None) -> Number:
         """A sum that is finished, as `Sum.ball` of the general way has it."""
-        terms, tape = max(a.terms), self.tape
-        g = gamma(terms, self.arithmetic.unit_sum) * SLACK
+        tape, unit = self.tape, self.arithmetic.unit_sum
+        terms = np.array(a.terms)[:, np.newaxis]
+        g = np.array([gamma(n, unit) for n in a.terms])[:, np.newaxis] * SLACK
+        each = g[..., np.newaxis, np.newaxis]
         radius, widest = self.magnitude(a, g, terms * self.eta)
         for sizes in a.sizes:
-            tape.do(np.add, radius, tape.do(np.multiply, sizes, g), radius)
+            tape.do(np.add, radius, tape.do(np.multiply, sizes, each), radius)
         for spread in a.spreads:
-            tape.do(np.add, radius, tape.do(np.multiply, spread, 1 + g), radius)
+            tape.do(np.add, radius, tape.do(np.multiply, spread, 1 + each), radius)
         if a.sizes or a.spreads:
             widest = tape.highest(radius)
         number = Number(tape, value, a.moved, radius)
@@ -820,9 +822,9 @@ class NearFormula:
 
         return self.limited(number, limits)
 
-    def magnitude(self, a: Sum, factor: float, eta: float) -> tuple[Float32, Numbers]:
-        """`factor` times what the columns of a sum add up to, and eta, in a buffer of its own; and
-        its largest numbers.
+    def magnitude(self, a: Sum, factor: Array, eta: Array) -> tuple[Float32, Numbers]:
+        """`factor` times what the columns of a sum add up to, and eta, both `(g, 1)`, in a buffer of
+        its own; and its largest numbers.
         """
         block, gates = self.block, len(a.terms)
         first = min([block.one, *(start for start, _ in a.columns)])
@@ -832,7 +834,7 @@ class NearFormula:
             found = np.zeros((gates, last - first, self.layer.units))
             for start, one in a.columns:
                 found[:, start - first : start - first + one.shape[1]] += one
-            found *= factor * (1 + gamma(last - first + 4, 2.0**-23))
+            found *= factor[..., np.newaxis] * (1 + gamma(last - first + 4, 2.0**-23))
             found[:, block.one - first] += eta
             return found
 

@@ -565,6 +565,41 @@ def test_what_is_added_to_several_gates_alike():
     both.agree(0.02)
 
 
+def of_other_terms(x, h, c, U, W, b, a, s):
+    """Two sums of the same activation, one of them without a bias, are not rounded alike."""
+    x_z, x_o, x_f = split(x @ U, 3)
+    b_z, _, b_f = split(b, 3)
+    c = s(x_f + h @ split(W, 3)[2] + b_f) * c + a(x_z + b_z)
+    return -a(x_o), c
+
+
+def test_each_gate_counts_its_own_terms():
+    members = {"GATES": ("z", "o", "f"), "STATES": ("h", "c")}
+    mine = type("Mine", (Cell,), {**members, "formula": staticmethod(of_other_terms)})
+    layer = layer_of(mine, np.random.default_rng(0), 1, 1, dtype="float32", activation="linear")
+    layer = layer.changed(addends=(5 * layer.bias, -4 * layer.bias))
+    x = np.random.default_rng(1).normal(size=(2, 20, 1)).astype(np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs * (1 + 1.4 * 2.0**-24))
+    both.agree()
+    (quick, residual, radius), *_ = both.found
+    assert (residual > radius).any()
+    assert (quick.residual > quick.radius).any()
+
+
+def test_an_output_that_the_state_does_not_move(monkeypatch):
+    """What was allocated and not written yet may hold anything, NaN too."""
+    monkeypatch.setattr(
+        near_numbers.Tape, "new", lambda self, n: np.full((n, *self.shape), np.nan, np.float32)
+    )
+    members = {"GATES": ("h",), "formula": staticmethod(lambda x, h, U, W, b, a: a(x @ U + b))}
+    mine = type("Mine", (Cell,), members)
+    layer = layer_of(mine, np.random.default_rng(0), dtype="float32")
+    x = np.random.default_rng(1).normal(size=(2, 12, 3)).astype(np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert both.first is not None
+    both.agree(0.02)
+
+
 def test_what_a_large_weight_hides_is_no_parity():
     """tanh(10 + 1e6 h) is 1 for each h >= 0, so that the second output tells nothing of the first.
 
