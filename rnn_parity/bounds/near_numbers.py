@@ -723,10 +723,13 @@ class NearFormula:
 
     def magnitudes(self, kernel: Array, gates: list[int]) -> Magnitudes:
         """Those of some gates of a kernel, once for all tiles."""
-        known, key = self.block.bounds, (kernel is self.layer.kernel, *gates)
-        if key not in known:
-            known[key] = Magnitudes(np.float32, gates_of(kernel, gates, self.layer.units))
-        return known[key]
+        known, which, units = self.block.bounds, kernel is self.layer.kernel, self.layer.units
+        for some in (gates, *([g] for g in range(len(self.layer.GATES)))):
+            if (which, *some) not in known:
+                known[which, *some] = Magnitudes(np.float32, gates_of(kernel, some, units))
+            if (known[which, *some].grouped is None) != (known[which, *gates].grouped is None):
+                raise NotNearError  # the general way may take these gates together with others
+        return known[which, *gates]
 
     def sizes_of(self, a: Number, gates: list[int], found: Sum) -> None:
         """The magnitude and the spread of `a W`, a being more than the observed state."""

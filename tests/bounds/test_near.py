@@ -310,6 +310,26 @@ def test_small_operands_that_are_no_states_are_left_to_the_general_way():
         assert (Both(layer, np.float32(scale) * x, outputs).first is not None) == quick
 
 
+@pytest.mark.parametrize(("size", "quick"), [(1e-3, True), (1e-10, False)])
+def test_gates_whose_magnitudes_go_by_other_groups(size, quick):
+    """A gate that the formula does not use: of its small weights no squares are taken, and so of
+    none that is multiplied with them; for the other gate, groups would be twice as wide.
+    """
+
+    def formula(x, h, U, W, b, a):
+        return a(split(x @ U, 2)[0] + h @ split(W, 2)[0] + split(b, 2)[0])
+
+    members = {"GATES": ("h", "unused"), "formula": staticmethod(formula)}
+    kernel = np.full((64, 2), np.float32(size))
+    kernel[:, 0] = np.arange(64) < 16
+    mine = type("Mine", (Cell,), members)
+    layer = mine(kernel, [[0.0, 0.0]], [0.0, 0.0], activation="linear", dtype="float32")
+    x = np.ones((2, 12, 64), np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert (both.first is not None) == quick
+    both.agree(0.02)
+
+
 def handed_on(x, h, c, U, W, b, a):
     z, g = split(x @ U + h @ W + b, 2)
     return a(z) * a(g), c
