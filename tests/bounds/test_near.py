@@ -310,6 +310,22 @@ def test_small_operands_that_are_no_states_are_left_to_the_general_way():
         assert (Both(layer, np.float32(scale) * x, outputs).first is not None) == quick
 
 
+def test_magnitudes_go_by_groups_where_the_general_way_has_them_do_so():
+    """Four blocks, the middle ones of small inputs; in the third, states are small throughout.
+
+    Of such numbers no squares are taken; bounds by groups would be twice as wide. In the second,
+    what was rounded of larger states is not small beside the bounds.
+    """
+    kernel = np.zeros((64, 64))
+    kernel[:16] = 1 / 16
+    layer = rp.SimpleRNN(kernel, kernel / 2, activation="linear", dtype="float32")
+    x = np.ones((8, 256, 64), np.float32)
+    x[:, 64:192] *= np.float32(1e-10)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert [quick is not None for quick, _, _ in both.found] == [True, False, True, True]
+    both.agree(0.02)
+
+
 @pytest.mark.parametrize(("size", "quick"), [(1e-3, True), (1e-10, False)])
 def test_gates_whose_magnitudes_go_by_other_groups(size, quick):
     """A gate that the formula does not use: of its small weights no squares are taken, and so of
