@@ -16,6 +16,7 @@ from rnn_parity.bounds.near import SURE, Near
 from rnn_parity.bounds.near_numbers import LEFT_OUT, SMALL
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import SEGMENT, Steps
+from rnn_parity.recurrence import sequences as sequences_of
 from rnn_parity.recurrence.activations import WIDE
 from rnn_parity.recurrence.cells import GRU, LSTM, Cell, PeepholeLSTM, SimpleRNN
 from rnn_parity.recurrence.formula import split
@@ -136,6 +137,24 @@ def test_what_is_left_out_is_bounded(name, change, share):
 
 
 @every_kind
+@pytest.mark.parametrize("change", [1e-8, 1e-5])
+def test_numbers_that_outgrow_those_before(name, change, monkeypatch):
+    """From tile to tile, and from block to block; then they are small again."""
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(near, "TILE", 16 * 4 * 5)
+    layer, x, _ = problem(name, shape=(4, 192))
+    grown = np.geomspace(1e-3, 30, 192)[:, np.newaxis]
+    grown[150:] = grown[0]
+    x *= np.float32(grown)
+    outputs = rp.replay(layer, x).outputs
+    wrong = np.random.default_rng(1).uniform(-change, change, outputs.shape)
+    both = Both(layer, x, np.float32(outputs + wrong * grown / 30))
+    assert len(both.found) == 12
+    assert sum(quick is None for quick, _, _ in both.found) < 6
+    both.agree()
+
+
+@every_kind
 def test_a_small_change_shows_in_both(name):
     layer, x, outputs = problem(name)
     outputs[1, 3, -1] += np.float32(3e-5)
@@ -229,6 +248,15 @@ def test_a_hidden_state_known_less_well_than_its_radius_tells():
         gathered = carried.gathered + 1
         way.hidden = [replace(carried, each=np.full(way.layer.units, wrong), gathered=gathered)]
         assert way.steps(whole) is None
+
+
+def test_a_share_of_the_output_counts_as_left_out():
+    way, whole = first_block_of_an_lstm()
+    assert way.steps(whole) is not None
+    way.last.off = 0.1 * way.last.least
+    assert way.last.narrow
+    way.last.share = np.full_like(way.last.off, 0.02)
+    assert not way.last.narrow
 
 
 def test_the_radius_of_a_hidden_state_is_carried_on():
@@ -326,6 +354,15 @@ def test_magnitudes_go_by_groups_where_the_general_way_has_them_do_so():
     both.agree(0.02)
 
 
+def test_no_squares_are_taken_of_small_weights():
+    kernel = np.full((64, 64), 1e-10)
+    layer = rp.SimpleRNN(kernel, kernel, dtype="float32")
+    x = np.ones((2, 12, 64), np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert both.first is not None
+    both.agree(0.02)
+
+
 @pytest.mark.parametrize(("size", "quick"), [(1e-3, True), (1e-10, False)])
 def test_gates_whose_magnitudes_go_by_other_groups(size, quick):
     """A gate that the formula does not use: of its small weights no squares are taken, and so of
@@ -377,6 +414,51 @@ def test_hidden_states_that_go_another_way_have_no_quick_way(formula):
     outputs = rp.replay(layer, x).outputs.astype(np.float32)
     assert Both(layer, x, outputs).first is None
     assert rp.compare(layer, x, outputs).verdict == "parity"
+
+
+def unrounded(x, h, c, U, W, b, a, s):
+    """An output without a radius."""
+    z, g = split(x @ U + h @ W + b, 2)
+    return -h, s(z) * c + a(g)
+
+
+def subtracted(x, h, c, U, W, b, a, s):
+    """Of a hidden state, what is taken away from it, and from what."""
+    z, g = split(x @ U + h @ W + b, 2)
+    c = s(z) * c - a(g)
+    return s(g) * a(c), c
+
+
+def with_a_bias(x, h, c, U, W, b, a, s):
+    """What is added to a hidden state is no number that is rounded already."""
+    z, g = split(x @ U + h @ W + b, 2)
+    c = s(z) * c + (x @ split(U, 2)[0] + split(b, 2)[1])
+    return s(g) * a(c), c
+
+
+def product_of_it(x, h, c, U, W, b, a, s):
+    """A product of a hidden state that an activation takes."""
+    z, g = split(x @ U + h @ W + b, 2)
+    return a(s(g) * c), a(z)
+
+
+def two_products(x, h, c, U, W, b, a, s):
+    """Two products of a hidden state, of which one is a part of the next state."""
+    z, g = split(x @ U + h @ W + b, 2)
+    one, other = s(z) * c, s(g) * c
+    c = one + a(g)
+    return other * a(z), c
+
+
+@pytest.mark.parametrize(
+    "formula", [unrounded, subtracted, with_a_bias, product_of_it, two_products]
+)
+def test_formulas_that_are_left_to_the_general_way(formula):
+    members = {"GATES": ("z", "g"), "STATES": ("h", "c"), "formula": staticmethod(formula)}
+    mine = type("Mine", (Cell,), members)
+    layer = layer_of(mine, np.random.default_rng(0), dtype="float32")
+    x = np.random.default_rng(1).normal(size=(2, 12, 3)).astype(np.float32)
+    assert Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32)).first is None
 
 
 def test_a_comparison_goes_on_after_blocks_of_either_way(monkeypatch):
