@@ -12,6 +12,7 @@ from own_cells import Averaged, Minimal, Three, layer_of
 import rnn_parity as rp
 from rnn_parity.bounds import near, near_numbers
 from rnn_parity.bounds.arithmetic import arithmetics
+from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.near import SURE, Near
 from rnn_parity.bounds.near_numbers import LEFT_OUT, SMALL
 from rnn_parity.bounds.observed import Observed
@@ -250,6 +251,65 @@ def test_a_hidden_state_known_less_well_than_its_radius_tells():
         assert way.steps(whole) is None
 
 
+def test_what_is_left_out_of_a_hidden_state_in_a_step_is_carried_on():
+    """Another formula, for tiles of another length, may have left out more."""
+    way, whole = first_block_of_an_lstm()
+    (carried,) = way.hidden
+    assert way.steps(whole) is not None
+    (state,) = way.last.states
+    more = 2 * state.each
+    way.hidden = [replace(carried, each=more)]
+    assert way.steps(whole) is not None
+    assert (state.each >= more).all()
+
+
+def test_a_hidden_state_is_handed_over_with_what_was_left_out_of_it():
+    way, _ = first_block_of_an_lstm()
+    (carried,) = way.hidden
+    one, units = carried.radius + 1, way.layer.units
+    full = {"share": np.full(units, 0.5), "each": np.full(units, 0.25), "gathered": 2 * one}
+    (ball,) = way.balls([replace(carried, radius=one, **full)], way.block.states[:, 0])
+    assert (ball.radius >= 2).all()
+    assert ball.radius == pytest.approx(2, rel=1e-3)
+
+
+def test_a_hidden_state_that_is_taken_over_was_rounded():
+    way, _ = first_block_of_an_lstm()
+    c = way.block.states[1, -1]
+    away = np.random.default_rng(0).normal(size=c.shape)
+    way.bounds.hidden = (Ball(c + away, np.full(c.shape, np.float32(1e-3)), ARITHMETIC),)
+    way.resume(way.block)
+    (taken,) = way.hidden
+    rounded = np.abs(taken.moved - away).max(axis=0)
+    assert (rounded > 0).all()
+    assert (taken.share * 1e-3 >= rounded).all()
+
+
+def test_limits_are_seldom_worked_out(monkeypatch):
+    """Of tiles whose numbers are much alike, or were before, those of earlier ones do."""
+    monkeypatch.setattr(near, "TILE", 8 * 4 * 5)
+    counts, limit = [], near_numbers.NearFormula.limit
+    monkeypatch.setattr(near_numbers.NearFormula, "limit", lambda *a: counts.append(1) or limit(*a))
+    layer, x, _ = problem("LSTM", shape=(4, 320))
+    x[:, np.arange(320) // 8 % 4 == 3] *= np.float32(0.1)
+    outputs = rp.replay(layer, x).outputs
+    outputs += np.random.default_rng(1).uniform(-1e-7, 1e-7, outputs.shape)
+    assert len(Both(layer, x, np.float32(outputs)).found) == 40
+    assert len(counts) < 8
+
+
+def test_limits_that_could_not_be_worked_out_are_forgotten(monkeypatch):
+    """D W is too large in the second block, and so in each tile of it."""
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(near, "TILE", 128)
+    layer = rp.SimpleRNN([[1.0]], [[1.25]], activation="tanh", dtype="float32")
+    x = np.random.default_rng(0).normal(size=(1, 512, 1)).astype(np.float32)
+    outputs = rp.replay(layer, x).outputs.astype(np.float32)
+    outputs[0, 300:500:10] += np.float32(0.9 * SMALL)
+    both = Both(layer, x, outputs)
+    assert [quick is None for quick, _, _ in both.found] == [False, False, True, True]
+
+
 def test_a_share_of_the_output_counts_as_left_out():
     way, whole = first_block_of_an_lstm()
     assert way.steps(whole) is not None
@@ -453,12 +513,14 @@ def two_products(x, h, c, U, W, b, a, s):
 @pytest.mark.parametrize(
     "formula", [unrounded, subtracted, with_a_bias, product_of_it, two_products]
 )
-def test_formulas_that_are_left_to_the_general_way(formula):
+def test_formulas_that_are_left_to_the_general_way(formula, monkeypatch):
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
     members = {"GATES": ("z", "g"), "STATES": ("h", "c"), "formula": staticmethod(formula)}
     mine = type("Mine", (Cell,), members)
     layer = layer_of(mine, np.random.default_rng(0), dtype="float32")
-    x = np.random.default_rng(1).normal(size=(2, 12, 3)).astype(np.float32)
-    assert Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32)).first is None
+    x = np.random.default_rng(1).normal(size=(2, 130, 3)).astype(np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert [quick for quick, _, _ in both.found] == [None, None]
 
 
 def test_a_comparison_goes_on_after_blocks_of_either_way(monkeypatch):
