@@ -226,6 +226,7 @@ def test_what_is_left_out_must_be_small_beside_the_radius():
     """The second output, 2^-20, has a radius of some 2^-43; D W is off by 2^-35 of float32."""
     assert linear(2.0**-20, 0.5, [1, 1], [0, 0]) is not None
     assert linear(2.0**-20, 0.5, [1, 1], [SMALL / 2, 0]) is None
+    assert linear(2.0**-20, 0.0, [1, 1], [SMALL / 2, 0]) is None  # D itself is off by 2^-40
 
 
 def first_block_of_an_lstm():
@@ -296,6 +297,16 @@ def test_limits_are_seldom_worked_out(monkeypatch):
     outputs += np.random.default_rng(1).uniform(-1e-7, 1e-7, outputs.shape)
     assert len(Both(layer, x, np.float32(outputs)).found) == 40
     assert len(counts) < 8
+
+
+def test_limits_go_by_the_numbers_of_each_block(monkeypatch):
+    """Of the second block the inputs are large, and so its bounds are wide."""
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
+    layer = rp.SimpleRNN([[2.0**17]], [[0.0]], activation="linear", dtype="float32")
+    x = np.ones((1, 512, 1), np.float32)
+    x[0, :256] = 2.0**-10
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert [quick is None for quick, _, _ in both.found] == [False, True]
 
 
 def test_limits_that_could_not_be_worked_out_are_forgotten(monkeypatch):
@@ -510,8 +521,33 @@ def two_products(x, h, c, U, W, b, a, s):
     return other * a(z), c
 
 
+def multiplied(x, h, c, U, W, b, a, s):
+    z, g = split(x @ U + h @ W + b, 2)
+    return a(z) * (s(g) * c), a(z)
+
+
+def negated(x, h, c, U, W, b, a, s):
+    z, g = split(x @ U + h @ W + b, 2)
+    return s(z) * a(-c), a(g)
+
+
+def added_to(x, h, c, U, W, b, a, s):
+    z, g = split(x @ U + h @ W + b, 2)
+    return s(z) * a(c + a(g)), a(g)
+
+
 @pytest.mark.parametrize(
-    "formula", [unrounded, subtracted, with_a_bias, product_of_it, two_products]
+    "formula",
+    [
+        unrounded,
+        subtracted,
+        with_a_bias,
+        product_of_it,
+        two_products,
+        multiplied,
+        negated,
+        added_to,
+    ],
 )
 def test_formulas_that_are_left_to_the_general_way(formula, monkeypatch):
     monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
