@@ -375,8 +375,10 @@ class NearBlock:
         largest = max(around.max(), -around.min())
         if not largest <= SMALL:
             raise NotNearError
-        norm = np.sqrt(np.dot(squares, self.ones).max()) * SLACK + FLOAT32.smallest_normal
-        self.furthest[...] = largest, norm
+        # Squares below the normal range vanish; of such D, the largest tells more than the norm.
+        units, most = len(self.ones), float(np.dot(squares, self.ones).max())
+        norm = sqrt(most + units * FLOAT32.smallest_normal) * (1 + gamma(units + 4, 2.0**-24))
+        self.furthest[...] = largest, min(norm, sqrt(units) * float(largest) * SLACK)
 
     def check(self) -> None:
         """Raise `OtherMagnitudesError` unless the general way groups the block's numbers alike."""
@@ -724,12 +726,16 @@ class NearFormula:
     def magnitudes(self, kernel: Array, gates: list[int]) -> Magnitudes:
         """Those of some gates of a kernel, once for all tiles."""
         known, which, units = self.block.bounds, kernel is self.layer.kernel, self.layer.units
-        for some in (gates, *([g] for g in range(len(self.layer.GATES)))):
-            if (which, *some) not in known:
-                known[which, *some] = Magnitudes(np.float32, gates_of(kernel, some, units))
-            if (known[which, *some].grouped is None) != (known[which, *gates].grouped is None):
-                raise NotNearError  # the general way may take these gates together with others
-        return known[which, *gates]
+        every = [[gate] for gate in range(len(self.layer.GATES))]
+        found: list[Magnitudes] = []
+        for some in (gates, *every):
+            key = (which, *some)
+            if key not in known:
+                known[key] = Magnitudes(np.float32, gates_of(kernel, some, units))
+            found.append(known[key])
+        if len({one.grouped is None for one in found}) > 1:
+            raise NotNearError  # the general way may take these gates together with others
+        return found[0]
 
     def sizes_of(self, a: Number, gates: list[int], found: Sum) -> None:
         """The magnitude and the spread of `a W`, a being more than the observed state."""

@@ -229,6 +229,16 @@ def test_what_is_left_out_must_be_small_beside_the_radius():
     assert linear(2.0**-20, 0.0, [1, 1], [SMALL / 2, 0]) is None  # D itself is off by 2^-40
 
 
+@pytest.mark.parametrize("size", [0.9 * SMALL, 1e-15, 1e-20, 1e-23, 1e-35])
+def test_a_difference_whose_square_vanishes(size):
+    way, whole = first_block_of_an_lstm()
+    block, units = way.formula(whole.stop).block, way.layer.units
+    block.take_difference(*np.full((2, 1, units), size, np.float32))
+    largest, norm = block.furthest[0]
+    assert largest == np.float32(size)
+    assert 1 <= norm / (np.sqrt(units) * largest) < 1 + 1e-4
+
+
 def first_block_of_an_lstm():
     layer, x, outputs = problem("LSTM")
     sequences = Sequences.of(layer, x).samples(slice(0, len(x)))
