@@ -486,9 +486,16 @@ class NearFormula:
         self.tape.run()
         for check in self.checks:
             check()
+        if self.vanished(block.outputs[t]):
+            raise NotNearError
         if not (self.tape.within and self.narrow):
             self.work_out_limits()
         self.finish()
+
+    def vanished(self, outputs: Array) -> bool:
+        """Whether some output that is not 0 is 0 in float32: a right zero is judged otherwise."""
+        some = self.size.min() == 0
+        return bool(some and np.count_nonzero(self.size) < np.count_nonzero(outputs))
 
     @property
     def narrow(self) -> bool:

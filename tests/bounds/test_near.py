@@ -239,6 +239,17 @@ def test_a_difference_whose_square_vanishes(size):
     assert 1 <= norm / (np.sqrt(units) * largest) < 1 + 1e-4
 
 
+@pytest.mark.parametrize(("gate", "quick"), [(-90.0, True), (-110.0, False)])
+def test_an_output_that_vanishes_in_float32_is_no_zero(gate, quick, monkeypatch):
+    """1e-48 is no number of float32; zeros in its place are not known to be right."""
+    monkeypatch.setattr(comparison, "WORTH", 0)
+    bias = np.float32([gate, 1, 1, 1])
+    layer = rp.LSTM(np.zeros((1, 4)), np.zeros((1, 4)), bias, dtype="float32")
+    x, outputs = np.zeros((1, 12, 1)), np.zeros((1, 12, 1), np.float32)
+    assert (Both(layer, x, outputs).first is not None) == quick
+    assert rp.compare(layer, x, outputs).verdict == "inconclusive"
+
+
 def first_block_of_an_lstm():
     layer, x, outputs = problem("LSTM")
     sequences = Sequences.of(layer, x).samples(slice(0, len(x)))
