@@ -628,6 +628,18 @@ def test_a_tile_that_does_not_pass_leaves_what_was_carried_on(monkeypatch):
     np.testing.assert_allclose(quick, general, rtol=0.05)
 
 
+def test_hidden_states_are_not_rounded_where_the_quick_way_has_no_part(monkeypatch):
+    """All outputs are of another state; float32 of c's distance is as wide as what c may be off."""
+    layer, x, _ = problem("LSTM", units=12, shape=(8, 120))
+    monkeypatch.setattr(near, "TILE", 8 * 12)
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(sequences_of, "BLOCK_ROWS", 8)
+    outputs = rp.replay(layer, -3 * x).outputs.astype(np.float32)
+    (quick, ends), (general, others) = rows_of_both_ways(layer, x, outputs, monkeypatch)
+    np.testing.assert_array_equal(quick, general)
+    np.testing.assert_array_equal(ends[1].radius, others[1].radius)
+
+
 def test_a_look_in_a_tile_of_one_step(monkeypatch):
     """The state before the step is what the tile before has handed on."""
     layer, x, outputs = open_gate(8, 5)
