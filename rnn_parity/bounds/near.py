@@ -77,6 +77,7 @@ class Near:
         none, exact = np.zeros_like(sequences.initial_state[0], np.float32), np.zeros(units)
         start = Carried(none, none, none, none, exact, exact)
         self.hidden = [start for _ in self.layer.hidden]
+        self.settled = True  # whether `bounds` has the latest hidden states, which are not rounded
         self.shown: Ball | None = None
         many = Magnitudes.GROUPED_FROM
         self.grouped = self.layer.features >= many, units >= many
@@ -152,7 +153,7 @@ class Near:
         if not self.hidden:
             return
         steps, count = self.bounds, len(block.outputs)
-        self.hidden = self.ends(-1)
+        self.hidden, self.settled = self.ends(-1), False
         steps.unlooked, steps.left = steps.unlooked + count, steps.left - count
         due = steps.unlooked >= SEGMENT or not steps.left
         at_end = block.steps.stop == self.block.steps.stop
@@ -179,7 +180,8 @@ class Near:
 
     def settle(self, states: Array) -> None:
         """Give the hidden states to `bounds`, beside those of the replay `(S, B, H)`."""
-        self.bounds.hidden = self.balls(self.hidden, states)
+        if not self.settled:
+            self.bounds.hidden, self.settled = self.balls(self.hidden, states), True
 
     def balls(self, hidden: list[Carried], states: Array) -> tuple[Ball, ...]:
         """Hidden states as balls around those of the replay `(S, B, H)`."""
@@ -205,7 +207,7 @@ class Near:
 
     def resume(self, block: Block) -> None:
         """Go on from where the general way has come, the end of a block."""
-        self.shown = None
+        self.shown, self.settled = None, True
         self.hidden = []
         replayed = block.states[self.first_hidden :, -1]
         for ball, c in zip(self.bounds.hidden, replayed, strict=True):

@@ -374,8 +374,10 @@ class NearBlock:
         largest = max(around.max(), -around.min())
         if not largest <= SMALL:
             raise NotNearError
-        norm = np.sqrt(np.dot(squares, self.ones).max()) * SLACK + FLOAT32.smallest_normal
-        self.furthest[...] = largest, norm
+        # Squares below the normal range vanish; of such D, the largest tells more than the norm.
+        units, most = len(self.ones), float(np.dot(squares, self.ones).max())
+        norm = sqrt(most + units * FLOAT32.smallest_normal) * (1 + gamma(units + 4, 2.0**-24))
+        self.furthest[...] = largest, min(norm, sqrt(units) * float(largest) * SLACK)
 
     def check(self) -> None:
         """Raise `OtherMagnitudesError` unless the general way groups the block's numbers alike."""
@@ -450,7 +452,7 @@ class NearFormula:
         whole = isinstance(number, Number) and number.radius is not None
         if not whole or len(self.hidden) < len(self.layer.hidden):
             raise NotNearError
-        moved = self.tape.new(1) * 0 if number.moved is None else number.moved
+        moved = np.zeros_like(self.tape.new(1)) if number.moved is None else number.moved
         self.moved = np.broadcast_to(moved[0], self.tape.shape)
         radius = self.tape.rows(number.radius)
         self.number, self.own_radius = number, radius.reshape(self.tape.shape)
@@ -480,9 +482,16 @@ class NearFormula:
         self.tape.run()
         for check in self.checks:
             check()
+        if self.vanished(block.outputs[t]):
+            raise NotNearError
         if not (self.tape.within and self.narrow):
             self.work_out_limits()
         self.finish()
+
+    def vanished(self, outputs: Array) -> bool:
+        """Whether some output that is not 0 is 0 in float32: a right zero is judged otherwise."""
+        some = self.size.min() == 0
+        return bool(some and np.count_nonzero(self.size) < np.count_nonzero(outputs))
 
     @property
     def narrow(self) -> bool:
@@ -719,10 +728,17 @@ class NearFormula:
 
     def magnitudes(self, kernel: Array, gates: list[int]) -> Magnitudes:
         """Those of some gates of a kernel, once for all tiles."""
-        known, key = self.block.bounds, (kernel is self.layer.kernel, *gates)
-        if key not in known:
-            known[key] = Magnitudes(np.float32, gates_of(kernel, gates, self.layer.units))
-        return known[key]
+        known, which, units = self.block.bounds, kernel is self.layer.kernel, self.layer.units
+        every = [[gate] for gate in range(len(self.layer.GATES))]
+        found: list[Magnitudes] = []
+        for some in (gates, *every):
+            key = (which, *some)
+            if key not in known:
+                known[key] = Magnitudes(np.float32, gates_of(kernel, some, units))
+            found.append(known[key])
+        if len({one.grouped is None for one in found}) > 1:
+            raise NotNearError  # the general way may take these gates together with others
+        return found[0]
 
     def sizes_of(self, a: Number, gates: list[int], found: Sum) -> None:
         """The magnitude and the spread of `a W`, a being more than the observed state."""
@@ -794,13 +810,15 @@ class NearFormula:
 
     def rounded(self, a: Sum, value: Any = None) -> Number:
         """A sum that is finished, as `Sum.ball` of the general way has it."""
-        terms, tape = max(a.terms), self.tape
-        g = gamma(terms, self.arithmetic.unit_sum) * SLACK
+        tape, unit = self.tape, self.arithmetic.unit_sum
+        terms = np.array(a.terms)[:, np.newaxis]
+        g = np.array([gamma(n, unit) for n in a.terms])[:, np.newaxis] * SLACK
+        each = g[..., np.newaxis, np.newaxis]
         radius, widest = self.magnitude(a, g, terms * self.eta)
         for sizes in a.sizes:
-            tape.do(np.add, radius, tape.do(np.multiply, sizes, g), radius)
+            tape.do(np.add, radius, tape.do(np.multiply, sizes, each), radius)
         for spread in a.spreads:
-            tape.do(np.add, radius, tape.do(np.multiply, spread, 1 + g), radius)
+            tape.do(np.add, radius, tape.do(np.multiply, spread, 1 + each), radius)
         if a.sizes or a.spreads:
             widest = tape.highest(radius)
         number = Number(tape, value, a.moved, radius)
@@ -816,9 +834,9 @@ class NearFormula:
 
         return self.limited(number, limits)
 
-    def magnitude(self, a: Sum, factor: float, eta: float) -> tuple[Float32, Numbers]:
-        """`factor` times what the columns of a sum add up to, and eta, in a buffer of its own; and
-        its largest numbers.
+    def magnitude(self, a: Sum, factor: Array, eta: Array) -> tuple[Float32, Numbers]:
+        """`factor` times what the columns of a sum add up to, and eta, both `(g, 1)`, in a buffer
+        of its own; and its largest numbers.
         """
         block, gates = self.block, len(a.terms)
         first = min([block.one, *(start for start, _ in a.columns)])
@@ -828,7 +846,7 @@ class NearFormula:
             found = np.zeros((gates, last - first, self.layer.units))
             for start, one in a.columns:
                 found[:, start - first : start - first + one.shape[1]] += one
-            found *= factor * (1 + gamma(last - first + 4, 2.0**-23))
+            found *= factor[..., np.newaxis] * (1 + gamma(last - first + 4, 2.0**-23))
             found[:, block.one - first] += eta
             return found
 

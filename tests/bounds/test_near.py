@@ -13,16 +13,19 @@ from own_cells import Averaged, Minimal, Three, layer_of
 import rnn_parity as rp
 from rnn_parity.bounds import near, near_numbers
 from rnn_parity.bounds.arithmetic import arithmetics
+from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.near import SURE, Near
 from rnn_parity.bounds.near_numbers import LEFT_OUT, SMALL, NearFormula, NotNearError
 from rnn_parity.bounds.observed import Observed
 from rnn_parity.bounds.step_bound import SEGMENT, Steps
+from rnn_parity.recurrence import sequences as sequences_of
 from rnn_parity.recurrence.activations import WIDE
 from rnn_parity.recurrence.cells import GRU, LSTM, Cell, PeepholeLSTM, SimpleRNN
 from rnn_parity.recurrence.formula import split
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Dropout, Sequences
 from rnn_parity.recurrence.time_loop import blocks
+from rnn_parity.verdict import comparison
 from rnn_parity.verdict.comparison import compare_outputs
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject
@@ -136,6 +139,24 @@ def test_what_is_left_out_is_bounded(name, change, share):
 
 
 @every_kind
+@pytest.mark.parametrize("change", [1e-8, 1e-5])
+def test_numbers_that_outgrow_those_before(name, change, monkeypatch):
+    """From tile to tile, and from block to block; then they are small again."""
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(near, "TILE", 16 * 4 * 5)
+    layer, x, _ = problem(name, shape=(4, 192))
+    grown = np.geomspace(1e-3, 30, 192)[:, np.newaxis]
+    grown[150:] = grown[0]
+    x *= np.float32(grown)
+    outputs = rp.replay(layer, x).outputs
+    wrong = np.random.default_rng(1).uniform(-change, change, outputs.shape)
+    both = Both(layer, x, np.float32(outputs + wrong * grown / 30))
+    assert len(both.found) == 12
+    assert sum(quick is None for quick, _, _ in both.found) < 6
+    both.agree()
+
+
+@every_kind
 def test_a_small_change_shows_in_both(name):
     layer, x, outputs = problem(name)
     outputs[1, 3, -1] += np.float32(3e-5)
@@ -206,6 +227,28 @@ def test_what_is_left_out_must_be_small_beside_the_radius():
     """The second output, 2^-20, has a radius of some 2^-43; D W is off by 2^-35 of float32."""
     assert linear(2.0**-20, 0.5, [1, 1], [0, 0]) is not None
     assert linear(2.0**-20, 0.5, [1, 1], [SMALL / 2, 0]) is None
+    assert linear(2.0**-20, 0.0, [1, 1], [SMALL / 2, 0]) is None  # D itself is off by 2^-40
+
+
+@pytest.mark.parametrize("size", [0.9 * SMALL, 1e-15, 1e-20, 1e-23, 1e-35])
+def test_a_difference_whose_square_vanishes(size):
+    way, whole = first_block_of_an_lstm()
+    block, units = way.formula(whole.stop).block, way.layer.units
+    block.take_difference(*np.full((2, 1, units), size, np.float32))
+    largest, norm = block.furthest[0]
+    assert largest == np.float32(size)
+    assert 1 <= norm / (np.sqrt(units) * largest) < 1 + 1e-4
+
+
+@pytest.mark.parametrize(("gate", "quick"), [(-90.0, True), (-110.0, False)])
+def test_an_output_that_vanishes_in_float32_is_no_zero(gate, quick, monkeypatch):
+    """1e-48 is no number of float32; zeros in its place are not known to be right."""
+    monkeypatch.setattr(comparison, "WORTH", 0)
+    bias = np.float32([gate, 1, 1, 1])
+    layer = rp.LSTM(np.zeros((1, 4)), np.zeros((1, 4)), bias, dtype="float32")
+    x, outputs = np.zeros((1, 12, 1)), np.zeros((1, 12, 1), np.float32)
+    assert (Both(layer, x, outputs).first is not None) == quick
+    assert rp.compare(layer, x, outputs).verdict == "inconclusive"
 
 
 def first_block_of_an_lstm():
@@ -229,6 +272,84 @@ def test_a_hidden_state_known_less_well_than_its_radius_tells():
         gathered = carried.gathered + 1
         way.hidden = [replace(carried, each=np.full(way.layer.units, wrong), gathered=gathered)]
         assert way.steps(whole) is None
+
+
+def test_what_is_left_out_of_a_hidden_state_in_a_step_is_carried_on():
+    """Another formula, for tiles of another length, may have left out more."""
+    way, whole = first_block_of_an_lstm()
+    (carried,) = way.hidden
+    assert way.steps(whole) is not None
+    (state,) = way.last.states
+    more = 2 * state.each
+    way.hidden = [replace(carried, each=more)]
+    assert way.steps(whole) is not None
+    assert (state.each >= more).all()
+
+
+def test_a_hidden_state_is_handed_over_with_what_was_left_out_of_it():
+    way, _ = first_block_of_an_lstm()
+    (carried,) = way.hidden
+    one, units = carried.radius + 1, way.layer.units
+    full = {"share": np.full(units, 0.5), "each": np.full(units, 0.25), "gathered": 2 * one}
+    (ball,) = way.balls([replace(carried, radius=one, **full)], way.block.states[:, 0])
+    assert (ball.radius >= 2).all()
+    assert ball.radius == pytest.approx(2, rel=1e-3)
+
+
+def test_a_hidden_state_that_is_taken_over_was_rounded():
+    way, _ = first_block_of_an_lstm()
+    c = way.block.states[1, -1]
+    away = np.random.default_rng(0).normal(size=c.shape)
+    way.bounds.hidden = (Ball(c + away, np.full(c.shape, np.float32(1e-3)), ARITHMETIC),)
+    way.resume(way.block)
+    (taken,) = way.hidden
+    rounded = np.abs(taken.moved - away).max(axis=0)
+    assert (rounded > 0).all()
+    assert (taken.share * 1e-3 >= rounded).all()
+
+
+def test_limits_are_seldom_worked_out(monkeypatch):
+    """Of tiles whose numbers are much alike, or were before, those of earlier ones do."""
+    monkeypatch.setattr(near, "TILE", 8 * 4 * 5)
+    counts, limit = [], near_numbers.NearFormula.limit
+    monkeypatch.setattr(near_numbers.NearFormula, "limit", lambda *a: counts.append(1) or limit(*a))
+    layer, x, _ = problem("LSTM", shape=(4, 320))
+    x[:, np.arange(320) // 8 % 4 == 3] *= np.float32(0.1)
+    outputs = rp.replay(layer, x).outputs
+    outputs += np.random.default_rng(1).uniform(-1e-7, 1e-7, outputs.shape)
+    assert len(Both(layer, x, np.float32(outputs)).found) == 40
+    assert len(counts) < 8
+
+
+def test_limits_go_by_the_numbers_of_each_block(monkeypatch):
+    """Of the second block the inputs are large, and so its bounds are wide."""
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
+    layer = rp.SimpleRNN([[2.0**17]], [[0.0]], activation="linear", dtype="float32")
+    x = np.ones((1, 512, 1), np.float32)
+    x[0, :256] = 2.0**-10
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert [quick is None for quick, _, _ in both.found] == [False, True]
+
+
+def test_limits_that_could_not_be_worked_out_are_forgotten(monkeypatch):
+    """D W is too large in the second block, and so in each tile of it."""
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(near, "TILE", 128)
+    layer = rp.SimpleRNN([[1.0]], [[1.25]], activation="tanh", dtype="float32")
+    x = np.random.default_rng(0).normal(size=(1, 512, 1)).astype(np.float32)
+    outputs = rp.replay(layer, x).outputs.astype(np.float32)
+    outputs[0, 300:500:10] += np.float32(0.9 * SMALL)
+    both = Both(layer, x, outputs)
+    assert [quick is None for quick, _, _ in both.found] == [False, False, True, True]
+
+
+def test_a_share_of_the_output_counts_as_left_out():
+    way, whole = first_block_of_an_lstm()
+    assert way.steps(whole) is not None
+    way.last.off = 0.1 * way.last.least
+    assert way.last.narrow
+    way.last.share = np.full_like(way.last.off, 0.02)
+    assert not way.last.narrow
 
 
 def test_the_radius_of_a_hidden_state_is_carried_on():
@@ -310,6 +431,51 @@ def test_small_operands_that_are_no_states_are_left_to_the_general_way():
         assert (Both(layer, np.float32(scale) * x, outputs).first is not None) == quick
 
 
+def test_magnitudes_go_by_groups_where_the_general_way_has_them_do_so():
+    """Four blocks, the middle ones of small inputs; in the third, states are small throughout.
+
+    Of such numbers no squares are taken; bounds by groups would be twice as wide. In the second,
+    what was rounded of larger states is not small beside the bounds.
+    """
+    kernel = np.zeros((64, 64))
+    kernel[:16] = 1 / 16
+    layer = rp.SimpleRNN(kernel, kernel / 2, activation="linear", dtype="float32")
+    x = np.ones((8, 256, 64), np.float32)
+    x[:, 64:192] *= np.float32(1e-10)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert [quick is not None for quick, _, _ in both.found] == [True, False, True, True]
+    both.agree(0.02)
+
+
+def test_no_squares_are_taken_of_small_weights():
+    kernel = np.full((64, 64), 1e-10)
+    layer = rp.SimpleRNN(kernel, kernel, dtype="float32")
+    x = np.ones((2, 12, 64), np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert both.first is not None
+    both.agree(0.02)
+
+
+@pytest.mark.parametrize(("size", "quick"), [(1e-3, True), (1e-10, False)])
+def test_gates_whose_magnitudes_go_by_other_groups(size, quick):
+    """A gate that the formula does not use: of its small weights no squares are taken, and so of
+    none that is multiplied with them; for the other gate, groups would be twice as wide.
+    """
+
+    def formula(x, h, U, W, b, a):
+        return a(split(x @ U, 2)[0] + h @ split(W, 2)[0] + split(b, 2)[0])
+
+    members = {"GATES": ("h", "unused"), "formula": staticmethod(formula)}
+    kernel = np.full((64, 2), np.float32(size))
+    kernel[:, 0] = np.arange(64) < 16
+    mine = type("Mine", (Cell,), members)
+    layer = mine(kernel, [[0.0, 0.0]], [0.0, 0.0], activation="linear", dtype="float32")
+    x = np.ones((2, 12, 64), np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert (both.first is not None) == quick
+    both.agree(0.02)
+
+
 def handed_on(x, h, c, U, W, b, a):
     z, g = split(x @ U + h @ W + b, 2)
     return a(z) * a(g), c
@@ -341,6 +507,78 @@ def test_hidden_states_that_go_another_way_have_no_quick_way(formula):
     outputs = rp.replay(layer, x).outputs.astype(np.float32)
     assert Both(layer, x, outputs).first is None
     assert rp.compare(layer, x, outputs).verdict == "parity"
+
+
+def unrounded(x, h, c, U, W, b, a, s):
+    """An output without a radius."""
+    z, g = split(x @ U + h @ W + b, 2)
+    return -h, s(z) * c + a(g)
+
+
+def subtracted(x, h, c, U, W, b, a, s):
+    """Of a hidden state, what is taken away from it, and from what."""
+    z, g = split(x @ U + h @ W + b, 2)
+    c = s(z) * c - a(g)
+    return s(g) * a(c), c
+
+
+def with_a_bias(x, h, c, U, W, b, a, s):
+    """What is added to a hidden state is no number that is rounded already."""
+    z, g = split(x @ U + h @ W + b, 2)
+    c = s(z) * c + (x @ split(U, 2)[0] + split(b, 2)[1])
+    return s(g) * a(c), c
+
+
+def product_of_it(x, h, c, U, W, b, a, s):
+    """A product of a hidden state that an activation takes."""
+    z, g = split(x @ U + h @ W + b, 2)
+    return a(s(g) * c), a(z)
+
+
+def two_products(x, h, c, U, W, b, a, s):
+    """Two products of a hidden state, of which one is a part of the next state."""
+    z, g = split(x @ U + h @ W + b, 2)
+    one, other = s(z) * c, s(g) * c
+    c = one + a(g)
+    return other * a(z), c
+
+
+def multiplied(x, h, c, U, W, b, a, s):
+    z, g = split(x @ U + h @ W + b, 2)
+    return a(z) * (s(g) * c), a(z)
+
+
+def negated(x, h, c, U, W, b, a, s):
+    z, g = split(x @ U + h @ W + b, 2)
+    return s(z) * a(-c), a(g)
+
+
+def added_to(x, h, c, U, W, b, a, s):
+    z, g = split(x @ U + h @ W + b, 2)
+    return s(z) * a(c + a(g)), a(g)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        unrounded,
+        subtracted,
+        with_a_bias,
+        product_of_it,
+        two_products,
+        multiplied,
+        negated,
+        added_to,
+    ],
+)
+def test_formulas_that_are_left_to_the_general_way(formula, monkeypatch):
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
+    members = {"GATES": ("z", "g"), "STATES": ("h", "c"), "formula": staticmethod(formula)}
+    mine = type("Mine", (Cell,), members)
+    layer = layer_of(mine, np.random.default_rng(0), dtype="float32")
+    x = np.random.default_rng(1).normal(size=(2, 130, 3)).astype(np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert [quick for quick, _, _ in both.found] == [None, None]
 
 
 def test_a_comparison_goes_on_after_blocks_of_either_way(monkeypatch):
@@ -385,6 +623,57 @@ def test_a_tile_that_fails_leaves_what_was_carried_on(monkeypatch, steps):
     (state,), (general,) = both.near.bounds.hidden, both.steps.hidden
     np.testing.assert_allclose(state.radius, general.radius, rtol=0.05)
     assert (np.abs(state.value - general.value) <= 0.05 * general.radius).all()
+
+
+def rows_of_both_ways(layer, x, outputs, monkeypatch):
+    """The largest ratio of each timestep, with the quick way and without, and the last balls."""
+    found = []
+    for applies in (Near.applies, lambda *_: False):
+        with monkeypatch.context() as patch:
+            patch.setattr(Near, "applies", staticmethod(applies))
+            found.append(compare_outputs(layer, Sequences.of(layer, x), outputs, ARITHMETIC, 2))
+    return [(one.timesteps.max_ratio, one.last.balls) for one in found]
+
+
+def test_a_tile_that_does_not_pass_leaves_what_was_carried_on(monkeypatch):
+    """An LSTM that was disturbed goes on rightly, its c off the replay's; then a number is wrong.
+
+    The tile with that number is judged again, from c as it was before the quick way tried.
+    """
+    layer, x, outputs = problem("LSTM", units=12, shape=(8, 120))
+    monkeypatch.setattr(near, "TILE", 10 * 8 * 12)
+    h, c = (np.float32(one) for one in rp.replay(layer, x[:, :20]).final_state)
+    outputs[:, 19] = h + np.float32(1e-5)
+    states = [outputs[:, 19], c]
+    outputs[:, 20:] = rp.replay(layer, x[:, 20:], initial_state=states).outputs
+    outputs[3, 35, 2] += np.float32(1e-5)
+    (quick, _), (general, _) = rows_of_both_ways(layer, x, outputs, monkeypatch)
+    assert (general > 1).sum() == 2
+    np.testing.assert_allclose(quick, general, rtol=0.05)
+
+
+def test_hidden_states_are_not_rounded_where_the_quick_way_has_no_part(monkeypatch):
+    """All outputs are of another state; float32 of c's distance is as wide as what c may be off."""
+    layer, x, _ = problem("LSTM", units=12, shape=(8, 120))
+    monkeypatch.setattr(near, "TILE", 8 * 12)
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(sequences_of, "BLOCK_ROWS", 8)
+    outputs = rp.replay(layer, -3 * x).outputs.astype(np.float32)
+    (quick, ends), (general, others) = rows_of_both_ways(layer, x, outputs, monkeypatch)
+    np.testing.assert_array_equal(quick, general)
+    np.testing.assert_array_equal(ends[1].radius, others[1].radius)
+
+
+def test_a_look_in_a_tile_of_one_step(monkeypatch):
+    """The state before the step is what the tile before has handed on."""
+    layer, x, outputs = open_gate(8, 5)
+    monkeypatch.setattr(near, "TILE", 1)
+    x, outputs = x[:, :SEGMENT], outputs[:, :SEGMENT]
+    outputs = outputs + 1e-5 * np.sin(np.arange(outputs.size)).reshape(outputs.shape)
+    outputs = np.float32(outputs)
+    monkeypatch.setattr(comparison, "SURE", np.inf)  # they are wrong throughout
+    (_, quick), (_, general) = rows_of_both_ways(layer, x, outputs, monkeypatch)
+    assert (np.abs(quick[1].value - general[1].value) <= 0.1 * general[1].radius).all()
 
 
 def test_the_general_way_takes_over_and_hands_back():
@@ -542,6 +831,41 @@ def shared_addends(x, h, U, W, b, p, a, s):
 def test_what_is_added_to_several_gates_alike():
     members = {"GATES": ("z", "g"), "VECTORS": {"p": ("shift", 1)}}
     mine = type("Mine", (Cell,), {**members, "formula": staticmethod(shared_addends)})
+    layer = layer_of(mine, np.random.default_rng(0), dtype="float32")
+    x = np.random.default_rng(1).normal(size=(2, 12, 3)).astype(np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
+    assert both.first is not None
+    both.agree(0.02)
+
+
+def of_other_terms(x, h, c, U, W, b, a, s):
+    """Two sums of the same activation, one of them without a bias, are not rounded alike."""
+    x_z, x_o, x_f = split(x @ U, 3)
+    b_z, _, b_f = split(b, 3)
+    c = s(x_f + h @ split(W, 3)[2] + b_f) * c + a(x_z + b_z)
+    return -a(x_o), c
+
+
+def test_each_gate_counts_its_own_terms():
+    members = {"GATES": ("z", "o", "f"), "STATES": ("h", "c")}
+    mine = type("Mine", (Cell,), {**members, "formula": staticmethod(of_other_terms)})
+    layer = layer_of(mine, np.random.default_rng(0), 1, 1, dtype="float32", activation="linear")
+    layer = layer.changed(addends=(5 * layer.bias, -4 * layer.bias))
+    x = np.random.default_rng(1).normal(size=(2, 20, 1)).astype(np.float32)
+    both = Both(layer, x, rp.replay(layer, x).outputs * (1 + 1.4 * 2.0**-24))
+    both.agree()
+    (quick, residual, radius), *_ = both.found
+    assert (residual > radius).any()
+    assert (quick.residual > quick.radius).any()
+
+
+def test_an_output_that_the_state_does_not_move(monkeypatch):
+    """What was allocated and not written yet may hold anything, NaN too."""
+    monkeypatch.setattr(
+        near_numbers.Tape, "new", lambda self, n: np.full((n, *self.shape), np.nan, np.float32)
+    )
+    members = {"GATES": ("h",), "formula": staticmethod(lambda x, h, U, W, b, a: a(x @ U + b))}
+    mine = type("Mine", (Cell,), members)
     layer = layer_of(mine, np.random.default_rng(0), dtype="float32")
     x = np.random.default_rng(1).normal(size=(2, 12, 3)).astype(np.float32)
     both = Both(layer, x, rp.replay(layer, x).outputs.astype(np.float32))
