@@ -114,12 +114,14 @@ def pairs(reference: Computation, evidence: Evidence) -> Candidates:
     for i, one in enumerate(order):
         others = [other for other in order[i + 1 :] if not {one, other} <= blind]
         for changed in tried(one, reference, evidence):
+            if changed.is_like(reference):
+                continue  # what the other one does then was tried alone
             every = [(other, set[str]()) for other in others]
             for other, refuted in glance.left(one, changed, others) if glance else every:
                 faults = one, other
                 swapped = sociable.index(other) < sociable.index(one)
                 for both in tried(other, changed, evidence):
-                    if both.detail in refuted:
+                    if both.detail in refuted or both.is_like(changed):
                         continue
                     if changed.undo is None or both.undo is changed.undo:
                         details = changed.detail, both.detail
