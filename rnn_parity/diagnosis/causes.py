@@ -20,16 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import arithmetics
-from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.distance import distance, ratios
-from rnn_parity.bounds.observed import observed_part, observed_steps
-from rnn_parity.bounds.step_bound import Steps
+from rnn_parity.bounds.observed import observed_part
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.evidence import Evidence, Fit, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
-from rnn_parity.diagnosis.few_units import by_themselves, cut
+from rnn_parity.diagnosis.few_units import by_themselves, steps_of_units
 from rnn_parity.diagnosis.first_look import CLEARLY, Samples
 from rnn_parity.diagnosis.glance import Glance
 from rnn_parity.diagnosis.probe import Probe
@@ -432,16 +430,10 @@ def few_of_all(c: Computation, outputs: NDArray[Any], some: Samples, off: Off) -
     if count <= FEW_UNITS or c.sequences.mask is not None or c.printed or not by_themselves(layer):
         return
     units = np.linspace(0, count - 1, FEW_UNITS).astype(int)
-    part, s = cut(layer, units), c.sequences.samples(some)
-    own = replace(s, initial_state=s.initial_state[..., units])
-    steps = Steps(part, arithmetics(layer.precision)[-1], own)
-    for block, observed in observed_steps(part, s, outputs[some]):
-        seen = Ball.exact(observed.outputs[..., units], steps.arithmetic)
-        before = Ball.exact(observed.states[:-1], steps.arithmetic)
-        ball = steps.outputs(block, before, None, seen)
-        # How the bounds of products are grouped depends on the units, and changes them a little.
-        beyond = ratios(distance(seen.value, ball.value), ball) > CLEARLY
-        off["timestep"][block.steps] |= beyond.any(axis=(1, 2))
+    data = layer, c.sequences.samples(some), outputs[some]
+    for steps, seen, ball in steps_of_units(*data, units, arithmetics(layer.precision)[-1]):
+        beyond = ratios(distance(seen, ball.value), ball) > CLEARLY
+        off["timestep"][steps] |= beyond.any(axis=(1, 2))
         off["sample"][some] |= beyond.any(axis=(0, 2))
         off["unit"][units] |= beyond.any(axis=(0, 1))
 

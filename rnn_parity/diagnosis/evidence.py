@@ -402,6 +402,11 @@ class FirstRows:
     samples: NDArray[np.intp]
     steps: NDArray[np.intp]
 
+    @property
+    def next(self) -> FirstRows:
+        """The timesteps after these."""
+        return FirstRows(self.samples, self.steps + 1)
+
     def taken(self, array: NDArray[Any]) -> NDArray[Any]:
         """These rows of an array `(B, T, N)`, `(1, n, N)`."""
         return array[self.samples, self.steps][np.newaxis]
@@ -557,7 +562,7 @@ class FirstStep:
 
     def second(self, start: Start, outputs: NDArray[Any]) -> Start:
         """The step after a first one, from the h that was seen; hidden states are not known."""
-        rows = FirstRows(start.rows.samples, start.rows.steps + 1)
+        rows = start.rows.next
         return Start(rows, start.seen, rows.taken(outputs).astype(np.float64))
 
     def compared(
