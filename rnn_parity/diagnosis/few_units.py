@@ -75,7 +75,7 @@ def columns(array: Array, count: int, units: Units) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class OwnState(Ball):
-    """The state h of a few units, `(t, B, J)`, with the `whole` one `(t, B, H)` that W multiplies."""
+    """The state h of a few units, `(t, B, J)`; the `whole` one `(t, B, H)` is what W multiplies."""
 
     whole: Ball
 

@@ -53,11 +53,10 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A computation of one timestep, or of two where states are hidden: its layer cut, its sequences
-    `(n, t, F)` from the known states `(S, n, H)` of all units on; the `mask` is that of all steps.
-    What was `seen` is None
-    where the whole outputs have another shape; `usual` says whether they have that of the
-    computation's own ones.
+    """A computation of one timestep, or of two where states are hidden: its layer cut, its
+    sequences `(n, t, F)` from the known states `(S, n, H)` of all units on; the `mask` is that of
+    all steps. What was `seen` is None where the whole outputs have another shape; `usual` says
+    whether they have that of the computation's own ones.
     """
 
     computation: Computation
@@ -257,8 +256,9 @@ class Glance:
         every = [rows, rows.next] if first.goes_on(layer, s, outputs) else [rows]
 
         def inputs() -> NDArray[Any]:
-            taken: NDArray[Any] = np.concatenate([one.taken(s.inputs) for one in every])
-            return taken.swapaxes(0, 1)
+            taken: NDArray[Any] = np.concatenate([one.taken(s.inputs) for one in every], axis=0)
+            found: NDArray[Any] = taken.swapaxes(0, 1)
+            return found
 
         def states() -> Array:
             return first.start(s, outputs, later).states
