@@ -118,7 +118,8 @@ def diagnosed(
     if known:
         return replace(check, causes=known)
     suspected: Callable[[], Suspicion | None] = cache(lambda: suspicion(reference, outputs))
-    steps = StepResiduals.of(reference, outputs)
+    right = np.array([row.max_ratio <= 1 for row in check.timesteps[: outputs.shape[1]]])
+    steps = StepResiduals.of(reference, outputs, right)
     if may_imply(reference.layer, steps.off):
         found = suspected()
         known = implied_causes(reference, found, evidence)

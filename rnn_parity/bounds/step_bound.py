@@ -173,7 +173,8 @@ class Steps:
         magnitude = self.state.magnitude(size, columns)
         value = self.state(h.value, columns)
         spread = spread + self.of_masks(self.state, magnitude)
-        return Sum.of(self.arithmetic, value, magnitude, self.layer.units, spread)
+        count = len(self.layer.recurrent_kernel)
+        return Sum.of(self.arithmetic, value, magnitude, count, spread)
 
     def operand(self, h: Ball) -> Ball:
         """`h` as the layer takes it: next to a tie it may be rounded either way."""

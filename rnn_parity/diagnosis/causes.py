@@ -20,14 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import arithmetics
-from rnn_parity.bounds.distance import ratios
+from rnn_parity.bounds.distance import distance, ratios
 from rnn_parity.bounds.observed import observed_part
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.evidence import Evidence, Fit, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
-from rnn_parity.diagnosis.few_units import by_themselves
+from rnn_parity.diagnosis.few_units import by_themselves, steps_of_units
+from rnn_parity.diagnosis.first_look import CLEARLY, Samples
 from rnn_parity.diagnosis.glance import Glance
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.cells import Array, Cell
@@ -114,12 +115,14 @@ def pairs(reference: Computation, evidence: Evidence) -> Candidates:
     for i, one in enumerate(order):
         others = [other for other in order[i + 1 :] if not {one, other} <= blind]
         for changed in tried(one, reference, evidence):
+            if changed.is_like(reference):
+                continue  # what the other one does then was tried alone
             every = [(other, set[str]()) for other in others]
             for other, refuted in glance.left(one, changed, others) if glance else every:
                 faults = one, other
                 swapped = sociable.index(other) < sociable.index(one)
                 for both in tried(other, changed, evidence):
-                    if both.detail in refuted:
+                    if both.detail in refuted or both.is_like(changed):
                         continue
                     if changed.undo is None or both.undo is changed.undo:
                         details = changed.detail, both.detail
@@ -348,6 +351,9 @@ explain linearly: below the first they look like noise, above the second like an
 Measured: rounding in 8 to 11 bits at most 0.06, formulas outside the catalogue at least 0.3."""
 
 
+FEW_UNITS = 16
+"""Units, evenly spread, by which samples are found that are off. Chosen: what is off in none of
+them is looked at as a whole."""
 FEWEST_SAMPLES, EQUATIONS = 8, 8
 """Samples, and steps for each number that a residual may follow, by which it is told what residuals
 look like; as many first timesteps of all samples are looked at next. Chosen."""
@@ -367,8 +373,11 @@ class StepResiduals:
 
     @classmethod
     @np.errstate(all="ignore")
-    def of(cls, c: Computation, outputs: NDArray[Any]) -> StepResiduals:
-        """From whole sequences of outputs.
+    def of(
+        cls, c: Computation, outputs: NDArray[Any], right: NDArray[np.bool_] | None = None
+    ) -> StepResiduals:
+        """From whole sequences of outputs; `right` `(T,)` are timesteps without any step that is
+        off, where that is known.
 
         What is off in a part of them is off: all are looked at where parts do not show all off.
         """
@@ -381,11 +390,12 @@ class StepResiduals:
         count = min(batch, max(FEWEST_SAMPLES, -(-EQUATIONS * unknowns // timesteps)))
         some = np.linspace(0, batch - 1, count).astype(int)
         kept = [*residuals_of(c, outputs, some, timesteps, off)]
-        for steps in (FEWEST_SAMPLES, timesteps) if count < batch else ():
-            left = still_open(off)
+        right = np.zeros(timesteps, bool) if right is None else right
+        looks = (first_of_all, few_of_all, all_of_all) if count < batch else ()
+        for look in looks:
+            left = still_open(off, right)
             if len(left):
-                for _ in residuals_of(c, outputs, left, min(steps, timesteps), off):
-                    pass
+                look(c, outputs, left, off)
         residual, size, given = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
         return cls(residual, size, given, off)
 
@@ -393,18 +403,47 @@ class StepResiduals:
 AXES = ("timestep", "sample", "unit")
 
 
-def still_open(off: dict[str, NDArray[np.bool_]]) -> NDArray[np.intp]:
+Off = dict[str, NDArray[np.bool_]]
+
+
+def still_open(off: Off, right: NDArray[np.bool_]) -> NDArray[np.intp]:
     """The samples that may show more of what is off: all of them, or those not off themselves."""
-    known = off["timestep"].all() and off["unit"].all()
+    known = (off["timestep"] | right).all() and off["unit"].all()
     return np.flatnonzero(~off["sample"] | (not known))
+
+
+def first_of_all(c: Computation, outputs: NDArray[Any], some: Samples, off: Off) -> None:
+    """Tell `off` what is off in the first timesteps of some samples."""
+    for _ in residuals_of(c, outputs, some, min(FEWEST_SAMPLES, outputs.shape[1]), off):
+        pass
+
+
+def all_of_all(c: Computation, outputs: NDArray[Any], some: Samples, off: Off) -> None:
+    """Tell `off` what is off in all timesteps of some samples."""
+    for _ in residuals_of(c, outputs, some, outputs.shape[1], off):
+        pass
+
+
+def few_of_all(c: Computation, outputs: NDArray[Any], some: Samples, off: Off) -> None:
+    """Tell `off` what is clearly off in a few units, in all timesteps of some samples."""
+    layer, count = c.layer, c.layer.units
+    if count <= FEW_UNITS or c.sequences.mask is not None or c.printed or not by_themselves(layer):
+        return
+    units = np.linspace(0, count - 1, FEW_UNITS).astype(int)
+    data = layer, c.sequences.samples(some), outputs[some]
+    for steps, seen, ball in steps_of_units(*data, units, arithmetics(layer.precision)[-1]):
+        beyond = ratios(distance(seen, ball.value), ball) > CLEARLY
+        off["timestep"][steps] |= beyond.any(axis=(1, 2))
+        off["sample"][some] |= beyond.any(axis=(0, 2))
+        off["unit"][units] |= beyond.any(axis=(0, 1))
 
 
 def residuals_of(
     c: Computation,
     outputs: NDArray[Any],
-    samples: NDArray[np.intp],
+    samples: Samples,
     timesteps: int,
-    off: dict[str, NDArray[np.bool_]],
+    off: Off,
 ) -> Iterator[tuple[Array, Array, Array]]:
     """Of some samples and first timesteps, what steps are off by, their sizes and what they were
     given, block by block; `off` is told which of them are beyond their bound.

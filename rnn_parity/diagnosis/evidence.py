@@ -7,7 +7,7 @@ them. A last output alone is held against a bound that is carried over all times
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -98,12 +98,15 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SequenceEvidence:
-    """Observed outputs, `(B, T, H)`, and the few rows on which candidates are tried first."""
+    """Observed outputs, `(B, T, H)`, and the few rows on which candidates are tried first: those
+    `steps` of some `samples`, then, where the first `diverging` step is later, those up to it.
+    """
 
     reference: Computation
     outputs: NDArray[Any]
     samples: NDArray[np.intp]
     steps: slice
+    diverging: Divergence | None = None
 
     @cached_property
     def tells_pairs(self) -> bool:
@@ -119,7 +122,7 @@ class SequenceEvidence:
         cls, reference: Computation, outputs: NDArray[Any], first: Divergence | None
     ) -> SequenceEvidence:
         """With the rows around the first divergence."""
-        return cls(reference, outputs, *first_rows(reference.layer, outputs, first))
+        return cls(reference, outputs, *first_rows(reference.layer, outputs, first), first)
 
     @cached_property
     def first(self) -> FirstStep:
@@ -128,6 +131,17 @@ class SequenceEvidence:
 
     def fits_of(self, variants: Sequence[Computation]) -> list[Fit]:
         """How well variants explain the outputs: a few of them, which refute most, first."""
+        if all(variant.is_like(self.reference) for variant in variants):
+            return [self.of_reference] * len(variants)
+        return self.looked_at(variants)
+
+    @cached_property
+    def of_reference(self) -> Fit:
+        """How well the reference computation explains the outputs."""
+        return self.looked_at([self.reference])[0]
+
+    def looked_at(self, variants: Sequence[Computation]) -> list[Fit]:
+        """`fits_of` variants, whatever they are."""
         layers = [variant.layer for variant in variants]
         if self.far_off_in_few(variants[0]):
             return [NO_FIT] * len(variants)
@@ -157,12 +171,21 @@ class SequenceEvidence:
 
     def fit_of(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Fit:
         """How well a layer explains outputs: a few of them, which refute most, first."""
-        samples = self.samples[self.samples < len(outputs)]
-        steps = self.steps if self.steps.stop <= outputs.shape[1] else slice(0, STEPS)
         printed = self.reference.printed
-        part = observed_part(layer, sequences, outputs, samples, steps)
-        found = closest_fit(layer, *part, printed)
-        return closest_fit(layer, sequences, outputs, printed) if found.max_ratio <= 1 else found
+        for rows in self.few_rows(outputs):
+            found = closest_fit(layer, *observed_part(layer, sequences, outputs, *rows), printed)
+            if not found.max_ratio <= 1:
+                return found
+        return closest_fit(layer, sequences, outputs, printed)
+
+    def few_rows(self, outputs: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], slice]]:
+        """Samples and timesteps on which computations are tried before all rows of `outputs`."""
+        batch, timesteps = outputs.shape[:2]
+        steps = self.steps if self.steps.stop <= timesteps else slice(0, STEPS)
+        yield self.samples[self.samples < batch], steps
+        late = self.diverging
+        if late and late.batch < batch and steps.stop <= late.timestep < timesteps:
+            yield np.array([late.batch]), slice(0, min(late.timestep + STEPS, timesteps))
 
     def proven(self, fit: Fit) -> Fit:
         """The fit; useless where printed numbers hardly refute the right computation."""
@@ -379,6 +402,11 @@ class FirstRows:
     samples: NDArray[np.intp]
     steps: NDArray[np.intp]
 
+    @property
+    def next(self) -> FirstRows:
+        """The timesteps after these."""
+        return FirstRows(self.samples, self.steps + 1)
+
     def taken(self, array: NDArray[Any]) -> NDArray[Any]:
         """These rows of an array `(B, T, N)`, `(1, n, N)`."""
         return array[self.samples, self.steps][np.newaxis]
@@ -478,7 +506,8 @@ class FirstInputs:
 
 
 class FirstStep:
-    """The first unmasked timestep of each of some `samples`.
+    """The first unmasked timestep of each of some `samples`, and where states are hidden the one
+    after it.
 
     Where every state is observed, the first of `steps` serves as well. Of `printed` numbers the
     last digit is unsure.
@@ -506,7 +535,7 @@ class FirstStep:
     def far_off(
         self, layers: Sequence[Cell], sequences: Sequences, outputs: NDArray[Any]
     ) -> list[bool]:
-        """Whether `outputs` `(B, T, H)` are wrong in half of their digits in that step already.
+        """Whether `outputs` `(B, T, H)` are wrong in half of their digits in such a step already.
 
         No bound is asked: one that wide would be of no use. The `layers` differ by their
         activations alone.
@@ -517,8 +546,39 @@ class FirstStep:
         start = self.once("start", lambda: self.start(sequences, outputs, later), *given)
         if not len(start.rows.samples):
             return [False] * len(layers)
+        far, after = self.compared(layers, sequences, start, later)
+        if all(far) or not self.goes_on(layer, sequences, outputs):
+            return far
+        second = self.once("second", lambda: self.second(start, outputs), start, outputs)
+        further, _ = self.compared(layers, sequences, second, True, after)
+        return [one or two for one, two in zip(far, further, strict=True)]
+
+    def goes_on(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> bool:
+        """Whether a second step is looked at: a first one from states of zeros shows nothing of W,
+        and of hidden states all that is known is what it makes of them.
+        """
+        plain = sequences.mask is None and self.printed is None and not layer.facts.own_output
+        return bool(layer.hidden) and plain and outputs.shape[1] > 1
+
+    def second(self, start: Start, outputs: NDArray[Any]) -> Start:
+        """The step after a first one, from the h that was seen; hidden states are not known."""
+        rows = start.rows.next
+        return Start(rows, start.seen, rows.taken(outputs).astype(np.float64))
+
+    def compared(
+        self,
+        layers: Sequence[Cell],
+        sequences: Sequences,
+        start: Start,
+        later: bool,
+        hidden: Sequence[Array] = (),
+    ) -> tuple[list[bool], list[Array]]:
+        """Whether a step is wrong in half of its digits, and the hidden states after it; what is
+        not known of those before it is given as `hidden`, `(1, n, H)` or `(L, 1, n, H)`.
+        """
+        layer = layers[0]
         projected = self.projected(layer, sequences, start.rows)
-        expected = self.step(layers, sequences, start, projected.projection)
+        expected, after = self.step(layers, sequences, start, projected.projection, hidden)
         off = start.seen - expected
         if self.printed is not None:
             # Through the state before, too, which is multiplied by the recurrent kernel.
@@ -528,7 +588,7 @@ class FirstStep:
         far: list[bool] = (errors > layer.precision.unit_roundoff * sizes).tolist()
         for i in np.flatnonzero(~np.isfinite(errors + sizes)).tolist():
             far[i] = far_where_finite(start, projected, expected[i], layer.precision.unit_roundoff)
-        return far
+        return far, after
 
     def is_later(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> bool:
         """Whether it is the first of `steps`: every state is observed there."""
@@ -564,10 +624,17 @@ class FirstStep:
         given = rows, s.inputs, layer.kernel, layer.precision, layer.operands, s.dropout
         return self.once("projection", make, *given)
 
-    def step(self, layers: Sequence[Cell], s: Sequences, start: Start, projection: Shared) -> Array:
-        """The outputs of the step, `(L, 1, n, H)`."""
+    def step(
+        self,
+        layers: Sequence[Cell],
+        s: Sequences,
+        start: Start,
+        projection: Shared,
+        hidden: Sequence[Array],
+    ) -> tuple[Array, list[Array]]:
+        """The outputs of the step, `(L, 1, n, H)`, and the hidden states after it."""
         layer, masks = layers[0], s.dropout.samples(start.rows.samples).state
-        states = [start.states[k : k + 1] for k in range(len(start.states))]
+        states = [*(start.states[k : k + 1] for k in range(len(start.states))), *hidden]
         every = slice(0, layer.width)
         times_w = Product(layer, layer.recurrent_kernel, masks)
 
@@ -584,9 +651,9 @@ class FirstStep:
             **layer.vectors,
             **{a: partial(applied, of_all) for a, of_all in activations_of(layers).items()},
         }
-        outputs = bound(layer.formula, letters)(projection, *states)[0]
-        outputs = outputs.value if isinstance(outputs, Shared) else outputs
-        return np.broadcast_to(outputs, (len(layers), *start.seen.shape))
+        found = bound(layer.formula, letters)(projection, *states)
+        outputs, *after = (a.value if isinstance(a, Shared) else a for a in found)
+        return np.broadcast_to(outputs, (len(layers), *start.seen.shape)), after
 
 
 def activations_of(layers: Sequence[Cell]) -> dict[str, list[Activation]]:

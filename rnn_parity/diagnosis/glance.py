@@ -1,4 +1,4 @@
-"""Pairs of mistakes at a glance: one timestep of a few samples and units, many pairs side by side.
+"""Pairs of mistakes at a glance: a timestep of a few samples and units, many pairs side by side.
 
 Few numbers rule out a pair for good, and most of thousands of pairs can be made in these alone: a
 mistake of each unit's weights does the same to a layer that is cut to a few units, and one of the
@@ -29,9 +29,11 @@ from rnn_parity.recurrence.time_loop import layer_inputs
 
 MOST_UNITS = 16
 """Units that are looked at. Chosen: with three samples, some fifty numbers refute nearly all."""
-CLEARLY = 16.0
+CLEARLY = 4.0
 """By how much more, in squares, a few units must be off than a whole layer: some may be further off
-than all of them are on average. Chosen."""
+than all of them are on average. Chosen: of right computations they are off by a few roundings, in
+squares below a hundredth of that even in 16 bits; at 16, noise of a thousandth of the outputs
+would leave nearly all pairs to the whole layer."""
 LANES = 128
 """Computations that are looked at side by side. Chosen: more take no less time each."""
 
@@ -41,20 +43,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What was observed of the few units after one timestep, `(n, J)`, and the mean square of all
-    units.
+    """What was observed after one timestep, or after each of two, and the mean squares of that:
+    `outputs` `(t, n, H)` and `sizes` `(t,)`.
     """
 
     outputs: Array
-    size: float
+    sizes: Array
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A computation of one timestep: its layer cut, its sequences `(n, 1, F)` from the known states
-    `(S, n, H)` of all units on; the `mask` is that of all steps. What was `seen` after it is None
-    where the whole outputs have another shape; `usual` says whether they have that of the
-    computation's own ones.
+    """A computation of one timestep, or of two where states are hidden: its layer cut, its
+    sequences `(n, t, F)` from the known states `(S, n, H)` of all units on; the `mask` is that of
+    all steps. What was `seen` is None where the whole outputs have another shape; `usual` says
+    whether they have that of the computation's own ones.
     """
 
     computation: Computation
@@ -241,28 +243,29 @@ class Glance:
         if variant.by_sample and not first.is_later(layer, sequences, outputs):
             return None
         few, seen = self.first_step(first, layer, sequences, outputs)
-        if not len(seen.outputs):
+        if not seen.outputs.size:
             return None
         return Part(replace(own, sequences=few), sequences.mask, seen, usual)
 
     def first_step(
         self, first: FirstStep, layer: Cell, s: Sequences, outputs: NDArray[Any]
     ) -> tuple[Sequences, Seen]:
-        """The step alone as sequences, and what was observed after it."""
+        """The step alone as sequences, or with the one after it, and what was observed."""
         later = first.is_later(layer, s, outputs)
         rows = first.rows(s, later)
+        every = [rows, rows.next] if first.goes_on(layer, s, outputs) else [rows]
 
         def inputs() -> NDArray[Any]:
-            taken: NDArray[Any] = rows.taken(s.inputs).swapaxes(0, 1)
-            return taken
+            taken: NDArray[Any] = np.concatenate([one.taken(s.inputs) for one in every], axis=0)
+            found: NDArray[Any] = taken.swapaxes(0, 1)
+            return found
 
         def states() -> Array:
             return first.start(s, outputs, later).states
 
         def seen() -> Seen:
-            found = rows.taken(outputs)[0].astype(np.float64)
-            scale = float((found**2).mean()) if found.size else 0.0
-            return Seen(found[:, self.units], scale)
+            found = np.concatenate([one.taken(outputs) for one in every]).astype(np.float64)
+            return Seen(found, (found**2).mean(axis=(1, 2)) if found.size else np.zeros(len(found)))
 
         x = self.once(inputs, s.inputs, s.mask, later)
         known = self.once(states, s.initial_state, s.mask, outputs if later else None)
@@ -285,26 +288,38 @@ class Glance:
         for i, part in enumerate(parts):
             if part is not None and part.seen is not None:
                 layer = part.computation.layer
-                key = layer.formula, layer.precision, layer.operands, len(part.seen.outputs)
+                count = min(part.computation.sequences.shape[1], len(part.seen.outputs))
+                rows = part.seen.outputs.shape[1]
+                key = layer.formula, layer.precision, layer.operands, rows, count
                 alike.setdefault(key, []).append((i, part.computation, part.seen))
-        for group in alike.values():
-            places, computations, seen = zip(*group, strict=True)
-            for i, off in zip(places, self.all_off(computations, seen), strict=True):
-                far[i] = off
+        for key, group in alike.items():
+            *_, count = key
+            near, hidden = group, list[Array]()
+            for t in range(count):
+                places, computations, seen = zip(*near, strict=True)
+                expected, hidden = side_by_side(computations, seen, t, hidden, self.units)
+                off = self.all_off(computations, seen, t, expected)
+                for i, one in zip(places, off, strict=True):
+                    far[i] = one
+                left = [i for i, one in enumerate(off) if not one]
+                near, hidden = [near[i] for i in left], [state[left] for state in hidden]
+                if not near:
+                    break
         return far
 
-    def all_off(self, computations: Sequence[Computation], seen: Sequence[Seen]) -> list[bool]:
-        """`far_off` of computations that share a formula."""
+    def all_off(
+        self, computations: Sequence[Computation], seen: Sequence[Seen], t: int, expected: Array
+    ) -> list[bool]:
+        """`far_off` of computations that share a formula, by what they make of step t."""
         layer, printed = computations[0].layer, self.first.printed
-        observed = np.stack([one.outputs for one in seen])
-        expected = side_by_side(computations, self.units)
+        observed = np.stack([one.outputs[t][:, self.units] for one in seen])
         off = np.abs(observed - expected)
         if printed is not None:
             kernels = {id(c.layer.recurrent_kernel): c.layer.recurrent_kernel for c in computations}
             most = max(float(np.abs(w).sum(axis=0).max()) for w in kernels.values())
             off = np.maximum(off - (2 + most) * printed.unsure(observed), 0)
         errors, sizes = ((a**2).mean(axis=(1, 2)) for a in (off, expected))
-        sizes = np.maximum(sizes, [one.size for one in seen])
+        sizes = np.maximum(sizes, [one.sizes[t] for one in seen])
         far: list[bool] = (errors > CLEARLY * layer.precision.unit_roundoff * sizes).tolist()
         known: list[bool] = np.isfinite(errors + sizes).tolist()
         return [one and sure for one, sure in zip(far, known, strict=True)]
@@ -320,31 +335,49 @@ def made_first(other: Fault, one: Fault) -> bool:
 # One step of many computations.
 
 
-def side_by_side(computations: Sequence[Computation], units: Units) -> Array:
-    """The outputs `(L, n, J)` of the few `units` after one step of L computations."""
+def side_by_side(
+    computations: Sequence[Computation],
+    seen: Sequence[Seen],
+    t: int,
+    hidden: Sequence[Array],
+    units: Units,
+) -> tuple[Array, list[Array]]:
+    """The outputs of the few `units` after step t of L computations, and the hidden states, all
+    `(L, n, J)`: a later step starts from what was seen before it, and from the `hidden` states.
+    """
     made: dict[Any, Array] = {}
 
     def product(c: Computation, a: NDArray[Any], matrix: Array, inputs: bool) -> Array:
         key = id(a), id(matrix)
         if key not in made:
-            made[key] = taken(c.layer, a, inputs) @ matrix
+            made[key] = taken(c.layer, a, t, inputs) @ matrix
         return made[key]
 
-    every = [(c, c.sequences.inputs, c.sequences.initial_state) for c in computations]
-    times_u = np.stack([product(c, x, c.layer.kernel, True) for c, x, _ in every])
-    times_w = np.stack([product(c, s, c.layer.recurrent_kernel, False) for c, _, s in every])
-    own = np.stack([s[..., units] for *_, s in every], axis=1)
+    pairs = [*zip(computations, seen, strict=True)]
+    # What came out of the step before is the first state in this one.
+    before = [s.outputs if t else c.sequences.initial_state for c, s in pairs]
+    times_u = np.stack([product(c, c.sequences.inputs, c.layer.kernel, True) for c, _ in pairs])
+    ws = [(c, a, c.layer.recurrent_kernel) for (c, _), a in zip(pairs, before, strict=True)]
+    times_w = np.stack([product(c, a, w, False) for c, a, w in ws])
+    if t:
+        own = [np.stack([a[t - 1][:, units] for a in before]), *hidden]
+    else:
+        own = [*np.stack([states[..., units] for states in before], axis=1)]
     layers = [c.layer for c in computations]
-    found = bound(layers[0].formula, letters(layers, times_w))(times_u, *own)[0]
-    outputs: Array = np.broadcast_to(found, (len(layers), *own.shape[2:]))
-    return outputs
+    found = bound(layers[0].formula, letters(layers, times_w))(times_u, *own)
+    outputs, *after = (np.broadcast_to(a, own[0].shape) for a in found)
+    return outputs, after
 
 
-def taken(layer: Cell, a: NDArray[Any], inputs: bool) -> Array:
-    """The inputs `(n, 1, F)`, or the states `(S, n, H)`, as a layer multiplies them: `(n, K)`."""
+def taken(layer: Cell, a: NDArray[Any], t: int, inputs: bool) -> Array:
+    """The inputs `(n, t, F)`, or the first state, as a layer multiplies them in step t: `(n, K)`.
+
+    Of the states `(S, n, H)`, or of what was seen in each step before.
+    """
     if not inputs:
-        return operand(layer, a[0])
-    found: Array = layer_inputs(layer, a, slice(0, 1), np.empty((1, len(a), a.shape[2])))[0]
+        return operand(layer, a[max(0, t - 1)])
+    room = np.empty((1, len(a), a.shape[2]))
+    found: Array = layer_inputs(layer, a, slice(t, t + 1), room)[0]
     return found
 
 

@@ -342,6 +342,49 @@ def test_pairs_are_not_tried_where_every_row_of_the_inputs_holds_no_number(value
         assert seen.tells_pairs != holds_none
 
 
+# Divergences that start late.
+
+
+def late_run(kind, start):
+    """A run, and its outputs from timestep `start` on those of other samples."""
+    run = right_run((20, 12, 5, 24), kind=kind)
+    outputs = simulate(run)
+    outputs[:, start:] = np.roll(outputs, 1, axis=0)[:, start:]
+    return run, outputs
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_what_is_off_late_is_told_of_all_samples(kind):
+    check = examined(*late_run(kind, 9))
+    assert check.causes == ()
+    assert any(
+        "all 24 units, in all 20 samples, in 3 of 12 timesteps (9, 10, 11)" in note
+        for note in check.notes
+    )
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_what_is_off_late_in_one_sample_is_told_of_that_one(kind):
+    run, outputs = late_run(kind, 9)
+    right = simulate(run)
+    right[7] = outputs[7]
+    assert any("in 1 of 20 samples (7)" in note for note in examined(run, right).notes)
+
+
+def test_a_computation_is_like_another_that_differs_by_nothing_that_counts():
+    reference = Computation(*call_of(right_run((3, 4, 2, 3), kind="LSTM")))
+    state = np.zeros_like(reference.sequences.initial_state)
+    assert reference.sequences_but("no state", initial_state=state).is_like(reference)
+    assert reference.layer_but(zero_output_for_mask=True).is_like(reference)
+    assert not reference.sequences_but(initial_state=state + 1).is_like(reference)
+    assert not reference.layer_but(bias=reference.layer.bias.copy()).is_like(reference)
+    assert not reference.but(undo=lambda c, y: (c.sequences, y)).is_like(reference)
+    mask = np.ones((3, 4), bool)
+    masked = reference.sequences_but(mask=mask)
+    assert not masked.is_like(reference)
+    assert not masked.layer_but(zero_output_for_mask=True).is_like(masked)
+
+
 # Other weights, by all samples together.
 
 

@@ -79,6 +79,21 @@ def test_the_first_step_is_the_first_that_no_mask_hides(kind):
     assert far_off(run, wrong) == [True]
 
 
+def test_where_states_are_hidden_the_second_step_shows_the_recurrent_kernel():
+    """A first step from states of zeros shows nothing of it."""
+    run = right_run(SIZE, kind="LSTM")
+    outputs = simulate(run)
+    other = run.layer().changed(recurrent_kernel=run.layer().recurrent_kernel[::-1])
+    assert far_off(run, outputs, layers=[run.layer()]) == [False]
+    assert far_off(run, outputs, layers=[other]) == [True]
+    assert far_off(run.but(x=run.x[:, :1]), outputs[:, :1], layers=[other]) == [False]
+    wrong = outputs.copy()
+    wrong[:, 2:] += 1  # steps that nobody looks at
+    assert far_off(run, wrong) == [False]
+    wrong[2, 1] += 1
+    assert far_off(run, wrong) == [True]
+
+
 @pytest.mark.parametrize("kind", ["SimpleRNN", "GRU"])
 def test_a_later_step_starts_from_the_observed_state(kind):
     run = right_run(SIZE, kind=kind)

@@ -63,6 +63,22 @@ class Computation:
         steps = self.sequences.shape[1] if mask is None else mask.sum(axis=1).max()
         return bool(steps <= 1 and not self.sequences.initial_state[0].any())
 
+    def is_like(self, other: Computation) -> bool:
+        """Whether both surely compute the same: with the very same objects, or equal states."""
+        mine, theirs = self.parts(), other.parts()
+        same = mine.keys() == theirs.keys() and all(mine[name] is theirs[name] for name in mine)
+        states = self.sequences.initial_state, other.sequences.initial_state
+        return same and np.array_equal(*states)
+
+    def parts(self) -> dict[str, Any]:
+        """All that the computation is made of but for its states, by names."""
+        s, own = self.sequences, {**vars(self), "class": type(self.layer)}
+        of_layer = vars(self.layer)
+        if s.mask is None and self.earlier is None:  # nobody writes anything for masked steps
+            of_layer = {**of_layer, "zero_output_for_mask": None}
+        own |= {"inputs": s.inputs, "mask": s.mask, "dropout": s.dropout, **of_layer}
+        return {k: v for k, v in own.items() if k not in ("layer", "sequences", "detail")}
+
     def unsure_step(self, outputs: Outputs) -> float:
         """How far printed digits on both sides of a step may move its residual, about; 0 where the
         numbers were not printed.

@@ -25,6 +25,7 @@ from rnn_parity.diagnosis.faults.fault import INPUTS, OUTPUTS, Computation, Faul
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
 from rnn_parity.recurrence.time_loop import blocks, final_states, first_step
+from rnn_parity.verdict.printed import steps_as_written
 from rnn_parity.verdict.results import Cause
 
 # The given initial states.
@@ -150,6 +151,8 @@ def implied_first_state(c: Computation, outputs: Outputs) -> Variants:
     right = FirstSteps.of(c.sequences, outputs, 1).off(layer, c.sequences.initial_state) <= near
     if (unmasked(c.sequences).sum(axis=1)[~right] < CONFIRMING[hidden]).any():
         return
+    if right.all() and starts_right(c, outputs):
+        return
     later, seen = after_the_first_step(c, outputs)
     # Some samples, which cost little, rule out nearly all that is something else.
     few = np.flatnonzero(~right)[:FEW]
@@ -163,6 +166,20 @@ def implied_first_state(c: Computation, outputs: Outputs) -> Variants:
     told = told_of(layer, implied_states(layer, c.sequences, outputs), right)
     later = replace(later, initial_state=states)
     yield c.but(told, undo=lambda c, y: (later, after_the_first_step(c, y)[1]))
+
+
+def starts_right(c: Computation, outputs: Outputs) -> bool:
+    """Whether all of the first timesteps, which imply hidden states, are within rounding."""
+    part = c.layer, c.sequences.first(IMPLYING), outputs[:, :IMPLYING]
+    if c.sequences.mask is not None:
+        return False
+    return any(
+        all(
+            ratios(distance(seen.outputs, ball.value), ball).max() <= 1
+            for _, seen, ball in steps_as_written(*part, arithmetic, c.printed)
+        )
+        for arithmetic in arithmetics(c.layer.precision)
+    )
 
 
 def unmasked(s: Sequences) -> NDArray[np.bool_]:

@@ -19,7 +19,14 @@ from rnn_parity.diagnosis.equations import (
     where,
 )
 from rnn_parity.diagnosis.faults.fault import ORDER, UNITS, Computation, Fault, Outputs, Variants
-from rnn_parity.diagnosis.implied_weights import few_rows, rows, total_rows
+from rnn_parity.diagnosis.few_units import by_themselves, cut
+from rnn_parity.diagnosis.implied_weights import (
+    FEWEST_SAMPLES,
+    few_rows,
+    rows,
+    rows_of_units,
+    total_rows,
+)
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FORMATS, LAYER_DTYPES, Precision
 from rnn_parity.verdict.sentences import other_value
@@ -46,6 +53,9 @@ CONFIRMED = 2
 """Equations for each unknown bias of a unit: half of them confirm what the others imply."""
 BIASES_SHOWN = 3
 """Values of another bias that are told. Chosen."""
+SPREAD = 2 * FEW
+"""Units, evenly spread, by which it is told that more are off, in timesteps that are not the first
+ones. Chosen."""
 ROUNDS = 16
 """Times at most that the equations of single differences are set up. Chosen: twice `FEW`."""
 
@@ -135,13 +145,18 @@ def misread(c: Computation, *names: str) -> Variants:
     for how in found[0]:
         arrays = {name: one[how] for name, one in zip(names, found, strict=True)}
         own = {name: getattr(layer, name) for name in names}
-        if any(np.array_equal(arrays[n], own[n]) for n in names):
+        if any(are_equal(arrays[n], own[n]) for n in names):
             continue
-        if all(np.array_equal(arrays[n], transposed_if_square(layer, own[n])) for n in names):
+        if all(are_equal(arrays[n], transposed_if_square(layer, own[n])) for n in names):
             continue
         which = " and the ".join(name.replace("_", " ") for name in names)
         cudnn = ", as cuDNN has them" * (len(names) > 1 and how == CUDNN)
         yield c.layer_but(f"the {which}, {how}{cudnn}", **arrays)
+
+
+def are_equal(one: Array, other: Array) -> bool:
+    """Whether two matrices are equal, by their first columns where these tell."""
+    return np.array_equal(one[:, :1], other[:, :1]) and np.array_equal(one, other)
 
 
 def transposed_if_square(layer: Cell, weights: Array) -> Array:
@@ -436,22 +451,29 @@ def implied_entries(c: Computation, outputs: Outputs) -> dict[tuple[int, int], f
     Each round sets up the equations of the layer that the one before has found.
     """
     layer, entries = c.layer, dict[tuple[int, int], float]()
-    before = np.zeros(layer.units)
+    data, before = (c.sequences, outputs), np.zeros(layer.units)
     # What the sum of so many terms may be off, about; whether it is enough is judged exactly.
     unit = (layer.features + layer.units + 9) * layer.precision.unit_roundoff
     digits = c.unsure_step(outputs)
     most = min(FEW, max(1, layer.units // 2))
 
-    def units_off(found: Rows) -> NDArray[np.bool_]:
+    def off_in(layer: Cell, found: Rows) -> NDArray[np.bool_]:
         allowed = unit * (found.size(stacked(layer)) + 1) + digits
         return np.asarray((np.abs(found.residual) > allowed).any(axis=(0, 1)))
 
     # A few timesteps tell that more units are off.
-    if np.count_nonzero(units_off(few_rows(layer, c.sequences, outputs))) > most:
+    if np.count_nonzero(off_in(layer, few_rows(layer, *data))) > most:
         return {}
+    # So do a few units, where the first timesteps are right.
+    if by_themselves(layer) and layer.units > SPREAD:
+        units = np.linspace(0, layer.units - 1, SPREAD).astype(int)
+        count = FEWEST_SAMPLES * c.sequences.shape[1]
+        part = cut(layer, units)
+        if np.count_nonzero(off_in(part, rows_of_units(part, *data, count, units))) > most:
+            return {}
     for _ in range(ROUNDS):
-        found = total_rows(layer, c.sequences, outputs) or rows(layer, c.sequences, outputs)
-        residual, off = np.abs(found.residual), units_off(found)
+        found = total_rows(layer, *data) or rows(layer, *data)
+        residual, off = np.abs(found.residual), off_in(layer, found)
         if np.count_nonzero(off) > most:
             return {}
         # While the entries found so far bring a unit nearer, no other one is looked for.
