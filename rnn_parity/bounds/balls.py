@@ -51,6 +51,13 @@ class Ball(Lettered):
         """That of `value`."""
         return self.value.shape
 
+    @property
+    def spread_out(self) -> Ball:
+        """The same ball, with a radius for each number."""
+        if self.radius.ndim:
+            return self
+        return Ball(self.value, np.full(self.shape, self.radius), self.arithmetic)
+
     def __getitem__(self, part: Any) -> Ball:
         radius = self.radius[part] if self.radius.ndim else self.radius
         return Ball(self.value[part], radius, self.arithmetic)

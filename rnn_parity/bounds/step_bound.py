@@ -98,13 +98,13 @@ class Steps:
         x = self.projected(block)
         if not self.hidden:
             output: Ball = self.step(x, before)[0].ball()
-            return output
+            return output.spread_out
         given = Given(x, () if self.layer.facts.own_output else (before,), keep)
         count = len(x.value)
         length = count if seen is None else SEGMENT
         cuts = [slice(start, start + length) for start in range(0, count, length)]
         parts = [self.segment(given[cut], None if seen is None else seen[cut]) for cut in cuts]
-        return parts[0] if len(parts) == 1 else concatenated(parts)
+        return parts[0].spread_out if len(parts) == 1 else concatenated(parts)
 
     def segment(self, given: Given, seen: Ball | None) -> Ball:
         """The outputs of some steps; `hidden` is carried on."""

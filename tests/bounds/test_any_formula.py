@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from own_cells import Averaged, Leaky, Minimal, Three, layer_of
 
+import rnn_parity as rp
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.step_bound import final_balls
-from rnn_parity.recurrence.cells import GRU, LSTM, PeepholeLSTM, SimpleRNN
-from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
+from rnn_parity.recurrence.cells import GRU, LSTM, Cell, PeepholeLSTM, SimpleRNN
+from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound, split
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.verdict.judge import Observations, judge
 from rnn_parity.verdict.results import Subject
@@ -149,3 +150,22 @@ def test_no_correct_arithmetic_leaves_its_bound(name, dtype, masked, steps):
         balls = final_balls(layer, few, arithmetic)
         for seen, ball in zip((outputs[:, -1], *final), (balls[0], *balls[1]), strict=True):
             assert np.all(np.abs(seen - ball.value) <= ball.radius)
+
+
+def negated(x, h, c, U, W, b, a, s):
+    """An output that no arithmetic rounds."""
+    z, g = split(x @ U + h @ W + b, 2)
+    return -h, s(z) * c + a(g)
+
+
+def test_an_output_that_is_known_exactly():
+    members = {"GATES": ("z", "g"), "STATES": ("h", "c"), "formula": staticmethod(negated)}
+    layer = layer_of(type("Negated", (Cell,), members), np.random.default_rng(0), dtype="float32")
+    rng = np.random.default_rng(1)
+    x, states = (np.float32(rng.normal(size=shape)) for shape in ((2, 5, 3), (2, 2, 4)))
+    signs = np.float32([-1, 1, -1, 1, -1])[:, np.newaxis]
+    outputs = signs * states[0][:, np.newaxis]
+    assert rp.compare(layer, x, outputs, initial_state=states).verdict == "parity"
+    outputs[0, 2, 1] = np.nextafter(outputs[0, 2, 1], np.float32(0))
+    check = rp.compare(layer, x, outputs, initial_state=states).checks[0]
+    assert (check.verdict, check.first_divergence.timestep) == ("diverged", 2)
