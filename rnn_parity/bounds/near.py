@@ -164,6 +164,12 @@ class Near:
                 self.shown, due = self.look(block, observed), True
             steps.unlooked = 0 if due else steps.unlooked
 
+    def close(self) -> None:
+        """Free the buffers; no block may follow."""
+        for formula in self.formulas.values():
+            if formula is not None:
+                formula.close()
+
     def ends(self, t: int) -> list[Carried]:
         """The hidden states after a step of the last block, -1 or -2."""
         assert self.last is not None

@@ -465,6 +465,11 @@ class NearFormula:
         """The hidden states, in order."""
         return [self.hidden[k] for k in range(len(self.hidden))]
 
+    def close(self) -> None:
+        """Forget what refers to this: buffers shall not wait for the garbage collector."""
+        for one in (self.late, self.checks, self.loads, self.found, self.leaves):
+            one.clear()
+
     # A tile.
 
     def run(self, block: Block, t: slice, carried: list[Carried]) -> None:

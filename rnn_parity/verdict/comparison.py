@@ -137,7 +137,10 @@ def compare_samples(
             found.take(tile, seen, steps.observed(tile, seen), layer.precision)
             observed.state = seen.state
             near.resume(tile)
-    return found.comparison(last_of(block, observed, steps, near), part.start)
+    last = last_of(block, observed, steps, near)
+    if near:
+        near.close()
+    return found.comparison(last, part.start)
 
 
 def last_of(block: Block, observed: Observed, steps: Steps, near: Near | None) -> Last:
