@@ -70,8 +70,9 @@ of the output, at most 1, so that float32 does for it too."""
 STEEPER = 1.1
 """More than `1 / (1 - L r / 2)**2`, as a bound by the slope (`Activation.by_slope`) has it."""
 ROOM = 1.5
-"""How much further than seen so far a number may go before limits are worked out again. Chosen:
-few blocks need new ones, and what limits add to a radius, some 0.1 %, hardly grows."""
+"""How much further than seen so far a number may go before limits are worked out again. Measured:
+of 128 tiles of an LSTM of 256 units 28 need new ones, 123 with 1.25; what limits add to a radius,
+0.2 to 0.7 % of layers of that size, is up to a half more."""
 
 
 class NotNearError(Exception):

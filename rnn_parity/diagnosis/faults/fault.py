@@ -40,8 +40,8 @@ class Computation:
     before this one, and what was observed of that; `backward_half` marks the backward layer of a
     `Bidirectional` whose two halves were observed as a whole. With `by_sample`, `undo` asks the
     layer what each sample starts from, and does to each what it would do to that one alone. `bits`
-    are what the form of the
-    observed numbers alone says for this variant, as that all of them are numbers of a format.
+    are what the form of the observed numbers alone says for this variant, as that all of them are
+    numbers of a format.
     """
 
     layer: Cell
