@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.formula import Lettered, Matrix, bound
-from rnn_parity.recurrence.products import Product
+from rnn_parity.recurrence.products import PANEL, Product, panels
 from rnn_parity.recurrence.sequences import Dropout
 
 # What a node may be: a leaf,
@@ -468,7 +468,7 @@ class Program:
         """The products with these gates of a kernel, in this order; `last` is one more row."""
         units, every = self.layer.units, range(self.layer.width // self.layer.units)
         if last is not None or gates != [*every]:
-            found = np.empty((len(matrix) + (last is not None), len(gates) * units), order="F")
+            found = np.empty((len(matrix) + (last is not None), len(gates) * units))
             for i, g in enumerate(gates):
                 found[: len(matrix), i * units : (i + 1) * units] = matrix[:, g * units :][
                     :, :units
@@ -567,14 +567,17 @@ class Program:
         """A product with gates of W in every step."""
         gates = [node.detail for node in self.plan.groups[call.out.group].nodes]
         product = self.product(self.layer.recurrent_kernel, self.dropout.state, gates)
-        # BLAS multiplies a few rows by a matrix faster in this order.
-        product.matrix = np.asarray(product.matrix, order="C" if self.batch > 1 else "F")
         home = self.homes[call.out.group].swapaxes(-3, -2)
         rows = home.reshape(*home.shape[:-2], -1)
-        each = repeat(rows) if rows.ndim == 2 else rows
-        if product.plain:
-            return in_steps(np.dot, *operands, repeat(product.matrix), each)
-        return in_steps(filled(product), *operands, each)
+        if not product.plain:
+            return in_steps(filled(product), *operands, by_step(rows, 2))
+        by_panels = panels(product.matrix, self.batch)
+        if by_panels is not None:
+            out = rows.reshape(*rows.shape[:-1], -1, PANEL).swapaxes(-3, -2)
+            return in_steps(np.matmul, *operands, repeat(by_panels), by_step(out, 3))
+        # BLAS multiplies a few rows, or one, by a matrix faster in this order.
+        matrix = np.asarray(product.matrix, order="C" if self.batch > 1 else "F")
+        return in_steps(np.dot, *operands, repeat(matrix), by_step(rows, 2))
 
     def views(self, place: Place, size: int) -> Iterable[Array]:
         """The numbers at a place, in every step: `(B, H)` of one member, `(g, B, H)` of several."""
@@ -592,6 +595,11 @@ class Program:
 def in_steps(function: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     """The function with its arguments in each step; what is the same in all may go on for ever."""
     return zip(repeat(function), zip(*arguments, strict=False), strict=False)
+
+
+def by_step(array: Array, axes: int) -> Iterable[Array]:
+    """An array in every step: the one that there is, or one for each, along a further axis."""
+    return repeat(array) if array.ndim == axes else array
 
 
 def filled(product: Product) -> Callable[[Array, Array], None]:

@@ -6,7 +6,7 @@ import pytest
 import rnn_parity as rp
 from rnn_parity.bounds.magnitudes import BoundedProduct
 from rnn_parity.recurrence.precision import FORMATS
-from rnn_parity.recurrence.products import Product, operand
+from rnn_parity.recurrence.products import Product, operand, panels
 
 pytestmark = pytest.mark.filterwarnings("error")
 # A GRU of one unit: the gates z, r and h are columns 0, 1 and 2.
@@ -59,3 +59,21 @@ def test_magnitudes_of_some_columns(dtype):
     assert masked.magnitude(rows, slice(2, 3))[0] == pytest.approx(
         np.array([[600], [2400]]), rel=1e-5
     )
+
+
+def test_panels_of_a_matrix():
+    """32 columns each, which begin with a line of the cache, for few rows by a large matrix."""
+    matrix = np.arange(512.0 * 96).reshape(512, 96)
+    assert panels(matrix, 20) is None  # 983,040 multiplications
+    found = panels(matrix, 21)
+    assert found.shape == (3, 512, 32)
+    assert found.ctypes.data % 64 == 0
+    for i, panel in enumerate(found):
+        assert panel[0, 0] == 32 * i
+        assert panel[511, 31] == 511 * 96 + 32 * i + 31
+    assert panels(matrix, 32) is not None
+    assert panels(matrix, 33) is None
+    deep = np.zeros((1024, 64))
+    assert panels(deep, 16) is not None
+    assert panels(deep, 17) is None
+    assert panels(np.zeros((512, 100)), 21) is None

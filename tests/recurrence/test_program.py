@@ -134,6 +134,25 @@ def test_blocks_of_any_size(name, masked, size, monkeypatch):
 
 
 @both
+@pytest.mark.parametrize("kind", [SimpleRNN, LSTM, GRU])
+@pytest.mark.parametrize(("size", "units"), [(3, 512), (32, 160), (33, 160), (3, 150)])
+def test_few_rows_by_a_large_matrix(kind, masked, size, units):
+    """In panels of 32 columns where that pays, and with what is recorded at its place."""
+    rng = np.random.default_rng(0)
+    layer = layer_of(kind, rng, units=units)
+    mask = rng.random((size, 4)) > 0.4 if masked else None
+    states = [rng.normal(size=(size, units)) for _ in layer.STATES]
+    x, states = rng.normal(size=(size, 4, 3)), states if len(states) > 1 else states[0]
+    sequences = Sequences.of(layer, x, mask, states)
+    outputs, history = by_formula(layer, sequences)
+    for recorded in (False, True):
+        (block,) = blocks(layer, sequences, recorded=recorded)
+        np.testing.assert_allclose(block.outputs.swapaxes(0, 1), outputs, rtol=1e-11, atol=1e-13)
+        after = block.states[:, 1:].swapaxes(0, 1)
+        np.testing.assert_allclose(after, history, rtol=1e-11, atol=1e-13)
+
+
+@both
 def test_operands_that_are_rounded(masked):
     layer, sequences = problem("LSTM", masked)
     rounded = layer.changed(operands=FORMATS["bfloat16"])
