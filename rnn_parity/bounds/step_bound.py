@@ -66,7 +66,13 @@ class Steps:
         self.at_once, self.is_whole = True, self.state.masks is not None
         self.unlooked = 0
         self.left: float = sequences.shape[1]
-        self.step = bound(layer.formula, self.letters())
+
+    @property
+    def step(self) -> Step:
+        """The formula on balls. It refers to this object, which would wait for the garbage
+        collector, with all that it has computed, if it kept the formula.
+        """
+        return bound(self.layer.formula, self.letters())
 
     def letters(self) -> dict[str, Any]:
         """What the letters of the formula mean on balls; x is the sum `x U`."""

@@ -52,13 +52,20 @@ nothing is copied and the blind spots are worked out at once. Chosen.
 class PassedCheck:
     """A check that passed: the `reference` computation, and what was observed of it.
 
-    `last` is what is known of the states around the last timestep in that `arithmetic`.
+    `last` is what is known of the states around the last timestep in that `arithmetic`, None where
+    no final state was observed.
     """
 
     reference: Computation
     observed: Observations
-    last: Last
+    last: Last | None
     arithmetic: Arithmetic
+
+    @property
+    def around_last(self) -> Last:
+        """What is known of the states around the last timestep, of which some were observed."""
+        assert self.last is not None
+        return self.last
 
     def copied(self) -> PassedCheck:
         """This check on arrays that nobody else has: what they hold later must not matter."""
@@ -337,8 +344,8 @@ def unseen_state(passed: PassedCheck) -> str | None:
         return "no final state was observed"
     if stale_shows(passed):
         return None
-    before, after = passed.last.states
-    if passed.last.own_output:
+    before, after = passed.around_last.states
+    if passed.around_last.own_output:
         before, after = stale_states(passed)[0], passed.observed.final_state[0]
     same = "the state did not change in the last timestep"
     near = "the state before the last timestep is within rounding of the one after it"
@@ -359,8 +366,8 @@ def stale_shows(passed: PassedCheck) -> bool:
 
 def known_stale(passed: PassedCheck) -> tuple[Array, ...]:
     """Those of the states before the last timestep that were observed and returned: h, or none."""
-    own, count = passed.last.own_output, len(passed.observed.final_state)
-    return () if own else (passed.last.states[0],)[:count]
+    last, count = passed.around_last, len(passed.observed.final_state)
+    return () if last.own_output else (last.states[0],)[:count]
 
 
 def stale_states(passed: PassedCheck) -> tuple[Array, ...]:
@@ -379,6 +386,6 @@ def stale_states(passed: PassedCheck) -> tuple[Array, ...]:
 
 def beyond(layer: Cell, states: tuple[Array, ...], passed: PassedCheck) -> bool:
     """Whether some returned state is beyond its bound in the arithmetic that explains the run."""
-    last = passed.last
+    last = passed.around_last
     held = held_states(layer, states, last.balls_of(states), last.replayed)
     return any(not one.row.max_ratio <= 1 for one in held)

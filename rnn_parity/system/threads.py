@@ -21,7 +21,7 @@ SINGLE_WORK = 1 << 20
 """The number of multiplications up to which BLAS stays in one thread by itself."""
 THREADED_WORK = 1 << 27
 """From this many multiplications on, splitting the batch over threads pays."""
-MOST_SAMPLES = 256
+MOST_SAMPLES = 128
 """Samples that go together at most: what is computed for all of them at once fills the memory, and
 from so many rows on matrix products gain nothing. Chosen."""
 

@@ -69,7 +69,8 @@ class Last:
 class Comparison:
     """The numbers of one comparison: a row per timestep, and the state that was observed last.
 
-    `last` is what is known of the states around the last timestep. `finite` tells whether any
+    `last` is what is known of the states around the last timestep, None unless final states will be
+    asked for: of a large batch it takes more memory than all the rest. `finite` tells whether any
     expected number was finite, so that there was something to compare; `widths`, how wide the
     bounds were beside the numbers. `blank` `(B, H)` counts the expected numbers of unmasked
     timesteps that are not finite; None where all are.
@@ -77,7 +78,7 @@ class Comparison:
 
     timesteps: Timesteps
     first_divergence: Divergence | None
-    last: Last
+    last: Last | None
     finite: bool
     widths: Widths
     heat_map: HeatMap
@@ -137,7 +138,7 @@ def compare_samples(
             found.take(tile, seen, steps.observed(tile, seen), layer.precision)
             observed.state = seen.state
             near.resume(tile)
-    last = last_of(block, observed, steps, near)
+    last = last_of(block, observed, steps, near) if final_states else None
     if near:
         near.close()
     return found.comparison(last, part.start)
@@ -237,7 +238,7 @@ class Found:
         rows.bound[steps] = radius[each, batch, unit]
         self.heat_map.include(steps.start, by_unit)
 
-    def comparison(self, last: Last, first_sample: int) -> Comparison:
+    def comparison(self, last: Last | None, first_sample: int) -> Comparison:
         """The finished numbers; samples were counted from 0, here they are from `first_sample`."""
         self.rows.batch[:] += first_sample
         first = self.first
@@ -278,7 +279,7 @@ def merge(parts: list[Comparison]) -> Comparison:
     return Comparison(
         Timesteps(*picked),
         min(firsts, key=lambda d: (d.timestep, d.batch), default=None),
-        merged_last([p.last for p in parts]),
+        merged_last([p.last for p in parts if p.last is not None]),
         any(p.finite for p in parts),
         reduce(Widths.beside, [p.widths for p in parts]),
         reduce(HeatMap.beside, [p.heat_map for p in parts]),
@@ -299,8 +300,10 @@ def merged_blank(parts: list[Comparison]) -> NDArray[np.int64] | None:
     return np.concatenate(found)
 
 
-def merged_last(parts: list[Last]) -> Last:
+def merged_last(parts: list[Last]) -> Last | None:
     """What is known of the whole batch, from what is known of its slices."""
+    if not parts:
+        return None
     return Last(
         np.concatenate([p.states for p in parts], axis=1),
         tuple(concatenated(balls) for balls in zip(*(p.balls for p in parts), strict=True)),

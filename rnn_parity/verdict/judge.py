@@ -255,15 +255,11 @@ def judge_in(
         return Judged(judge_last(arithmetic, layer, sequences, observed, check), arithmetic)
     states = len(observed.final_state)
     found = compare_outputs(layer, sequences, observed.outputs, arithmetic, states)
-    held = [
-        *held_last_output(arithmetic, layer, sequences, observed),
-        *held_states(
-            layer,
-            observed.final_state,
-            found.last.balls_of(observed.final_state),
-            found.last.replayed,
-        ),
-    ]
+    held = held_last_output(arithmetic, layer, sequences, observed)
+    if states:
+        assert found.last is not None
+        balls = found.last.balls_of(observed.final_state)
+        held = [*held, *held_states(layer, observed.final_state, balls, found.last.replayed)]
     check = replace(
         check,
         timesteps=found.timesteps,

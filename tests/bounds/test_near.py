@@ -591,7 +591,7 @@ def test_a_comparison_goes_on_after_blocks_of_either_way(monkeypatch):
     sequences, rows, last = Sequences.of(layer, x), [], []
     for applies in (Near.applies, lambda *_: False):
         monkeypatch.setattr(Near, "applies", staticmethod(applies))
-        found = compare_outputs(layer, sequences, outputs, ARITHMETIC)
+        found = compare_outputs(layer, sequences, outputs, ARITHMETIC, 2)
         rows.append(found.timesteps.max_ratio)
         last.append(found.last.balls)
     np.testing.assert_allclose(rows[0], rows[1], rtol=0.05, atol=0.02)

@@ -41,3 +41,10 @@ def test_a_forked_process_compares_as_its_parent_does(monkeypatch):
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     threads.pool.cache_clear()
+
+
+def test_a_large_batch_is_cut_into_slices_of_about_one_size():
+    """Of 128 samples at most; as many as there are processors, at least."""
+    assert threads.slices(5, 2) == [slice(0, 2), slice(2, 5)]
+    assert threads.slices(256, 2) == [slice(0, 128), slice(128, 256)]
+    assert threads.slices(257, 2) == [slice(0, 85), slice(85, 171), slice(171, 257)]

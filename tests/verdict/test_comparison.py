@@ -50,7 +50,7 @@ def columns(found):
 def test_equal_numbers(activation, size, monkeypatch):
     in_blocks_of(monkeypatch, size)
     layer, sequences, outputs = halving(activation)
-    found = compare_outputs(layer, sequences, outputs, SINGLE)
+    found = compare_outputs(layer, sequences, outputs, SINGLE, 1)
     rows = found.timesteps
     for name in ("max_deviation", "max_ulp", "max_residual", "max_ratio", "batch", "unit"):
         assert getattr(rows, name).tolist() == [0, 0, 0]
@@ -103,10 +103,16 @@ def test_one_number_that_is_off(off, diverged, activation, size, monkeypatch):
 def test_the_replay_is_told_beside_what_was_observed():
     layer, sequences, outputs = halving("relu")
     outputs[:, 2] += 0.5
-    found = compare_outputs(layer, sequences, outputs, SINGLE)
+    found = compare_outputs(layer, sequences, outputs, SINGLE, 1)
     assert found.last.states[1].tolist() == outputs[:, 2].tolist()
     assert found.last.replayed[0].tolist() == (outputs[:, 2] - 0.5).tolist()
     assert found.last.balls[0].value.tolist() == (outputs[:, 2] - 0.5).tolist()
+
+
+def test_what_is_around_the_last_timestep_is_kept_for_final_states():
+    layer, sequences, outputs = halving("relu")
+    assert compare_outputs(layer, sequences, outputs, SINGLE).last is None
+    assert compare_outputs(layer, sequences, outputs, SINGLE, 1).last is not None
 
 
 def test_the_states_of_a_layer_with_a_cell():
@@ -121,7 +127,7 @@ def test_the_states_of_a_layer_with_a_cell():
     )
     x = np.array([[[1.0], [2.0], [4.0]]])
     sequences = Sequences.of(layer, x, None, [[[5.0]], [[10.0]]])
-    found = compare_outputs(layer, sequences, np.array([[[22.0], [26.0], [34.0]]]), SINGLE)
+    found = compare_outputs(layer, sequences, np.array([[[22.0], [26.0], [34.0]]]), SINGLE, 2)
     assert [one.tolist() for one in found.last.replayed] == [[[34]], [[17]]]
     assert [ball.value.tolist() for ball in found.last.balls] == [[[34]], [[17]]]
     assert found.last.states.tolist() == [[[26]], [[34]]]
@@ -140,10 +146,10 @@ def test_expected_numbers_are_those_from_the_observed_states():
 def test_samples_in_parts_give_the_same_numbers(activation, monkeypatch):
     layer, sequences, outputs = halving(activation)
     outputs[1, 1, 1] += 0.5
-    whole = compare_outputs(layer, sequences, outputs, SINGLE)
+    whole = compare_outputs(layer, sequences, outputs, SINGLE, 1)
     parts = [slice(0, 1), slice(1, 2)]
     monkeypatch.setattr(comparison, "over_batch", lambda _, __, work: list(map(work, parts)))
-    found = compare_outputs(layer, sequences, outputs, SINGLE)
+    found = compare_outputs(layer, sequences, outputs, SINGLE, 1)
     assert columns(found) == columns(whole)
     np.testing.assert_allclose(found.heat_map.ratio, whole.heat_map.ratio, rtol=1e-3)
     np.testing.assert_allclose(found.timesteps.bound[1:], whole.timesteps.bound[1:], rtol=1e-3)
