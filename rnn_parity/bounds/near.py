@@ -41,7 +41,7 @@ from rnn_parity.recurrence.time_loop import Block
 FEW_GROWN = 2.0**-4
 """A share of the numbers for which a look does not pay before it is due by the timesteps: it costs
 as much for one unit as for all. Chosen."""
-TILE = 1 << 16
+TILE = 1 << 17
 """Numbers of the output that go together. Measured: with half as many the calls of two threads wait
 for each other at the interpreter, with twice as many the buffers leave the cache."""
 SURE = 0.5
@@ -83,7 +83,9 @@ class Near:
         self.grouped = self.layer.features >= many, units >= many
         batch = sequences.shape[0]
         self.shape = next(iter(sequences.blocks(self.layer.width))).stop, batch
-        self.length = min(max(1, TILE // (batch * units)), self.shape[0])
+        # A look, of which one may be due after each segment, is taken at the end of a tile.
+        most = SEGMENT if self.hidden else self.shape[0]
+        self.length = min(max(1, TILE // (batch * units)), self.shape[0], most)
         self.wholes: dict[tuple[bool, bool], NearBlock] = {}
         self.formulas: dict[tuple[int, bool, bool], NearFormula | None] = {}
         self.last: NearFormula | None = None

@@ -20,7 +20,6 @@ from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import SLACK, constant
 from rnn_parity.bounds.magnitudes import Magnitudes, gamma, in_range, norms
 from rnn_parity.bounds.observed import Observed
-from rnn_parity.bounds.step_bound import GROWN, SEGMENT
 from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FLOAT32
@@ -1050,7 +1049,6 @@ class NearFormula:
         def limits() -> Limits:
             return state.limits(self.eta)
 
-        self.checks.append(state.check)
         moved, radius = state.states[:1], state.states[1:2]
         return self.limited(Number(tape, state.c[np.newaxis, 1:], moved, radius), limits)
 
@@ -1104,21 +1102,14 @@ class Hidden:
         tape.do(np.add, added, tape.do(np.multiply, size[:, 1:], unit), added)
         tape.do(np.multiply, added, 1 + 2 * unit, added)
         tape.do(np.multiply, factor, SLACK * (1 + unit) ** 2, factor)
-        looks = added[0, SEGMENT - 1 : -1 : SEGMENT]
-        self.added, self.of_looks = np.empty_like(added[0, -1]), np.empty_like(looks)
+        self.added = np.empty_like(added[0, -1])
         tape.call(np.copyto, self.added, added[0, -1])
-        tape.call(np.copyto, self.of_looks, looks)
 
     def go_on(self, carried: Carried) -> None:
         """Start from what was carried on."""
         self.start[0], self.start[1] = carried.moved, carried.radius
         self.start[2] = carried.gathered
         self.before = carried
-
-    def check(self) -> None:
-        """Raise `NotNearError` where the general way would look at outputs within the block."""
-        if (self.states[1, SEGMENT - 1 : -1 : SEGMENT] > GROWN * self.of_looks).any():
-            raise NotNearError
 
     def limits(self, eta: float) -> Limits:
         """The limits of c, which hold as long as what is left out is `narrow`.

@@ -30,6 +30,7 @@ from rnn_parity.bounds.step_bound import (
     recurrence,
     scan,
 )
+from rnn_parity.recurrence import sequences as sequences_of
 from rnn_parity.recurrence.activations import named
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.formula import split
@@ -123,7 +124,8 @@ def radii(layer, x, outputs, seen):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fused", [False, True])
-def test_the_radius_of_c_stays_bounded_where_the_outputs_tell_it(fused):
+def test_the_radius_of_c_stays_bounded_where_the_outputs_tell_it(fused, monkeypatch):
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1 << 15)  # so that there are several
     layer = open_lstm()
     x = np.random.default_rng(1).normal(size=(1, 9000, 3)).astype(np.float32)
     outputs, h, c = float32_run(layer, x, fused)

@@ -32,6 +32,14 @@ from rnn_parity.verdict.results import Subject
 
 pytestmark = pytest.mark.filterwarnings("error")
 (ARITHMETIC,) = arithmetics(FLOAT32)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """So that small problems have several."""
+    monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1 << 15)
+
+
 KINDS = {
     "SimpleRNN": (SimpleRNN, {}),
     "linear": (SimpleRNN, {"activation": "linear"}),
@@ -380,15 +388,16 @@ def test_outputs_are_looked_at_as_in_the_general_way():
             assert (quick.radius <= 1.5 * radius).all()
 
 
-def test_blocks_with_a_look_within_are_left_to_the_general_way():
+def test_a_block_with_a_look_within_is_cut_there():
     layer, x, outputs = open_gate(1, 5)
     both = Both(layer, x, outputs)
-    assert len(both.found[0][1]) > SEGMENT
-    assert both.first is None
-    layer, x, outputs = problem("LSTM", shape=(1, 1500))  # where none would cut anything
-    both = Both(layer, x, outputs)
-    assert len(both.found[0][1]) > SEGMENT
-    assert both.first is not None
+    (block,) = Sequences.of(layer, x).blocks(layer.width)
+    assert block.stop > 5 * SEGMENT
+    assert [len(radius) for _, _, radius in both.found] == 5 * [SEGMENT] + [1500 - 5 * SEGMENT]
+    assert all(quick is not None for quick, _, _ in both.found)
+    both.agree()
+    (state,), (general,) = both.near.hidden, both.steps.hidden
+    assert (state.radius <= 1.5 * general.radius).all()
 
 
 def test_a_hidden_state_whose_radius_is_wide_is_left_to_the_general_way():
