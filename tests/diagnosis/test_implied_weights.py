@@ -16,6 +16,7 @@ from rnn_parity.diagnosis import causes
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import stacked, where
 from rnn_parity.diagnosis.faults import Computation
+from rnn_parity.diagnosis.few_units import by_themselves
 from rnn_parity.diagnosis.implied_weights import NormalEquations
 from rnn_parity.diagnosis.probe import probed
 from rnn_parity.recurrence.sequences import Sequences
@@ -381,6 +382,92 @@ def test_samples_differ_by_all_that_they_are_given():
     layer = rp.SimpleRNN(np.ones((1, 2)), np.ones((2, 2)))
     found = implied.distinct(Sequences.of(layer, x, mask, states))
     assert found.tolist() == [0, 1, 2, 3]
+
+
+# The units alone that a quick look shows.
+
+
+@pytest.mark.parametrize("mask", [False, True])
+@every_kind
+def test_equations_of_some_units_are_those_of_all(kind, mask):
+    run = right_run((6, 40, 5, 4), kind=kind, mask=mask, state=True)
+    (layer, sequences), y, units = call_of(run), simulate(run), np.array([1, 3])
+    if kind == BEFORE:  # its reset gates reach all units
+        assert not by_themselves(layer)
+        return
+    whole = implied.rows(layer, sequences, y, even=True)
+    some = implied.rows(layer, sequences, y, even=True, units=units)
+    np.testing.assert_array_equal(some.good, whole.good)
+    np.testing.assert_allclose(some.residual, whole.residual[..., units], rtol=1e-5, atol=1e-9)
+    scores = implied.scores(whole)[:, units]
+    np.testing.assert_allclose(implied.scores(some), scores, rtol=1e-4, atol=1e-4)
+    for j, unit in enumerate(units):
+        for one, other in zip(some.of_unit(j), whole.of_unit(unit), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def suspicion_of(run, y, probe=None):
+    return causes.suspicion(Computation(*call_of(run), stateful=False), y, probe)
+
+
+@pytest.mark.parametrize("size", [(8, 60, 6, 9), (16, 200, 6, 9)], ids=["few", "many"])
+@every_kind
+def test_the_close_look_at_some_units_finds_what_one_at_all_does(kind, size, monkeypatch):
+    """Also where there are more steps than a quick look takes, of which some show more units."""
+    run = right_run(size, kind=kind)
+    other = changed(changed(run, "kernel", (2, 7), 6e-6), "recurrent_kernel", (4, 3), 3e-6)
+    y = simulate(other)
+    found = suspicion_of(run, y)
+    assert ("kernel", (2, 7)) in [(one.weight, one.index) for one in found.weights]
+    monkeypatch.setattr(implied, "by_themselves", lambda layer: False)
+    every = suspicion_of(run, y)
+    assert [(one.weight, one.index) for one in every.weights] == [
+        (one.weight, one.index) for one in found.weights
+    ]
+    for one, same in zip(found.weights, every.weights, strict=True):
+        assert one.implied == pytest.approx(same.implied, abs=1e-9)
+    assert found.causes == every.causes
+
+
+def test_a_close_look_is_at_the_units_that_a_quick_one_shows(monkeypatch):
+    run, seen, rows = right_run((8, 60, 6, 9), kind="GRU"), [], implied.some_rows
+    y = simulate(changed(run, "kernel", (2, 7), 6e-6))
+    monkeypatch.setattr(implied, "some_rows", lambda *a: (seen.append(a[5]), rows(*a))[1])
+    assert suspicion_of(run, y) is not None
+    assert [units.tolist() for units in seen] == [[7]]
+
+
+@pytest.mark.parametrize("others", [[2], [2, 5]])
+def test_more_steps_may_show_more_units(others, monkeypatch):
+    run, seen, rows = right_run((16, 200, 6, 9), kind="GRU"), [], implied.some_rows
+    y = simulate(changed(run, "kernel", (2, 2), 6e-6))
+    loud = {True: np.array([2]), False: np.array(others)}
+    monkeypatch.setattr(implied, "loud_units", lambda *a: loud[a[3] < 1000])
+    monkeypatch.setattr(implied, "some_rows", lambda *a: (seen.append(a[5]), rows(*a))[1])
+    assert suspicion_of(run, y) is not None
+    assert [units.tolist() for units in seen] == [[2], others]
+
+
+def test_what_the_equations_do_not_show_is_not_looked_at_closely(monkeypatch):
+    run, counts = right_run((16, 200, 6, 9), kind="GRU"), []
+    monkeypatch.setattr(implied, "loud_units", lambda *a: (counts.append(a[3]), np.array([2]))[1])
+    assert suspicion_of(run, simulate(run)) is None
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize(("steps", "repeated"), [(40, 40), (400, 400), (400, 120)])
+def test_few_steps_that_differ_are_looked_at_for_rounded_weights(steps, repeated, monkeypatch):
+    """Repeated steps show nothing of their own: what is left of them is too few for one weight."""
+    run = right_run((8, steps, 3, 4), kind="GRU")
+    x = run.x.copy()
+    x[:, :repeated] = 0
+    run = run.but(x=x)
+    asked = []
+    monkeypatch.setattr(causes, "likeliest_rounding", lambda *a: asked.append(a))
+    monkeypatch.setattr(implied, "loud_units", lambda *a: np.array([1]))
+    monkeypatch.setattr(implied, "distinct", lambda sequences: np.arange(8))
+    assert suspicion_of(run, simulate(run)) is None
+    assert asked
 
 
 # A probe.
