@@ -64,14 +64,15 @@ class NearSteps:
 
 
 class Near:
-    """The quick way for one layer that computes in float32, block after block.
+    """The quick way for one layer that computes in float32, block after block of at most `count`
+    timesteps, by default those of a usual one.
 
     A block is divided into `tiles`. Each is evaluated by `steps`, and `passed` goes on from it:
     then `shown` is where the last output must lie `(B, H)`. Where a tile is to be judged in the
     general way, `settle` gives the hidden states to `bounds`, and `resume` goes on from there.
     """
 
-    def __init__(self, steps: Steps, sequences: Sequences) -> None:
+    def __init__(self, steps: Steps, sequences: Sequences, count: int | None = None) -> None:
         self.layer, self.bounds, units = steps.layer, steps, steps.layer.units
         self.first_hidden = len(self.layer.STATES) - len(self.layer.hidden)
         none, exact = np.zeros_like(sequences.initial_state[0], np.float32), np.zeros(units)
@@ -82,7 +83,7 @@ class Near:
         many = Magnitudes.GROUPED_FROM
         self.grouped = self.layer.features >= many, units >= many
         batch = sequences.shape[0]
-        self.shape = next(iter(sequences.blocks(self.layer.width))).stop, batch
+        self.shape = count or next(sequences.blocks(self.layer.width)).stop, batch
         self.length = min(max(1, TILE // (batch * units)), self.shape[0])
         self.wholes: dict[tuple[bool, bool], NearBlock] = {}
         self.formulas: dict[tuple[int, bool, bool], NearFormula | None] = {}

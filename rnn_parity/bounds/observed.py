@@ -24,12 +24,20 @@ class Observed:
     After `masked`, `state` `(B, H)` is where the state must lie that a step hands on. It may have
     been computed once more than the output, with products fused otherwise: then it is not the
     output, but lies in that step's ball as well.
+
+    At most `count` timesteps are read at once, by default those of a usual block.
     """
 
-    def __init__(self, layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        layer: Cell,
+        sequences: Sequences,
+        outputs: NDArray[Any],
+        count: int | None = None,
+    ) -> None:
         self.layer, self.sequences, self.source = layer, sequences, outputs
-        first = next(iter(sequences.blocks(layer.width)))
-        shape = (first.stop + 1, *sequences.initial_state.shape[1:])
+        count = count or next(sequences.blocks(layer.width)).stop
+        shape = (count + 1, *sequences.initial_state.shape[1:])
         self.buffer = np.empty(shape)
         # Without a mask, outputs and states are the same numbers.
         self.state_buffer = self.buffer if sequences.mask is None else np.empty(shape)

@@ -535,9 +535,9 @@ class Rows:
 
 
 def different(a: Array) -> bool:
-    """Whether no number is there twice."""
+    """Whether all are numbers, and none is there twice."""
     ordered = np.sort(a, axis=None)
-    return bool((ordered[1:] != ordered[:-1]).all())
+    return bool((ordered[1:] > ordered[:-1]).all())
 
 
 def flattened(a: Array) -> Array:

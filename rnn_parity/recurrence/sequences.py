@@ -109,14 +109,14 @@ class Sequences:
         mask = None if self.mask is None else self.mask[:, :timesteps]
         return replace(self, inputs=self.inputs[:, :timesteps], mask=mask)
 
-    def blocks(self, width: int) -> Iterator[slice]:
+    def blocks(self, width: int, times: int = 1) -> Iterator[slice]:
         """Slices of timesteps that cover the sequence, each small enough for the cache.
 
         They are of one length, but for the last one. `width` is how many numbers a step computes
-        for each sample.
+        for each sample. Of few units, blocks have so many `times` the usual number of elements.
         """
         batch, timesteps = self.shape
-        most = max(1, max(BLOCK_ROWS, BLOCK_ELEMENTS // width) // batch)
+        most = max(1, max(BLOCK_ROWS, times * BLOCK_ELEMENTS // width) // batch)
         step = -(-timesteps // -(-timesteps // most))
         return (slice(t, min(t + step, timesteps)) for t in range(0, timesteps, step))
 

@@ -5,7 +5,7 @@ Works through a sequence in blocks of timesteps, so that a million steps need li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -101,12 +101,20 @@ def multiplications(layer: Cell, sequences: Sequences) -> int:
     return batch * timesteps * layer.width * (layer.features + layer.units)
 
 
-def blocks(layer: Cell, sequences: Sequences, *, recorded: bool = False) -> Iterator[Block]:
-    """Replay block by block; the buffers are used again for every block.
+def blocks(
+    layer: Cell,
+    sequences: Sequences,
+    steps: Sequence[slice] | None = None,
+    *,
+    recorded: bool = False,
+) -> Iterator[Block]:
+    """Replay block by block, of the usual `steps` unless others are given; the buffers are used
+    again for every block.
 
     With `recorded`, a block has a `record`.
     """
-    steps, mask, batch = list(sequences.blocks(layer.width)), sequences.mask, sequences.shape[0]
+    steps = steps or list(sequences.blocks(layer.width))
+    mask, batch = sequences.mask, sequences.shape[0]
     how = {"masked": mask is not None, "recorded": recorded}
     program = Program(layer, sequences.dropout, steps[0].stop, batch, **how)
     states, outputs = program.states, program.outputs
