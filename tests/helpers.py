@@ -96,7 +96,7 @@ def nearest(x, digits, min_exponent):
 def in_blocks_of(monkeypatch, size):
     """Make every sequence go by in blocks of `size` timesteps."""
 
-    def blocks(self, units):
+    def blocks(self, units, times=1):
         timesteps = self.shape[1]
         return (slice(t, min(t + size, timesteps)) for t in range(0, timesteps, size))
 

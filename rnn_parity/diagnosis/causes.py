@@ -238,10 +238,12 @@ def suspicion(
     equations, units, rounding = doubtful_equations(reference, outputs, units)
     weights: tuple[ImpliedWeight, ...] = ()
     if equations is not None:
-        found = implied.confirmed(layer, equations, probe, units)
+        # A single sample is confirmed by the probe.
+        varied = implied.varied(outputs) if len(outputs) > 1 else np.ones(layer.units, bool)
+        telling = varied if by_themselves(layer) else None
+        found = implied.confirmed(layer, equations, probe, units, telling)
         weights = implied.differences(layer, found)
-        if len(outputs) > 1:  # a single sample is confirmed by the probe
-            varied = implied.varied(outputs)
+        if not varied.all():
             weights = tuple(one for one in weights if varied[one.index[-1] % layer.units])
         if rounding is not None:  # a single weight that is off by more may pass for a rounding
             rest = equations.but_weights(stacked(rounding.layer) - stacked(layer))
@@ -271,6 +273,8 @@ def doubtful_equations(
     rounding = likeliest_rounding(reference, quick) if hidden else None
     if not scores.max() > implied.SCREEN:
         return None, None, rounding
+    if implied.quick_steps(layer, sequences) >= implied.most_steps(layer, sequences):
+        return quick, None, rounding
     return implied.rows(layer, sequences, outputs, even=True), None, rounding
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -269,7 +270,7 @@ class Memory:
                 m[:, t + 1] = injected[:, t] + (forget[:, :, t] * m[:, t]).sum(axis=1)
         return (shows * m).sum(axis=0)
 
-    @property
+    @cached_property
     def kept(self) -> Any:
         """What is left of a residual in the next step's, `(t - 1, B, H)`, of one state alone."""
         if len(self.shows) > 1 or self.through:
@@ -520,7 +521,9 @@ class Rows:
         kept = None if self.memory is None else self.memory.kept
         if kept is None:
             return a
-        return np.concatenate([a[:1], a[1:] - kept[..., units] * a[:-1]])
+        found: Array = a.copy()
+        found[1:] -= kept[..., units] * a[:-1]
+        return found
 
     @property
     def of_news(self) -> Rows:

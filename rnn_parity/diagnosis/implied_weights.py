@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -68,6 +66,9 @@ SHARE = 4
 """Equations for each unknown; where that leaves too many unknowns, those that alone explain least
 are left out. Chosen.
 """
+SINGULAR = 1e6
+"""A number in the inverse of a Gram matrix with ones on its diagonal from which on it is looked at
+what directions the equations leave open. Chosen: half of the digits are left."""
 FREEDOM = 8
 """Equations beyond the unknowns that an error needs: by fewer it is itself unsure by a quarter."""
 QUICK_ROWS = 256
@@ -150,6 +151,11 @@ def most_rows(layer: Cell) -> int:
     return max(2048, 2 * SHARE * len(stacked(layer)))
 
 
+def most_steps(layer: Cell, sequences: Sequences) -> int:
+    """How many steps of these sequences an estimate takes."""
+    return min(math.prod(sequences.shape), most_rows(layer))
+
+
 def few_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
     """The equations of so few steps that they determine the biases alone."""
     return some_rows(layer, sequences, outputs, QUICK_ROWS, False)
@@ -169,7 +175,18 @@ def quick_rows(
     """The even equations of few steps, for a look at every weight, or at those of some `units`,
     that costs little.
     """
-    return some_rows(layer, sequences, outputs, most_quick_rows(layer), True, units)
+    return some_rows(layer, sequences, outputs, quick_steps(layer, sequences), True, units)
+
+
+def quick_steps(layer: Cell, sequences: Sequences) -> int:
+    """How many steps these are."""
+    return or_all(most_quick_rows(layer), layer, sequences)
+
+
+def or_all(count: int, layer: Cell, sequences: Sequences) -> int:
+    """`count` steps, or all that an estimate takes where these are hardly more."""
+    most = most_steps(layer, sequences)
+    return most if count <= most <= HARDLY_MORE * count else count
 
 
 def most_quick_rows(layer: Cell) -> int:
@@ -190,7 +207,7 @@ def doubtful_units(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> 
         return units
     if not by_themselves(layer):
         return None
-    if count < min(most_rows(layer), math.prod(sequences.shape)):
+    if count < most_steps(layer, sequences):
         quick = quick_rows(layer, sequences, outputs, units)
         if quick.count < FEWEST_ROWS:
             return None
@@ -230,8 +247,7 @@ def quick_count(layer: Cell, sequences: Sequences) -> int:
     batch, timesteps = sequences.shape
     work = layer.width * (layer.features + layer.units)
     affordable = max(CHEAP_WORK // work, batch * timesteps // QUICK_SHARE, FEWEST_LOOKED_AT)
-    count, all_ = min(most_quick_rows(layer), affordable), min(batch * timesteps, most_rows(layer))
-    return all_ if count <= all_ <= HARDLY_MORE * count else count
+    return or_all(min(most_quick_rows(layer), affordable), layer, sequences)
 
 
 def some_rows(
@@ -397,14 +413,12 @@ class NormalEquations:
         freedom = self.count - len(used)
         if not len(used) or freedom < FREEDOM:
             return difference, error
-        inverse, open_ = inverted(
-            self.gram[np.ix_(used, used)] / np.outer(scale[used], scale[used])
-        )
+        gram = self.gram[np.ix_(used, used)] / np.outer(scale[used], scale[used])
         moment = self.moment[used] / scale[used]
-        solution = inverse @ moment
+        solution, spread, open_ = solved(gram, moment)
         # What is left of r, which is no less than the rounding of the difference.
         rest = max(self.squares - float(solution @ moment), 2.0**-52 * self.squares)
-        errors = np.sqrt(rest / freedom * np.diag(inverse))
+        errors = np.sqrt(rest / freedom * spread)
         difference[used] = np.where(open_, 0.0, solution / scale[used])
         error[used] = np.where(open_, np.inf, errors / scale[used])
         return difference, error
@@ -416,20 +430,40 @@ class NormalEquations:
         return np.sort(np.argsort(-score, kind="stable")[:count])
 
 
-def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """The (pseudo-)inverse of a Gram matrix with ones on its diagonal, and what it leaves open."""
+def solved(gram: Array, moment: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """`G^-1 m` of a Gram matrix with ones on its diagonal, the diagonal of its (pseudo-)inverse,
+    and what it leaves open.
+    """
     try:
-        root = np.linalg.inv(np.linalg.cholesky(gram))
-        inverse = root.T @ root
-        if np.abs(inverse).max() < 1e6:
-            return inverse, np.zeros(len(gram), bool)
+        factor: Array = np.linalg.cholesky(gram).astype(np.float64, copy=False)
+        # The inverse has no larger number than on its diagonal, and there at least these.
+        if np.diag(factor).min() ** 2 > 1 / SINGULAR:
+            root = inverse_of_lower(factor)
+            spread = np.einsum("ij,ij->j", root, root)
+            if spread.max() < SINGULAR:
+                return root.T @ (root @ moment), spread, np.zeros(len(gram), bool)
     except np.linalg.LinAlgError:
         pass
     values, vectors = np.linalg.eigh(gram)
     kept = values > 1e-9 * values[-1]
-    inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
     # An entry is determined when no direction that was left out moves it.
-    return inverse, (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
+    open_ = (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
+    values, vectors = values[kept], vectors[:, kept]
+    return vectors @ ((moment @ vectors) / values), (vectors**2 / values).sum(axis=1), open_
+
+
+def inverse_of_lower(matrix: Array) -> Array:
+    """The inverse of a lower triangular matrix, by halves: most of it are products, which are
+    faster than what NumPy does, for whom it is a matrix like any other.
+    """
+    half = len(matrix) // 2
+    if half < 16:
+        return np.asarray(np.linalg.inv(matrix), np.float64)
+    found, first, last = np.zeros_like(matrix), slice(half), slice(half, None)
+    for part in (first, last):
+        found[part, part] = inverse_of_lower(matrix[part, part])
+    found[last, first] = -found[last, last] @ (matrix[last, first] @ found[first, first])
+    return found
 
 
 # What differs, by all samples.
@@ -519,13 +553,18 @@ def smallest_changes(layer: Cell) -> Array:
 
 @np.errstate(all="ignore")
 def confirmed(
-    layer: Cell, equations: Rows, probe: Probe | None = None, units: Units | None = None
+    layer: Cell,
+    equations: Rows,
+    probe: Probe | None = None,
+    units: Units | None = None,
+    varied: NDArray[np.bool_] | None = None,
 ) -> Estimate:
     """The differences that are confirmed, and their errors; 0 and infinite for all other entries.
 
     Unit by unit, the one that explains most first: its changes are taken out of the residuals of
     all, which the reset gate of a GRU without `reset_after` reaches. Given `units`, the equations
-    are those of these alone.
+    are those of these alone. Units that are not `varied` `(H,)` are not looked at,
+    though each counts as one that was.
     """
     found = Estimate(*(np.full((len(equations.groups), layer.units), x) for x in (0.0, np.inf)))
     own = np.arange(layer.units) if units is None else units
@@ -540,6 +579,8 @@ def confirmed(
         place = equations.groups == group
         untried[place, j] = False
         unit = int(own[j])
+        if varied is not None and not varied[unit]:
+            continue
         change, error = confirmed_in_unit(layer, rest, j, group, probe, unit)
         if change.any():
             found.difference[place, unit], found.error[place, unit] = change[place], error[place]
@@ -557,11 +598,13 @@ def confirmed_in_unit(
     matrix, residual = equations.of_unit(j, group)
     sides = matrix.reshape(*equations.good.shape, -1), residual.reshape(*equations.good.shape, 1)
     own = slice(j, j + 1)
-    parts = by_samples(equations.news(sides[0], own), equations.news(sides[1], own))
-    whole = reduce(add, parts)
+    matrix, residual = (equations.news(side, own) for side in sides)
+    whole = NormalEquations.of(flattened(matrix), residual.ravel())
     change, error = jointly(whole, equations.biases)
     raised = np.abs(change) > CERTAIN * error
-    real = raised & agreed(parts, whole, equations.biases) if raised.any() else raised
+    real = raised
+    if raised.any():
+        real = raised & agreed(by_samples(matrix, residual), whole, equations.biases)
     if probe is not None:
         for k in np.flatnonzero(raised).tolist():
             settled = probed(layer, k, unit, float(change[k]), probe)

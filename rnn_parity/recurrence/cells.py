@@ -12,7 +12,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -294,7 +293,6 @@ def check_description(kind: type[Cell]) -> None:
         raise InputError(f"VECTORS: expected different names, received {', '.join(names)}")
 
 
-@cache
 def read(kind: type[Cell], formula: Callable[..., Any]) -> Facts:
     """What a formula of this class does; raises `InputError` for what is not allowed in one."""
     vectors = tuple((letter, width) for letter, (_, width) in kind.VECTORS.items())

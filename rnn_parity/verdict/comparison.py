@@ -37,8 +37,8 @@ WORTH = 1 << 22
 time of a SimpleRNN of (4, 10, 5, 6), which has 2,600, 0.8 to 0.97 of (32, 28, 32, 16), up to 2.8
 million, and 1.2 of an LSTM of (32, 28, 64, 64), 29 million."""
 LARGER = 2
-"""Times as many elements that a block has than one of the replay alone. Measured: of small layers, a
-tenth of the time goes to calls that are made for each block; with four times as many it is no less.
+"""Times as many elements that a block has than one of the replay alone. Measured: of small layers,
+that saves a tenth of the time, which goes to calls for each block; four times saves no more.
 """
 
 
