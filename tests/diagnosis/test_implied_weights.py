@@ -470,6 +470,108 @@ def test_few_steps_that_differ_are_looked_at_for_rounded_weights(steps, repeated
     assert asked
 
 
+@pytest.mark.parametrize(
+    ("kind", "several", "looked_at"),
+    [("SimpleRNN", True, False), ("SimpleRNN", False, True), (BEFORE, True, True)],
+)
+def test_units_that_vary_too_little_are_not_looked_at(kind, several, looked_at, monkeypatch):
+    """But of a single sample, which a probe may confirm, and where each reaches the others."""
+    run, seen, look = right_run((8, 200, 6, 9), kind=kind), [], implied.confirmed_in_unit
+    other = changed(changed(run, "kernel", (2, 3), 8e-6), "kernel", (1, 7), 8e-6)
+    x = run.x if several else run.x.reshape(1, 1600, 6)
+    run, y = run.but(x=x), simulate(other.but(x=x))
+    monkeypatch.setattr(implied, "varied", lambda outputs: np.arange(9) != 3)
+    monkeypatch.setattr(implied, "confirmed_in_unit", lambda *a: (seen.append(a[5]), look(*a))[1])
+    found = suspicion_of(run, y, probe_of(other))
+    named = {one.index for one in found.weights}
+    assert named == ({(1, 7)} if several else {(2, 3), (1, 7)})
+    assert (3 in seen) == looked_at
+
+
+def test_units_that_vary_too_little_make_no_room_for_others(monkeypatch):
+    run = right_run((8, 200, 6, 12))
+    equations = implied.rows(*call_of(run), simulate(run), even=True)
+    monkeypatch.setattr(implied, "SCREEN", 0.0)
+    seen = []
+    nothing = np.zeros(len(equations.groups)), np.full(len(equations.groups), np.inf)
+    monkeypatch.setattr(implied, "confirmed_in_unit", lambda *a: (seen.append(a[5]), nothing)[1])
+    layer = run.layer()
+    implied.confirmed(layer, equations)
+    first, seen[:] = list(seen), []
+    assert len(first) == implied.MOST_UNITS
+    varied = ~np.isin(np.arange(12), first[:4])
+    implied.confirmed(layer, equations, varied=varied)
+    assert seen == first[4:]
+
+
+@pytest.mark.parametrize(("size", "times"), [((8, 120, 6, 9), 1), ((8, 200, 6, 9), 2)])
+def test_equations_are_set_up_once_where_all_steps_are_looked_at(size, times, monkeypatch):
+    run, counts, rows = right_run(size, kind="GRU"), [], implied.some_rows
+    y = simulate(changed(run, "kernel", (2, 7), 6e-6))
+    monkeypatch.setattr(implied, "doubtful_units", lambda *a: None)
+    monkeypatch.setattr(implied, "some_rows", lambda *a: (counts.append(a[3]), rows(*a))[1])
+    found = suspicion_of(run, y)
+    assert [one.index for one in found.weights] == [(2, 7)]
+    assert len(counts) == times
+
+
+# Least squares.
+
+
+@pytest.mark.parametrize("size", [1, 15, 33, 100, 149])
+def test_the_inverse_of_a_triangular_matrix(size):
+    rng = np.random.default_rng(size)
+    matrix = np.tril(rng.normal(size=(size, size)) / size) + np.diag(rng.uniform(1, 2, size))
+    inverse = implied.inverse_of_lower(matrix)
+    np.testing.assert_allclose(inverse @ matrix, np.eye(size), atol=1e-12)
+    assert not np.triu(inverse, 1).any()
+
+
+def normalized(a):
+    a = a / np.sqrt((a * a).sum(axis=0))
+    return a.T @ a
+
+
+@pytest.mark.parametrize("beside", [0.5, 1e-2, 3e-4])
+def test_a_gram_matrix_is_solved(beside):
+    """Also where two columns are nearly the same, which nothing tells apart at the last."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(400, 40))
+    a[:, 30] = a[:, 5] + beside * a[:, 30]
+    gram, moment = normalized(a), rng.normal(size=40)
+    solution, spread, open_ = implied.solved(gram, moment)
+    inverse = np.linalg.inv(gram)
+    np.testing.assert_allclose(solution, inverse @ moment, rtol=1e-6)
+    np.testing.assert_allclose(spread, np.diag(inverse), rtol=1e-6)
+    assert not open_.any()
+    assert (spread.max() > implied.SINGULAR) == (beside < 1e-3)
+
+
+@pytest.mark.parametrize("beside", [0.0, 1e-6])
+def test_what_a_gram_matrix_leaves_open(beside):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(400, 40))
+    a[:, 30] = a[:, 5] + beside * a[:, 30]
+    gram, moment = normalized(a), rng.normal(size=40)
+    solution, spread, open_ = implied.solved(gram, moment)
+    assert np.flatnonzero(open_).tolist() == [5, 30]
+    other = np.delete(np.arange(40), 30)
+    inverse = np.linalg.inv(gram[np.ix_(other, other)])
+    rest = np.delete(np.arange(40), [5, 30])
+    expected = np.linalg.pinv(gram, rcond=1e-8)
+    np.testing.assert_allclose(solution, expected @ moment, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(spread[rest], np.diag(inverse)[np.isin(other, rest)], rtol=1e-4)
+
+
+def test_columns_may_be_dependent_together_where_none_is_of_those_before_it():
+    """Kahan's matrix: no pivot of Cholesky's is small, and its smallest singular value is."""
+    s, c = 0.9, np.sqrt(1 - 0.81)
+    a = s ** np.arange(60)[:, np.newaxis] * (np.eye(60) - c * np.triu(np.ones((60, 60)), 1))
+    gram = a.T @ a
+    assert np.diag(np.linalg.cholesky(gram)).min() ** 2 > 1 / implied.SINGULAR
+    assert implied.solved(gram, np.ones(60))[2].any()
+
+
 # A probe.
 
 

@@ -145,6 +145,15 @@ def test_few_steps_are_not_quiet(kind):
     assert not quiet(*call_of(copies), simulate(copies))
 
 
+@pytest.mark.parametrize(
+    ("steps", "looked_at"), [(3, 256), (31, 256), (32, 256), (40, 320), (41, 256)]
+)
+def test_all_steps_are_looked_at_where_these_are_hardly_more(steps, looked_at):
+    layer, sequences = call_of(right_run((8, steps, 3, 3)))
+    assert implied.quick_count(layer, sequences) == looked_at
+    assert implied.quick_steps(layer, sequences) == looked_at
+
+
 def test_nobody_confirms_one_sample(monkeypatch):
     """Without a probe, nothing is asked of it."""
     run = right_run((1, 200, 8, 8))

@@ -187,6 +187,14 @@ def test_blocks_cover_the_sequence(batch, width, step):
     assert found == [slice(0, third), slice(third, 2 * third), slice(2 * third, 2 * step + 1)]
 
 
+@pytest.mark.parametrize(("width", "larger"), [(64, 2), (BLOCK_ELEMENTS, 1)])
+def test_blocks_may_be_larger_where_units_are_few(width, larger):
+    x = np.broadcast_to(np.float32(1), (2, 1 << 12, 3))
+    sequences = Sequences(x, None, np.zeros((1, 1, 1)))
+    usual, other = next(sequences.blocks(width)), next(sequences.blocks(width, 2))
+    assert other.stop == larger * usual.stop
+
+
 @pytest.mark.parametrize("name", ["inputs", "mask", "initial_state"])
 def test_ragged_lists_are_refused_in_one_line(name):
     arguments = {"inputs": INPUTS, name: [[1.0, 2.0], [3.0]]}
