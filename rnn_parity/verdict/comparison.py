@@ -119,7 +119,8 @@ def compare_samples(
 ) -> Comparison:
     """Hold the outputs of the samples `part` against the replay of these samples."""
     sequences = sequences.samples(part)
-    cuts = list(sequences.blocks(layer.width, LARGER))
+    # The inputs of a block are no larger than what is made of them.
+    cuts = list(sequences.blocks(max(layer.width, layer.features), LARGER))
     count = cuts[0].stop
     observed = Observed(layer, sequences, outputs[part], count)
     steps = Steps(layer, arithmetic, sequences)
