@@ -147,7 +147,7 @@ class Tape:
     def do(self, function: Callable[..., Any], a: Any, b: Any, out: Any = None) -> Any:
         """`function(a, b)` of buffers and numbers, in `out` or a new buffer."""
         a, b = float32(a), float32(b)
-        out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.float32) if out is None else out
+        out = np.empty(np.broadcast(a, b).shape, np.float32) if out is None else out
         self.call(function, a, b, out)
         return out
 
@@ -736,7 +736,7 @@ class NearFormula:
         known, which, units = self.block.bounds, kernel is self.layer.kernel, self.layer.units
         every = [[gate] for gate in range(len(self.layer.GATES))]
         found: list[Magnitudes] = []
-        for some in (gates, *every):
+        for some in (gates, *every) if len(kernel) >= Magnitudes.GROUPED_FROM else (gates,):
             key = (which, *some)
             if key not in known:
                 known[key] = Magnitudes(np.float32, gates_of(kernel, some, units))

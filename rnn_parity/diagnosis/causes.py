@@ -27,7 +27,7 @@ from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.evidence import Evidence, Fit, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
-from rnn_parity.diagnosis.few_units import by_themselves, steps_of_units
+from rnn_parity.diagnosis.few_units import Units, by_themselves, steps_of_units
 from rnn_parity.diagnosis.first_look import CLEARLY, Samples
 from rnn_parity.diagnosis.glance import Glance
 from rnn_parity.diagnosis.probe import Probe
@@ -232,27 +232,50 @@ def suspicion(
         return None
     if reference.sequences.shape[0] == 1 and probe is None:
         return None  # there is nobody to confirm what one sample raises
-    if implied.quiet(layer, reference.sequences, outputs):
+    units = implied.doubtful_units(layer, reference.sequences, outputs)
+    if units is not None and not units.size:
         return None
-    now = stacked(layer)
-    quick = implied.quick_rows(layer, reference.sequences, outputs)
-    scores = implied.scores(quick)
-    # Rounding changes every weight a little; of few equations no single score can be high.
-    hidden = quick.count < implied.FEWEST_ROWS or np.mean(scores**2) > implied.LOUD
-    rounding = likeliest_rounding(reference, quick) if hidden else None
+    equations, units, rounding = doubtful_equations(reference, outputs, units)
     weights: tuple[ImpliedWeight, ...] = ()
-    if scores.max() > implied.SCREEN:
-        equations = implied.rows(layer, reference.sequences, outputs, even=True)
-        weights = implied.differences(layer, implied.confirmed(layer, equations, probe))
-        if len(outputs) > 1:  # a single sample is confirmed by the probe
-            units = implied.varied(outputs)
-            weights = tuple(one for one in weights if units[one.index[-1] % layer.units])
+    if equations is not None:
+        # A single sample is confirmed by the probe.
+        varied = implied.varied(outputs) if len(outputs) > 1 else np.ones(layer.units, bool)
+        telling = varied if by_themselves(layer) else None
+        found = implied.confirmed(layer, equations, probe, units, telling)
+        weights = implied.differences(layer, found)
+        if not varied.all():
+            weights = tuple(one for one in weights if varied[one.index[-1] % layer.units])
         if rounding is not None:  # a single weight that is off by more may pass for a rounding
-            rest = equations.but_weights(stacked(rounding.layer) - now)
+            rest = equations.but_weights(stacked(rounding.layer) - stacked(layer))
             rounding = None if implied.confirmed(layer, rest).difference.any() else rounding
     if not weights and rounding is None:
         return None
     return Suspicion(weights, weight_causes(layer, rounding, weights))
+
+
+def doubtful_equations(
+    reference: Computation, outputs: NDArray[Any], units: Units | None
+) -> tuple[Rows | None, Units | None, Computation | None]:
+    """The equations of the `units` that are to be looked at closely, and these units.
+
+    Where a quick look did not tell which, or has few equations to go by: those of all, if they show
+    any weight, and the rounding of all weights that may be why.
+    """
+    layer, sequences = reference.layer, reference.sequences
+    if units is not None:
+        equations = implied.rows(layer, sequences, outputs, even=True, units=units)
+        if equations.count >= implied.FEWEST_ROWS:
+            return equations, units, None
+    quick = implied.quick_rows(layer, sequences, outputs)
+    scores = implied.scores(quick)
+    # Rounding changes every weight a little; of few equations no single score can be high.
+    hidden = quick.count < implied.FEWEST_ROWS or np.mean(scores**2) > implied.LOUD
+    rounding = likeliest_rounding(reference, quick) if hidden else None
+    if not scores.max() > implied.SCREEN:
+        return None, None, rounding
+    if implied.quick_steps(layer, sequences) >= implied.most_steps(layer, sequences):
+        return quick, None, rounding
+    return implied.rows(layer, sequences, outputs, even=True), None, rounding
 
 
 def implied_causes(

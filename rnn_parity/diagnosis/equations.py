@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -269,7 +270,7 @@ class Memory:
                 m[:, t + 1] = injected[:, t] + (forget[:, :, t] * m[:, t]).sum(axis=1)
         return (shows * m).sum(axis=0)
 
-    @property
+    @cached_property
     def kept(self) -> Any:
         """What is left of a residual in the next step's, `(t - 1, B, H)`, of one state alone."""
         if len(self.shows) > 1 or self.through:
@@ -338,7 +339,7 @@ class Rows:
 
         Where a memory is not observed, no two steps are known to be the same.
         """
-        if self.memory is not None:
+        if self.memory is not None or different(self.observed[..., 0]):
             return self
         designs = {id(design): design for design in self.designs}
         given = np.concatenate([flattened(a) for a in (*designs.values(), self.observed)], axis=1)
@@ -520,7 +521,9 @@ class Rows:
         kept = None if self.memory is None else self.memory.kept
         if kept is None:
             return a
-        return np.concatenate([a[:1], a[1:] - kept[..., units] * a[:-1]])
+        found: Array = a.copy()
+        found[1:] -= kept[..., units] * a[:-1]
+        return found
 
     @property
     def of_news(self) -> Rows:
@@ -532,6 +535,12 @@ class Rows:
         return replace(
             self, residual=np.concatenate([residual[:-1] - kept * residual[1:], residual[-1:]])
         )
+
+
+def different(a: Array) -> bool:
+    """Whether all are numbers, and none is there twice."""
+    ordered = np.sort(a, axis=None)
+    return bool((ordered[1:] > ordered[:-1]).all())
 
 
 def flattened(a: Array) -> Array:

@@ -12,9 +12,8 @@ itself can be run, settles it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,17 @@ from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.observed import observed_part, observed_steps
 from rnn_parity.bounds.step_bound import Steps
-from rnn_parity.diagnosis.equations import Equations, Rows, flattened, joined, stacked, value, where
-from rnn_parity.diagnosis.few_units import Units
+from rnn_parity.diagnosis.equations import (
+    Equations,
+    Rows,
+    different,
+    flattened,
+    joined,
+    stacked,
+    value,
+    where,
+)
+from rnn_parity.diagnosis.few_units import OwnState, StepsOfUnits, Units, by_themselves, cut
 from rnn_parity.diagnosis.probe import Probe, probed
 from rnn_parity.diagnosis.quick_look import NoQuickLookError, squared_scores
 from rnn_parity.recurrence.activations import inverse_activation
@@ -58,6 +66,9 @@ SHARE = 4
 """Equations for each unknown; where that leaves too many unknowns, those that alone explain least
 are left out. Chosen.
 """
+SINGULAR = 1e6
+"""A number in the inverse of a Gram matrix with ones on its diagonal from which on it is looked at
+what directions the equations leave open. Chosen: half of the digits are left."""
 FREEDOM = 8
 """Equations beyond the unknowns that an error needs: by fewer it is itself unsure by a quarter."""
 QUICK_ROWS = 256
@@ -77,6 +88,9 @@ time of the replay; half as many steps show changes of 1.4 times the size."""
 FEWEST_LOOKED_AT = 96
 """Steps that a quick look takes, however much they cost. Chosen: of (16, 100, 512, 512), one in
 16."""
+HARDLY_MORE = 1.25
+"""As many times the steps are looked at, where these are all that an estimate takes: then they need
+not be looked at again. Chosen."""
 VARIED = 0.125
 """The share of its size by which a unit has to vary over the samples, at the same timestep. Where
 it varies by less, an activation's errors are nearly the same function of the inputs in all samples,
@@ -118,9 +132,28 @@ class Estimate:
 # The equations.
 
 
-def rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any], *, even: bool = False) -> Rows:
-    """The equations of as many steps as an estimate can use; `even` if each counts alike."""
-    return some_rows(layer, sequences, outputs, max(2048, 2 * SHARE * len(stacked(layer))), even)
+def rows(
+    layer: Cell,
+    sequences: Sequences,
+    outputs: NDArray[Any],
+    *,
+    even: bool = False,
+    units: Units | None = None,
+) -> Rows:
+    """The equations of as many steps as an estimate can use; `even` if each counts alike, and of
+    some `units` alone if these are given.
+    """
+    return some_rows(layer, sequences, outputs, most_rows(layer), even, units)
+
+
+def most_rows(layer: Cell) -> int:
+    """How many steps an estimate takes at most."""
+    return max(2048, 2 * SHARE * len(stacked(layer)))
+
+
+def most_steps(layer: Cell, sequences: Sequences) -> int:
+    """How many steps of these sequences an estimate takes."""
+    return min(math.prod(sequences.shape), most_rows(layer))
 
 
 def few_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
@@ -136,9 +169,24 @@ def rows_of_units(
     return all_rows(layer, part, seen, units).once()
 
 
-def quick_rows(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Rows:
-    """The even equations of few steps, for a look at every weight that costs little."""
-    return some_rows(layer, sequences, outputs, most_quick_rows(layer), True)
+def quick_rows(
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any], units: Units | None = None
+) -> Rows:
+    """The even equations of few steps, for a look at every weight, or at those of some `units`,
+    that costs little.
+    """
+    return some_rows(layer, sequences, outputs, quick_steps(layer, sequences), True, units)
+
+
+def quick_steps(layer: Cell, sequences: Sequences) -> int:
+    """How many steps these are."""
+    return or_all(most_quick_rows(layer), layer, sequences)
+
+
+def or_all(count: int, layer: Cell, sequences: Sequences) -> int:
+    """`count` steps, or all that an estimate takes where these are hardly more."""
+    most = most_steps(layer, sequences)
+    return most if count <= most <= HARDLY_MORE * count else count
 
 
 def most_quick_rows(layer: Cell) -> int:
@@ -147,24 +195,49 @@ def most_quick_rows(layer: Cell) -> int:
     return int(np.clip(affordable, QUICK_ROWS, QUICK_ROWS * len(layer.GATES)))
 
 
-def quiet(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> bool:
-    """Whether a quick look at a bounded number of steps shows no weight, so that the equations need
-    not be set up; False where it cannot tell.
+def doubtful_units(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Units | None:
+    """The units whose weights are to be estimated, by a quick look at a bounded number of steps;
+    None where it cannot tell, or where units are not computed by themselves.
+
+    Where one shows, all steps that an estimate takes are looked at: they may show more.
     """
     count = quick_count(layer, sequences)
+    units = loud_units(layer, sequences, outputs, count)
+    if units is None or not units.size:
+        return units
+    if not by_themselves(layer):
+        return None
+    if count < most_steps(layer, sequences):
+        quick = quick_rows(layer, sequences, outputs, units)
+        if quick.count < FEWEST_ROWS:
+            return None
+        if scores(quick).max() <= SCREEN:
+            return units[:0]
+        units = loud_units(layer, sequences, outputs, most_rows(layer))
+    return units
+
+
+def loud_units(
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any], count: int
+) -> Units | None:
+    """The units that have weights which show in a quick look at about `count` steps; None where it
+    cannot tell, or where all weights show together.
+    """
     part, seen = some_part(layer, sequences, outputs, count)
     steps = seen.shape[0] * seen.shape[1] if part.mask is None else int(part.mask.sum())
     if steps < min(count, FEWEST_ROWS):
-        return False
+        return None
     try:
         squares = squared_scores(layer, part, seen)
     except NoQuickLookError:
-        return False
-    # What is no number is not quiet.
+        return None
     weights = sum(one.size for one in squares)
+    # What is no number is neither quiet nor low.
+    if not sum(float(one.sum()) for one in squares) <= NEARLY * LOUD * weights:
+        return None
     limit = SCREEN if weights > MANY else NEARLY * SCREEN
-    low = all(one.max() <= limit**2 for one in squares)
-    return low and sum(float(one.sum()) for one in squares) <= NEARLY * LOUD * weights
+    highest = [one.reshape(-1, layer.units).max(axis=0) for one in squares]
+    return np.flatnonzero(~(np.max(highest, axis=0) <= limit**2))
 
 
 def quick_count(layer: Cell, sequences: Sequences) -> int:
@@ -174,16 +247,27 @@ def quick_count(layer: Cell, sequences: Sequences) -> int:
     batch, timesteps = sequences.shape
     work = layer.width * (layer.features + layer.units)
     affordable = max(CHEAP_WORK // work, batch * timesteps // QUICK_SHARE, FEWEST_LOOKED_AT)
-    return min(most_quick_rows(layer), affordable)
+    return or_all(min(most_quick_rows(layer), affordable), layer, sequences)
 
 
 def some_rows(
-    layer: Cell, sequences: Sequences, outputs: NDArray[Any], count: int, even: bool
+    layer: Cell,
+    sequences: Sequences,
+    outputs: NDArray[Any],
+    count: int,
+    even: bool,
+    units: Units | None = None,
 ) -> Rows:
-    """About `count` equations for each unit, of `some_part`; `even` if each counts alike."""
+    """About `count` equations for each unit, or for some `units` of a layer whose units are
+    `by_themselves`, of `some_part`; `even` if each counts alike.
+    """
     part, seen = some_part(layer, sequences, outputs, count)
-    found = all_rows(layer, part, seen).once()
-    return found.even(step_bounds(layer, part, seen)) if even else found
+    if units is None:
+        found = all_rows(layer, part, seen).once()
+    else:
+        layer = cut(layer, units)
+        found = all_rows(layer, part, seen, units).once()
+    return found.even(step_bounds(layer, part, seen, units)) if even else found
 
 
 def some_part(
@@ -208,6 +292,8 @@ def some_part(
 
 def distinct(sequences: Sequences) -> NDArray[np.intp]:
     """The first of all samples that have the same inputs, mask, initial state and dropout."""
+    if different(sequences.inputs[:, 0, 0]):  # most often
+        return np.arange(len(sequences.inputs))
     dropout = [
         d.swapaxes(0, 1)
         for d in (sequences.dropout.inputs, sequences.dropout.state)
@@ -233,11 +319,21 @@ def all_rows(
 
 
 @np.errstate(all="ignore")
-def step_bounds(layer: Cell, sequences: Sequences, outputs: NDArray[Any]) -> Array:
-    """The bound of every step residual that no mask hides, `(T, B, H)`."""
-    steps, radii = Steps(layer, arithmetics(layer.precision)[0], sequences), []
+def step_bounds(
+    layer: Cell, sequences: Sequences, outputs: NDArray[Any], units: Units | None = None
+) -> Array:
+    """The bound of every step residual that no mask hides, `(T, B, H)`; of a layer that is cut, its
+    `units` of those observed.
+    """
+    arithmetic, own, kind = arithmetics(layer.precision)[0], sequences, Steps
+    if units is not None:
+        own = replace(sequences, initial_state=sequences.initial_state[..., units])
+        kind = StepsOfUnits
+    steps, radii = kind(layer, arithmetic, own), []
     for block, observed in observed_steps(layer, sequences, outputs):
-        before = Ball.exact(observed.states[:-1], steps.arithmetic)
+        before = Ball.exact(observed.states[:-1], arithmetic)
+        if units is not None:
+            before = OwnState(before.value[..., units], before.radius, arithmetic, before)
         radii.append(steps.outputs(block, before, observed.keep).radius)
     return np.concatenate(radii)
 
@@ -317,14 +413,12 @@ class NormalEquations:
         freedom = self.count - len(used)
         if not len(used) or freedom < FREEDOM:
             return difference, error
-        inverse, open_ = inverted(
-            self.gram[np.ix_(used, used)] / np.outer(scale[used], scale[used])
-        )
+        gram = self.gram[np.ix_(used, used)] / np.outer(scale[used], scale[used])
         moment = self.moment[used] / scale[used]
-        solution = inverse @ moment
+        solution, spread, open_ = solved(gram, moment)
         # What is left of r, which is no less than the rounding of the difference.
         rest = max(self.squares - float(solution @ moment), 2.0**-52 * self.squares)
-        errors = np.sqrt(rest / freedom * np.diag(inverse))
+        errors = np.sqrt(rest / freedom * spread)
         difference[used] = np.where(open_, 0.0, solution / scale[used])
         error[used] = np.where(open_, np.inf, errors / scale[used])
         return difference, error
@@ -336,20 +430,40 @@ class NormalEquations:
         return np.sort(np.argsort(-score, kind="stable")[:count])
 
 
-def inverted(gram: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """The (pseudo-)inverse of a Gram matrix with ones on its diagonal, and what it leaves open."""
+def solved(gram: Array, moment: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """`G^-1 m` of a Gram matrix with ones on its diagonal, the diagonal of its (pseudo-)inverse,
+    and what it leaves open.
+    """
     try:
-        root = np.linalg.inv(np.linalg.cholesky(gram))
-        inverse = root.T @ root
-        if np.abs(inverse).max() < 1e6:
-            return inverse, np.zeros(len(gram), bool)
+        factor: Array = np.linalg.cholesky(gram).astype(np.float64, copy=False)
+        # The inverse has no larger number than on its diagonal, and there at least these.
+        if np.diag(factor).min() ** 2 > 1 / SINGULAR:
+            root = inverse_of_lower(factor)
+            spread = np.einsum("ij,ij->j", root, root)
+            if spread.max() < SINGULAR:
+                return root.T @ (root @ moment), spread, np.zeros(len(gram), bool)
     except np.linalg.LinAlgError:
         pass
     values, vectors = np.linalg.eigh(gram)
     kept = values > 1e-9 * values[-1]
-    inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
     # An entry is determined when no direction that was left out moves it.
-    return inverse, (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
+    open_ = (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
+    values, vectors = values[kept], vectors[:, kept]
+    return vectors @ ((moment @ vectors) / values), (vectors**2 / values).sum(axis=1), open_
+
+
+def inverse_of_lower(matrix: Array) -> Array:
+    """The inverse of a lower triangular matrix, by halves: most of it are products, which are
+    faster than what NumPy does, for whom it is a matrix like any other.
+    """
+    half = len(matrix) // 2
+    if half < 16:
+        return np.asarray(np.linalg.inv(matrix), np.float64)
+    found, first, last = np.zeros_like(matrix), slice(half), slice(half, None)
+    for part in (first, last):
+        found[part, part] = inverse_of_lower(matrix[part, part])
+    found[last, first] = -found[last, last] @ (matrix[last, first] @ found[first, first])
+    return found
 
 
 # What differs, by all samples.
@@ -438,15 +552,24 @@ def smallest_changes(layer: Cell) -> Array:
 
 
 @np.errstate(all="ignore")
-def confirmed(layer: Cell, equations: Rows, probe: Probe | None = None) -> Estimate:
+def confirmed(
+    layer: Cell,
+    equations: Rows,
+    probe: Probe | None = None,
+    units: Units | None = None,
+    varied: NDArray[np.bool_] | None = None,
+) -> Estimate:
     """The differences that are confirmed, and their errors; 0 and infinite for all other entries.
 
     Unit by unit, the one that explains most first: its changes are taken out of the residuals of
-    all, which the reset gate of a GRU without `reset_after` reaches.
+    all, which the reset gate of a GRU without `reset_after` reaches. Given `units`, the equations
+    are those of these alone. Units that are not `varied` `(H,)` are not looked at,
+    though each counts as one that was.
     """
     found = Estimate(*(np.full((len(equations.groups), layer.units), x) for x in (0.0, np.inf)))
-    untried, rest = np.ones(found.error.shape, bool), equations
-    score, explained = scores(rest), rest.explained
+    own = np.arange(layer.units) if units is None else units
+    score, explained, rest = scores(equations), equations.explained, equations
+    untried = np.ones(score.shape, bool)
     for _ in range(MOST_UNITS):
         open_ = untried & (score > SCREEN)
         if not open_.any():
@@ -455,29 +578,36 @@ def confirmed(layer: Cell, equations: Rows, probe: Probe | None = None) -> Estim
         group = int(equations.groups[k])
         place = equations.groups == group
         untried[place, j] = False
-        change, error = confirmed_in_unit(layer, rest, j, group, probe)
+        unit = int(own[j])
+        if varied is not None and not varied[unit]:
+            continue
+        change, error = confirmed_in_unit(layer, rest, j, group, probe, unit)
         if change.any():
-            found.difference[place, j], found.error[place, j] = change[place], error[place]
-            rest = equations.but_weights(found.difference)
+            found.difference[place, unit], found.error[place, unit] = change[place], error[place]
+            rest = equations.but_weights(found.difference[:, own])
             score, explained = scores(rest), rest.explained
     return found
 
 
 def confirmed_in_unit(
-    layer: Cell, equations: Rows, j: int, group: int, probe: Probe | None
+    layer: Cell, equations: Rows, j: int, group: int, probe: Probe | None, unit: int
 ) -> tuple[Array, Array]:
-    """The confirmed differences of unit j's weights `(P,)`, 0 for all others, and their errors."""
+    """The confirmed differences of the weights `(P,)` of the equations' unit j, 0 for all others,
+    and their errors; in the layer it is `unit`.
+    """
     matrix, residual = equations.of_unit(j, group)
     sides = matrix.reshape(*equations.good.shape, -1), residual.reshape(*equations.good.shape, 1)
     own = slice(j, j + 1)
-    parts = by_samples(equations.news(sides[0], own), equations.news(sides[1], own))
-    whole = reduce(add, parts)
+    matrix, residual = (equations.news(side, own) for side in sides)
+    whole = NormalEquations.of(flattened(matrix), residual.ravel())
     change, error = jointly(whole, equations.biases)
     raised = np.abs(change) > CERTAIN * error
-    real = raised & agreed(parts, whole, equations.biases) if raised.any() else raised
+    real = raised
+    if raised.any():
+        real = raised & agreed(by_samples(matrix, residual), whole, equations.biases)
     if probe is not None:
         for k in np.flatnonzero(raised).tolist():
-            settled = probed(layer, k, j, float(change[k]), probe)
+            settled = probed(layer, k, unit, float(change[k]), probe)
             if settled is not None:  # what it refutes is taken out of the residuals and not named
                 real[k], error[k] = True, error[k] if settled else np.inf
     return np.where(real, change, 0.0), error

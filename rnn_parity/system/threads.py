@@ -72,6 +72,8 @@ def by_threads(work: Callable[[slice], T], parts: Sequence[slice]) -> list[T]:
 def slices(batch: int, least: int) -> list[slice]:
     """At least so many slices of a batch, of about the same size and none too large."""
     count = max(least, -(-batch // MOST_SAMPLES))
+    if count == 1:
+        return [slice(0, batch)]
     edges = np.linspace(0, batch, count + 1, dtype=int).tolist()
     return [slice(a, b) for a, b in pairwise(edges)]
 

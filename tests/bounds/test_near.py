@@ -53,6 +53,11 @@ KINDS = {
 every_kind = pytest.mark.parametrize("name", KINDS)
 
 
+@pytest.fixture(autouse=True)
+def _quick_way_for_small_layers(monkeypatch):
+    monkeypatch.setattr(comparison, "WORTH", 0)
+
+
 def problem(name, features=3, units=5, shape=(4, 40), scale=1.0):
     """A random float32 layer, its sequences, and the outputs of its replay, rounded to float32."""
     kind, options = KINDS[name]
@@ -249,9 +254,8 @@ def test_a_difference_whose_square_vanishes(size):
 
 
 @pytest.mark.parametrize(("gate", "quick"), [(-90.0, True), (-110.0, False)])
-def test_an_output_that_vanishes_in_float32_is_no_zero(gate, quick, monkeypatch):
+def test_an_output_that_vanishes_in_float32_is_no_zero(gate, quick):
     """1e-48 is no number of float32; zeros in its place are not known to be right."""
-    monkeypatch.setattr(comparison, "WORTH", 0)
     bias = np.float32([gate, 1, 1, 1])
     layer = rp.LSTM(np.zeros((1, 4)), np.zeros((1, 4)), bias, dtype="float32")
     x, outputs = np.zeros((1, 12, 1)), np.zeros((1, 12, 1), np.float32)

@@ -16,6 +16,7 @@ from rnn_parity.diagnosis import causes
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import stacked, where
 from rnn_parity.diagnosis.faults import Computation
+from rnn_parity.diagnosis.few_units import by_themselves
 from rnn_parity.diagnosis.implied_weights import NormalEquations
 from rnn_parity.diagnosis.probe import probed
 from rnn_parity.recurrence.sequences import Sequences
@@ -381,6 +382,194 @@ def test_samples_differ_by_all_that_they_are_given():
     layer = rp.SimpleRNN(np.ones((1, 2)), np.ones((2, 2)))
     found = implied.distinct(Sequences.of(layer, x, mask, states))
     assert found.tolist() == [0, 1, 2, 3]
+
+
+# The units alone that a quick look shows.
+
+
+@pytest.mark.parametrize("mask", [False, True])
+@every_kind
+def test_equations_of_some_units_are_those_of_all(kind, mask):
+    run = right_run((6, 40, 5, 4), kind=kind, mask=mask, state=True)
+    (layer, sequences), y, units = call_of(run), simulate(run), np.array([1, 3])
+    if kind == BEFORE:  # its reset gates reach all units
+        assert not by_themselves(layer)
+        return
+    whole = implied.rows(layer, sequences, y, even=True)
+    some = implied.rows(layer, sequences, y, even=True, units=units)
+    np.testing.assert_array_equal(some.good, whole.good)
+    np.testing.assert_allclose(some.residual, whole.residual[..., units], rtol=1e-5, atol=1e-9)
+    scores = implied.scores(whole)[:, units]
+    np.testing.assert_allclose(implied.scores(some), scores, rtol=1e-4, atol=1e-4)
+    for j, unit in enumerate(units):
+        for one, other in zip(some.of_unit(j), whole.of_unit(unit), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def suspicion_of(run, y, probe=None):
+    return causes.suspicion(Computation(*call_of(run), stateful=False), y, probe)
+
+
+@pytest.mark.parametrize("size", [(8, 60, 6, 9), (16, 200, 6, 9)], ids=["few", "many"])
+@every_kind
+def test_the_close_look_at_some_units_finds_what_one_at_all_does(kind, size, monkeypatch):
+    """Also where there are more steps than a quick look takes, of which some show more units."""
+    run = right_run(size, kind=kind)
+    other = changed(changed(run, "kernel", (2, 7), 6e-6), "recurrent_kernel", (4, 3), 3e-6)
+    y = simulate(other)
+    found = suspicion_of(run, y)
+    assert ("kernel", (2, 7)) in [(one.weight, one.index) for one in found.weights]
+    monkeypatch.setattr(implied, "by_themselves", lambda layer: False)
+    every = suspicion_of(run, y)
+    assert [(one.weight, one.index) for one in every.weights] == [
+        (one.weight, one.index) for one in found.weights
+    ]
+    for one, same in zip(found.weights, every.weights, strict=True):
+        assert one.implied == pytest.approx(same.implied, abs=1e-9)
+    assert found.causes == every.causes
+
+
+def test_a_close_look_is_at_the_units_that_a_quick_one_shows(monkeypatch):
+    run, seen, rows = right_run((8, 60, 6, 9), kind="GRU"), [], implied.some_rows
+    y = simulate(changed(run, "kernel", (2, 7), 6e-6))
+    monkeypatch.setattr(implied, "some_rows", lambda *a: (seen.append(a[5]), rows(*a))[1])
+    assert suspicion_of(run, y) is not None
+    assert [units.tolist() for units in seen] == [[7]]
+
+
+@pytest.mark.parametrize("others", [[2], [2, 5]])
+def test_more_steps_may_show_more_units(others, monkeypatch):
+    run, seen, rows = right_run((16, 200, 6, 9), kind="GRU"), [], implied.some_rows
+    y = simulate(changed(run, "kernel", (2, 2), 6e-6))
+    loud = {True: np.array([2]), False: np.array(others)}
+    monkeypatch.setattr(implied, "loud_units", lambda *a: loud[a[3] < 1000])
+    monkeypatch.setattr(implied, "some_rows", lambda *a: (seen.append(a[5]), rows(*a))[1])
+    assert suspicion_of(run, y) is not None
+    assert [units.tolist() for units in seen] == [[2], others]
+
+
+def test_what_the_equations_do_not_show_is_not_looked_at_closely(monkeypatch):
+    run, counts = right_run((16, 200, 6, 9), kind="GRU"), []
+    monkeypatch.setattr(implied, "loud_units", lambda *a: (counts.append(a[3]), np.array([2]))[1])
+    assert suspicion_of(run, simulate(run)) is None
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize(("steps", "repeated"), [(40, 40), (400, 400), (400, 120)])
+def test_few_steps_that_differ_are_looked_at_for_rounded_weights(steps, repeated, monkeypatch):
+    """Repeated steps show nothing of their own: what is left of them is too few for one weight."""
+    run = right_run((8, steps, 3, 4), kind="GRU")
+    x = run.x.copy()
+    x[:, :repeated] = 0
+    run = run.but(x=x)
+    asked = []
+    monkeypatch.setattr(causes, "likeliest_rounding", lambda *a: asked.append(a))
+    monkeypatch.setattr(implied, "loud_units", lambda *a: np.array([1]))
+    monkeypatch.setattr(implied, "distinct", lambda sequences: np.arange(8))
+    assert suspicion_of(run, simulate(run)) is None
+    assert asked
+
+
+@pytest.mark.parametrize(
+    ("kind", "several", "looked_at"),
+    [("SimpleRNN", True, False), ("SimpleRNN", False, True), (BEFORE, True, True)],
+)
+def test_units_that_vary_too_little_are_not_looked_at(kind, several, looked_at, monkeypatch):
+    """But of a single sample, which a probe may confirm, and where each reaches the others."""
+    run, seen, look = right_run((8, 200, 6, 9), kind=kind), [], implied.confirmed_in_unit
+    other = changed(changed(run, "kernel", (2, 3), 8e-6), "kernel", (1, 7), 8e-6)
+    x = run.x if several else run.x.reshape(1, 1600, 6)
+    run, y = run.but(x=x), simulate(other.but(x=x))
+    monkeypatch.setattr(implied, "varied", lambda outputs: np.arange(9) != 3)
+    monkeypatch.setattr(implied, "confirmed_in_unit", lambda *a: (seen.append(a[5]), look(*a))[1])
+    found = suspicion_of(run, y, probe_of(other))
+    named = {one.index for one in found.weights}
+    assert named == ({(1, 7)} if several else {(2, 3), (1, 7)})
+    assert (3 in seen) == looked_at
+
+
+def test_units_that_vary_too_little_make_no_room_for_others(monkeypatch):
+    run = right_run((8, 200, 6, 12))
+    equations = implied.rows(*call_of(run), simulate(run), even=True)
+    monkeypatch.setattr(implied, "SCREEN", 0.0)
+    seen = []
+    nothing = np.zeros(len(equations.groups)), np.full(len(equations.groups), np.inf)
+    monkeypatch.setattr(implied, "confirmed_in_unit", lambda *a: (seen.append(a[5]), nothing)[1])
+    layer = run.layer()
+    implied.confirmed(layer, equations)
+    first, seen[:] = list(seen), []
+    assert len(first) == implied.MOST_UNITS
+    varied = ~np.isin(np.arange(12), first[:4])
+    implied.confirmed(layer, equations, varied=varied)
+    assert seen == first[4:]
+
+
+@pytest.mark.parametrize(("size", "times"), [((8, 120, 6, 9), 1), ((8, 200, 6, 9), 2)])
+def test_equations_are_set_up_once_where_all_steps_are_looked_at(size, times, monkeypatch):
+    run, counts, rows = right_run(size, kind="GRU"), [], implied.some_rows
+    y = simulate(changed(run, "kernel", (2, 7), 6e-6))
+    monkeypatch.setattr(implied, "doubtful_units", lambda *a: None)
+    monkeypatch.setattr(implied, "some_rows", lambda *a: (counts.append(a[3]), rows(*a))[1])
+    found = suspicion_of(run, y)
+    assert [one.index for one in found.weights] == [(2, 7)]
+    assert len(counts) == times
+
+
+# Least squares.
+
+
+@pytest.mark.parametrize("size", [1, 15, 33, 100, 149])
+def test_the_inverse_of_a_triangular_matrix(size):
+    rng = np.random.default_rng(size)
+    matrix = np.tril(rng.normal(size=(size, size)) / size) + np.diag(rng.uniform(1, 2, size))
+    inverse = implied.inverse_of_lower(matrix)
+    np.testing.assert_allclose(inverse @ matrix, np.eye(size), atol=1e-12)
+    assert not np.triu(inverse, 1).any()
+
+
+def normalized(a):
+    a = a / np.sqrt((a * a).sum(axis=0))
+    return a.T @ a
+
+
+@pytest.mark.parametrize("beside", [0.5, 1e-2, 3e-4])
+def test_a_gram_matrix_is_solved(beside):
+    """Also where two columns are nearly the same, which nothing tells apart at the last."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(400, 40))
+    a[:, 30] = a[:, 5] + beside * a[:, 30]
+    gram, moment = normalized(a), rng.normal(size=40)
+    solution, spread, open_ = implied.solved(gram, moment)
+    inverse = np.linalg.inv(gram)
+    np.testing.assert_allclose(solution, inverse @ moment, rtol=1e-6)
+    np.testing.assert_allclose(spread, np.diag(inverse), rtol=1e-6)
+    assert not open_.any()
+    assert (spread.max() > implied.SINGULAR) == (beside < 1e-3)
+
+
+@pytest.mark.parametrize("beside", [0.0, 1e-6])
+def test_what_a_gram_matrix_leaves_open(beside):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(400, 40))
+    a[:, 30] = a[:, 5] + beside * a[:, 30]
+    gram, moment = normalized(a), rng.normal(size=40)
+    solution, spread, open_ = implied.solved(gram, moment)
+    assert np.flatnonzero(open_).tolist() == [5, 30]
+    other = np.delete(np.arange(40), 30)
+    inverse = np.linalg.inv(gram[np.ix_(other, other)])
+    rest = np.delete(np.arange(40), [5, 30])
+    expected = np.linalg.pinv(gram, rcond=1e-8)
+    np.testing.assert_allclose(solution, expected @ moment, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(spread[rest], np.diag(inverse)[np.isin(other, rest)], rtol=1e-4)
+
+
+def test_columns_may_be_dependent_together_where_none_is_of_those_before_it():
+    """Kahan's matrix: no pivot of Cholesky's is small, and its smallest singular value is."""
+    s, c = 0.9, np.sqrt(1 - 0.81)
+    a = s ** np.arange(30)[:, np.newaxis] * (np.eye(30) - c * np.triu(np.ones((30, 30)), 1))
+    gram = a.T @ a
+    assert np.diag(np.linalg.cholesky(gram)).min() ** 2 > 1 / implied.SINGULAR
+    assert implied.solved(gram, np.ones(30))[2].any()
 
 
 # A probe.

@@ -23,6 +23,13 @@ KINDS = {
 }
 
 
+def quiet(layer, sequences, outputs):
+    """Whether a quick look shows no weight, so that the equations need not be set up."""
+    count = implied.quick_count(layer, sequences)
+    found = implied.loud_units(layer, sequences, outputs, count)
+    return found is not None and not found.size
+
+
 def observed(kind, options, mask):
     """A layer, what it is given, and its outputs with errors of a few roundings."""
     rng = np.random.default_rng(5)
@@ -86,19 +93,19 @@ def test_there_is_no_quick_look_at_everything():
     for one in others:
         with pytest.raises(NoQuickLookError):
             squared_scores(*one)
-        assert not implied.quiet(*one)
+        assert not quiet(*one)
 
 
 @every_kind
 def test_a_right_run_is_quiet_and_others_are_not(kind):
     run = right_run((8, 60, 16, 16), 1, kind=kind)
     layer, sequences = call_of(run)
-    assert implied.quiet(layer, sequences, simulate(run))
+    assert quiet(layer, sequences, simulate(run))
     kernel = run.kernel.copy()
     kernel[3, 5] += np.float32(1e-5)
-    assert not implied.quiet(layer, sequences, simulate(run.but(kernel=kernel)))
+    assert not quiet(layer, sequences, simulate(run.but(kernel=kernel)))
     rounded = run.but(kernel=run.kernel.round(5), recurrent_kernel=run.recurrent_kernel.round(5))
-    assert not implied.quiet(layer, sequences, simulate(rounded))
+    assert not quiet(layer, sequences, simulate(rounded))
 
 
 @every_kind
@@ -108,7 +115,7 @@ def test_what_is_no_number_is_not_quiet(kind):
     y = simulate(run)
     x = run.x.copy()
     x[0, 5, 0] = np.nan
-    assert not implied.quiet(layer, replace(sequences, inputs=x), y)
+    assert not quiet(layer, replace(sequences, inputs=x), y)
 
 
 @every_kind
@@ -121,9 +128,9 @@ def test_a_large_layer_is_looked_at_in_part(kind, monkeypatch):
     monkeypatch.setattr(
         implied, "squared_scores", lambda *a: (seen.append(a[2].shape[:2]), squared_scores(*a))[1]
     )
-    assert implied.quiet(layer, sequences, simulate(run))
+    assert quiet(layer, sequences, simulate(run))
     monkeypatch.setattr(implied, "QUICK_SHARE", 4)
-    assert implied.quiet(layer, sequences, simulate(run))
+    assert quiet(layer, sequences, simulate(run))
     assert seen == [(8, 12), (8, 15)]
 
 
@@ -133,9 +140,18 @@ def test_few_steps_are_not_quiet(kind):
     for size, enough in (((4, 31, 3, 3), False), ((4, 32, 3, 3), True)):
         run = right_run(size, kind=kind)
         layer, sequences = call_of(run)
-        assert implied.quiet(layer, sequences, simulate(run)) is enough
+        assert quiet(layer, sequences, simulate(run)) is enough
     copies = run.but(x=np.repeat(run.x[:1], 4, axis=0))
-    assert not implied.quiet(*call_of(copies), simulate(copies))
+    assert not quiet(*call_of(copies), simulate(copies))
+
+
+@pytest.mark.parametrize(
+    ("steps", "looked_at"), [(3, 256), (31, 256), (32, 256), (40, 320), (41, 256)]
+)
+def test_all_steps_are_looked_at_where_these_are_hardly_more(steps, looked_at):
+    layer, sequences = call_of(right_run((8, steps, 3, 3)))
+    assert implied.quick_count(layer, sequences) == looked_at
+    assert implied.quick_steps(layer, sequences) == looked_at
 
 
 def test_nobody_confirms_one_sample(monkeypatch):
@@ -143,5 +159,5 @@ def test_nobody_confirms_one_sample(monkeypatch):
     run = right_run((1, 200, 8, 8))
     layer, sequences = call_of(run)
     reference = Computation(layer, sequences, stateful=False)
-    monkeypatch.setattr(implied, "quiet", None)
+    monkeypatch.setattr(implied, "doubtful_units", None)
     assert causes.suspicion(reference, simulate(run)) is None

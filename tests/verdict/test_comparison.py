@@ -11,7 +11,7 @@ from rnn_parity.bounds.near import NearSteps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.sequences import Sequences
-from rnn_parity.recurrence.time_loop import Block
+from rnn_parity.recurrence.time_loop import Block, multiplications
 from rnn_parity.verdict import comparison
 from rnn_parity.verdict.comparison import (
     Comparison,
@@ -30,6 +30,11 @@ SINGLE = Arithmetic(FLOAT32, FLOAT32)
 U = 2.0**-24
 # Linear goes the quick way where observed numbers are near, relu the general one.
 WAYS = ["linear", "relu"]
+
+
+@pytest.fixture(autouse=True)
+def _quick_way_for_small_layers(monkeypatch):
+    monkeypatch.setattr(comparison, "WORTH", 0)
 
 
 def halving(activation="linear"):
@@ -168,6 +173,16 @@ def test_near_numbers_go_the_quick_way(monkeypatch):
     assert found.timesteps.max_ratio.tolist() == [0, 0, 0]
     with pytest.raises(AssertionError, match="the general way"):
         compare_outputs(*halving("relu"), SINGLE)
+
+
+@pytest.mark.parametrize(("more", "taken"), [(0, True), (1, False)])
+def test_what_is_small_goes_the_general_way(more, taken, monkeypatch):
+    data, seen = halving("linear"), []
+    monkeypatch.setattr(comparison, "WORTH", multiplications(*data[:2]) + more)
+    take = Found.take_quick
+    monkeypatch.setattr(Found, "take_quick", lambda *a: (seen.append(1), take(*a))[1])
+    assert compare_outputs(*data, SINGLE).timesteps.max_ratio.tolist() == [0, 0, 0]
+    assert bool(seen) == taken
 
 
 @pytest.mark.parametrize(
