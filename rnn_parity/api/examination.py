@@ -176,7 +176,7 @@ def finite_part(reference: Computation, outputs: NDArray[Any]) -> tuple[Computat
 
     Where that is in the first timestep, the samples that are finite throughout.
     """
-    finite = np.all(np.isfinite(outputs.astype(np.float64)), axis=2)
+    finite = np.all(np.isfinite(outputs), axis=2)
     if finite.all():
         return reference, outputs
     count = int(np.all(finite, axis=0).argmin())

@@ -26,6 +26,7 @@ from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.evidence import Evidence, Fit, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
+from rnn_parity.diagnosis.faults.fault import INPUTS
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.few_units import by_themselves
 from rnn_parity.diagnosis.first_look import Samples
@@ -96,14 +97,24 @@ def singles(reference: Computation, evidence: Evidence, general: bool = False) -
             yield (fault,), variant, (variant.detail,)
 
 
-def tried(fault: Fault, reference: Computation, evidence: Evidence) -> Iterator[Computation]:
-    """The variants of a fault that are worth trying."""
-    if fault is DIFFERENT and too_many_units(reference.layer, evidence):
+def tried(fault: Fault, c: Computation, evidence: Evidence) -> Iterator[Computation]:
+    """The variants of a fault of a computation that are worth trying.
+
+    Those of the inputs are the same whatever the weights are, and made once.
+    """
+    if fault is DIFFERENT and too_many_units(c.layer, evidence):
         return iter(())
-    batch, timesteps = reference.sequences.shape
-    units = reference.layer.units
-    as_expected = evidence.outputs.shape in ((batch, timesteps, units), (batch, units))
-    return fault.tried(reference, evidence.outputs, as_expected)
+    batch, timesteps = c.sequences.shape
+    as_expected = evidence.outputs.shape in (
+        (batch, timesteps, c.layer.units),
+        (batch, c.layer.units),
+    )
+    if fault.reach == INPUTS and isinstance(evidence, SequenceEvidence) and evidence.keeps(c):
+        if fault not in evidence.kept:
+            every = fault.tried(evidence.reference, evidence.outputs, as_expected)
+            evidence.kept[fault] = [(one.detail, one.sequences) for one in every]
+        return (c.but(detail, sequences=own) for detail, own in evidence.kept[fault])
+    return fault.tried(c, evidence.outputs, as_expected)
 
 
 def too_many_units(layer: Cell, evidence: Evidence) -> bool:
@@ -518,6 +529,9 @@ def explained_share(steps: StepResiduals) -> float | None:
     if count < 2 * unknowns:
         return None
     given, residual = given[known], residual[known]
-    left = residual - given @ np.linalg.lstsq(given, residual, rcond=None)[0]
-    rest = float((left**2).sum() / (residual**2).sum()) * count / (count - unknowns)
-    return max(0.0, 1 - rest)
+    sizes = np.sqrt((given**2).sum(axis=0))
+    given = given / np.where(sizes > 0, sizes, 1)
+    moment = given.T @ residual
+    solution = np.linalg.lstsq(given.T @ given, moment, rcond=None)[0]
+    rest = 1 - float((solution * moment).sum() / (residual**2).sum())
+    return min(1.0, max(0.0, 1 - rest * count / (count - unknowns)))

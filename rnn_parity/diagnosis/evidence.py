@@ -20,7 +20,7 @@ from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.distance import distance, ratios
 from rnn_parity.bounds.observed import observed_part
 from rnn_parity.bounds.step_bound import final_balls, free_running_balls
-from rnn_parity.diagnosis.faults.fault import Computation
+from rnn_parity.diagnosis.faults.fault import Computation, Fault
 from rnn_parity.diagnosis.first_look import CLEARLY
 from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.cells import Array, Cell
@@ -42,6 +42,9 @@ NEAR = 64
 """Timesteps before the first rows that are cheap enough to go through for every candidate. Chosen:
 four times `STEPS`; a hidden state is known at the beginning of a sequence alone.
 """
+KEPT_INPUTS = 1 << 26
+"""Bytes of inputs, 64 MiB, up to which copies in another order are kept: four of them. Chosen: of
+more, disks may have no room."""
 FAR_OFF = 0.05
 """A replayed last output that is off by this share of its size is not the observed one. Chosen:
 bounds that reach so far prove nothing; at a tenth of it, printed digits could be so far off.
@@ -131,6 +134,16 @@ class SequenceEvidence:
     ) -> SequenceEvidence:
         """With the rows around the first divergence."""
         return cls(reference, outputs, *first_rows(reference.layer, outputs, first), first, beyond)
+
+    @cached_property
+    def kept(self) -> dict[Fault, list[tuple[str, Sequences]]]:
+        """What faults of the inputs make of the reference's sequences, with the details."""
+        return {}
+
+    def keeps(self, c: Computation) -> bool:
+        """Whether that is kept for a computation: its sequences are the reference's, and small."""
+        own = c.sequences is self.reference.sequences and c.stateful == self.reference.stateful
+        return own and c.sequences.inputs.nbytes <= KEPT_INPUTS
 
     @property
     def units_off(self) -> int:
