@@ -21,19 +21,20 @@ from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.bounds.distance import ratios
-from rnn_parity.bounds.observed import observed_part
+from rnn_parity.bounds.observed import Observed, observed_part
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.evidence import Evidence, Fit, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
 from rnn_parity.diagnosis.faults.fault import INPUTS
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
-from rnn_parity.diagnosis.few_units import by_themselves
+from rnn_parity.diagnosis.few_units import by_themselves, steps_of_units
 from rnn_parity.diagnosis.first_look import Samples
 from rnn_parity.diagnosis.glance import Glance
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FLOAT32
+from rnn_parity.recurrence.time_loop import Block
 from rnn_parity.system.progress import Tick, unseen
 from rnn_parity.verdict.comparison import AXES, Beyond, note_beyond, nothing_beyond
 from rnn_parity.verdict.judge import effective_bits
@@ -377,11 +378,15 @@ FEWEST_SAMPLES, EQUATIONS = 8, 8
 look like; as many first timesteps of all samples are looked at next. Chosen."""
 
 
+MOST_UNITS = 64
+"""Units, evenly spread, by which it is told where no more has to be found out. Chosen."""
+
+
 @dataclass(frozen=True, eq=False)
 class StepResiduals:
-    """Steps from observed states. Of some samples, what each step is off by `(T, B, H)` and how
-    large it should be; `given` `(T, B, F + H + 1)` are its input, state and 1. And which units,
-    samples and timesteps have steps beyond their bound.
+    """Steps from observed states. Of some samples and units, what each step is off by `(T, B, J)`
+    and how large it should be; `given` `(T, B, F + H + 1)` are its input, state and 1. And which
+    units, samples and timesteps have steps beyond their bound.
     """
 
     residual: Array
@@ -400,11 +405,15 @@ class StepResiduals:
         show all off.
         """
         batch, timesteps = c.sequences.shape
-        known, found = beyond is not None, nothing_beyond(batch, timesteps, c.layer.units)
+        found = nothing_beyond(batch, timesteps, c.layer.units)
         unknowns = c.layer.features + c.layer.units + 1
         count = min(batch, max(FEWEST_SAMPLES, -(-EQUATIONS * unknowns // timesteps)))
         some = np.linspace(0, batch - 1, count).astype(int)
-        kept = [*residuals_of(c, outputs, some, timesteps, found)]
+        known, few = beyond is not None, c.layer.units <= MOST_UNITS
+        if known and not few and c.sequences.mask is None and by_themselves(c.layer):
+            kept = [*residuals_of_units(c, outputs, some)]
+        else:
+            kept = [*residuals_of(c, outputs, some, timesteps, found)]
         for steps in () if known or count == batch else (FEWEST_SAMPLES, timesteps):
             left = still_open(found)
             for _ in residuals_of(c, outputs, left, min(steps, timesteps), found):
@@ -437,9 +446,25 @@ def residuals_of(
     for block, observed, ball in steps_as_written(c.layer, *part, arithmetic, c.printed):
         residual = observed.outputs - ball.value
         note_beyond(beyond, block.steps, samples, ratios(np.abs(residual), ball))
-        one = np.ones((*residual.shape[:2], 1))
-        given = np.concatenate([block.inputs, observed.states[:-1], one], axis=2)
-        yield residual, np.abs(ball.value), given
+        yield residual, np.abs(ball.value), given_to(block, observed)
+
+
+def residuals_of_units(
+    c: Computation, outputs: NDArray[Any], samples: Samples
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Of some samples, what some units of the steps are off by, as `residuals_of` has it."""
+    layer, units = c.layer, np.linspace(0, c.layer.units - 1, MOST_UNITS).astype(int)
+    part = observed_part(layer, c.sequences, outputs, samples, slice(0, outputs.shape[1]))
+    arithmetic = arithmetics(layer.precision)[-1]
+    for block, observed, ball in steps_of_units(layer, *part, units, arithmetic):
+        residual = observed.outputs[..., units] - ball.value
+        yield residual, np.abs(ball.value), given_to(block, observed)
+
+
+def given_to(block: Block, observed: Observed) -> Array:
+    """What each step of a block was given: its input, state and 1."""
+    one = np.ones((*block.inputs.shape[:2], 1))
+    return np.concatenate([block.inputs, observed.states[:-1], one], axis=2)
 
 
 @np.errstate(all="ignore")

@@ -8,17 +8,24 @@ W keeps all of its rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_parity.bounds.arithmetic import Arithmetic
+from rnn_parity.bounds.balls import Ball, Sum
 from rnn_parity.bounds.first_order import derivative
+from rnn_parity.bounds.observed import Observed, observed_steps
+from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis.equations import small
 from rnn_parity.errors import UnsupportedError
 from rnn_parity.recurrence.cells import WEIGHTS, Array, Cell
 from rnn_parity.recurrence.products import Product
+from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import Block
 
 Units = NDArray[np.intp]
 
@@ -62,3 +69,48 @@ def columns(array: Array, count: int, units: Units) -> Array:
     gates = array.reshape(*array.shape[:-1], -1, count)
     found: Array = gates[..., units].reshape(*array.shape[:-1], -1)
     return found
+
+
+# The bound of a few units.
+
+
+@dataclass(frozen=True, eq=False)
+class OwnState(Ball):
+    """The state h of a few units, `(t, B, J)`; the `whole` one `(t, B, H)` is what W multiplies."""
+
+    whole: Ball
+
+    def __getitem__(self, part: Any) -> OwnState:
+        own = super().__getitem__(part)
+        return OwnState(own.value, own.radius, own.arithmetic, self.whole[part])
+
+
+class StepsOfUnits(Steps):
+    """The steps of a layer that is cut: it multiplies nothing by W but h."""
+
+    def product(self, h: Any, columns: slice) -> Sum:
+        """`h W` for these columns of W."""
+        return super().product(h.whole, columns)
+
+
+def steps_of_units(
+    layer: Cell,
+    sequences: Sequences,
+    outputs: NDArray[Any],
+    units: Units,
+    arithmetic: Arithmetic,
+) -> Iterator[tuple[Block, Observed, Ball]]:
+    """Where the outputs of a few `units` must lie, `(t, B, J)`, each step started from the observed
+    state; block by block, with what was observed of all units.
+
+    Of a layer whose units are `by_themselves`, without a mask. How the bounds of products are
+    grouped depends on the units: these differ a little from those of the whole layer.
+    """
+    part = cut(layer, units)
+    own = replace(sequences, initial_state=sequences.initial_state[..., units])
+    steps = StepsOfUnits(part, arithmetic, own)
+    for block, observed in observed_steps(part, sequences, outputs):
+        whole = Ball.exact(observed.states[:-1], arithmetic)
+        before = OwnState(whole.value[..., units], whole.radius, arithmetic, whole)
+        seen = Ball.exact(observed.outputs[..., units], arithmetic)
+        yield block, observed, steps.outputs(block, before, None, seen)

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from corpus import call_of, every_kind, right_run, simulate
 
+from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.diagnosis.causes import tried
 from rnn_parity.diagnosis.equations import stacked
 from rnn_parity.diagnosis.evidence import FirstStep, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of
-from rnn_parity.diagnosis.few_units import by_themselves, cut
+from rnn_parity.diagnosis.few_units import by_themselves, cut, steps_of_units
 from rnn_parity.diagnosis.glance import Glance
 from rnn_parity.diagnosis.implied_weights import all_rows
+from rnn_parity.verdict.printed import steps_as_written
 
 SIZE = (5, 7, 4, 6)
 FEW = np.array([0, 2, 4])
@@ -92,3 +94,19 @@ def test_nearly_all_pairs_are_ruled_out_by_other_outputs(kind):
                 refuted += sum(other not in left or d in left[other] for d in details)
     assert pairs > 100
     assert refuted > 0.8 * pairs
+
+
+@every_kind
+def test_a_cut_layer_has_about_the_bounds_of_its_units(kind):
+    layer, sequences = call_of(right_run((3, 9, 70, 80), kind=kind, state=True))
+    if not by_themselves(layer):
+        pytest.skip("units depend on each other within a step")
+    outputs = np.random.default_rng(1).normal(size=(*sequences.shape, layer.units))
+    (arithmetic, *_), some = arithmetics(layer.precision), np.array([1, 4, 77])
+    whole = steps_as_written(layer, sequences, outputs, arithmetic, None)
+    part = steps_of_units(layer, sequences, outputs, some, arithmetic)
+    for (block, observed, ball), (same, as_well, own) in zip(whole, part, strict=True):
+        assert block.steps == same.steps
+        np.testing.assert_array_equal(as_well.outputs, observed.outputs)
+        np.testing.assert_allclose(own.value, ball.value[..., some], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(own.radius, ball.radius[..., some], rtol=0.2)

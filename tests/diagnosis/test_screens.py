@@ -8,6 +8,7 @@ from corpus import call_of, every_kind, examined, right_run, simulate
 from own_cells import Three, layer_of, loop
 
 import rnn_parity as rp
+from rnn_parity.bounds.arithmetic import arithmetics
 from rnn_parity.diagnosis import evidence as how
 from rnn_parity.diagnosis.causes import StepResiduals, explained_share, tried
 from rnn_parity.diagnosis.evidence import SequenceEvidence
@@ -15,6 +16,7 @@ from rnn_parity.diagnosis.faults import Computation, faults_of, states
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.formula import split
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.verdict.comparison import AXES, compare_outputs
 
 # Hidden states that the first outputs imply, unit by unit.
 
@@ -213,3 +215,22 @@ def test_what_is_off_is_told_of_the_finite_part(kind):
     outputs[3, 11, 2] = np.nan
     check = examined(run, outputs)
     assert any("in 1 of 20 samples (7), in 2 of 11 timesteps" in note for note in check.notes)
+
+
+@pytest.mark.parametrize("mask", [False, True])
+@every_kind
+def test_residuals_of_some_units_are_those_of_the_whole_layer(kind, mask):
+    run = right_run((3, 7, 4, 80), kind=kind, mask=mask)
+    reference = Computation(*call_of(run))
+    outputs = np.random.default_rng(0).permutation(simulate(run))
+    arithmetic = arithmetics(reference.layer.precision)[-1]
+    beyond = compare_outputs(reference.layer, reference.sequences, outputs, arithmetic).beyond
+    whole = StepResiduals.of(reference, outputs)
+    part = StepResiduals.of(reference, outputs, beyond)
+    for name in AXES:
+        np.testing.assert_array_equal(part.off[name], whole.off[name])
+    some = np.linspace(0, 79, part.residual.shape[2]).astype(int)
+    assert len(some) == (80 if mask or "before" in kind else 64)
+    np.testing.assert_allclose(part.residual, whole.residual[..., some], atol=1e-12)
+    np.testing.assert_allclose(part.size, whole.size[..., some], atol=1e-12)
+    np.testing.assert_array_equal(part.given, whole.given)

@@ -154,19 +154,19 @@ def implied_first_state(c: Computation, outputs: Outputs) -> Variants:
         return
     if right.all() and starts_right(c, outputs):
         return
-    later, seen = after_the_first_step(c, outputs)
     # Some samples, which cost little, rule out nearly all that is something else.
     few = np.flatnonzero(~right)[:FEW]
     for part in (*few[:, np.newaxis], slice(None)):
-        some, of_some = later.samples(part), seen[part]
-        states = some.initial_state
+        some = c.but(sequences=c.sequences.samples(part))
+        later, seen = after_the_first_step(some, outputs[part])
+        states = later.initial_state
         if hidden:
-            states = implied_states(layer, some, of_some, first=1).states
-        if not (FirstSteps.of(some, of_some, IMPLYING).off(layer, states) <= near).all():
+            states = implied_states(layer, later, seen, first=1).states
+        if not (FirstSteps.of(later, seen, IMPLYING).off(layer, states) <= near).all():
             return
     told = told_of(layer, implied_states(layer, c.sequences, outputs), right)
-    later = replace(later, initial_state=states)
-    yield c.but(told, undo=lambda c, y: (later, after_the_first_step(c, y)[1]))
+    own = replace(later, initial_state=states)
+    yield c.but(told, undo=lambda c, y: (own, after_the_first_step(c, y)[1]))
 
 
 def starts_right(c: Computation, outputs: Outputs) -> bool:
