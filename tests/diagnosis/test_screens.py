@@ -1,6 +1,7 @@
 """What rules causes out early, or makes something once: it changes nothing that is named."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from rnn_parity.diagnosis import evidence as how
 from rnn_parity.diagnosis.causes import StepResiduals, explained_share, tried
 from rnn_parity.diagnosis.evidence import SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, faults_of, states
+from rnn_parity.diagnosis.faults.fault import UNITS, Fault
+from rnn_parity.diagnosis.glance import Glance
 from rnn_parity.recurrence.cells import Cell
 from rnn_parity.recurrence.formula import split
 from rnn_parity.recurrence.sequences import Sequences
@@ -234,3 +237,42 @@ def test_residuals_of_some_units_are_those_of_the_whole_layer(kind, mask):
     np.testing.assert_allclose(part.residual, whole.residual[..., some], atol=1e-12)
     np.testing.assert_allclose(part.size, whole.size[..., some], atol=1e-12)
     np.testing.assert_array_equal(part.given, whole.given)
+
+
+# Pairs of mistakes, of all variants of one of them at once.
+
+
+@pytest.mark.parametrize("options", [{}, {"mask": True, "state": True}])
+@every_kind
+def test_all_variants_at_once_are_ruled_out_as_each_of_them_is(kind, options, monkeypatch):
+    run = right_run((6, 8, 5, 20), kind=kind, **options)
+    reference = Computation(*call_of(run))
+    outputs = np.roll(simulate(run), 1, axis=0)
+    seen = SequenceEvidence(reference, outputs, np.arange(3), slice(0, 8))
+    known = partial(tried, evidence=seen)
+    at_once, by_itself = (Glance(reference, outputs, seen.first, known) for _ in range(2))
+    monkeypatch.setattr(by_itself, "all_with", lambda one, later: {})
+    faults = [fault for fault in faults_of(reference.layer) if not fault.alone]
+    faults.sort(key=lambda fault: (not fault.first, fault.last))
+    for i, one in enumerate(faults):
+        for changed in tried(one, reference, seen):
+            others = faults[i + 1 :]
+            expected = by_itself.left(one, changed, others)
+            assert at_once.left(one, changed, others) == expected, (one.id, changed.detail)
+    assert at_once.all or "before" in kind
+
+
+def test_variants_of_one_name_are_told_apart():
+    run = right_run((6, 8, 5, 20), kind="LSTM")
+    reference = Computation(*call_of(run))
+
+    def variants(c):
+        return (c.layer_but("larger", kernel=times * c.layer.kernel) for times in (2, 3))
+
+    larger, (twice, thrice) = Fault("larger", "", variants, reach=UNITS), variants(reference)
+    (dropped,) = (fault for fault in faults_of(reference.layer) if fault.id == "bias-dropped")
+    outputs = simulate(run.but(kernel=2 * run.kernel, bias=0 * run.bias))
+    seen = SequenceEvidence(reference, outputs, np.arange(3), slice(0, 8))
+    glance = Glance(reference, outputs, seen.first, partial(tried, evidence=seen))
+    assert glance.left(larger, twice, [dropped]) == [(dropped, set())]
+    assert glance.left(larger, thrice, [dropped]) == []

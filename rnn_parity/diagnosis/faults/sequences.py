@@ -383,6 +383,8 @@ def kernel_comes_near(c: Computation, outputs: Outputs) -> bool:
     for damping in DAMPING[:TELLING_STEPS]:
         equations = rows_of_units(part, c.sequences, outputs, count, units)
         off.append(float((equations.residual**2).sum()))
+        if len(off) == TELLING_STEPS:
+            break
         kernel = part.kernel.copy()
         for j in range(len(units)):
             kernel[:, j :: len(units)] += correction(part, equations, j, damping)
