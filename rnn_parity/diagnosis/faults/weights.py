@@ -18,7 +18,15 @@ from rnn_parity.diagnosis.equations import (
     value,
     where,
 )
-from rnn_parity.diagnosis.faults.fault import ORDER, UNITS, Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.faults.fault import (
+    ORDER,
+    UNITS,
+    Computation,
+    Fault,
+    Outputs,
+    Variants,
+    are_equal,
+)
 from rnn_parity.diagnosis.few_units import by_themselves, cut
 from rnn_parity.diagnosis.implied_weights import (
     FEWEST_SAMPLES,
@@ -153,11 +161,6 @@ def misread(c: Computation, *names: str) -> Variants:
         which = " and the ".join(name.replace("_", " ") for name in names)
         cudnn = ", as cuDNN has them" * (len(names) > 1 and how == CUDNN)
         yield c.layer_but(f"the {which}, {how}{cudnn}", **arrays)
-
-
-def are_equal(one: Array, other: Array) -> bool:
-    """Whether two matrices are equal, by their first columns where these tell."""
-    return np.array_equal(one[:, :1], other[:, :1]) and np.array_equal(one, other)
 
 
 def transposed_if_square(layer: Cell, weights: Array) -> Array:
