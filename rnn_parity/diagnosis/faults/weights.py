@@ -272,7 +272,7 @@ def turn_it_off(layer: Cell) -> str:
 @np.errstate(all="ignore")
 def uses_all_digits(x: Array, p: Precision) -> bool:
     """Whether x is made of numbers of that format, and not only of some, as fixed point is."""
-    for some in x[:1, :1], x:
+    for some in x[:1], x:
         if not np.array_equal(p.round(some), some, equal_nan=True):
             return False
     significand = np.ldexp(np.frexp(x[np.isfinite(x) & (x != 0)])[0], p.digits)
