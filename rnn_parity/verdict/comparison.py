@@ -79,10 +79,10 @@ def nothing_beyond(batch: int, timesteps: int, units: int) -> Beyond:
 
 def note_beyond(beyond: Beyond, steps: slice, samples: Any, ratio: NDArray[Any]) -> None:
     """Enter the ratios `(t, b, H)` of some timesteps and samples."""
-    if ratio.max(initial=0) <= 1:
+    by_unit = ratio.max(axis=1)
+    if by_unit.max(initial=0) <= 1:
         return
-    by_sample, by_unit = ratio.max(axis=2), ratio.max(axis=(0, 1))
-    largest = by_sample.max(axis=1), by_sample.max(axis=0), by_unit
+    largest = by_unit.max(axis=1), ratio.max(axis=0).max(axis=1), by_unit.max(axis=0)
     for name, part, worst in zip(AXES, (steps, samples, slice(None)), largest, strict=True):
         new = np.where(np.isnan(worst), np.inf, np.where(worst > 1, worst, 0))
         beyond[name][part] = np.maximum(beyond[name][part], new)
