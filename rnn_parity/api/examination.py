@@ -112,14 +112,16 @@ def diagnosed(
     reference, outputs = finite_part(reference, outputs)
     if not outputs.size:
         return check
-    evidence = SequenceEvidence.around(reference, outputs, check.first_divergence)
+    # The verdict says nothing of a part, or of numbers within the last digit that was printed.
+    whole = outputs is observed.outputs and reference.printed is None
+    beyond = judged.found.beyond if whole else None
+    evidence = SequenceEvidence.around(reference, outputs, check.first_divergence, beyond)
     untold: list[Fit] = []
     known = causes(reference, evidence, tick, untold)
     if known:
         return replace(check, causes=known)
     suspected: Callable[[], Suspicion | None] = cache(lambda: suspicion(reference, outputs))
-    right = np.array([row.max_ratio <= 1 for row in check.timesteps[: outputs.shape[1]]])
-    steps = StepResiduals.of(reference, outputs, right)
+    steps = StepResiduals.of(reference, outputs, beyond)
     if may_imply(reference.layer, steps.off):
         found = suspected()
         known = implied_causes(reference, found, evidence)
@@ -174,7 +176,7 @@ def finite_part(reference: Computation, outputs: NDArray[Any]) -> tuple[Computat
 
     Where that is in the first timestep, the samples that are finite throughout.
     """
-    finite = np.all(np.isfinite(outputs.astype(np.float64)), axis=2)
+    finite = np.all(np.isfinite(outputs), axis=2)
     if finite.all():
         return reference, outputs
     count = int(np.all(finite, axis=0).argmin())

@@ -20,20 +20,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn_parity.bounds.arithmetic import arithmetics
-from rnn_parity.bounds.distance import distance, ratios
-from rnn_parity.bounds.observed import observed_part
+from rnn_parity.bounds.distance import ratios
+from rnn_parity.bounds.observed import Observed, observed_part
 from rnn_parity.diagnosis import implied_weights as implied
 from rnn_parity.diagnosis.equations import Rows, has_equations, stacked
 from rnn_parity.diagnosis.evidence import Evidence, Fit, SequenceEvidence
 from rnn_parity.diagnosis.faults import Computation, Fault, faults_of
+from rnn_parity.diagnosis.faults.fault import INPUTS
 from rnn_parity.diagnosis.faults.weights import DIFFERENT, FEW, ROUNDED, rounded_weights
 from rnn_parity.diagnosis.few_units import Units, by_themselves, steps_of_units
-from rnn_parity.diagnosis.first_look import CLEARLY, Samples
+from rnn_parity.diagnosis.first_look import Samples
 from rnn_parity.diagnosis.glance import Glance
 from rnn_parity.diagnosis.probe import Probe
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.precision import FLOAT32
+from rnn_parity.recurrence.time_loop import Block
 from rnn_parity.system.progress import Tick, unseen
+from rnn_parity.verdict.comparison import AXES, Beyond, note_beyond, nothing_beyond
 from rnn_parity.verdict.judge import effective_bits
 from rnn_parity.verdict.printed import steps_as_written
 from rnn_parity.verdict.results import Cause, ImpliedWeight
@@ -95,12 +98,31 @@ def singles(reference: Computation, evidence: Evidence, general: bool = False) -
             yield (fault,), variant, (variant.detail,)
 
 
-def tried(fault: Fault, reference: Computation, evidence: Evidence) -> Iterator[Computation]:
-    """The variants of a fault that are worth trying."""
-    batch, timesteps = reference.sequences.shape
-    units = reference.layer.units
-    as_expected = evidence.outputs.shape in ((batch, timesteps, units), (batch, units))
-    return fault.tried(reference, evidence.outputs, as_expected)
+def tried(fault: Fault, c: Computation, evidence: Evidence) -> Iterator[Computation]:
+    """The variants of a fault of a computation that are worth trying.
+
+    Those of the inputs are the same whatever the weights are, and made once.
+    """
+    if fault is DIFFERENT and too_many_units(c.layer, evidence):
+        return iter(())
+    batch, timesteps = c.sequences.shape
+    as_expected = evidence.outputs.shape in (
+        (batch, timesteps, c.layer.units),
+        (batch, c.layer.units),
+    )
+    if fault.reach == INPUTS and isinstance(evidence, SequenceEvidence) and evidence.keeps(c):
+        if fault not in evidence.kept:
+            every = fault.tried(evidence.reference, evidence.outputs, as_expected)
+            evidence.kept[fault] = [(one.detail, one.sequences) for one in every]
+        return (c.but(detail, sequences=own) for detail, own in evidence.kept[fault])
+    return fault.tried(c, evidence.outputs, as_expected)
+
+
+def too_many_units(layer: Cell, evidence: Evidence) -> bool:
+    """Whether more units are off than a few other weights can change."""
+    if not isinstance(evidence, SequenceEvidence):
+        return False
+    return evidence.units_off > FEW and by_themselves(layer)
 
 
 def pairs(reference: Computation, evidence: Evidence) -> Candidates:
@@ -374,19 +396,20 @@ explain linearly: below the first they look like noise, above the second like an
 Measured: rounding in 8 to 11 bits at most 0.06, formulas outside the catalogue at least 0.3."""
 
 
-FEW_UNITS = 16
-"""Units, evenly spread, by which samples are found that are off. Chosen: what is off in none of
-them is looked at as a whole."""
 FEWEST_SAMPLES, EQUATIONS = 8, 8
 """Samples, and steps for each number that a residual may follow, by which it is told what residuals
 look like; as many first timesteps of all samples are looked at next. Chosen."""
 
 
+MOST_UNITS = 64
+"""Units, evenly spread, by which it is told where no more has to be found out. Chosen."""
+
+
 @dataclass(frozen=True, eq=False)
 class StepResiduals:
-    """Steps from observed states. Of some samples, what each step is off by `(T, B, H)` and how
-    large it should be; `given` `(T, B, F + H + 1)` are its input, state and 1. And which units,
-    samples and timesteps have steps beyond their bound.
+    """Steps from observed states. Of some samples and units, what each step is off by `(T, B, J)`
+    and how large it should be; `given` `(T, B, F + H + 1)` are its input, state and 1. And which
+    units, samples and timesteps have steps beyond their bound.
     """
 
     residual: Array
@@ -397,68 +420,36 @@ class StepResiduals:
     @classmethod
     @np.errstate(all="ignore")
     def of(
-        cls, c: Computation, outputs: NDArray[Any], right: NDArray[np.bool_] | None = None
+        cls, c: Computation, outputs: NDArray[Any], beyond: Beyond | None = None
     ) -> StepResiduals:
-        """From whole sequences of outputs; `right` `(T,)` are timesteps without any step that is
-        off, where that is known.
+        """From whole sequences of outputs; what is `beyond` its bound may be known.
 
-        What is off in a part of them is off: all are looked at where parts do not show all off.
+        Where it is not, what is off in a part of them is off: all are looked at where parts do not
+        show all off.
         """
         batch, timesteps = c.sequences.shape
-        off = {
-            name: np.zeros(count, bool)
-            for name, count in zip(AXES, (timesteps, batch, c.layer.units), strict=True)
-        }
+        found = nothing_beyond(batch, timesteps, c.layer.units)
         unknowns = c.layer.features + c.layer.units + 1
         count = min(batch, max(FEWEST_SAMPLES, -(-EQUATIONS * unknowns // timesteps)))
         some = np.linspace(0, batch - 1, count).astype(int)
-        kept = [*residuals_of(c, outputs, some, timesteps, off)]
-        right = np.zeros(timesteps, bool) if right is None else right
-        looks = (first_of_all, few_of_all, all_of_all) if count < batch else ()
-        for look in looks:
-            left = still_open(off, right)
-            if len(left):
-                look(c, outputs, left, off)
+        known, few = beyond is not None, c.layer.units <= MOST_UNITS
+        if known and not few and c.sequences.mask is None and by_themselves(c.layer):
+            kept = [*residuals_of_units(c, outputs, some)]
+        else:
+            kept = [*residuals_of(c, outputs, some, timesteps, found)]
+        for steps in () if known or count == batch else (FEWEST_SAMPLES, timesteps):
+            left = still_open(found)
+            for _ in residuals_of(c, outputs, left, min(steps, timesteps), found):
+                pass
         residual, size, given = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
+        off = {name: worst > 1 for name, worst in (beyond or found).items()}
         return cls(residual, size, given, off)
 
 
-AXES = ("timestep", "sample", "unit")
-
-
-Off = dict[str, NDArray[np.bool_]]
-
-
-def still_open(off: Off, right: NDArray[np.bool_]) -> NDArray[np.intp]:
+def still_open(beyond: Beyond) -> NDArray[np.intp]:
     """The samples that may show more of what is off: all of them, or those not off themselves."""
-    known = (off["timestep"] | right).all() and off["unit"].all()
-    return np.flatnonzero(~off["sample"] | (not known))
-
-
-def first_of_all(c: Computation, outputs: NDArray[Any], some: Samples, off: Off) -> None:
-    """Tell `off` what is off in the first timesteps of some samples."""
-    for _ in residuals_of(c, outputs, some, min(FEWEST_SAMPLES, outputs.shape[1]), off):
-        pass
-
-
-def all_of_all(c: Computation, outputs: NDArray[Any], some: Samples, off: Off) -> None:
-    """Tell `off` what is off in all timesteps of some samples."""
-    for _ in residuals_of(c, outputs, some, outputs.shape[1], off):
-        pass
-
-
-def few_of_all(c: Computation, outputs: NDArray[Any], some: Samples, off: Off) -> None:
-    """Tell `off` what is clearly off in a few units, in all timesteps of some samples."""
-    layer, count = c.layer, c.layer.units
-    if count <= FEW_UNITS or c.sequences.mask is not None or c.printed or not by_themselves(layer):
-        return
-    units = np.linspace(0, count - 1, FEW_UNITS).astype(int)
-    data = layer, c.sequences.samples(some), outputs[some]
-    for steps, seen, ball in steps_of_units(*data, units, arithmetics(layer.precision)[-1]):
-        beyond = ratios(distance(seen, ball.value), ball) > CLEARLY
-        off["timestep"][steps] |= beyond.any(axis=(1, 2))
-        off["sample"][some] |= beyond.any(axis=(0, 2))
-        off["unit"][units] |= beyond.any(axis=(0, 1))
+    known = beyond["timestep"].all() and beyond["unit"].all()
+    return np.flatnonzero((beyond["sample"] == 0) | (not known))
 
 
 def residuals_of(
@@ -466,22 +457,37 @@ def residuals_of(
     outputs: NDArray[Any],
     samples: Samples,
     timesteps: int,
-    off: Off,
+    beyond: Beyond,
 ) -> Iterator[tuple[Array, Array, Array]]:
     """Of some samples and first timesteps, what steps are off by, their sizes and what they were
-    given, block by block; `off` is told which of them are beyond their bound.
+    given, block by block; `beyond` is told which of them are beyond their bound.
     """
+    if not len(samples):
+        return
     arithmetic = arithmetics(c.layer.precision)[-1]
     part = observed_part(c.layer, c.sequences, outputs, samples, slice(0, timesteps))
     for block, observed, ball in steps_as_written(c.layer, *part, arithmetic, c.printed):
         residual = observed.outputs - ball.value
-        beyond = ~(ratios(np.abs(residual), ball) <= 1)
-        off["timestep"][block.steps] |= beyond.any(axis=(1, 2))
-        off["sample"][samples] |= beyond.any(axis=(0, 2))
-        off["unit"] |= beyond.any(axis=(0, 1))
-        one = np.ones((*residual.shape[:2], 1))
-        given = np.concatenate([block.inputs, observed.states[:-1], one], axis=2)
-        yield residual, np.abs(ball.value), given
+        note_beyond(beyond, block.steps, samples, ratios(np.abs(residual), ball))
+        yield residual, np.abs(ball.value), given_to(block, observed)
+
+
+def residuals_of_units(
+    c: Computation, outputs: NDArray[Any], samples: Samples
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Of some samples, what some units of the steps are off by, as `residuals_of` has it."""
+    layer, units = c.layer, np.linspace(0, c.layer.units - 1, MOST_UNITS).astype(int)
+    part = observed_part(layer, c.sequences, outputs, samples, slice(0, outputs.shape[1]))
+    arithmetic = arithmetics(layer.precision)[-1]
+    for block, observed, ball in steps_of_units(layer, *part, units, arithmetic):
+        residual = observed.outputs[..., units] - ball.value
+        yield residual, np.abs(ball.value), given_to(block, observed)
+
+
+def given_to(block: Block, observed: Observed) -> Array:
+    """What each step of a block was given: its input, state and 1."""
+    one = np.ones((*block.inputs.shape[:2], 1))
+    return np.concatenate([block.inputs, observed.states[:-1], one], axis=2)
 
 
 @np.errstate(all="ignore")
@@ -571,6 +577,9 @@ def explained_share(steps: StepResiduals) -> float | None:
     if count < 2 * unknowns:
         return None
     given, residual = given[known], residual[known]
-    left = residual - given @ np.linalg.lstsq(given, residual, rcond=None)[0]
-    rest = float((left**2).sum() / (residual**2).sum()) * count / (count - unknowns)
-    return max(0.0, 1 - rest)
+    sizes = np.sqrt((given**2).sum(axis=0))
+    given = given / np.where(sizes > 0, sizes, 1)
+    moment = given.T @ residual
+    solution = np.linalg.lstsq(given.T @ given, moment, rcond=None)[0]
+    rest = 1 - float((solution * moment).sum() / (residual**2).sum())
+    return min(1.0, max(0.0, 1 - rest * count / (count - unknowns)))

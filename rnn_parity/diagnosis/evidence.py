@@ -20,7 +20,8 @@ from rnn_parity.bounds.balls import Ball
 from rnn_parity.bounds.distance import distance, ratios
 from rnn_parity.bounds.observed import observed_part
 from rnn_parity.bounds.step_bound import final_balls, free_running_balls
-from rnn_parity.diagnosis.faults.fault import Computation
+from rnn_parity.diagnosis.faults.fault import Computation, Fault
+from rnn_parity.diagnosis.first_look import CLEARLY
 from rnn_parity.recurrence.activations import Activation
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.formula import Bias, Lettered, Matrix, bound
@@ -28,6 +29,7 @@ from rnn_parity.recurrence.precision import FLOAT32
 from rnn_parity.recurrence.products import Product
 from rnn_parity.recurrence.sequences import Sequences
 from rnn_parity.recurrence.time_loop import layer_inputs, project, replay
+from rnn_parity.verdict.comparison import Beyond
 from rnn_parity.verdict.printed import Print, steps_as_written
 from rnn_parity.verdict.resolution import Widths, resolution, state_resolution
 from rnn_parity.verdict.results import Divergence
@@ -40,6 +42,9 @@ NEAR = 64
 """Timesteps before the first rows that are cheap enough to go through for every candidate. Chosen:
 four times `STEPS`; a hidden state is known at the beginning of a sequence alone.
 """
+KEPT_INPUTS = 1 << 26
+"""Bytes of inputs, 64 MiB, up to which copies in another order are kept: four of them. Chosen: of
+more, disks may have no room."""
 FAR_OFF = 0.05
 """A replayed last output that is off by this share of its size is not the observed one. Chosen:
 bounds that reach so far prove nothing; at a tenth of it, printed digits could be so far off.
@@ -99,7 +104,8 @@ class Evidence(Protocol):
 @dataclass(frozen=True, eq=False)
 class SequenceEvidence:
     """Observed outputs, `(B, T, H)`, and the few rows on which candidates are tried first: those
-    `steps` of some `samples`, then, where the first `diverging` step is later, those up to it.
+    `steps` of some `samples`, then, where the first `diverging` step is later, those up to it. What
+    is `beyond` the reference's bounds may be known.
     """
 
     reference: Computation
@@ -107,6 +113,7 @@ class SequenceEvidence:
     samples: NDArray[np.intp]
     steps: slice
     diverging: Divergence | None = None
+    beyond: Beyond | None = None
 
     @cached_property
     def tells_pairs(self) -> bool:
@@ -119,10 +126,31 @@ class SequenceEvidence:
 
     @classmethod
     def around(
-        cls, reference: Computation, outputs: NDArray[Any], first: Divergence | None
+        cls,
+        reference: Computation,
+        outputs: NDArray[Any],
+        first: Divergence | None,
+        beyond: Beyond | None = None,
     ) -> SequenceEvidence:
         """With the rows around the first divergence."""
-        return cls(reference, outputs, *first_rows(reference.layer, outputs, first), first)
+        return cls(reference, outputs, *first_rows(reference.layer, outputs, first), first, beyond)
+
+    @cached_property
+    def kept(self) -> dict[Fault, list[tuple[str, Sequences]]]:
+        """What faults of the inputs make of the reference's sequences, with the details."""
+        return {}
+
+    def keeps(self, c: Computation) -> bool:
+        """Whether that is kept for a computation: its sequences are the reference's, and small."""
+        own = c.sequences is self.reference.sequences and c.stateful == self.reference.stateful
+        return own and c.sequences.inputs.nbytes <= KEPT_INPUTS
+
+    @property
+    def units_off(self) -> int:
+        """How many units are clearly off, as far as that is known: what changes fewer of them does
+        not explain the others.
+        """
+        return 0 if self.beyond is None else int((self.beyond["unit"] > CLEARLY).sum())
 
     @cached_property
     def first(self) -> FirstStep:

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from rnn_parity.bounds.arithmetic import Arithmetic
 from rnn_parity.bounds.balls import Ball, Sum
 from rnn_parity.bounds.first_order import derivative
-from rnn_parity.bounds.observed import observed_steps
+from rnn_parity.bounds.observed import Observed, observed_steps
 from rnn_parity.bounds.step_bound import Steps
 from rnn_parity.diagnosis.equations import small
 from rnn_parity.errors import UnsupportedError
 from rnn_parity.recurrence.cells import WEIGHTS, Array, Cell
 from rnn_parity.recurrence.products import Product
 from rnn_parity.recurrence.sequences import Sequences
+from rnn_parity.recurrence.time_loop import Block
 
 Units = NDArray[np.intp]
 
@@ -98,9 +99,9 @@ def steps_of_units(
     outputs: NDArray[Any],
     units: Units,
     arithmetic: Arithmetic,
-) -> Iterator[tuple[slice, Array, Ball]]:
-    """What was observed of a few `units`, `(t, B, J)`, and where that must lie, each step started
-    from the observed state; block by block, with its timesteps.
+) -> Iterator[tuple[Block, Observed, Ball]]:
+    """Where the outputs of a few `units` must lie, `(t, B, J)`, each step started from the observed
+    state; block by block, with what was observed of all units.
 
     Of a layer whose units are `by_themselves`, without a mask. How the bounds of products are
     grouped depends on the units: these differ a little from those of the whole layer.
@@ -111,5 +112,5 @@ def steps_of_units(
     for block, observed in observed_steps(part, sequences, outputs):
         whole = Ball.exact(observed.states[:-1], arithmetic)
         before = OwnState(whole.value[..., units], whole.radius, arithmetic, whole)
-        seen = observed.outputs[..., units]
-        yield block.steps, seen, steps.outputs(block, before, None, Ball.exact(seen, arithmetic))
+        seen = Ball.exact(observed.outputs[..., units], arithmetic)
+        yield block, observed, steps.outputs(block, before, None, seen)

@@ -34,7 +34,7 @@ CLEARLY = 4.0
 than all of them are on average. Chosen: of right computations they are off by a few roundings, in
 squares below a hundredth of that even in 16 bits; at 16, noise of a thousandth of the outputs
 would leave nearly all pairs to the whole layer."""
-LANES = 128
+LANES = 512
 """Computations that are looked at side by side. Chosen: more take no less time each."""
 
 Tried = Callable[[Fault, Computation], Iterable[Computation]]
@@ -106,6 +106,7 @@ class Glance:
         self.units = np.unique(np.linspace(0, count - 1, min(count, MOST_UNITS)).astype(int))
         self.kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}
         self.made: dict[Fault, list[Part | None]] = {}
+        self.all: dict[tuple[Fault, tuple[Fault, ...]], dict[str, dict[Fault, Told]]] = {}
         self.pairs: dict[tuple[Fault, Fault], list[tuple[str, Told]]] = {}
 
     @cached_property
@@ -121,13 +122,11 @@ class Glance:
         with the details of the variants that are.
         """
         told = [other for other in others if self.tells(one, other)]
-        later = [other for other in told if not made_first(other, one)]
-        first = self.part(changed) if later else None
-        usual = first is not None and first.usual
+        later = tuple(other for other in told if not made_first(other, one))
         found = {other: Told() for other in told}
-        pairs = ((other, *one) for other in later for one in self.and_then(first, other, usual))
-        for then, detail, off in self.results(pairs):
-            found[then].add(detail, off)
+        if later:
+            every = self.all_with(one, later)
+            found |= every.get(changed.detail) or self.with_others([self.part(changed)], later)[0]
         for other in set(told) - set(later):
             for detail, of_one in self.exchanged(one, other):
                 found[other].add(detail, changed.detail not in of_one.near)
@@ -143,6 +142,37 @@ class Glance:
         then = one if made_first(other, one) else other
         known = one.reach and then.reach in (UNITS, INPUTS, OUTPUTS)
         return bool(self.reference and known)
+
+    def all_with(self, one: Fault, later: tuple[Fault, ...]) -> dict[str, dict[Fault, Told]]:
+        """What a few units tell of every variant of `one` that is `later` changed by others, by its
+        detail: many more go side by side than of each variant alone.
+        """
+        if (one, later) not in self.all:
+            parts = self.parts(one)
+            if one.reach == UNITS and self.reference is not None:
+                own = self.and_then(self.reference, one, self.reference.usual)
+                parts = [part for detail, part in own if detail is not None]
+            known = [part for part in parts if part is not None]
+            details = [part.computation.detail for part in known]
+            of_all = self.with_others(known, later)
+            alone = zip(details, of_all, strict=True)
+            self.all[one, later] = {d: told for d, told in alone if details.count(d) == 1}
+        return self.all[one, later]
+
+    def with_others(
+        self, parts: Sequence[Part | None], later: Sequence[Fault]
+    ) -> list[dict[Fault, Told]]:
+        """What a few units tell of each part with each of the `later` faults."""
+        found = [{other: Told() for other in later} for _ in parts]
+        pairs = (
+            ((i, other), *one)
+            for i, part in enumerate(parts)
+            for other in later
+            for one in self.and_then(part, other, part is not None and part.usual)
+        )
+        for (i, other), detail, off in self.results(pairs):
+            found[i][other].add(detail, off)
+        return found
 
     def exchanged(self, one: Fault, other: Fault) -> list[tuple[str, Told]]:
         """What a few units tell of all variants of `one`, for each variant of the `other`, which is

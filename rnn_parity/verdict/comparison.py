@@ -66,6 +66,29 @@ class Last:
         ]
 
 
+AXES = ("timestep", "sample", "unit")
+Beyond = dict[str, NDArray[np.float64]]
+"""Along each of the `AXES` the largest ratio of a step to its bound, where that is above 1; 0 where
+every step is within its bound, and infinite where a ratio is no number.
+"""
+
+
+def nothing_beyond(batch: int, timesteps: int, units: int) -> Beyond:
+    """Every step is within its bound."""
+    return dict(zip(AXES, map(np.zeros, (timesteps, batch, units)), strict=True))
+
+
+def note_beyond(beyond: Beyond, steps: slice, samples: Any, ratio: NDArray[Any]) -> None:
+    """Enter the ratios `(t, b, H)` of some timesteps and samples."""
+    by_unit = ratio.max(axis=1)
+    if by_unit.max(initial=0) <= 1:
+        return
+    largest = by_unit.max(axis=1), ratio.max(axis=0).max(axis=1), by_unit.max(axis=0)
+    for name, part, worst in zip(AXES, (steps, samples, slice(None)), largest, strict=True):
+        new = np.where(np.isnan(worst), np.inf, np.where(worst > 1, worst, 0))
+        beyond[name][part] = np.maximum(beyond[name][part], new)
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """The numbers of one comparison: a row per timestep, and the state that was observed last.
@@ -74,7 +97,8 @@ class Comparison:
     asked for: of a large batch it takes more memory than all the rest. `finite` tells whether any
     expected number was finite, so that there was something to compare; `widths`, how wide the
     bounds were beside the numbers. `blank` `(B, H)` counts the expected numbers of unmasked
-    timesteps that are not finite; None where all are.
+    timesteps that are not finite; None where all are. Which steps are `beyond` their bounds is told
+    along each axis.
     """
 
     timesteps: Timesteps
@@ -83,6 +107,7 @@ class Comparison:
     finite: bool
     widths: Widths
     heat_map: HeatMap
+    beyond: Beyond
     blank: NDArray[np.int64] | None = None
 
 
@@ -164,6 +189,7 @@ class Found:
     rows: Timesteps
     widths: Widths
     heat_map: HeatMap
+    beyond: Beyond
     first: Divergence | None = None
     finite: bool = False
     blank: NDArray[np.int64] | None = None
@@ -173,7 +199,8 @@ class Found:
         """What no block has shown, of `(batch, timesteps)`."""
         batch, timesteps = shape
         heat_map = HeatMap.empty(timesteps, units)
-        return cls(Timesteps.empty(timesteps), Widths.none(units, batch), heat_map)
+        beyond = nothing_beyond(batch, timesteps, units)
+        return cls(Timesteps.empty(timesteps), Widths.none(units, batch), heat_map, beyond)
 
     def take_quick(self, block: Block, quick: NearSteps) -> bool:
         """Enter a block that was judged in the quick way; False if it is not within the bounds."""
@@ -205,6 +232,7 @@ class Found:
         eta = ball.arithmetic.results.smallest_normal
         widths = Widths.of(ball.radius, sizes[0], observed.keep, sizes[1], eta)
         self.widths = self.widths.and_then(widths)
+        note_beyond(self.beyond, block.steps, slice(None), ratio)
         if self.first is None and not ratio.max() <= 1:
             self.first = first_beyond(block.steps.start, seen, ball, ratio)
 
@@ -245,7 +273,7 @@ class Found:
         first = self.first
         if first is not None:
             first = replace(first, batch=first.batch + first_sample)
-        found = self.finite, self.widths, self.heat_map, self.blank
+        found = self.finite, self.widths, self.heat_map, self.beyond, self.blank
         return Comparison(self.rows, first, last, *found)
 
 
@@ -284,8 +312,15 @@ def merge(parts: list[Comparison]) -> Comparison:
         any(p.finite for p in parts),
         reduce(Widths.beside, [p.widths for p in parts]),
         reduce(HeatMap.beside, [p.heat_map for p in parts]),
+        merged_beyond([p.beyond for p in parts]),
         merged_blank(parts),
     )
+
+
+def merged_beyond(parts: list[Beyond]) -> Beyond:
+    """What is beyond its bound, from the slices of the batch."""
+    merged: Beyond = {name: np.max([part[name] for part in parts], axis=0) for name in AXES[::2]}
+    return merged | {"sample": np.concatenate([part["sample"] for part in parts])}
 
 
 def merged_blank(parts: list[Comparison]) -> NDArray[np.int64] | None:

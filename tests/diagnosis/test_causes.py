@@ -1,5 +1,7 @@
 """Diagnosis: pairs of faults, odd shapes and numbers, and silence where nothing explains them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from corpus import (
@@ -19,7 +21,7 @@ from rnn_parity.diagnosis import causes as search
 from rnn_parity.diagnosis import evidence
 from rnn_parity.diagnosis.causes import explaining, places
 from rnn_parity.diagnosis.evidence import SequenceEvidence
-from rnn_parity.diagnosis.faults import Computation, faults_of
+from rnn_parity.diagnosis.faults import Computation, faults_of, weights
 from rnn_parity.recurrence.sequences import Sequences
 
 SIZE = (8, 9, 5, 6)
@@ -435,3 +437,48 @@ def test_weights_that_explain_no_more_than_a_part_are_no_cause():
     outputs[3, 4, 5] += 0.01
     _, found = implied_by(run.layer(), run.x, outputs)
     assert found == ()
+
+
+# What the verdict knows of the units that are off.
+
+
+def other_entries(run, count):
+    """The outputs with another entry of the kernel in the first gate of each of `count` units."""
+    kernel, units = run.kernel.copy(), np.arange(count)
+    kernel[units % len(kernel), units] += 0.25
+    return simulate(run.but(kernel=kernel))
+
+
+@every_kind
+def test_other_entries_in_as_many_units_as_there_may_be_are_named(kind):
+    run = right_run((8, 20, 6, 20), kind=kind)
+    assert causes(run, other_entries(run, 8)) == ["weights-differ"]
+
+
+def test_one_entry_of_a_reset_gate_is_named_though_all_units_are_off():
+    run = right_run((8, 20, 6, 20), kind="GRU, reset before")
+    kernel = run.kernel.copy()
+    kernel[2, 23] += 0.001  # the gate r of unit 3
+    outputs = simulate(run.but(kernel=kernel))
+    check = examined(run, outputs)
+    assert [cause.fault for cause in check.causes] == ["weights-differ"]
+    assert "kernel[2, 23]" in check.causes[0].explanation
+
+
+@pytest.mark.parametrize("count", [8, 9])
+def test_no_entries_are_looked_for_where_more_units_are_clearly_off(count, monkeypatch):
+    looked = []
+    monkeypatch.setattr(weights, "implied_entries", lambda *data: looked.append(1) or {})
+    run = right_run((8, 20, 6, 20), kind="LSTM")
+    outputs = simulate(run)
+    outputs[:, -1, :count] += 0.125
+    assert causes(run, outputs) == []
+    assert bool(looked) == (count <= 8)
+
+
+def test_units_that_are_hardly_off_rule_nothing_out():
+    reference = Computation(*call_of(right_run((3, 4, 2, 3))))
+    ratios = {"unit": np.array([1.0, 2.0, np.inf])}
+    seen = SequenceEvidence(reference, simulate(right_run((3, 4, 2, 3))), np.arange(1), slice(0, 4))
+    assert seen.units_off == 0
+    assert replace(seen, beyond=ratios).units_off == 1

@@ -105,8 +105,8 @@ def test_a_cut_layer_has_about_the_bounds_of_its_units(kind):
     (arithmetic, *_), some = arithmetics(layer.precision), np.array([1, 4, 77])
     whole = steps_as_written(layer, sequences, outputs, arithmetic, None)
     part = steps_of_units(layer, sequences, outputs, some, arithmetic)
-    for (block, observed, ball), (steps, seen, own) in zip(whole, part, strict=True):
-        assert block.steps == steps
-        np.testing.assert_array_equal(seen, observed.outputs[..., some])
+    for (block, observed, ball), (same, as_well, own) in zip(whole, part, strict=True):
+        assert block.steps == same.steps
+        np.testing.assert_array_equal(as_well.outputs, observed.outputs)
         np.testing.assert_allclose(own.value, ball.value[..., some], rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(own.radius, ball.radius[..., some], rtol=0.2)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from corpus import call_of, right_run, simulate
 from helpers import in_blocks_of
 
 import rnn_parity as rp
@@ -21,6 +22,8 @@ from rnn_parity.verdict.comparison import (
     compare_samples,
     first_beyond,
     merge,
+    note_beyond,
+    nothing_beyond,
 )
 from rnn_parity.verdict.resolution import Widths
 from rnn_parity.verdict.results import Divergence, HeatMap, Timesteps
@@ -296,6 +299,32 @@ def test_rows_of_a_block():
     assert (found.widths.samples, len(found.widths.radius)) == (2, 3)
 
 
+def test_what_is_beyond_its_bound_along_each_axis():
+    found = nothing_beyond(3, 5, 2)
+    ratio = np.array([[[1.0, 0.5], [0.5, 1.5]], [[0.0, 0.0], [3.0, np.nan]]])
+    note_beyond(found, slice(1, 3), np.array([0, 2]), ratio)
+    note_beyond(found, slice(3, 5), slice(None), np.ones((2, 3, 2)))
+    told = {name: worst.tolist() for name, worst in found.items()}
+    assert told == {
+        "timestep": [0, 1.5, np.inf, 0, 0],
+        "sample": [0, 0, np.inf],
+        "unit": [3, np.inf],
+    }
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("size", [(4, 6, 3, 5), (48, 64, 16, 32)])
+def test_what_is_beyond_its_bound_is_what_was_changed(kind, size):
+    run = right_run(size, kind=kind)
+    layer, sequences = call_of(run)
+    outputs = simulate(run)
+    outputs[2, -1, 3] += 0.01
+    outputs[3, -1, 1] += 0.01
+    beyond = compare_outputs(layer, sequences, outputs, SINGLE).beyond
+    places = {name: np.flatnonzero(worst).tolist() for name, worst in beyond.items()}
+    assert places == {"timestep": [size[1] - 1], "sample": [2, 3], "unit": [1, 3]}
+
+
 # Parts of the batch put together.
 
 
@@ -308,7 +337,9 @@ def a_part(numbers, first, states, finite, samples):
     widths = Widths(one, 2 * one, 3 * one, 4 * samples, samples, samples)
     heat_map = HeatMap.empty(len(rows), 2)
     heat_map.include(0, np.tile(rows.max_ratio[:, np.newaxis], 2))
-    return Comparison(rows, first, last, finite, widths, heat_map)
+    beyond = nothing_beyond(samples, len(rows), 2)
+    note_beyond(beyond, slice(None), slice(None), np.full((len(rows), samples, 2), samples))
+    return Comparison(rows, first, last, finite, widths, heat_map, beyond)
 
 
 def test_parts_put_together():
@@ -328,6 +359,9 @@ def test_parts_put_together():
     assert rows.unit.tolist() == [0, 1]
     assert rows.bound.tolist() == [0.5, 0.25]
     assert found.heat_map.ratio.tolist() == [[4, 4], [7, 7]]
+    # Of two samples each ratio is 2 in the first part, of one it is 1 in the second.
+    beyond = {name: worst.tolist() for name, worst in found.beyond.items()}
+    assert beyond == {"timestep": [2, 2], "sample": [2, 2, 0], "unit": [2, 2]}
     assert found.first_divergence is early
     assert found.finite
     assert not merge([first, first]).finite

@@ -9,7 +9,14 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from rnn_parity.diagnosis.faults.fault import INPUTS, UNITS, Computation, Fault, Variants
+from rnn_parity.diagnosis.faults.fault import (
+    INPUTS,
+    UNITS,
+    Computation,
+    Fault,
+    Variants,
+    are_equal,
+)
 from rnn_parity.recurrence.activations import CATALOGUE
 from rnn_parity.recurrence.cells import GRU, LSTM, WEIGHTS, Array, Cell
 from rnn_parity.recurrence.formula import ACTIVATIONS
@@ -89,7 +96,7 @@ def moved(layer: Cell, order: Sequence[str]) -> dict[str, Array]:
     """The weights that another order of the gates changes."""
     own = {name: getattr(layer, name) for name in WEIGHTS}
     other = {n: reordered(layer, w, order) for n, w in own.items() if w is not None}
-    return {name: w for name, w in other.items() if not np.array_equal(w, own[name])}
+    return {name: w for name, w in other.items() if not are_equal(w, own[name])}
 
 
 def permuted(c: Computation, orders: Iterable[Sequence[str]]) -> Variants:

@@ -22,6 +22,7 @@ from rnn_parity.bounds.observed import observed_steps
 from rnn_parity.bounds.step_bound import Steps, final_balls
 from rnn_parity.diagnosis.faults.cells import STATES_MIXED, STATES_SWAPPED
 from rnn_parity.diagnosis.faults.fault import INPUTS, OUTPUTS, Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.few_units import by_themselves
 from rnn_parity.recurrence.cells import Array, Cell
 from rnn_parity.recurrence.sequences import NO_DROPOUT, Dropout, Sequences
 from rnn_parity.recurrence.time_loop import blocks, final_states, first_step
@@ -153,19 +154,19 @@ def implied_first_state(c: Computation, outputs: Outputs) -> Variants:
         return
     if right.all() and starts_right(c, outputs):
         return
-    later, seen = after_the_first_step(c, outputs)
     # Some samples, which cost little, rule out nearly all that is something else.
     few = np.flatnonzero(~right)[:FEW]
     for part in (*few[:, np.newaxis], slice(None)):
-        some, of_some = later.samples(part), seen[part]
-        states = some.initial_state
+        some = c.but(sequences=c.sequences.samples(part))
+        later, seen = after_the_first_step(some, outputs[part])
+        states = later.initial_state
         if hidden:
-            states = implied_states(layer, some, of_some, first=1).states
-        if not (FirstSteps.of(some, of_some, IMPLYING).off(layer, states) <= near).all():
+            states = implied_states(layer, later, seen, first=1).states
+        if not (FirstSteps.of(later, seen, IMPLYING).off(layer, states) <= near).all():
             return
     told = told_of(layer, implied_states(layer, c.sequences, outputs), right)
-    later = replace(later, initial_state=states)
-    yield c.but(told, undo=lambda c, y: (later, after_the_first_step(c, y)[1]))
+    own = replace(later, initial_state=states)
+    yield c.but(told, undo=lambda c, y: (own, after_the_first_step(c, y)[1]))
 
 
 def starts_right(c: Computation, outputs: Outputs) -> bool:
@@ -247,13 +248,18 @@ class ImpliedStates:
 def implied_states(
     layer: Cell, sequences: Sequences, outputs: Outputs, first: int = 0
 ) -> ImpliedStates:
-    """By Newton's method, damped, on the states from the `first` one on."""
+    """By Newton's method, damped, on the states from the `first` one on.
+
+    Where h is known and units are computed by themselves, each unit of a sample is a problem of its
+    own; otherwise each sample is one.
+    """
     states = sequences.initial_state.copy()
     number, batch, units = states[first:].shape
-    start = FirstSteps.of(sequences, outputs, IMPLYING if layer.hidden else 1)
+    each = units if first and by_themselves(layer) else 1
+    start = FirstSteps.of(sequences, outputs, IMPLYING if layer.hidden else 1, each)
     residual = start.residual(layer, states)
-    known: NDArray[Any] = np.zeros((batch, 1, 1))
-    affordable = states.size * number * layer.width <= MOST_NUMBERS
+    known: NDArray[Any] = np.zeros((batch * each, 1, 1))
+    affordable = states.size * number * layer.width // each <= MOST_NUMBERS
     for _ in range(NEWTON_STEPS if affordable else 0):
         slopes = start.slopes(layer, states, residual, first)
         if not np.isfinite(slopes).all():
@@ -261,20 +267,21 @@ def implied_states(
         known = slopes
         before = float((residual**2).sum())
         for damping in DAMPING:
-            step = damped(slopes, residual, damping).reshape(batch, number, units)
+            step = damped(slopes, residual, damping).reshape(batch, each, number, -1)
             trial = states.copy()
-            trial[first:] -= step.swapaxes(0, 1)
+            trial[first:] -= step.transpose(2, 0, 1, 3).reshape(number, batch, units)
             new = start.residual(layer, trial)
             better = (new**2).sum(axis=1) < (residual**2).sum(axis=1)
-            states = np.where(better[:, np.newaxis], trial, states)
+            of_unit = np.repeat(better.reshape(batch, each), units // each, axis=1)
+            states = np.where(of_unit, trial, states)
             residual = np.where(better[:, np.newaxis], new, residual)
         if not float((residual**2).sum()) < PROGRESS * before:
             break
-    singular = np.linalg.svd(known, compute_uv=False)
-    fits = np.abs(residual).max(axis=1) <= np.sqrt(layer.precision.unit_roundoff)
+    singular = np.linalg.svd(known, compute_uv=False).reshape(batch, -1)
+    fits = np.abs(residual).reshape(batch, -1).max(axis=1) <= np.sqrt(layer.precision.unit_roundoff)
     if layer.activations[0].name in BOUNDED:  # no such layer hands on an h beyond 1
         fits &= np.all(np.abs(states[0]) <= 1, axis=1)
-    determined = (singular[:, -1] > DETERMINED * singular[:, 0]) & fits
+    determined = (singular.min(axis=1) > DETERMINED * singular.max(axis=1)) & fits
     return ImpliedStates(states, determined)
 
 
@@ -296,22 +303,24 @@ def damped(slopes: Array, residual: Array, damping: float) -> Array:
 @dataclass(frozen=True, eq=False)
 class FirstSteps:
     """The first unmasked timesteps of each sample: inputs `(B, t, F)`, outputs `(B, t, H)`, and
-    which of them there are, `(B, t)`.
+    which of them there are, `(B, t)`. A sample is a problem of its own, or, with as many `each` as
+    it has units, each unit of it is.
     """
 
     inputs: NDArray[Any]
     outputs: Array
     known: NDArray[np.bool_]
     dropout: Dropout
+    each: int = 1
 
     @classmethod
-    def of(cls, s: Sequences, outputs: Outputs, count: int) -> FirstSteps:
+    def of(cls, s: Sequences, outputs: Outputs, count: int, each: int = 1) -> FirstSteps:
         """Of sequences and what was observed of them."""
         mask = unmasked(s)
         at = np.argsort(~mask, axis=1, kind="stable")[:, :count]
         rows = np.arange(len(at))[:, np.newaxis]
         seen = outputs[rows, at].astype(np.float64)
-        return cls(s.inputs[rows, at], seen, mask[rows, at], s.dropout)
+        return cls(s.inputs[rows, at], seen, mask[rows, at], s.dropout, each)
 
     def off(self, layer: Cell, states: Array) -> Array:
         """How far each sample is off at most, `(B,)`."""
@@ -319,7 +328,8 @@ class FirstSteps:
         return np.nan_to_num(found, nan=np.inf)
 
     def residual(self, layer: Cell, states: Array, times: int = 1) -> Array:
-        """What a step makes of the observed state before, less what was observed: `(B, t H)`.
+        """What a step makes of the observed state before, less what was observed: `(B, t H)`, or
+        `(B H, t)` of units by themselves.
 
         Of `times` states for each sample, the samples of one after those of another.
         """
@@ -331,19 +341,21 @@ class FirstSteps:
             found.append(trace.outputs[:, 0] - seen[:, t])
             states = np.stack([seen[:, t], *trace.states[1:]])
         known = np.tile(self.known, (times, 1)).T[..., np.newaxis]
-        every: Array = np.where(known, np.stack(found), 0.0).swapaxes(0, 1)
-        return every.reshape(len(x), -1)
+        every = np.where(known, np.stack(found), 0.0).swapaxes(0, 1)
+        by_problem: Array = every.reshape(len(x), -1, self.each).swapaxes(1, 2)
+        return by_problem.reshape(len(x) * self.each, -1)
 
     def slopes(self, layer: Cell, states: Array, residual: Array, first: int) -> Array:
-        """How the residual `(B, N)` changes with each number of the states from the `first` one on,
-        `(B, N, M)`.
+        """How the residual `(P, N)` of each of P problems changes with each number of its states
+        from the `first` one on, `(P, N, M)`.
         """
         number, batch, units = states[first:].shape
-        changed = np.tile(states, (1, number * units, 1))
-        for k in range(number * units):
-            s, j = divmod(k, units)
-            changed[first + s, k * batch : (k + 1) * batch, j] += DIFFERENCE
-        off = self.residual(layer, changed, number * units).reshape(number * units, batch, -1)
+        count = units // self.each
+        changed = np.tile(states, (1, number * count, 1))
+        for k in range(number * count):
+            s, j = divmod(k, count)
+            changed[first + s, k * batch : (k + 1) * batch, j::count] += DIFFERENCE
+        off = self.residual(layer, changed, number * count).reshape(number * count, *residual.shape)
         slopes: Array = ((off - residual) / DIFFERENCE).transpose(1, 2, 0)
         return slopes
 

@@ -18,10 +18,19 @@ from rnn_parity.diagnosis.equations import (
     value,
     where,
 )
-from rnn_parity.diagnosis.faults.fault import ORDER, UNITS, Computation, Fault, Outputs, Variants
+from rnn_parity.diagnosis.faults.fault import (
+    ORDER,
+    UNITS,
+    Computation,
+    Fault,
+    Outputs,
+    Variants,
+    are_equal,
+)
 from rnn_parity.diagnosis.few_units import by_themselves, cut
 from rnn_parity.diagnosis.implied_weights import (
     FEWEST_SAMPLES,
+    QUICK_ROWS,
     few_rows,
     rows,
     rows_of_units,
@@ -154,11 +163,6 @@ def misread(c: Computation, *names: str) -> Variants:
         yield c.layer_but(f"the {which}, {how}{cudnn}", **arrays)
 
 
-def are_equal(one: Array, other: Array) -> bool:
-    """Whether two matrices are equal, by their first columns where these tell."""
-    return np.array_equal(one[:, :1], other[:, :1]) and np.array_equal(one, other)
-
-
 def transposed_if_square(layer: Cell, weights: Array) -> Array:
     """Each gate's block transposed, where it is square."""
     return transposed(layer, weights) if len(weights) == layer.units else weights
@@ -268,8 +272,9 @@ def turn_it_off(layer: Cell) -> str:
 @np.errstate(all="ignore")
 def uses_all_digits(x: Array, p: Precision) -> bool:
     """Whether x is made of numbers of that format, and not only of some, as fixed point is."""
-    if not np.array_equal(p.round(x), x, equal_nan=True):
-        return False
+    for some in x[:1], x:
+        if not np.array_equal(p.round(some), some, equal_nan=True):
+            return False
     significand = np.ldexp(np.frexp(x[np.isfinite(x) & (x != 0)])[0], p.digits)
     # Limits such as 1 stand there often and have one bit in any format.
     telling = np.abs(significand) != 2.0 ** (p.digits - 1)
@@ -333,6 +338,8 @@ def implied_bias(c: Computation, outputs: Outputs) -> Array | None:
     would confirm it, where no bias comes near, or where those that differ are not determined, as
     that of a saturated gate.
     """
+    if by_themselves(c.layer) and not bias_comes_near(c, outputs):
+        return None
     layer, off, changed, units = c.layer, list[float](), list[bool](), list[int]()
     for step in range(BIAS_STEPS):
         # A few timesteps tell that no bias comes near, and a few units, where each has its own.
@@ -356,6 +363,19 @@ def implied_bias(c: Computation, outputs: Outputs) -> Array | None:
     determined = telling_equations(layer, alone) >= CONFIRMED * len(alone.designs)
     differ = differing(c.layer, layer, layer.precision.unit_roundoff**-0.5)
     return layer.bias if differ.any() and determined[differ].all() else None
+
+
+@np.errstate(all="ignore")
+def bias_comes_near(c: Computation, outputs: Outputs) -> bool:
+    """Whether another bias comes near the outputs of a few units, by a few timesteps."""
+    units = np.array(furthest_off(few_rows(c.layer, c.sequences, outputs)))
+    part, off = cut(c.layer, units), list[float]()
+    for _ in range(TELLING_STEPS):
+        equations = rows_of_units(part, c.sequences, outputs, QUICK_ROWS, units)
+        off.append(float((equations.residual**2).sum()))
+        alone = equations.of_biases(part)
+        part = changed_at(part, nearer_biases(part, equations, alone, 0, range(len(units))))
+    return off[-1] < NEARER * off[0]
 
 
 def furthest_off(equations: Rows) -> list[int]:
