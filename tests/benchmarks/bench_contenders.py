@@ -238,10 +238,18 @@ def serve(family: str, threads: int, pipe: Any) -> None:
             pipe.send(f"{error.name}: {EXTRA}")
 
 
+FEWEST, MOST, LONG = 3, 20, 1.0
+"""Runs of one turn: the first, after others have had the processors, may find both of its threads
+on one of them for a while. What takes longer than a second in all is not run again."""
+
+
 def best(work: Callable[[], Any], seconds: float) -> Spent:
-    """The least that a run takes, of as many as go into so many seconds, 20 at most."""
+    """The least that a run takes, of as many as go into so many seconds, 3 to 20."""
     runs = [once(work)]
-    while sum(run.wall for run in runs) < seconds and len(runs) < 20:
+    while len(runs) < MOST:
+        spent = sum(run.wall for run in runs)
+        if spent >= (LONG if len(runs) < FEWEST else seconds):
+            break
         runs.append(once(work))
     return Spent(min(run.wall for run in runs), min(run.cpu for run in runs))
 
