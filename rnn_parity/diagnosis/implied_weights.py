@@ -563,8 +563,8 @@ def confirmed(
 
     Unit by unit, the one that explains most first: its changes are taken out of the residuals of
     all, which the reset gate of a GRU without `reset_after` reaches. Given `units`, the equations
-    are those of these alone. Units that are not `varied` `(H,)` are not looked at,
-    though each counts as one that was.
+    are those of these alone. Units that are not `varied` `(H,)` are not looked at, though each
+    counts as one that was.
     """
     found = Estimate(*(np.full((len(equations.groups), layer.units), x) for x in (0.0, np.inf)))
     own = np.arange(layer.units) if units is None else units
