@@ -106,7 +106,7 @@ class Glance:
         self.units = np.unique(np.linspace(0, count - 1, min(count, MOST_UNITS)).astype(int))
         self.kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}
         self.made: dict[Fault, list[Part | None]] = {}
-        self.all: dict[tuple[Fault, tuple[Fault, ...]], dict[str, dict[Fault, Told]]] = {}
+        self.of_variants: dict[tuple[Fault, tuple[Fault, ...]], dict[str, dict[Fault, Told]]] = {}
         self.pairs: dict[tuple[Fault, Fault], list[tuple[str, Told]]] = {}
 
     @cached_property
@@ -147,7 +147,7 @@ class Glance:
         """What a few units tell of every variant of `one` that is `later` changed by others, by its
         detail: many more go side by side than of each variant alone.
         """
-        if (one, later) not in self.all:
+        if (one, later) not in self.of_variants:
             parts = self.parts(one)
             if one.reach == UNITS and self.reference is not None:
                 own = self.and_then(self.reference, one, self.reference.usual)
@@ -156,8 +156,8 @@ class Glance:
             details = [part.computation.detail for part in known]
             of_all = self.with_others(known, later)
             alone = zip(details, of_all, strict=True)
-            self.all[one, later] = {d: told for d, told in alone if details.count(d) == 1}
-        return self.all[one, later]
+            self.of_variants[one, later] = {d: told for d, told in alone if details.count(d) == 1}
+        return self.of_variants[one, later]
 
     def with_others(
         self, parts: Sequence[Part | None], later: Sequence[Fault]
