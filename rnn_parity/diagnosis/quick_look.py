@@ -94,11 +94,12 @@ class Values:
         self.found: dict[Node, Array] = {}
         self.narrow: dict[Node, Float32] = {}
         self.errors: dict[Node, Any] = {}
-        self.sizes: dict[Node, Float32] = {}
         self.slopes: dict[Node, Float32] = {}
         self.lengths: dict[Node | None, Float32] = {}
         self.terms = np.float32(layer.features + layer.units + 1)
         self.residual = flat(seen) - self.of(self.roots[0])
+        for node in [one for one in self.found if one.op in SUMS]:
+            del self.found[node]  # nobody asks for terms of sums again, which take half the memory
         good = np.isfinite(self.residual).all(axis=1, keepdims=True)
         if self.keep is not None:
             good &= flat(self.keep)
@@ -259,9 +260,8 @@ class Values:
 
     def size(self, node: Node) -> Float32:
         """The absolute values of a node."""
-        if node not in self.sizes:
-            self.sizes[node] = np.abs(self.float32(node))
-        return self.sizes[node]
+        found: Float32 = np.abs(self.float32(node))
+        return found
 
     def slope(self, node: Node) -> Float32:
         """The slope of an activation at each of its arguments."""
