@@ -35,8 +35,9 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """So that small problems have several."""
+def small_problems(monkeypatch):
+    """Go the quick way, and have several blocks."""
+    monkeypatch.setattr(comparison, "WORTH", 0)
     monkeypatch.setattr(sequences_of, "BLOCK_ELEMENTS", 1 << 15)
 
 
@@ -51,11 +52,6 @@ KINDS = {
     "Minimal": (Minimal, {}),
 }
 every_kind = pytest.mark.parametrize("name", KINDS)
-
-
-@pytest.fixture(autouse=True)
-def _quick_way_for_small_layers(monkeypatch):
-    monkeypatch.setattr(comparison, "WORTH", 0)
 
 
 def problem(name, features=3, units=5, shape=(4, 40), scale=1.0):

@@ -36,7 +36,8 @@ WAYS = ["linear", "relu"]
 
 
 @pytest.fixture(autouse=True)
-def _quick_way_for_small_layers(monkeypatch):
+def small_problems(monkeypatch):
+    """Go the quick way."""
     monkeypatch.setattr(comparison, "WORTH", 0)
 
 
